@@ -1,0 +1,61 @@
+# Everything a newcomer, a developer and CI do here. `make` alone says what there is.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# The demo has a FiftyOne database, a private Redis and settings of its own.
+DEMO := $(CURDIR)/.demo
+DEMO_ENV := FIFTYONE_DATABASE_DIR=$(DEMO)/mongo FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models \
+	FIFTYONE_BRAIN_CONFIG_PATH=$(DEMO)/brain_config.json FIFTYONE_REDIS_SERVER_DIR=$(DEMO)/redis \
+	FIFTYONE_REDIS_DEMO_DIR=$(DEMO) FIFTYONE_DO_NOT_TRACK=1
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo app test test-slow lint format types check package clean
+
+help: ## Say what can be made.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+env: $(READY) ## Make the environment in .venv.
+
+$(READY): pyproject.toml scripts/ensure_mongod.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed; say which with make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python scripts/ensure_mongod.py
+	@touch $@
+
+demo: env ## Index, search and picture handwritten digits.
+	$(DEMO_ENV) $(BIN)/fiftyone-redis demo
+
+app: env ## Do the same, and leave it open in the FiftyOne App.
+	$(DEMO_ENV) $(BIN)/fiftyone-redis demo --app
+
+test: env ## Run the tests.
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: env ## Run the slow tests.
+	$(BIN)/python -m pytest -m slow
+
+lint: env ## Look for faults and for what is not formatted.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: env ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: env ## Check the types.
+	$(BIN)/mypy
+
+check: lint types test ## Do what CI does first.
+
+package: env ## Build the wheel and the source archive in dist/.
+	$(BIN)/python -m build --outdir dist .
+
+clean: ## Remove the environment, the demo and what was built.
+	-[ -x $(BIN)/fiftyone-redis ] && $(DEMO_ENV) $(BIN)/fiftyone-redis server stop
+	rm -rf $(VENV) $(DEMO) dist build .mypy_cache .pytest_cache .ruff_cache

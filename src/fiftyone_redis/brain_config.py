@@ -1,0 +1,168 @@
+"""The file that makes FiftyOne use this package for ``backend="redis"``, in every process.
+
+FiftyOne reads ``brain_config.json`` when it is imported. This module changes the one setting in
+that file that names the class behind ``backend="redis"``, and never imports FiftyOne itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fiftyone_redis import CONFIG_CLS
+from fiftyone_redis.engine.errors import SettingsError
+
+
+def locate() -> Path:
+    """Returns the path of FiftyOne's brain config, whether or not that file exists.
+
+    Returns:
+        the value of ``FIFTYONE_BRAIN_CONFIG_PATH``, else ``~/.fiftyone/brain_config.json``
+    """
+    path = os.environ.get("FIFTYONE_BRAIN_CONFIG_PATH")
+    return Path.home() / ".fiftyone" / "brain_config.json" if path is None else Path(path)
+
+
+def enable(path: Path | None = None) -> bool:
+    """Makes ``backend="redis"`` use this package, and keeps every other setting.
+
+    Args:
+        path: the file to change, by default that of :func:`locate`; made when it is missing
+
+    Returns:
+        whether the file was changed; False when it said so already
+
+    Raises:
+        SettingsError: the file is not a brain config, or cannot be read or written
+    """
+    path = path or locate()
+    settings = _read(path)
+    redis = _member(_member(settings, "similarity_backends", path), "redis", path)
+    if redis.get("config_cls") == CONFIG_CLS:
+        return False
+    redis["config_cls"] = CONFIG_CLS
+    _write(path, settings)
+    return True
+
+
+def disable(path: Path | None = None) -> bool:
+    """Gives ``backend="redis"`` back to FiftyOne, and keeps every other setting.
+
+    A class that is not of this package stays. Objects that become empty are taken out too.
+
+    Args:
+        path: the file to change, by default that of :func:`locate`
+
+    Returns:
+        whether the file was changed; False when this package was not enabled in it
+
+    Raises:
+        SettingsError: the file is not a brain config, or cannot be read or written
+    """
+    path = path or locate()
+    settings = _read(path)
+    backends = _member(settings, "similarity_backends", path)
+    redis = _member(backends, "redis", path)
+    if redis.get("config_cls") != CONFIG_CLS:
+        return False
+    del redis["config_cls"]
+    if not redis:
+        del backends["redis"]
+    if not backends:
+        del settings["similarity_backends"]
+    _write(path, settings)
+    return True
+
+
+def is_enabled(path: Path | None = None) -> bool:
+    """Tells whether the file makes ``backend="redis"`` use this package.
+
+    Args:
+        path: the file to read, by default that of :func:`locate`
+
+    Returns:
+        True or False; False when there is no such file
+
+    Raises:
+        SettingsError: the file is not a brain config, or cannot be read
+    """
+    path = path or locate()
+    redis = _member(_member(_read(path), "similarity_backends", path), "redis", path)
+    return bool(redis.get("config_cls") == CONFIG_CLS)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    # The file may hold passwords: no message repeats its text, and no chained error carries it.
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot read {path} ({error.strerror or error}); make it a readable file."
+        ) from error
+    except json.JSONDecodeError as error:
+        raise SettingsError(
+            f"{path} is not valid JSON (line {error.lineno}); correct it or move it away."
+        ) from None
+    except ValueError:
+        raise SettingsError(
+            f"{path} is not JSON text in UTF-8; correct it or move it away."
+        ) from None
+    if not isinstance(settings, dict):
+        raise SettingsError(f"{path} must hold one JSON object; correct it or move it away.")
+    return settings
+
+
+def _member(parent: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """Returns the object of that name in its parent, putting an empty one there if missing."""
+    member = parent.setdefault(name, {})
+    if not isinstance(member, dict):
+        raise SettingsError(f'"{name}" in {path} must be a JSON object; correct it there first.')
+    return member
+
+
+def _write(path: Path, settings: dict[str, Any]) -> None:
+    # Escaped to ASCII, because FiftyOne reads the file in whatever encoding the locale has.
+    text = json.dumps(settings, indent=4) + "\n"
+    target = path.resolve()  # a symbolic link stays, what it points to is replaced
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, text)
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot write {path} ({error.strerror or error}); it is unchanged, see to its folder."
+        ) from error
+
+
+def _replace(target: Path, text: str) -> None:
+    """Puts the text in the target's place in one step: all of it, or none."""
+    # mkstemp makes it readable by its owner only, as a new file that may come to hold passwords
+    # should be.
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            _copy_access(target, file.fileno())
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _copy_access(target: Path, handle: int) -> None:
+    """Gives an open file the mode and owner of the target, if there is one."""
+    if not target.exists():
+        return
+    existing = target.stat()
+    # As a rule the owner differs only under sudo, and only root can give files away.
+    with contextlib.suppress(OSError):
+        os.fchown(handle, existing.st_uid, existing.st_gid)
+    os.fchmod(handle, stat.S_IMODE(existing.st_mode))

@@ -1,0 +1,130 @@
+"""The command line: each command parses, calls one function and prints what it returned.
+
+Whatever is slow to import is imported by the command that needs it, so that help is instant.
+"""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fiftyone_redis import __version__
+
+if TYPE_CHECKING:
+    from fiftyone_redis.server import PrivateServer
+
+_EXAMPLES = """\b
+Examples:
+  fiftyone-redis enable         use this package for backend="redis" from now on
+  fiftyone-redis server start   start a Redis that the backend finds by itself
+"""
+
+
+class _Command(click.Command):
+    """A command that tells this package's errors in one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from fiftyone_redis.engine.errors import FiftyOneRedisError
+
+        try:
+            return super().invoke(ctx)
+        except FiftyOneRedisError as error:
+            raise click.ClickException(str(error)) from error
+
+
+class _Group(click.Group):
+    command_class = _Command
+    group_class = type
+
+
+_folder = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Use this folder, in place of the default one.",
+)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXAMPLES)
+@click.version_option(__version__, prog_name="fiftyone-redis")
+def main() -> None:
+    """Search FiftyOne datasets with Redis."""
+
+
+@main.command()
+def enable() -> None:
+    """Make backend="redis" in FiftyOne use this package."""
+    from fiftyone_redis import brain_config
+
+    path = brain_config.locate()
+    if brain_config.enable(path):
+        click.echo(f'Changed {path}: backend="redis" now uses fiftyone-redis.')
+    else:
+        click.echo(f'Left {path} as it is: backend="redis" uses fiftyone-redis already.')
+
+
+@main.command()
+def disable() -> None:
+    """Give backend="redis" back to FiftyOne."""
+    from fiftyone_redis import brain_config
+
+    path = brain_config.locate()
+    if brain_config.disable(path):
+        click.echo(f'Changed {path}: backend="redis" no longer uses fiftyone-redis.')
+    else:
+        click.echo(f"Left {path} as it is: fiftyone-redis is not enabled there.")
+
+
+@main.group()
+def server() -> None:
+    """Run a private Redis on this machine."""
+
+
+@server.command()
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Listen on this TCP port of 127.0.0.1 too."
+)
+@click.option(
+    "--program",
+    type=click.Path(path_type=Path),
+    help="Run this redis-server, in place of the one found.",
+)
+@_folder
+def start(port: int | None, program: Path | None, folder: Path | None) -> None:
+    """Start the private Redis, or find it running."""
+    from fiftyone_redis.server import default_folder
+    from fiftyone_redis.server import start as start_server
+
+    running = start_server(folder, port=port, program=program)
+    click.echo(_table(running))
+    if running.folder != default_folder():
+        click.echo(f"export FIFTYONE_BRAIN_SIMILARITY_REDIS_URL={shlex.quote(running.url)}")
+
+
+@server.command()
+@_folder
+def stop(folder: Path | None) -> None:
+    """Stop the private Redis; its data stays in its folder."""
+    from fiftyone_redis.server import stop as stop_server
+
+    click.echo("Stopped." if stop_server(folder) else "Not running.")
+
+
+@server.command()
+@_folder
+def status(folder: Path | None) -> None:
+    """Show the private Redis; exit with status 1 if it is not running."""
+    from fiftyone_redis.server import status as server_status
+
+    running = server_status(folder)
+    click.echo(_table(running) if running else "Not running.")
+    if not running:
+        raise click.exceptions.Exit(1)
+
+
+def _table(running: PrivateServer) -> str:
+    rows = [("url", running.url), ("pid", running.pid), ("folder", running.folder)]
+    return "\n".join(f"{name:<6}  {value}" for name, value in rows)

@@ -1,0 +1,274 @@
+"""The demo's queries, each asked through FiftyOne's own calls, as a user would."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from numpy.typing import NDArray
+
+from fiftyone_redis.demo.picture import Crop, Neighbour, Row
+
+K = 10
+_SEED = 51
+
+Ids = list[str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is indexed and searched.
+
+    Attributes:
+        dataset: the dataset
+        brain_key: the key of its index
+        model: the name of the zoo model that embeds
+        items: the dataset, or the view of its patches
+        queries: those of the items from which the queries are taken
+        patches_field: the field whose patches are indexed; None for samples
+        label: the path of an item's label; None if there is none to judge by
+        prompt: a text prompt, with braces in place of a label
+    """
+
+    dataset: fo.Dataset
+    brain_key: str
+    model: str
+    items: fo.core.collections.SampleCollection
+    queries: fo.core.collections.SampleCollection
+    patches_field: str | None = None
+    label: str | None = None
+    prompt: str = "a photo of a {}"
+
+    @property
+    def ids_name(self) -> str:
+        """The keyword by which an index takes the ids of these items."""
+        return "sample_ids" if self.patches_field is None else "label_ids"
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query.
+
+    Attributes:
+        value: what is searched for: an id, ids, a vector or a prompt
+        label: the label that its neighbours should carry, if there is one
+        ids: the items that it is made of, which do not count as their own neighbours
+    """
+
+    value: str | Ids | NDArray[Any]
+    label: str | None = None
+    ids: tuple[str, ...] = ()
+
+
+def by_id(subject: Subject, count: int) -> list[Query]:
+    """Makes queries by id, of random items.
+
+    Args:
+        subject: what is searched
+        count: how many queries
+
+    Returns:
+        the queries; fewer when there are fewer items
+    """
+    pool = _labelled(subject, subject.queries)
+    chosen = random.Random(_SEED).sample(pool, min(count, len(pool)))  # noqa: S311 - no secret
+    return [Query(one, label, (one,)) for one, label in chosen]
+
+
+def by_vector(subject: Subject, index: Any, count: int) -> list[Query]:  # noqa: ANN401
+    """Makes queries by vector, those of random items.
+
+    Args:
+        subject: what is searched
+        index: its similarity index
+        count: how many queries
+
+    Returns:
+        the queries
+    """
+    queries = by_id(subject, count)
+    vectors = _vectors(subject, index, [query.ids[0] for query in queries])
+    return [Query(vectors[q.ids[0]], q.label, q.ids) for q in queries]
+
+
+def by_ids(subject: Subject, count: int, members: int = 3) -> list[Query]:
+    """Makes queries by several ids, of items with one label.
+
+    Args:
+        subject: what is searched
+        count: how many queries
+        members: how many ids each has
+
+    Returns:
+        the queries; fewer when too few items share a label
+    """
+    groups: dict[str | None, Ids] = {}
+    for query in by_id(subject, len(subject.queries)):
+        groups.setdefault(query.label, []).append(query.ids[0])
+    cut = [
+        (label, ids[start : start + members])
+        for label, ids in sorted(groups.items(), key=str)
+        for start in range(0, len(ids) - members + 1, members)[:1 if label else count]
+    ]
+    return [Query(ids, label, tuple(ids)) for label, ids in cut][:count]
+
+
+def by_text(subject: Subject, count: int) -> list[Query]:
+    """Makes text prompts, one for each of the most frequent labels.
+
+    Args:
+        subject: what is searched
+        count: how many queries
+
+    Returns:
+        the queries
+    """
+    if subject.label is None:
+        return [Query(subject.prompt.format("dog"))]
+    return [Query(subject.prompt.format(one), one) for one in frequent_labels(subject, count)]
+
+
+def frequent_labels(subject: Subject, count: int) -> list[str]:
+    """Returns the most frequent labels.
+
+    Args:
+        subject: what is searched
+        count: how many labels
+
+    Returns:
+        the labels, the most frequent first
+    """
+    counts = subject.items.count_values(subject.label)
+    named = [label for label in counts if label is not None]
+    return sorted(named, key=lambda label: (-counts[label], label))[:count]
+
+
+def restricted(subject: Subject, labels: Sequence[str]) -> Subject:
+    """Restricts what is searched to a view: items with these labels, or half of all items.
+
+    Args:
+        subject: what is searched
+        labels: the labels; used only if the items have labels
+
+    Returns:
+        the same subject, in that view
+    """
+
+    def view(items: Any) -> Any:  # noqa: ANN401
+        if subject.label is None:
+            return items.take(max(len(items) // 2, 1), seed=_SEED)
+        return items.match(fo.ViewField(subject.label).is_in(list(labels)))
+
+    parts = dict(vars(subject), items=view(subject.items))
+    parts["queries"] = parts["items"] if subject.label is None else view(subject.queries)
+    return Subject(**parts)
+
+
+def measure(subject: Subject, queries: Sequence[Query]) -> tuple[float, float | None]:
+    """Asks queries one after another.
+
+    Args:
+        subject: what is searched
+        queries: the queries
+
+    Returns:
+        the median time until a query's neighbours are read, in seconds, and the share of the 10
+        nearest that carry their query's label, from 0 to 1, or None if there are no labels
+    """
+    times, hits = [], []
+    for query in queries:
+        start = time.perf_counter()
+        found = _labelled(subject, nearest(subject, query))
+        times.append(time.perf_counter() - start)
+        others = [label for one, label in found if one not in query.ids][:K]
+        if query.label is not None:
+            hits += [label == query.label for label in others]
+    return statistics.median(times), statistics.fmean(hits) if hits else None
+
+
+def nearest(subject: Subject, query: Query) -> fo.DatasetView:
+    """Returns the view of a query's nearest neighbours, its own items among them.
+
+    Args:
+        subject: what is searched
+        query: the query
+
+    Returns:
+        the view, the nearest first
+    """
+    return subject.items.sort_by_similarity(
+        query.value, k=K + len(query.ids), brain_key=subject.brain_key
+    )
+
+
+def picture_row(subject: Subject, index: Any, query: Query, title: str) -> Row:  # noqa: ANN401
+    """Asks a query and returns what a picture shows of it.
+
+    Args:
+        subject: what is searched
+        index: its similarity index
+        query: the query, not by vector
+        title: what the picture says of the query
+
+    Returns:
+        the row
+    """
+    found = [one for one in _crops(subject, nearest(subject, query)) if one[0] not in query.ids]
+    found = found[:K]
+    vectors = _vectors(subject, index, [one for one, _, _ in found])
+    distance = _distance_from(_vector(subject, index, query))
+    if query.ids:
+        asked = tuple(crop for _, crop, _ in _crops(subject, subject.items.select(query.ids)))
+    return Row(
+        title=title,
+        query=asked if query.ids else str(query.value),
+        label=query.label,
+        neighbours=tuple(Neighbour(c, label, distance(vectors[i])) for i, c, label in found),
+    )
+
+
+def _labelled(subject: Subject, items: Any) -> list[tuple[str, str | None]]:  # noqa: ANN401
+    """Returns the ids and labels of items, in their order."""
+    if subject.label is None:
+        return [(one, None) for one in items.values("id")]
+    return list(zip(*items.values(["id", subject.label]), strict=True))
+
+
+def _crops(subject: Subject, items: Any) -> list[tuple[str, Crop, str | None]]:  # noqa: ANN401
+    """Returns ids, images and labels of items, in their order."""
+    labelled, paths = _labelled(subject, items), items.values("filepath")
+    boxes: Sequence[Any] = [None] * len(paths)
+    if subject.patches_field is not None:
+        boxes = items.values(f"{subject.patches_field}.bounding_box")
+    return [
+        (one, Crop(path, None if box is None else tuple(box)), label)
+        for (one, label), path, box in zip(labelled, paths, boxes, strict=True)
+    ]
+
+
+def _vectors(subject: Subject, index: Any, ids: Ids) -> dict[str, NDArray[Any]]:  # noqa: ANN401
+    embeddings, sample_ids, label_ids = index.get_embeddings(**{subject.ids_name: ids})
+    found = sample_ids if subject.patches_field is None else label_ids
+    return dict(zip((str(one) for one in found), embeddings, strict=True))
+
+
+def _vector(subject: Subject, index: Any, query: Query) -> NDArray[Any]:  # noqa: ANN401
+    if query.ids:
+        vectors = _vectors(subject, index, list(query.ids)).values()
+        return np.asarray(np.mean(list(vectors), axis=0))
+    return np.asarray(index.get_model().embed_prompt(query.value))
+
+
+def _distance_from(query: NDArray[Any]) -> Callable[[NDArray[Any]], float]:
+    """Returns a function that gives a vector's cosine distance from the query."""
+
+    def distance(vector: NDArray[Any]) -> float:
+        return float(1 - query @ vector / (np.linalg.norm(query) * np.linalg.norm(vector)))
+
+    return distance

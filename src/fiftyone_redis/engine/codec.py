@@ -1,0 +1,164 @@
+"""Arrays to bytes and back: shape, type and finiteness checks. No Redis.
+
+The server reads a vector as the raw little-endian values of its type. Values are rounded to the
+nearest one that the type can hold, ties to even, as IEEE 754 says; a value that the type cannot
+hold at all is refused, never turned into infinity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fiftyone_redis.engine.errors import InputError, some
+from fiftyone_redis.engine.schema import DTYPES, Schema
+
+Array = npt.NDArray[Any]
+
+_BLOCK_ROWS = 4096
+_BFLOAT16_NAN = 0x7FC0
+_NUMPY = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8"}
+
+
+def as_matrix(vectors: npt.ArrayLike, dim: int | None = None) -> Array:
+    """Returns vectors as a matrix of floats, without a copy where there is one already.
+
+    Args:
+        vectors: ``n x dim`` numbers, or ``n`` sequences of ``dim`` numbers
+        dim: the dimension they must have, if known
+
+    Returns:
+        an ``n x dim`` array of a float type
+
+    Raises:
+        InputError: if they are no matrix of numbers, or of another dimension
+    """
+    try:
+        matrix = np.asarray(vectors)
+    except ValueError as error:
+        raise InputError(f"The vectors differ in length: {_lengths(vectors)}.") from error
+    if matrix.dtype == object:
+        matrix = _from_objects(matrix)
+    if matrix.dtype.kind not in "fiub":
+        raise InputError(f"The vectors hold values of type {matrix.dtype}, not numbers.")
+    if matrix.ndim != 2:
+        raise InputError(
+            f"The vectors have the shape {matrix.shape}; expected one row per vector, n x dim."
+        )
+    if dim is not None and matrix.shape[1] != dim and len(matrix):
+        raise InputError(
+            f"The vectors have the dimension {matrix.shape[1]}, but the index has {dim}."
+        )
+    return matrix if matrix.dtype.kind == "f" else matrix.astype(np.float64)
+
+
+def check(matrix: Array, schema: Schema, ids: Sequence[str] | None = None) -> None:
+    """Raises unless the server could search every vector.
+
+    Args:
+        matrix: ``n x dim`` floats
+        schema: the index that they are meant for
+        ids: the vectors' ids, for the message
+
+    Raises:
+        InputError: naming the first vectors that hold NaN or infinite values, or values too large
+            for the index's type, or that are zero where the metric is cosine
+    """
+    bad: dict[str, list[int]] = {}
+    for start in range(0, len(matrix), _BLOCK_ROWS):
+        block = matrix[start : start + _BLOCK_ROWS]
+        for reason, rows in _bad_rows(block, schema):
+            bad.setdefault(reason, []).extend(int(row) + start for row in rows)
+    for reason, offenders in bad.items():
+        if offenders:
+            named = [repr(ids[row]) if ids is not None else f"row {row}" for row in offenders]
+            raise InputError(f"{len(offenders)} of {len(matrix)} vectors {reason}: {some(named)}.")
+
+
+def encode(matrix: Array, dtype: str) -> Array:
+    """Converts vectors to the bytes that the server holds.
+
+    Args:
+        matrix: ``n x dim`` floats
+        dtype: one of :data:`~fiftyone_redis.engine.schema.DTYPES`
+
+    Returns:
+        an ``n x (dim * size)`` array of bytes; row ``i`` is the blob of vector ``i``
+    """
+    values = np.ascontiguousarray(_rounded(matrix, dtype))
+    return values.view(np.uint8).reshape(len(matrix), -1)
+
+
+def decode(blobs: Sequence[bytes], dtype: str, dim: int) -> Array:
+    """Converts the bytes that the server holds back to vectors.
+
+    Args:
+        blobs: one blob per vector
+        dtype: one of :data:`~fiftyone_redis.engine.schema.DTYPES`
+        dim: the vectors' dimension
+
+    Returns:
+        an ``n x dim`` array: float64 for float64, else float32, which holds the other types exactly
+
+    Raises:
+        InputError: if a blob is not as long as a vector of that type and dimension
+    """
+    size = DTYPES[dtype] * dim
+    wrong = [str(row) for row, blob in enumerate(blobs) if len(blob) != size]
+    if wrong:
+        raise InputError(f"{len(wrong)} documents hold no {dtype} vector of {dim} values.")
+    values = np.frombuffer(b"".join(blobs), _NUMPY[dtype]).reshape(-1, dim)
+    return _widened(values, dtype)
+
+
+def _rounded(matrix: Array, dtype: str) -> Array:
+    if dtype != "bfloat16":
+        return matrix.astype(_NUMPY[dtype], copy=False)
+    # bfloat16 is the upper half of a float32; adding half a unit of its last place, or just less
+    # where that place is even, rounds to nearest, ties to even.
+    values = np.ascontiguousarray(matrix, "<f4")
+    bits = np.where(np.isnan(values), np.uint32(_BFLOAT16_NAN << 16), values.view("<u4"))
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+
+
+def _bad_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
+    """Yields reasons, and the rows of a block that are bad for them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        held = _widened(_rounded(block, schema.dtype), schema.dtype)
+        # The server, too, sums the squares in the type that holds them.
+        norms = np.einsum("ij,ij->i", held, held)
+    suspects = np.flatnonzero(~np.isfinite(norms))
+    finite = np.isfinite(block[suspects]).all(axis=1)
+    yield "hold NaN or infinite values", suspects[~finite]
+    yield f"hold values too large for {schema.dtype}", suspects[finite]
+    if schema.metric == "cosine":
+        yield "are zero, which has no cosine distance", np.flatnonzero(norms == 0)
+
+
+def _widened(held: Array, dtype: str) -> Array:
+    """Returns values as the server held them, in a type that numpy calculates in."""
+    if dtype == "bfloat16":
+        held = np.left_shift(held, 16, dtype="<u4").view("<f4")
+    elif dtype == "float16":
+        held = held.astype(np.float32)
+    return held
+
+
+def _from_objects(matrix: Array) -> Array:
+    """Returns rows that numpy took for objects as numbers: ragged rows, None, decimals."""
+    lengths = {np.size(row) for row in matrix}
+    if len(lengths) > 1:
+        raise InputError(f"The vectors differ in length: {_lengths(matrix)}.")
+    try:
+        return np.stack([np.asarray(row, dtype=np.float64) for row in matrix])
+    except (TypeError, ValueError) as error:
+        raise InputError("The vectors hold values that are not numbers.") from error
+
+
+def _lengths(vectors: Any) -> str:
+    lengths = [np.size(row) for row in vectors]
+    odd = [f"row {i} has {n}" for i, n in enumerate(lengths) if n != lengths[0]]
+    return f"row 0 has {lengths[0]} values, {some(odd)}"

@@ -1,0 +1,220 @@
+"""Bulk writing, reading, deleting and walking of documents, pipelined on one connection.
+
+A batch is on its way while the replies to the one before it are read, so that neither side waits
+for the other; two batches at most are in memory. Redis goes on reading requests while replies are
+unread, so this cannot lock up as long as one side of the exchange is small, and it always is:
+writes have short replies, and reads short requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import redis
+
+from fiftyone_redis.engine.codec import Array, encode
+from fiftyone_redis.engine.connection import address, borrowed, execute
+from fiftyone_redis.engine.errors import some, translated
+from fiftyone_redis.engine.protocol import pack
+from fiftyone_redis.engine.schema import DTYPES, Schema
+
+BATCH_BYTES = 1 << 21
+"""How much of a bulk write or read is under way at a time, in bytes of vectors."""
+
+_BATCH_ROWS = 4096
+_WALK_COUNT = 10_000
+
+
+def batches(count: int, schema: Schema) -> Iterator[slice]:
+    """Cuts ``count`` documents into slices of about :data:`BATCH_BYTES` each."""
+    rows = max(1, min(_BATCH_ROWS, BATCH_BYTES // (DTYPES[schema.dtype] * schema.dim)))
+    for start in range(0, count, rows):
+        yield slice(start, min(start + rows, count))
+
+
+def write(
+    client: redis.Redis,
+    schema: Schema,
+    ids: Sequence[str],
+    matrix: Array,
+    tags: Mapping[str, Sequence[str]],
+) -> Iterator[int]:
+    """Writes documents, new or over old ones.
+
+    Args:
+        client: where to
+        schema: the index
+        ids: ``n`` ids
+        matrix: ``n x dim`` floats that were checked
+        tags: for each tag, ``n`` values
+
+    Yields:
+        how many documents were written since the last time
+
+    Raises:
+        ServerError: if the server refuses some of them, naming the first ones
+    """
+    requests = (
+        (_hset(schema, ids[rows], matrix[rows], {t: v[rows] for t, v in tags.items()}), ids[rows])
+        for rows in batches(len(ids), schema)
+    )
+    for batch, replies in exchange(client, requests):
+        _refuse_errors(client, batch, replies)
+        yield len(replies)
+
+
+def read(
+    client: redis.Redis, schema: Schema, ids: Sequence[str], fields: Sequence[str]
+) -> Iterator[tuple[Sequence[str], list[list[bytes | None]]]]:
+    """Reads fields of documents.
+
+    Args:
+        client: where from
+        schema: the index
+        ids: the documents' ids
+        fields: which fields
+
+    Yields:
+        some of the ids, in order, and for each of them the values of its fields, None where there
+        is none
+
+    Raises:
+        ServerError: if the server refuses some of them, naming the first ones
+    """
+    names = "".join(f"${len(name.encode())}\r\n{name}\r\n" for name in fields).encode()
+    head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(fields))
+    requests = (
+        (
+            b"".join(
+                b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, names)
+                for key in _keys(schema, ids[rows])
+            ),
+            ids[rows],
+        )
+        for rows in batches(len(ids), schema)
+    )
+    for batch, replies in exchange(client, requests):
+        _refuse_errors(client, batch, replies)
+        yield batch, replies
+
+
+def existing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> set[str]:
+    """Returns those of the ids that have a document."""
+    return {
+        id
+        for batch, replies in _each(client, schema, "EXISTS", ids)
+        for id, found in zip(batch, replies, strict=True)
+        if found
+    }
+
+
+def delete(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> int:
+    """Deletes documents and returns how many there were."""
+    return sum(sum(replies) for _, replies in _each(client, schema, "UNLINK", ids))
+
+
+def walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
+    """Yields the ids of all documents under the index's prefix, each once, in pages."""
+    seen: set[str] = set()
+    pattern = _glob(schema.prefix) + "*"
+    cursor = 0
+    while True:
+        cursor, keys = execute(client, "SCAN", cursor, "MATCH", pattern, "COUNT", _WALK_COUNT)
+        # SCAN may return a key twice while the server's table grows or shrinks.
+        page = {key.decode()[len(schema.prefix) :] for key in keys} - seen
+        seen |= page
+        if page:
+            yield sorted(page)
+        if int(cursor) == 0:
+            return
+
+
+def exchange(
+    client: redis.Redis, requests: Iterable[tuple[bytes, Sequence[Any]]]
+) -> Iterator[tuple[Sequence[Any], list[Any]]]:
+    """Sends packed requests, each before the replies to the one before it are read.
+
+    Args:
+        client: where to
+        requests: packed commands, and what each of them is about, one item per command
+
+    Yields:
+        those items, and the replies to them; the server's errors are among the replies
+    """
+    with borrowed(client) as connection:
+        pending: Sequence[Any] | None = None
+        for request, items in requests:
+            connection.send_packed_command([request])
+            if pending is not None:
+                yield pending, _replies(connection, len(pending))
+            pending = items
+        if pending is not None:
+            yield pending, _replies(connection, len(pending))
+
+
+def _replies(connection: Any, count: int) -> list[Any]:
+    replies: list[Any] = []
+    read_response = connection.read_response
+    while len(replies) < count:
+        try:
+            replies.append(read_response())
+        except redis.ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+def _refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) -> None:
+    errors = [
+        (id, reply)
+        for id, reply in zip(ids, replies, strict=True)
+        if isinstance(reply, redis.RedisError)
+    ]
+    if errors:
+        problem = translated(errors[0][1], address(client))
+        named = some([repr(id) for id, _ in errors])
+        raise type(problem)(f"{problem} It concerns {len(errors)} documents: {named}.")
+
+
+def _each(
+    client: redis.Redis, schema: Schema, command: str, ids: Sequence[str]
+) -> Iterator[tuple[Sequence[str], list[int]]]:
+    """Sends a command that takes one key and returns a number, for each of the ids."""
+    requests = (
+        (b"".join(pack((command, key)) for key in _keys(schema, ids[rows])), ids[rows])
+        for rows in batches(len(ids), schema)
+    )
+    for batch, replies in exchange(client, requests):
+        _refuse_errors(client, batch, replies)
+        yield batch, replies
+
+
+def _hset(
+    schema: Schema, ids: Sequence[str], matrix: Array, tags: Mapping[str, Sequence[str]]
+) -> bytes:
+    """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
+    blobs = encode(matrix, schema.dtype)
+    head = b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * len(tags))
+    name = schema.vector_field.encode()
+    middle = b"\r\n$%d\r\n%b\r\n$%d\r\n" % (len(name), name, blobs.shape[1])
+    pieces: list[Any] = []
+    if not tags:
+        for key, blob in zip(_keys(schema, ids), blobs, strict=True):
+            pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
+        return b"".join(pieces)
+    names = [pack([tag])[4:] for tag in tags]
+    rows = zip(*tags.values(), strict=True)
+    for key, blob, values in zip(_keys(schema, ids), blobs, rows, strict=True):
+        pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
+        for tag, value in zip(names, values, strict=True):
+            pieces += (tag, pack([value])[4:])
+    return b"".join(pieces)
+
+
+def _keys(schema: Schema, ids: Iterable[str]) -> list[bytes]:
+    return [f"{schema.prefix}{id}".encode() for id in ids]
+
+
+def _glob(text: str) -> str:
+    """Returns a text as a glob pattern that matches just it."""
+    return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in text)

@@ -1,0 +1,149 @@
+"""Every exception that this package raises.
+
+FiftyOneRedisError
+├── SettingsError            a setting is wrong, unknown or in conflict   (ValueError)
+├── InputError               vectors, ids or arguments are refused        (ValueError)
+├── ConnectionFailedError    no server answers                            (ConnectionError)
+│   └── AuthenticationError  the server does not accept the credentials
+├── UnsupportedServerError   the server cannot do what is asked of it
+├── IndexNotFoundError       no index of that name
+├── IndexMismatchError       an index is there but does not fit
+├── IncompleteResultError    the server cut a query short
+├── ServerError              the server refused a command
+└── PrivateServerError       the private Redis cannot be found, started or stopped
+
+Errors of redis-py are turned into these in one place, :func:`mapped`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis.exceptions
+
+
+class FiftyOneRedisError(Exception):
+    """The root of every exception that this package raises."""
+
+
+class SettingsError(FiftyOneRedisError, ValueError):
+    """A setting is wrong, unknown, or in conflict with another one."""
+
+
+class InputError(FiftyOneRedisError, ValueError):
+    """Vectors, ids or arguments that are refused before anything is written."""
+
+
+class ConnectionFailedError(FiftyOneRedisError, ConnectionError):
+    """No server answers at the address that was given."""
+
+
+class AuthenticationError(ConnectionFailedError):
+    """The server does not accept the credentials, or they lack a right."""
+
+
+class UnsupportedServerError(FiftyOneRedisError):
+    """The server cannot do what is asked of it."""
+
+
+class IndexNotFoundError(FiftyOneRedisError):
+    """The server has no index of that name."""
+
+
+class IndexMismatchError(FiftyOneRedisError, ValueError):
+    """An index of that name is there, but does not fit what is asked of it."""
+
+
+class IncompleteResultError(FiftyOneRedisError):
+    """The server cut a query short, so that its answer is only part of the truth."""
+
+
+class ServerError(FiftyOneRedisError):
+    """The server refused a command."""
+
+
+class PrivateServerError(FiftyOneRedisError):
+    """The private Redis of this machine cannot be found, started or stopped."""
+
+
+def some(values: list[str], most: int = 3) -> str:
+    """Names the first few of many offenders.
+
+    Args:
+        values: the offenders
+        most: how many to name
+
+    Returns:
+        for instance ``"a, b, c and 7 more"``
+    """
+    named = ", ".join(values[:most])
+    return named if len(values) <= most else f"{named} and {len(values) - most} more"
+
+
+_REFUSED_LOGIN = (
+    redis.exceptions.AuthenticationError,
+    redis.exceptions.NoPermissionError,
+    redis.exceptions.AuthorizationError,
+)
+
+# The wordings are those of RediSearch 2.10 and of Redis 8.6's query engine.
+_REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
+    (
+        "unknown command 'ft.",
+        UnsupportedServerError,
+        "this server has no query engine; use Redis 8, Redis Stack or a private one",
+    ),
+    (
+        "cannot create index on db != 0",
+        UnsupportedServerError,
+        "indexes can only be made in database 0; set db=0",
+    ),
+    ("no such index", IndexNotFoundError, "the index does not exist; check index_name"),
+    ("unknown index name", IndexNotFoundError, "the index does not exist; check index_name"),
+    ("index already exists", IndexMismatchError, "an index of that name exists already"),
+    ("timeout limit was reached", IncompleteResultError, "the query took too long; try again"),
+    ("oom command not allowed", ServerError, "its memory is full; raise maxmemory or remove data"),
+)
+
+
+@contextmanager
+def mapped(address: str) -> Iterator[None]:
+    """Turns redis-py's exceptions into this package's, chained to the original.
+
+    Args:
+        address: where the server was looked for, without credentials
+
+    Raises:
+        FiftyOneRedisError: in the place of any exception of redis-py
+    """
+    try:
+        yield
+    except redis.exceptions.RedisError as error:
+        raise translated(error, address) from error
+
+
+def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedisError:
+    """Returns this package's exception for one of redis-py's, the most specific that fits."""
+    reason = str(error).rstrip(".")
+    if isinstance(error, redis.exceptions.TimeoutError):
+        return ConnectionFailedError(f"Redis at {address} did not answer in time ({reason}).")
+    if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+        return AuthenticationError(
+            f"Redis at {address} refuses these credentials ({_without_secrets(reason)}); check "
+            "username and password, and the rights of that user."
+        )
+    if isinstance(error, redis.exceptions.ConnectionError):
+        return ConnectionFailedError(
+            f"No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` "
+            "runs a private one) or set host and port."
+        )
+    for fragment, kind, advice in _REPLIES:
+        if fragment in reason.lower():
+            return kind(f"Redis at {address}: {advice} ({reason}).")
+    return ServerError(f"Redis at {address} refused a command: {reason}.")
+
+
+def _without_secrets(reason: str) -> str:
+    """Keeps the code and the fixed text of a refused login; a server may echo the user's name."""
+    return reason.split("'", maxsplit=1)[0].strip()

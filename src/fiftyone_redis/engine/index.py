@@ -1,0 +1,294 @@
+"""A vector index on a Redis server: create, open, add, remove, fetch, search, drop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import redis
+
+from fiftyone_redis.engine import codec, documents, protocol
+from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.connection import address, execute
+from fiftyone_redis.engine.errors import (
+    IndexNotFoundError,
+    InputError,
+    some,
+    translated,
+)
+from fiftyone_redis.engine.schema import Schema
+
+QUERY_TIMEOUT = 30.0
+"""Seconds that the server may take for one query."""
+
+_SETTLE_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Documents that were read.
+
+    Args:
+        ids: ``n`` ids
+        vectors: an ``n x dim`` array of float32, or of float64 where the index holds that
+        tags: for each tag of the index, ``n`` values
+    """
+
+    ids: list[str]
+    vectors: Array
+    tags: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """What a search found, nearest first.
+
+    Args:
+        ids: the ids of the neighbours
+        distances: a float64 array of as many distances, in the metric's own unit: cosine distance
+            (0..2), 1 - dot product, or Euclidean distance (not squared)
+        tags: for each tag of the index, as many values
+    """
+
+    ids: list[str]
+    distances: npt.NDArray[np.float64]
+    tags: dict[str, list[str]] = field(default_factory=dict)
+
+
+class VectorIndex:
+    """An index of vectors by id.
+
+    Use :meth:`create` or :meth:`open` to get one.
+
+    Args:
+        client: a client from :func:`~fiftyone_redis.engine.connection.connect`
+        schema: the definition of the index
+    """
+
+    def __init__(self, client: redis.Redis, schema: Schema) -> None:
+        self.client = client
+        self.schema = schema
+
+    @classmethod
+    def create(cls, client: redis.Redis, schema: Schema) -> VectorIndex:
+        """Makes a new index; documents that are already under its prefix become part of it.
+
+        Raises:
+            IndexMismatchError: if an index of that name exists
+            UnsupportedServerError: if the server cannot hold such an index
+        """
+        execute(client, *protocol.create(schema))
+        index = cls(client, schema)
+        # The server scans its keys in the background; until it is done, its counts are too small.
+        while int(index.info()["indexing"]):
+            time.sleep(_SETTLE_SECONDS)
+        return index
+
+    @classmethod
+    def open(cls, client: redis.Redis, name: str) -> VectorIndex:
+        """Opens an index that exists, with the definition that the server has of it.
+
+        Raises:
+            IndexNotFoundError: if there is none of that name
+            IndexMismatchError: if it is not one of HASH documents with one vector field
+        """
+        reply = execute(client, "FT.INFO", name)
+        return cls(client, protocol.read_schema(protocol.read_info(reply)))
+
+    @staticmethod
+    def exists(client: redis.Redis, name: str) -> bool:
+        """Returns whether the server has an index of that name."""
+        try:
+            execute(client, "FT.INFO", name)
+        except IndexNotFoundError:
+            return False
+        return True
+
+    def __len__(self) -> int:
+        return int(self.info()["num_docs"])
+
+    def info(self) -> dict[str, Any]:
+        """Returns what the server says of the index (FT.INFO), as text and numbers."""
+        return protocol.read_info(execute(self.client, "FT.INFO", self.schema.name))
+
+    def add(
+        self,
+        ids: Sequence[str],
+        vectors: npt.ArrayLike,
+        tags: Mapping[str, Sequence[str]] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Adds vectors, over those of the same ids where there are any.
+
+        Args:
+            ids: ``n`` different ids
+            vectors: ``n x dim`` numbers
+            tags: for each tag of the index, ``n`` values
+            progress: called with the number of documents written since the last time
+
+        Raises:
+            InputError: if anything is wrong with them; nothing is written then
+            ServerError: if the server refuses some; adding them again is safe
+        """
+        tags = dict(tags or {})
+        matrix = codec.as_matrix(vectors, self.schema.dim)
+        check_ids(ids, {"vectors": len(matrix), **{t: len(v) for t, v in tags.items()}})
+        codec.check(matrix, self.schema, ids)
+        for written in documents.write(self.client, self.schema, ids, matrix, tags):
+            if progress is not None:
+                progress(written)
+
+    def remove(self, ids: Sequence[str]) -> int:
+        """Removes documents and returns how many there were."""
+        return documents.delete(self.client, self.schema, ids)
+
+    def existing(self, ids: Sequence[str]) -> set[str]:
+        """Returns those of the ids that are in the index."""
+        return documents.existing(self.client, self.schema, ids)
+
+    def ids(self) -> Iterator[str]:
+        """Yields the ids of all documents, in no order."""
+        for page in documents.walk(self.client, self.schema):
+            yield from page
+
+    def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
+        """Returns the ids of the documents whose tag has one of the values."""
+        found: list[str] = []
+        for start in range(0, len(values), _TAG_VALUES):
+            batch = values[start : start + _TAG_VALUES]
+            command = protocol.keys_with_tag(
+                self.schema, tag, batch, timeout_ms=_milliseconds(QUERY_TIMEOUT)
+            )
+            keys, cursor = protocol.read_keys(execute(self.client, *command))
+            found += keys
+            while cursor:
+                reply = execute(self.client, "FT.CURSOR", "READ", self.schema.name, cursor)
+                keys, cursor = protocol.read_keys(reply)
+                found += keys
+        return [self._id(key) for key in found]
+
+    def fetch(self, ids: Sequence[str]) -> Vectors:
+        """Reads documents.
+
+        Args:
+            ids: the documents' ids
+
+        Returns:
+            the vectors and tags of those that exist, in the order of ``ids``
+        """
+        names = [self.schema.vector_field, *self.schema.tags]
+        found: list[str] = []
+        blocks: list[Array] = []
+        tags: dict[str, list[str]] = {tag: [] for tag in self.schema.tags}
+        for batch, rows in documents.read(self.client, self.schema, ids, names):
+            kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
+            found += [id for id, _ in kept]
+            blocks.append(self._decode([row[0] or b"" for _, row in kept]))
+            for column, values in enumerate(tags.values(), start=1):
+                values += [(row[column] or b"").decode() for _, row in kept]
+        vectors = np.concatenate(blocks) if blocks else self._decode([])
+        return Vectors(found, vectors, tags)
+
+    def search(
+        self,
+        queries: npt.ArrayLike,
+        k: int,
+        *,
+        within: Sequence[str] | None = None,
+    ) -> list[Neighbors]:
+        """Finds the nearest neighbours of vectors.
+
+        Args:
+            queries: ``n x dim`` numbers
+            k: how many neighbours, at least 1
+            within: the ids to choose among; None for all
+
+        Returns:
+            for each query its neighbours, nearest first and by id where distances are equal; fewer
+            than ``k`` where there are fewer
+
+        Raises:
+            InputError: if a query could not be compared, or ``k`` is less than 1
+            IncompleteResultError: if the server cut a query short
+        """
+        if k < 1:
+            raise InputError(f"k must be at least 1, not {k}.")
+        matrix = codec.as_matrix(queries, self.schema.dim)
+        codec.check(matrix, self.schema)
+        keys = None if within is None else [self.schema.prefix + id for id in within]
+        if keys == []:
+            return [Neighbors([], np.zeros(0), {t: [] for t in self.schema.tags}) for _ in matrix]
+        commands = (
+            protocol.knn(
+                self.schema,
+                blob.tobytes(),
+                k,
+                tags=self.schema.tags,
+                keys=keys,
+                timeout_ms=_milliseconds(QUERY_TIMEOUT),
+            )
+            for blob in codec.encode(matrix, self.schema.dtype)
+        )
+        return [self._neighbors(protocol.read_hits(reply)) for reply in self._ask(commands)]
+
+    def drop(self, documents: bool = True) -> None:
+        """Deletes the index and, unless told otherwise, its documents."""
+        execute(self.client, "FT.DROPINDEX", self.schema.name, *(["DD"] if documents else []))
+
+    def _ask(self, commands: Iterable[protocol.Command]) -> Iterator[Any]:
+        requests = ((protocol.pack(command), [None]) for command in commands)
+        for _, replies in documents.exchange(self.client, requests):
+            if isinstance(replies[0], redis.RedisError):
+                raise translated(replies[0], address(self.client))
+            yield replies[0]
+
+    def _neighbors(self, hits: list[protocol.Hit]) -> Neighbors:
+        """Sorts here: without SORTBY, which not every dialect accepts, hits have no order."""
+        hits = sorted(hits, key=lambda hit: (hit.distance, hit.key))
+        distances = np.array([hit.distance for hit in hits], dtype=np.float64)
+        if self.schema.metric != "dotproduct":
+            # Rounding can make the distance of equal vectors slightly negative.
+            distances = distances.clip(min=0)
+        if self.schema.metric == "euclidean":
+            distances = np.sqrt(distances)
+        tags = {tag: [hit.tags.get(tag, "") for hit in hits] for tag in self.schema.tags}
+        return Neighbors([self._id(hit.key) for hit in hits], distances, tags)
+
+    def _decode(self, blobs: list[bytes]) -> Array:
+        return codec.decode(blobs, self.schema.dtype, self.schema.dim)
+
+    def _id(self, key: str) -> str:
+        return key[len(self.schema.prefix) :]
+
+
+_TAG_VALUES = 500
+
+
+def check_ids(ids: Sequence[str], lengths: Mapping[str, int]) -> None:
+    """Raises unless ids are different, not empty, and as many as everything that goes with them.
+
+    Args:
+        ids: the ids
+        lengths: how many there are of what goes with them, by name
+
+    Raises:
+        InputError: naming the first offenders
+    """
+    for name, length in lengths.items():
+        if length != len(ids):
+            raise InputError(f"There are {len(ids)} ids but {length} {name}.")
+    if len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        twice = [repr(id) for id in ids if id in seen or seen.add(id)]  # type: ignore[func-returns-value]
+        raise InputError(f"{len(twice)} ids are there more than once: {some(twice)}.")
+    wrong = [repr(id) for id in ids if not isinstance(id, str) or not id]
+    if wrong:
+        raise InputError(f"{len(wrong)} ids are no text, or empty: {some(wrong)}.")
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,202 @@
+"""Builds the query engine's ``FT.*`` commands and reads its replies. No sockets.
+
+Replies are read as redis-py hands them over undecoded, in RESP2 (flat lists of names and values)
+or in RESP3 (maps). The commands and replies are those of https://redis.io/docs/latest/commands/
+under FT.CREATE, FT.INFO and FT.SEARCH; ``tests/engine/recordings`` holds real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError
+from fiftyone_redis.engine.schema import METRICS, Schema
+
+Arg = str | bytes | int | float
+Command = list[Arg]
+
+_DISTANCE = "distance"
+_METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One document that a query found.
+
+    Args:
+        key: the document's key
+        distance: its distance in the engine's own unit, the square of the Euclidean one
+        tags: the values of the tags that were asked for
+    """
+
+    key: str
+    distance: float
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def pack(command: Iterable[Arg]) -> bytes:
+    """Returns a command as it goes over the wire: an array of bulk strings, in RESP2 and RESP3."""
+    parts = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in command]
+    body = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+    return b"*%d\r\n%b" % (len(parts), body)
+
+
+def create(schema: Schema) -> Command:
+    """Returns the command that makes an index."""
+    attributes: list[Arg] = ["TYPE", schema.dtype.upper(), "DIM", schema.dim]
+    attributes += ["DISTANCE_METRIC", METRICS[schema.metric]]
+    if schema.algorithm == "HNSW":
+        attributes += ["M", schema.m, "EF_CONSTRUCTION", schema.ef_construction]
+        attributes += ["EF_RUNTIME", schema.ef_runtime]
+    command: Command = ["FT.CREATE", schema.name, "ON", "HASH", "PREFIX", 1, schema.prefix]
+    command += ["SCHEMA", schema.vector_field, "VECTOR", schema.algorithm]
+    command += [len(attributes), *attributes]
+    for tag in schema.tags:
+        command += [tag, "TAG"]
+    return command
+
+
+def knn(
+    schema: Schema,
+    query: bytes,
+    k: int,
+    *,
+    tags: Sequence[str] = (),
+    keys: Sequence[str] | None = None,
+    timeout_ms: int,
+) -> Command:
+    """Returns the command that asks for the nearest neighbours of a vector.
+
+    Args:
+        schema: the index
+        query: the vector, encoded
+        k: how many neighbours
+        tags: which tags to return
+        keys: the keys of the documents to choose among; None for all
+        timeout_ms: after how many milliseconds the server may give up
+    """
+    returned = [_DISTANCE, *tags]
+    command: Command = [
+        "FT.SEARCH",
+        schema.name,
+        f"*=>[KNN {k} @{schema.vector_field} $query AS {_DISTANCE}]",
+    ]
+    if keys is not None:
+        command += ["INKEYS", len(keys), *keys]
+    command += ["RETURN", len(returned), *returned, "LIMIT", 0, k, "TIMEOUT", timeout_ms]
+    return [*command, "PARAMS", 2, "query", query, "DIALECT", 2]
+
+
+def keys_with_tag(schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int) -> Command:
+    """Returns the command that opens a cursor on the keys of the documents with certain tags."""
+    union = "|".join(escape(value) for value in values)
+    command: Command = ["FT.AGGREGATE", schema.name, f"@{tag}:{{{union}}}", "LOAD", 1, "@__key"]
+    return [*command, "WITHCURSOR", "COUNT", 10_000, "TIMEOUT", timeout_ms, "DIALECT", 2]
+
+
+def escape(value: str) -> str:
+    """Returns a value with a backslash before every character that the query language reads."""
+    return "".join(c if c.isalnum() or c == "_" else f"\\{c}" for c in value)
+
+
+def read_hits(reply: Any) -> list[Hit]:
+    """Reads the reply to :func:`knn`, in the order of the reply.
+
+    Raises:
+        IncompleteResultError: if the server says that it cut the query short
+    """
+    if isinstance(reply, dict):
+        _refuse_warnings(reply)
+        return [_hit(hit[b"id"], hit[b"extra_attributes"]) for hit in reply[b"results"]]
+    return [_hit(key, _pairs(fields)) for key, fields in _by_two(reply[1:])]
+
+
+def read_keys(reply: Any) -> tuple[list[str], int]:
+    """Reads one page of the reply to :func:`keys_with_tag`: keys, and the cursor (0 at the end)."""
+    page, cursor = reply
+    if isinstance(page, dict):
+        _refuse_warnings(page)
+        rows = [row[b"extra_attributes"] for row in page[b"results"]]
+    else:
+        rows = [_pairs(row) for row in page[1:]]
+    return [row[b"__key"].decode() for row in rows], int(cursor)
+
+
+def read_info(reply: Any) -> dict[str, Any]:
+    """Reads the reply to FT.INFO as nested dictionaries of text, in both protocols."""
+    return {str(name): value for name, value in _pairs(_decoded(reply)).items()}
+
+
+def read_schema(info: Mapping[str, Any]) -> Schema:
+    """Reads an index's definition from what :func:`read_info` returned.
+
+    Raises:
+        IndexMismatchError: if it is no index of HASH documents with one vector field
+    """
+    name = info["index_name"]
+    definition = _pairs(info["index_definition"])
+    attributes = [_attribute(attribute) for attribute in info["attributes"]]
+    vectors = [a for a in attributes if a["type"] == "VECTOR"]
+    if definition["key_type"] != "HASH":
+        raise IndexMismatchError(
+            f"The index {name!r} holds {definition['key_type']} documents; only HASH is supported."
+        )
+    if len(vectors) != 1:
+        raise IndexMismatchError(
+            f"The index {name!r} has {len(vectors)} vector fields; it must have exactly one."
+        )
+    if len(definition["prefixes"]) != 1:
+        raise IndexMismatchError(f"The index {name!r} has several prefixes; it must have one.")
+    vector = vectors[0]
+    return Schema(
+        name=name,
+        dim=int(vector["dim"]),
+        metric=_METRIC_NAMES[vector["distance_metric"]],
+        algorithm=vector["algorithm"],
+        dtype=vector["data_type"].lower(),
+        prefix=definition["prefixes"][0],
+        vector_field=vector["identifier"],
+        tags=tuple(a["identifier"] for a in attributes if a["type"] == "TAG"),
+        m=int(vector.get("M", Schema.m)),
+        ef_construction=int(vector.get("ef_construction", Schema.ef_construction)),
+    )
+
+
+def _hit(key: bytes, fields: Mapping[bytes, bytes]) -> Hit:
+    values = {name.decode(): value.decode() for name, value in fields.items()}
+    return Hit(key.decode(), float(values.pop(_DISTANCE)), values)
+
+
+def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
+    warnings = [w.decode() for w in reply.get(b"warning", ())]
+    if warnings:
+        raise IncompleteResultError(
+            f"The server cut the query short ({'; '.join(warnings)}); allow it more time."
+        )
+
+
+def _attribute(flat: Any) -> dict[str, Any]:
+    """Reads an attribute, which in RESP2 ends with flags that have no value (SORTABLE and such)."""
+    if isinstance(flat, dict):
+        return flat
+    return dict(_by_two(flat[: len(flat) // 2 * 2]))
+
+
+def _pairs(reply: Any) -> dict[Any, Any]:
+    return reply if isinstance(reply, dict) else dict(_by_two(reply))
+
+
+def _by_two(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def _decoded(reply: Any) -> Any:
+    if isinstance(reply, bytes):
+        return reply.decode(errors="replace")
+    if isinstance(reply, dict):
+        return {_decoded(name): _decoded(value) for name, value in reply.items()}
+    if isinstance(reply, (list, tuple)):
+        return [_decoded(item) for item in reply]
+    return reply

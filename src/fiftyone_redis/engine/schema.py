@@ -1,0 +1,77 @@
+"""What an index is: its name, its vectors' type and metric, its algorithm. No input or output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fiftyone_redis.engine.errors import InputError, SettingsError
+
+METRICS = {"cosine": "COSINE", "dotproduct": "IP", "euclidean": "L2"}
+"""FiftyOne's names of the metrics, and the query engine's."""
+
+ALGORITHMS = ("FLAT", "HNSW")
+"""FLAT compares with every vector and is exact; HNSW walks a graph and is approximate."""
+
+DTYPES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+"""The types in which a server can hold a vector's values, and their sizes in bytes."""
+
+MAX_DIM = 32_768
+"""The largest dimension that the query engine accepts."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The definition of a vector index.
+
+    Args:
+        name: the index's name
+        dim: the vectors' dimension, at least 1
+        metric: one of :data:`METRICS`
+        algorithm: one of :data:`ALGORITHMS`
+        dtype: one of :data:`DTYPES`
+        prefix: what every document's key starts with; the rest of the key is the document's id
+        vector_field: the field of a document that holds the vector
+        tags: further fields of the documents, indexed as TAG
+        m: HNSW's edges per vector and layer
+        ef_construction: how many candidates HNSW keeps while it inserts a vector
+        ef_runtime: how many candidates HNSW keeps while it answers a query
+
+    Raises:
+        SettingsError: if a value is not one of those
+    """
+
+    name: str
+    dim: int
+    metric: str = "cosine"
+    algorithm: str = "FLAT"
+    dtype: str = "float32"
+    prefix: str = ""
+    vector_field: str = "vector"
+    tags: tuple[str, ...] = ()
+    m: int = 16
+    ef_construction: int = 200
+    ef_runtime: int = 200
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_choice("metric", self.metric, tuple(METRICS))
+        check_choice("algorithm", self.algorithm, ALGORITHMS)
+        check_choice("dtype", self.dtype, tuple(DTYPES))
+        if not 1 <= self.dim <= MAX_DIM:
+            raise InputError(f"The dimension must be in 1..{MAX_DIM}, not {self.dim}.")
+        if not self.prefix:
+            object.__setattr__(self, "prefix", f"{self.name}:")
+
+
+def check_choice(setting: str, value: str, supported: tuple[str, ...]) -> None:
+    """Raises a :class:`SettingsError` unless the value is one of the supported ones."""
+    if value not in supported:
+        raise SettingsError(f"Unsupported {setting} {value!r}; use one of {', '.join(supported)}.")
+
+
+def check_name(name: str) -> None:
+    """Raises a :class:`SettingsError` unless the name can be an index's name and key prefix."""
+    if not name or not name.isprintable() or any(c.isspace() for c in name):
+        raise SettingsError(
+            f"Unsupported index_name {name!r}; use printable characters without spaces."
+        )

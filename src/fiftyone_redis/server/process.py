@@ -1,0 +1,297 @@
+"""Starts and stops the private server of a folder, and tells whether it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gethostname
+from urllib.parse import quote
+
+from redis.exceptions import RedisError, ResponseError
+
+from fiftyone_redis.engine.errors import PrivateServerError
+from fiftyone_redis.server.client import client, facts, is_ready
+from fiftyone_redis.server.folder import (
+    LOG,
+    PID,
+    SOCKET,
+    check_owner,
+    is_locked,
+    located,
+    locked_on,
+    prepare,
+    sign_lock,
+    take_lock,
+)
+from fiftyone_redis.server.locate import find_program
+from fiftyone_redis.server.program import command, environment
+
+STEP_S = 0.01
+START_TIMEOUT_S = 60.0
+LAUNCH_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 60.0
+PATIENCE_S = 10.0  # before a server that does not react to SHUTDOWN is sent a signal
+LOG_LINES = 10
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PrivateServer:
+    """A private server that runs.
+
+    Attributes:
+        url: where clients connect to: its Unix socket, database 0
+        folder: where its data, log and socket are
+        pid: its process id
+        port: the TCP port on 127.0.0.1 that it also listens on, or None
+    """
+
+    url: str
+    folder: Path
+    pid: int
+    port: int | None = None
+
+
+def start(
+    folder: str | Path | None = None,
+    *,
+    port: int | None = None,
+    program: str | Path | None = None,
+) -> PrivateServer:
+    """Starts the private server of a folder, or returns the one that already runs there.
+
+    It outlives this process, until :func:`stop`. Its data stays in the folder: what was written
+    more than two seconds ago survives even a crash of the machine.
+
+    Args:
+        folder: where its data, log and socket go, made if need be and closed to other users;
+            by default :func:`default_folder`
+        port: a TCP port to listen on besides, 1 to 65535, on 127.0.0.1 only; every user of this
+            machine can connect to it, so by default there is none
+        program: the redis-server to run; by default what :func:`find_program` finds
+
+    Returns:
+        the server, which answers and has loaded its data
+
+    Raises:
+        PrivateServerError: if it cannot be started, or runs without the port that is asked for
+    """
+    if port is not None and not 1 <= port <= 65535:
+        raise PrivateServerError(f"The port {port} is not between 1 and 65535: choose another one.")
+    place = located(folder)
+    prepare(place)
+    server = status(place)
+    if server is None or not is_ready(place / SOCKET):
+        server = _started(place, port, program)
+    if port is not None and server.port != port:
+        has = "none" if server.port is None else str(server.port)
+        raise PrivateServerError(
+            f"The private Redis in {place} already runs, with port {has} instead of {port}: stop "
+            "it first, then start it with the port."
+        )
+    return server
+
+
+def status(folder: str | Path | None = None) -> PrivateServer | None:
+    """Tells whether the private server of a folder runs.
+
+    The server itself is asked, over its socket: files that a crash left behind do not matter.
+
+    Args:
+        folder: its folder, by default :func:`default_folder`
+
+    Returns:
+        the server, which may still be loading its data, or None when none runs
+
+    Raises:
+        PrivateServerError: if it runs but does not answer
+    """
+    place = located(folder)
+    try:
+        found = facts(place / SOCKET, "server")
+    except RedisError as error:
+        raise PrivateServerError(
+            f"The private Redis in {place} does not answer ({error}): wait until it is less busy, "
+            "or stop it."
+        ) from error
+    if found is None:
+        return None
+    url = "unix://" + quote(str(place / SOCKET))
+    return PrivateServer(url, place, int(found["process_id"]), int(found["tcp_port"]) or None)
+
+
+def stop(folder: str | Path | None = None) -> bool:
+    """Stops the private server of a folder, and waits until its process is gone.
+
+    Args:
+        folder: its folder, by default :func:`default_folder`
+
+    Returns:
+        whether one was running; its data is on disk then
+
+    Raises:
+        PrivateServerError: if it does not stop
+    """
+    place = located(folder)
+    if not place.exists():
+        return False
+    check_owner(place)
+    begun = time.monotonic()
+    found = asked = signalled = False
+    while _is_in_use(place):
+        found = True
+        asked = asked or _ask_to_end(place)
+        waited = time.monotonic() - begun
+        if waited > PATIENCE_S and not signalled:
+            signalled = _signal(place)
+        if waited > STOP_TIMEOUT_S:
+            raise PrivateServerError(
+                f"The private Redis in {place} did not stop within {STOP_TIMEOUT_S:.0f} s: see "
+                f"{place / LOG}, and end its process ({_noted_pid(place)}) yourself."
+            )
+        time.sleep(STEP_S)
+    if found:
+        logger.info("Stopped the private Redis in %s", place)
+    return found
+
+
+def _started(place: Path, port: int | None, program: str | Path | None) -> PrivateServer:
+    """Waits until a server is ready, launching one as soon as nobody else runs or launches it."""
+    log_start = _size(place / LOG)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    launched = False
+    while time.monotonic() < deadline:
+        if is_ready(place / SOCKET):
+            server = status(place)
+            if server is not None:
+                logger.info("The private Redis in %s runs as process %d", place, server.pid)
+                return server
+        lock = take_lock(place)
+        if lock is not None:
+            with os.fdopen(lock):
+                if launched:
+                    raise _not_started(place, log_start, "it ended at once")
+                _launch(place, port, program, lock, log_start)
+            launched = True
+        time.sleep(STEP_S)
+    raise _late(place)
+
+
+def _launch(
+    place: Path, port: int | None, program: str | Path | None, lock: int, log_start: int
+) -> None:
+    """Runs the program, which goes into the background and keeps the lock."""
+    (place / PID).unlink(missing_ok=True)  # who holds the lock is named there, or nobody
+    sign_lock(lock)
+    found = find_program(program)
+    with (place / LOG).open("ab") as log:
+        try:
+            subprocess.run(
+                command(found, _options(place, port)),
+                cwd=place,
+                env=environment(found, place),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,
+                timeout=LAUNCH_TIMEOUT_S,
+                check=True,
+            )
+        except OSError as error:
+            raise _not_started(place, log_start, str(error.strerror)) from error
+        except subprocess.SubprocessError as error:
+            raise _not_started(place, log_start, _why(error)) from error
+
+
+def _options(place: Path, port: int | None) -> dict[str, str]:
+    return {
+        "daemonize": "yes",
+        "dir": str(place),
+        "unixsocket": str(place / SOCKET),
+        "unixsocketperm": "700",
+        "port": str(port or 0),
+        "bind": "127.0.0.1",
+        "protected-mode": "yes",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "loglevel": "notice",
+        "logfile": str(place / LOG),
+        "pidfile": str(place / PID),
+    }
+
+
+def _why(error: subprocess.SubprocessError) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"it ended with exit code {error.returncode}"
+    return f"it did not go into the background within {LAUNCH_TIMEOUT_S:.0f} s"
+
+
+def _not_started(place: Path, log_start: int, why: str) -> PrivateServerError:
+    lines = (place / LOG).read_bytes()[log_start:].decode(errors="replace").splitlines()
+    said = "\n".join(lines[-LOG_LINES:]) or "(nothing)"
+    return PrivateServerError(
+        f"The private Redis in {place} did not start ({why}): put right what its log says at "
+        f"the end:\n{said}"
+    )
+
+
+def _late(place: Path) -> PrivateServerError:
+    if locked_on(place) != gethostname():
+        return PrivateServerError(
+            f"The folder {place} is in use by a Redis that was started on the machine "
+            f"{locked_on(place)}: stop it there, or use another folder."
+        )
+    return PrivateServerError(
+        f"The private Redis in {place} was not ready within {START_TIMEOUT_S:.0f} s: see its log "
+        f"{place / LOG}, and start it again to wait longer if it is still loading its data."
+    )
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _is_in_use(place: Path) -> bool:
+    """Tells whether a process holds the folder, or a server started by other means answers."""
+    return is_locked(place) or is_ready(place / SOCKET)
+
+
+def _ask_to_end(place: Path) -> bool:
+    """Sends SHUTDOWN, before which the server writes and closes its files."""
+    try:
+        if facts(place / SOCKET, "server") is None:
+            return False
+        with client(place / SOCKET) as server:
+            server.shutdown()
+    except ResponseError as error:
+        raise PrivateServerError(
+            f"The private Redis in {place} refuses to stop ({error}): see its log {place / LOG}."
+        ) from error
+    except RedisError:
+        return False
+    return True
+
+
+def _noted_pid(place: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        return int((place / PID).read_text())
+    return None
+
+
+def _signal(place: Path) -> bool:
+    """Sends SIGTERM to the process that holds the lock, if that is on this machine."""
+    pid = _noted_pid(place)
+    if pid is None or not is_locked(place) or locked_on(place) != gethostname():
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    return True

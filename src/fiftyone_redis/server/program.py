@@ -1,0 +1,64 @@
+"""What it takes to run one redis-server: the executable, its modules, its libraries."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+LIBRARY_FOLDER = "libraries"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A redis-server, and what must be given to it to have the query engine.
+
+    Attributes:
+        executable: the file to run
+        modules: the modules to load, in this order
+        libraries: shared libraries that the executable needs and the system lacks, each with the
+            name to offer it under
+    """
+
+    executable: Path
+    modules: tuple[Path, ...] = ()
+    libraries: tuple[tuple[str, Path], ...] = ()
+
+
+def command(program: Program, options: dict[str, str]) -> list[str]:
+    """Builds the command that runs a program.
+
+    Args:
+        program: the program
+        options: settings of redis.conf, each with its value
+
+    Returns:
+        the command and its arguments
+    """
+    settings = [part for name, value in options.items() for part in (f"--{name}", value)]
+    modules = [part for module in program.modules for part in ("--loadmodule", str(module))]
+    return [str(program.executable), *settings, *modules]
+
+
+def environment(program: Program, folder: Path) -> dict[str, str]:
+    """Returns the environment of the server process, which finds the libraries it needs there.
+
+    Args:
+        program: the program
+        folder: where a folder of symbolic links to the libraries is made, if there are any
+
+    Returns:
+        the environment of this process, with the links put first on the library path
+    """
+    variables = dict(os.environ)
+    if not program.libraries:
+        return variables
+    links = folder / LIBRARY_FOLDER
+    links.mkdir(mode=0o700, exist_ok=True)
+    for name, library in program.libraries:
+        link = links / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(library)
+    already = variables.get("LD_LIBRARY_PATH")
+    variables["LD_LIBRARY_PATH"] = f"{links}{os.pathsep}{already}" if already else str(links)
+    return variables

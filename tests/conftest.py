@@ -1,0 +1,71 @@
+"""The real parts that the tests run on: a private Redis, and FiftyOne with a MongoDB of its own.
+
+FiftyOne reads its settings while it is imported, so its home is set up before anything else.
+"""
+
+import atexit
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+_HOME = Path(tempfile.mkdtemp(prefix="fo-redis-"))
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+
+for name in [name for name in os.environ if name.startswith("FIFTYONE_")]:
+    del os.environ[name]
+os.environ.update(
+    HOME=str(_HOME),
+    FIFTYONE_DO_NOT_TRACK="1",
+    FIFTYONE_SHOW_PROGRESS_BARS="false",
+    FIFTYONE_DATABASE_DIR=str(_HOME / "mongo"),
+    FIFTYONE_BRAIN_CONFIG_PATH=str(_HOME / "brain_config.json"),
+    FIFTYONE_REDIS_SERVER_DIR=str(_HOME / "redis"),
+)
+
+import pytest  # noqa: E402
+import redis  # noqa: E402
+
+import fiftyone_redis  # noqa: E402
+from fiftyone_redis import server  # noqa: E402
+from fiftyone_redis.engine import connect  # noqa: E402
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """A private Redis on a socket and on a free port of this machine."""
+    folder = _HOME / "shared-redis"
+    yield server.start(folder, port=free_port())
+    server.stop(folder)
+
+
+@pytest.fixture
+def client(redis_server) -> redis.Redis:
+    """A client of an empty server."""
+    client = connect(redis_server.url)
+    for name in client.execute_command("FT._LIST"):
+        client.execute_command("FT.DROPINDEX", name)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def redis_backend(client, redis_server, monkeypatch):
+    """Puts this package behind backend="redis", on the tests' empty server."""
+    import fiftyone.brain as fob
+
+    monkeypatch.setattr(fob.brain_config, "similarity_backends", {"redis": {}, "sklearn": {}})
+    fiftyone_redis.register()
+    fob.brain_config.similarity_backends["redis"]["url"] = redis_server.url
+    fob.brain_config.similarity_backends["sklearn"]["config_cls"] = (
+        "fiftyone.brain.internal.core.sklearn.SklearnSimilarityConfig"
+    )
+    return fob.brain_config.similarity_backends["redis"]
