@@ -103,23 +103,23 @@ def open_client(settings: Settings) -> redis.Redis:
 
 
 def _private_client() -> redis.Redis:
-    running = server.status()
-    if running is None:
-        try:
-            running = server.start()
-        except PrivateServerError as error:
-            raise ConnectionFailedError(
-                f"No Redis answers at {DEFAULT_HOST}:{DEFAULT_PORT}, no other host, port or url is "
-                f"set, and no private one can be started: {error}"
-            ) from error
+    was_running = server.status() is not None
+    try:
+        private = server.start()
+    except PrivateServerError as error:
+        raise ConnectionFailedError(
+            f"No Redis answers at {DEFAULT_HOST}:{DEFAULT_PORT}, no other host, port or url is "
+            f"set, and no private one can be started: {error}"
+        ) from error
+    if not was_running:
         logger.info(
-            "No Redis answers at %s:%d; started a private one in %s (pid %d)",
+            "No Redis answers at %s:%d; started a private one in %s (process %d)",
             DEFAULT_HOST,
             DEFAULT_PORT,
-            running.folder,
-            running.pid,
+            private.folder,
+            private.pid,
         )
-    return connect(running.url)
+    return connect(private.url)
 
 
 def _from_environment(name: str, value: Any) -> Any:

@@ -72,7 +72,7 @@ def test_the_page_runs(line, code, quickstart, redis_backend, redis_server, page
     if "host=" in code:
         del redis_backend["url"]
 
-    exec(runnable(code, redis_server.port), names)  # noqa: S102
+    exec(runnable(code, redis_server.port), names)
 
     printed = [int(n) for n in re.findall(r"^\d+$", capsys.readouterr().out, re.MULTILINE)]
     promised = [int(n) for n in re.findall(r"print\(.*\)  # (\d+)$", code, re.MULTILINE)]

@@ -17,7 +17,7 @@ def run(
     pictures: Path | None = None,
     launch: bool = False,
 ) -> None:
-    """Runs the demo; see :func:`fiftyone_redis.demo.run.run`.
+    """Runs the demo; see :func:`fiftyone_redis.demo.job.run`.
 
     Args:
         dataset: ``"digits"``, or the name of a FiftyOne zoo dataset, which may be downloaded
@@ -26,6 +26,6 @@ def run(
         pictures: where the picture of the neighbours goes, by default ``folder``
         launch: whether to open the FiftyOne App at the end and stay until it is closed
     """
-    from fiftyone_redis.demo import run as job  # noqa: PLC0415 - the demo's parts are slow to import
+    from fiftyone_redis.demo import job  # noqa: PLC0415 - slow to import
 
     job.run(dataset, model, folder, pictures, launch)

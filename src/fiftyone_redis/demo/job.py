@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import click
 import fiftyone as fo
 import fiftyone.brain as fob
 import fiftyone.zoo as foz
 
-from fiftyone_redis.demo import datasets, picture, queries, report
+from fiftyone_redis.demo import datasets, picture, queries, subjects
 from fiftyone_redis.demo.model import NAME, register_model
-from fiftyone_redis.demo.queries import Query, Subject
-from fiftyone_redis.engine.errors import InputError
-
-DIGITS_KEY = "redis_digits"
-SCENES_KEY = "redis_scene_patches"
-SAMPLES_KEY = "redis_samples"
-PATCHES_KEY = "redis_patches"
+from fiftyone_redis.demo.queries import Query
+from fiftyone_redis.demo.report import heading, line, timed
+from fiftyone_redis.demo.subjects import Subject
 
 _BACKEND = "redis"
 _CLIP = "clip-vit-base32-torch"
-_MANY, _FEW, _MOVED = 40, 10, 100
-_T = TypeVar("_T")
+_MANY, _FEW, _MOVED = 40, 10, 100  # how many queries, and how many vectors leave and come back
 
 
 def default_folder() -> Path:
@@ -58,86 +52,156 @@ def run(
         model: the name of the zoo model that embeds, by default one that fits the dataset
         folder: where the demo keeps its images, by default :func:`default_folder`
         pictures: where the picture of the neighbours goes, by default ``folder``
-        launch: whether to open the FiftyOne App at the end and stay until it is closed
+        launch: whether to open the FiftyOne App at the end and stay until it is interrupted
 
     Raises:
-        InputError: there are no images to search
+        InputError: the dataset is not one of images
         FiftyOneRedisError: Redis cannot do what is asked of it
     """
     folder = (folder or default_folder()).expanduser().resolve()
     target = (pictures or folder).expanduser().resolve() / "neighbours.png"
-    with _quiet():
-        subjects = _digits(folder, model) if dataset == "digits" else _zoo(dataset, model)
-        rows = [row for subject in subjects for row in _search(subject)]
-        picture.draw(rows, target, f"{dataset}: queries and their nearest neighbours in Redis")
-    report.heading("to look at")
-    report.line("picture", str(target))
-    for subject in subjects:
-        report.line("index", f"{subject.brain_key} of dataset {subject.dataset.name}")
+    heading("Preparing", "time")
+    _, seconds = timed(fo.list_datasets)
+    line("FiftyOne", f"{fo.__version__}, with its database", seconds)
+    register_model()
+    if dataset == "digits":
+        parts = subjects.digits(folder, model or NAME)
+    else:
+        parts = subjects.zoo(dataset, model or _CLIP)
+    _model, seconds = timed(lambda: foz.load_zoo_model(parts[0].model))  # kept: FiftyOne caches it
+    line("model", parts[0].model, seconds)
+
+    rows = [row for part in parts for row in _search(part)]
+    picture.draw(rows, target, f"{dataset.capitalize()}: nearest neighbours, found by Redis")
+    heading("To look at")
+    line("picture", str(target))
+    for part in parts:
+        line("index", f"{part.brain_key}, of the dataset {part.dataset.name}")
     if launch:
-        _open_app(subjects[0].dataset)
+        _open_app(parts[0].dataset)
 
 
-def _digits(folder: Path, model: str | None) -> list[Subject]:
-    """Makes the digits and the scenes ready."""
-    report.heading("handwritten digits from scikit-learn")
-    digits, seconds = _timed(lambda: datasets.digits(folder))
-    report.line("dataset", f"{digits.name}: {len(digits):,} images", seconds)
-    scenes, seconds = _timed(lambda: datasets.scenes(folder))
-    patches = scenes.to_patches(datasets.FIELD)
-    what = f"{scenes.name}: {len(scenes):,} images of {len(patches):,} digits"
-    report.line("dataset", what, seconds)
-    name = model or register_model()
-    label, prompt = f"{datasets.FIELD}.label", "a handwritten {}"
-    # The model has not seen the test digits, so that they are the ones to ask about.
-    unseen = digits.match_tags("test")
-    unseen_patches = patches.match(fo.ViewField(f"{datasets.FIELD}.tags").contains("test"))
-    return [
-        Subject(digits, DIGITS_KEY, name, digits, unseen, None, label, prompt),
-        Subject(scenes, SCENES_KEY, name, patches, unseen_patches, datasets.FIELD, label, prompt),
-    ]
+@dataclass(frozen=True)
+class _Group:
+    """Queries of one kind.
 
+    Attributes:
+        name: what kind they are
+        what: what one of them is
+        subject: what they search
+        queries: the queries
+        pictured: how many of them the picture shows
+        note: what the picture says of them
+        hardest: whether it also shows the one whose neighbours agree least
+    """
 
-def _zoo(name: str, model: str | None) -> list[Subject]:
-    """Makes a zoo dataset ready: its samples, and its patches if there is a field of them."""
-    report.heading(f"{name} from FiftyOne's dataset zoo")
-    dataset, seconds = _timed(lambda: foz.load_zoo_dataset(name))
-    if not len(dataset) or dataset.media_type != "image":
-        raise InputError(f"The dataset {name} has no images; choose another one.")
-    dataset.persistent = True  # else the index would outlive it
-    report.line("dataset", f"{dataset.name}: {len(dataset):,} images", seconds)
-    model = model or (register_model() if model == NAME else _CLIP)
-    kind = getattr(dataset.get_field(datasets.FIELD), "document_type", None)
-    label = f"{datasets.FIELD}.label"
-    of_samples = label if kind is fo.Classification else None
-    subjects = [
-        Subject(dataset, SAMPLES_KEY, model, dataset, dataset, None, of_samples),
-    ]
-    if kind in (fo.Detection, fo.Detections, fo.Polyline, fo.Polylines):
-        patches = dataset.to_patches(datasets.FIELD)
-        subjects.append(
-            Subject(dataset, PATCHES_KEY, model, patches, patches, datasets.FIELD, label)
-        )
-    return subjects
+    name: str
+    what: str
+    subject: Subject
+    queries: list[Query]
+    pictured: int
+    note: str = ""
+    hardest: bool = False
 
 
 def _search(subject: Subject) -> list[picture.Row]:
     """Indexes and searches one subject, and returns what the picture shows of it."""
-    report.heading(f"{'samples' if subject.patches_field is None else 'patches'} of "
-                   f"{subject.dataset.name}")
+    heading(f"{subject.kind.capitalize()} of {subject.dataset.name}", "time", "same label")
     index = _index(subject)
-    one = queries.by_id(subject, _MANY)
-    vectors = queries.by_vector(subject, index, _MANY)
-    several = queries.by_ids(subject, _FEW)
-    texts = queries.by_text(subject, _FEW) if index.supports_prompts else []
-    labels = [] if subject.label is None else queries.frequent_labels(subject, 3)
-    part = queries.restricted(subject, labels)
-    inside = queries.by_id(part, _MANY)
-    _ask(subject, "by id", "an image", one)
-    _ask(subject, "by vector", "a vector", vectors)
-    _ask(subject, "by several ids", "3 images of one label", several)
-    if texts:
-        _ask(subject, "by text", f'a prompt like "{texts[0].value}"', texts)
-    _ask(part, "inside a view", f"an image, among {len(part.items):,}", inside)
+    rows = []
+    for group in _groups(subject, index):
+        answers = queries.ask(group.subject, group.queries)
+        what = f"{len(answers)} queries: {group.what}"
+        line(group.name, what, queries.median_time(answers), queries.agreement(answers))
+        for query, note in _pictured(group, answers):
+            title = f"{subject.kind} {group.name}"
+            rows.append(queries.picture_row(group.subject, index, query, title, note))
     _remove_and_add(subject, index)
-    return _rows(subject, part, index, one, several, texts, inside)
+    return rows
+
+
+def _index(subject: Subject) -> Any:
+    """Makes the index afresh."""
+    datasets.forget(subject.dataset, subject.brain_key)
+    with _quiet():
+        index, seconds = timed(
+            lambda: fob.compute_similarity(
+                subject.dataset,
+                patches_field=subject.patches_field,
+                model=subject.model,
+                brain_key=subject.brain_key,
+                backend=_BACKEND,
+                progress=False,
+            )
+        )
+    version = index.client.info("server")["redis_version"]
+    what = f"{index.total_index_size:,} {subject.kind} embedded and put into Redis {version}"
+    line("index", what, seconds)
+    return index
+
+
+def _groups(subject: Subject, index: Any) -> Iterator[_Group]:
+    """Gives the kinds of queries that this index can answer."""
+    samples = subject.patches_field is None
+    one = queries.by_id(subject, _MANY)
+    hardest = samples and subject.label is not None
+    yield _Group("by id", f"one of the {subject.kind}", subject, one, 1, hardest=hardest)
+    vectors = queries.by_vector(subject, index, _MANY)
+    yield _Group("by vector", "one vector", subject, vectors, 0)
+    several = queries.by_ids(subject, _FEW)
+    what = f"three {subject.kind} of one label" if subject.label else f"three {subject.kind}"
+    yield _Group("by several ids", what, subject, several, int(samples), "their mean")
+    if index.supports_prompts:
+        texts = queries.by_text(subject, _FEW)
+        yield _Group("by text", f'such as "{texts[0].value}"', subject, texts, 2 if samples else 1)
+    part, which = queries.restricted(subject)
+    inside = queries.by_id(part, _MANY)
+    what = f"one, among the {len(part.items):,} {subject.kind} in a view"
+    yield _Group("in a view", what, part, inside, int(samples), which)
+
+
+def _pictured(group: _Group, answers: list[queries.Answer]) -> Iterator[tuple[Query, str]]:
+    """Chooses the queries that the picture shows, and says what it notes beside them."""
+    for answer in answers[: group.pictured]:
+        yield answer.query, group.note
+    if group.hardest:
+        hardest = min(answers, key=lambda answer: answer.share or 0.0)
+        yield hardest.query, f"the hardest of {len(answers)}"
+
+
+def _remove_and_add(subject: Subject, index: Any) -> None:
+    """Takes some vectors out of the index, sees that they are gone, and puts them back."""
+    ids = [query.ids[0] for query in queries.by_id(subject, _MOVED)]
+    chosen = {subject.ids_name: ids}
+    (embeddings, sample_ids, label_ids), seconds = timed(lambda: index.get_embeddings(**chosen))
+    line("read", f"{len(embeddings)} vectors of {embeddings.shape[1]} dimensions", seconds)
+
+    _, seconds = timed(lambda: index.remove_from_index(**chosen))
+    found = queries.nearest(subject, Query(embeddings[0])).values("id")
+    gone = "no query finds those" if not set(found) & set(ids) else "A QUERY STILL FINDS THOSE"
+    line("remove", f"{len(ids)} vectors, {index.total_index_size:,} remain; {gone}", seconds)
+
+    _, seconds = timed(lambda: index.add_to_index(embeddings, sample_ids, label_ids=label_ids))
+    line("add", f"{len(ids)} vectors, {index.total_index_size:,} again", seconds)
+
+
+def _open_app(dataset: fo.Dataset) -> None:
+    """Opens the App and stays until it is interrupted."""
+    session = fo.launch_app(dataset)
+    line("App", f"{session.url} (Ctrl-C ends it)")
+    try:
+        session.wait(-1)
+    except KeyboardInterrupt:
+        session.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps FiftyOne's notes on its progress out of the report; warnings are shown."""
+    logger = logging.getLogger("fiftyone")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -117,12 +117,12 @@ class DigitsModel(EmbeddingsMixin, PromptMixin, Model):
         return np.asarray(_unit(_class_means()[digits_named(arg)].mean(axis=0)))
 
 
-def load_model(name: str, path: str, **kwargs: Any) -> DigitsModel:
+def load_model(model_name: str, model_path: str, **kwargs: Any) -> DigitsModel:
     """Loads the model: what FiftyOne's model zoo calls.
 
     Args:
-        name: the model's name
-        path: where a downloaded model would be; not used
+        model_name: the model's name
+        model_path: where a downloaded model would be; not used
         **kwargs: options; there are none
 
     Returns:
@@ -131,18 +131,19 @@ def load_model(name: str, path: str, **kwargs: Any) -> DigitsModel:
     Raises:
         InputError: an option was given
     """
+    del model_path
     if kwargs:
-        raise InputError(f"{name} takes no options; leave out {', '.join(sorted(kwargs))}.")
+        raise InputError(f"{model_name} takes no options; leave out {', '.join(sorted(kwargs))}.")
     _fitted()
     return DigitsModel()
 
 
-def download_model(name: str, path: str) -> None:
+def download_model(model_name: str, model_path: str) -> None:
     """Does nothing, because there is nothing to download.
 
     Args:
-        name: the model's name
-        path: where a downloaded model would be
+        model_name: the model's name
+        model_path: where a downloaded model would be
     """
 
 
@@ -220,4 +221,5 @@ def _embed(inks: NDArray[np.float64]) -> Vectors:
 
 
 def _unit(vectors: NDArray[Any]) -> Vectors:
-    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / lengths, dtype=np.float32)

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -53,12 +52,14 @@ class Row:
 
     Attributes:
         title: what kind of query it is
+        note: what else is said of it; may be empty
         query: the images that it is made of, or its text prompt
         label: the label that the neighbours should carry, if there is one
         neighbours: the neighbours, the nearest first
     """
 
     title: str
+    note: str
     query: tuple[Crop, ...] | str
     label: str | None
     neighbours: tuple[Neighbour, ...]
@@ -112,13 +113,22 @@ def _draw_row(row: Row, cells: Sequence[Axes]) -> None:
     for cell in cells:
         cell.set_axis_off()
     text, query, _, *others = cells
-    text.text(0, 0.5, row.title, size=11, color=_DARK, va="center", linespacing=1.45)
+    notes = [note for note in (row.note, _agreement(row)) if note]
+    text.text(0, 0.58, row.title, size=11, weight="bold", color=_DARK, va="center")
+    text.text(0, 0.46, "\n".join(notes), size=9.5, color=_GRAY, va="top", linespacing=1.5)
     if isinstance(row.query, str):
         _draw_prompt(query, row.query)
     else:
         _draw_crops(query, row.query)
     for cell, neighbour in zip(others, row.neighbours, strict=False):
         _draw_neighbour(cell, neighbour, row.label)
+
+
+def _agreement(row: Row) -> str:
+    if row.label is None:
+        return ""
+    same = sum(neighbour.label == row.label for neighbour in row.neighbours)
+    return f"{row.label}: {same} of {len(row.neighbours)} agree"
 
 
 def _draw_prompt(cell: Axes, prompt: str) -> None:
@@ -130,8 +140,8 @@ def _draw_prompt(cell: Axes, prompt: str) -> None:
             (0.06, 0.06), 0.88, 0.88, boxstyle="round,pad=0.04", facecolor="#eef2f7", linewidth=0
         )
     )
-    lines = "\n".join(textwrap.wrap(f"\u201c{prompt}\u201d", 13))
-    cell.text(0.5, 0.5, lines, ha="center", va="center", size=9.5, style="italic", color=_DARK)
+    lines = "\n".join(textwrap.wrap(f"\u201c{prompt}\u201d", 15))
+    cell.text(0.5, 0.5, lines, ha="center", va="center", size=9, style="italic", color=_DARK)
 
 
 def _draw_crops(cell: Axes, crops: Sequence[Crop]) -> None:
@@ -168,7 +178,7 @@ def _frame(cell: Axes, color: str, width: float = _FRAME) -> None:
         spine.set(color=color, linewidth=width)
 
 
-def _read(crop: Crop) -> Any:  # noqa: ANN401 - a PIL image, which matplotlib takes as it is
+def _read(crop: Crop) -> Image.Image:
     with Image.open(crop.path) as file:
         image = file.convert("RGB")
     if crop.box is None:

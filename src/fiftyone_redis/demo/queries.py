@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import statistics
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import fiftyone as fo
@@ -14,41 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiftyone_redis.demo.picture import Crop, Neighbour, Row
+from fiftyone_redis.demo.report import timed
+from fiftyone_redis.demo.subjects import Subject
 
 K = 10
 _SEED = 51
 
 Ids = list[str]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is indexed and searched.
-
-    Attributes:
-        dataset: the dataset
-        brain_key: the key of its index
-        model: the name of the zoo model that embeds
-        items: the dataset, or the view of its patches
-        queries: those of the items from which the queries are taken
-        patches_field: the field whose patches are indexed; None for samples
-        label: the path of an item's label; None if there is none to judge by
-        prompt: a text prompt, with braces in place of a label
-    """
-
-    dataset: fo.Dataset
-    brain_key: str
-    model: str
-    items: fo.core.collections.SampleCollection
-    queries: fo.core.collections.SampleCollection
-    patches_field: str | None = None
-    label: str | None = None
-    prompt: str = "a photo of a {}"
-
-    @property
-    def ids_name(self) -> str:
-        """The keyword by which an index takes the ids of these items."""
-        return "sample_ids" if self.patches_field is None else "label_ids"
 
 
 @dataclass(frozen=True)
@@ -66,6 +38,22 @@ class Query:
     ids: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came of one query.
+
+    Attributes:
+        query: the query
+        seconds: how long it took until its neighbours were read, in seconds
+        share: the share of its 10 nearest neighbours that carry its label, from 0 to 1, or None
+            if it has no label
+    """
+
+    query: Query
+    seconds: float
+    share: float | None
+
+
 def by_id(subject: Subject, count: int) -> list[Query]:
     """Makes queries by id, of random items.
 
@@ -81,7 +69,7 @@ def by_id(subject: Subject, count: int) -> list[Query]:
     return [Query(one, label, (one,)) for one, label in chosen]
 
 
-def by_vector(subject: Subject, index: Any, count: int) -> list[Query]:  # noqa: ANN401
+def by_vector(subject: Subject, index: Any, count: int) -> list[Query]:
     """Makes queries by vector, those of random items.
 
     Args:
@@ -114,7 +102,7 @@ def by_ids(subject: Subject, count: int, members: int = 3) -> list[Query]:
     cut = [
         (label, ids[start : start + members])
         for label, ids in sorted(groups.items(), key=str)
-        for start in range(0, len(ids) - members + 1, members)[:1 if label else count]
+        for start in range(0, len(ids) - members + 1, members)[: 1 if label else count]
     ]
     return [Query(ids, label, tuple(ids)) for label, ids in cut][:count]
 
@@ -127,50 +115,32 @@ def by_text(subject: Subject, count: int) -> list[Query]:
         count: how many queries
 
     Returns:
-        the queries
+        the queries; a single one if there are no labels
     """
     if subject.label is None:
         return [Query(subject.prompt.format("dog"))]
-    return [Query(subject.prompt.format(one), one) for one in frequent_labels(subject, count)]
+    return [Query(subject.prompt.format(one), one) for one in _frequent(subject, count)]
 
 
-def frequent_labels(subject: Subject, count: int) -> list[str]:
-    """Returns the most frequent labels.
-
-    Args:
-        subject: what is searched
-        count: how many labels
-
-    Returns:
-        the labels, the most frequent first
-    """
-    counts = subject.items.count_values(subject.label)
-    named = [label for label in counts if label is not None]
-    return sorted(named, key=lambda label: (-counts[label], label))[:count]
-
-
-def restricted(subject: Subject, labels: Sequence[str]) -> Subject:
-    """Restricts what is searched to a view: items with these labels, or half of all items.
+def restricted(subject: Subject) -> tuple[Subject, str]:
+    """Restricts what is searched to a view: of three labels, or of half the items.
 
     Args:
         subject: what is searched
-        labels: the labels; used only if the items have labels
 
     Returns:
-        the same subject, in that view
+        the same subject in that view, and what the view is of, in words
     """
-
-    def view(items: Any) -> Any:  # noqa: ANN401
-        if subject.label is None:
-            return items.take(max(len(items) // 2, 1), seed=_SEED)
-        return items.match(fo.ViewField(subject.label).is_in(list(labels)))
-
-    parts = dict(vars(subject), items=view(subject.items))
-    parts["queries"] = parts["items"] if subject.label is None else view(subject.queries)
-    return Subject(**parts)
+    if subject.label is None:
+        half = subject.items.take(max(len(subject.items) // 2, 1), seed=_SEED)
+        return replace(subject, items=half, queries=half), "of half of them"
+    labels = _frequent(subject, 3)
+    there = fo.ViewField(subject.label).is_in(labels)
+    items, queries = subject.items.match(there), subject.queries.match(there)
+    return replace(subject, items=items, queries=queries), f"of {', '.join(labels)}"
 
 
-def measure(subject: Subject, queries: Sequence[Query]) -> tuple[float, float | None]:
+def ask(subject: Subject, queries: Sequence[Query]) -> list[Answer]:
     """Asks queries one after another.
 
     Args:
@@ -178,18 +148,40 @@ def measure(subject: Subject, queries: Sequence[Query]) -> tuple[float, float | 
         queries: the queries
 
     Returns:
-        the median time until a query's neighbours are read, in seconds, and the share of the 10
-        nearest that carry their query's label, from 0 to 1, or None if there are no labels
+        the answers, in the order of the queries
     """
-    times, hits = [], []
+    answers = []
     for query in queries:
-        start = time.perf_counter()
-        found = _labelled(subject, nearest(subject, query))
-        times.append(time.perf_counter() - start)
+        found, seconds = timed(partial(_labels_of_nearest, subject, query))
         others = [label for one, label in found if one not in query.ids][:K]
-        if query.label is not None:
-            hits += [label == query.label for label in others]
-    return statistics.median(times), statistics.fmean(hits) if hits else None
+        hits = [label == query.label for label in others] if query.label is not None else []
+        answers.append(Answer(query, seconds, statistics.fmean(hits) if hits else None))
+    return answers
+
+
+def median_time(answers: Sequence[Answer]) -> float:
+    """Returns the median time of some answers.
+
+    Args:
+        answers: the answers, from 1
+
+    Returns:
+        the time in seconds
+    """
+    return statistics.median(answer.seconds for answer in answers)
+
+
+def agreement(answers: Sequence[Answer]) -> float | None:
+    """Returns the share of neighbours that carry their query's label.
+
+    Args:
+        answers: the answers
+
+    Returns:
+        the mean over the answers, from 0 to 1, or None if there are no labels
+    """
+    shares = [answer.share for answer in answers if answer.share is not None]
+    return statistics.fmean(shares) if shares else None
 
 
 def nearest(subject: Subject, query: Query) -> fo.DatasetView:
@@ -207,40 +199,53 @@ def nearest(subject: Subject, query: Query) -> fo.DatasetView:
     )
 
 
-def picture_row(subject: Subject, index: Any, query: Query, title: str) -> Row:  # noqa: ANN401
+def picture_row(subject: Subject, index: Any, query: Query, title: str, note: str) -> Row:
     """Asks a query and returns what a picture shows of it.
 
     Args:
         subject: what is searched
         index: its similarity index
         query: the query, not by vector
-        title: what the picture says of the query
+        title: what kind of query it is
+        note: what else the picture says of it
 
     Returns:
         the row
     """
-    found = [one for one in _crops(subject, nearest(subject, query)) if one[0] not in query.ids]
-    found = found[:K]
+    crops = _crops(subject, nearest(subject, query))
+    found = [one for one in crops if one[0] not in query.ids][:K]
     vectors = _vectors(subject, index, [one for one, _, _ in found])
     distance = _distance_from(_vector(subject, index, query))
     if query.ids:
         asked = tuple(crop for _, crop, _ in _crops(subject, subject.items.select(query.ids)))
     return Row(
         title=title,
+        note=note,
         query=asked if query.ids else str(query.value),
         label=query.label,
         neighbours=tuple(Neighbour(c, label, distance(vectors[i])) for i, c, label in found),
     )
 
 
-def _labelled(subject: Subject, items: Any) -> list[tuple[str, str | None]]:  # noqa: ANN401
+def _frequent(subject: Subject, count: int) -> list[str]:
+    """Returns the most frequent labels, the most frequent first."""
+    counts = subject.items.count_values(subject.label)
+    named = [label for label in counts if label is not None]
+    return sorted(named, key=lambda label: (-counts[label], label))[:count]
+
+
+def _labels_of_nearest(subject: Subject, query: Query) -> list[tuple[str, str | None]]:
+    return _labelled(subject, nearest(subject, query))
+
+
+def _labelled(subject: Subject, items: Any) -> list[tuple[str, str | None]]:
     """Returns the ids and labels of items, in their order."""
     if subject.label is None:
         return [(one, None) for one in items.values("id")]
     return list(zip(*items.values(["id", subject.label]), strict=True))
 
 
-def _crops(subject: Subject, items: Any) -> list[tuple[str, Crop, str | None]]:  # noqa: ANN401
+def _crops(subject: Subject, items: Any) -> list[tuple[str, Crop, str | None]]:
     """Returns ids, images and labels of items, in their order."""
     labelled, paths = _labelled(subject, items), items.values("filepath")
     boxes: Sequence[Any] = [None] * len(paths)
@@ -252,13 +257,13 @@ def _crops(subject: Subject, items: Any) -> list[tuple[str, Crop, str | None]]: 
     ]
 
 
-def _vectors(subject: Subject, index: Any, ids: Ids) -> dict[str, NDArray[Any]]:  # noqa: ANN401
+def _vectors(subject: Subject, index: Any, ids: Ids) -> dict[str, NDArray[Any]]:
     embeddings, sample_ids, label_ids = index.get_embeddings(**{subject.ids_name: ids})
     found = sample_ids if subject.patches_field is None else label_ids
     return dict(zip((str(one) for one in found), embeddings, strict=True))
 
 
-def _vector(subject: Subject, index: Any, query: Query) -> NDArray[Any]:  # noqa: ANN401
+def _vector(subject: Subject, index: Any, query: Query) -> NDArray[Any]:
     if query.ids:
         vectors = _vectors(subject, index, list(query.ids)).values()
         return np.asarray(np.mean(list(vectors), axis=0))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
 import click
 
-_STEP, _WHAT, _TIME = 16, 62, 9
+_STEP, _WHAT, _TIME, _SHARE = 16, 66, 9, 13
+_T = TypeVar("_T")
 
 
-def heading(title: str) -> None:
+def heading(title: str, time: str = "", share: str = "") -> None:
     """Prints the title of a group of steps.
 
     Args:
         title: the title
+        time: the name of the column of times
+        share: the name of the column of shares
     """
     click.echo()
-    click.secho(f"{title:<{_STEP + _WHAT}}{'time':>{_TIME}}  same label", bold=True)
+    text = f"{title:<{_STEP + _WHAT}}{time:>{_TIME}}{share:>{_SHARE}}"
+    click.secho(text.rstrip(), bold=True)
 
 
 def line(step: str, what: str, seconds: float | None = None, share: float | None = None) -> None:
@@ -28,7 +36,21 @@ def line(step: str, what: str, seconds: float | None = None, share: float | None
     """
     time = "" if seconds is None else _duration(seconds)
     percent = "" if share is None else f"{share:.1%}"
-    click.echo(f"{step:<{_STEP}}{what:<{_WHAT}}{time:>{_TIME}}  {percent:>10}".rstrip())
+    click.echo(f"{step:<{_STEP}}{what:<{_WHAT}}{time:>{_TIME}}{percent:>{_SHARE}}".rstrip())
+
+
+def timed(work: Callable[[], _T]) -> tuple[_T, float]:
+    """Does some work and takes the time.
+
+    Args:
+        work: what is done
+
+    Returns:
+        what it returns, and how long it took, in seconds
+    """
+    start = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - start
 
 
 def _duration(seconds: float) -> str:

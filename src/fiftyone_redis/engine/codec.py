@@ -121,7 +121,8 @@ def _rounded(matrix: Array, dtype: str) -> Array:
     # where that place is even, rounds to nearest, ties to even.
     values = np.ascontiguousarray(matrix, "<f4")
     bits = np.where(np.isnan(values), np.uint32(_BFLOAT16_NAN << 16), values.view("<u4"))
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    rounded: Array = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return rounded.astype("<u2")
 
 
 def _bad_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:

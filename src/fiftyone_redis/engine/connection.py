@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from fiftyone_redis.engine.errors import SettingsError, UnsupportedServerError, mapped
+from fiftyone_redis.engine.protocol import names
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""
@@ -129,4 +130,4 @@ def _check_server(client: redis.Redis) -> None:
         raise UnsupportedServerError(
             f"Indexes can only be made in database 0, not in {db}; set db=0."
         )
-    execute(client, "FT._LIST")
+    execute(client, *names())

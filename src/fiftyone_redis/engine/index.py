@@ -96,14 +96,14 @@ class VectorIndex:
             IndexNotFoundError: if there is none of that name
             IndexMismatchError: if it is not one of HASH documents with one vector field
         """
-        reply = execute(client, "FT.INFO", name)
+        reply = execute(client, *protocol.info(name))
         return cls(client, protocol.read_schema(protocol.read_info(reply)))
 
     @staticmethod
     def exists(client: redis.Redis, name: str) -> bool:
         """Returns whether the server has an index of that name."""
         try:
-            execute(client, "FT.INFO", name)
+            execute(client, *protocol.info(name))
         except IndexNotFoundError:
             return False
         return True
@@ -113,7 +113,7 @@ class VectorIndex:
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
-        return protocol.read_info(execute(self.client, "FT.INFO", self.schema.name))
+        return protocol.read_info(execute(self.client, *protocol.info(self.schema.name)))
 
     def add(
         self,
@@ -166,7 +166,7 @@ class VectorIndex:
             keys, cursor = protocol.read_keys(execute(self.client, *command))
             found += keys
             while cursor:
-                reply = execute(self.client, "FT.CURSOR", "READ", self.schema.name, cursor)
+                reply = execute(self.client, *protocol.next_page(self.schema.name, cursor))
                 keys, cursor = protocol.read_keys(reply)
                 found += keys
         return [self._id(key) for key in found]
@@ -237,7 +237,7 @@ class VectorIndex:
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
-        execute(self.client, "FT.DROPINDEX", self.schema.name, *(["DD"] if documents else []))
+        execute(self.client, *protocol.drop(self.schema.name, documents))
 
     def _ask(self, commands: Iterable[protocol.Command]) -> Iterator[Any]:
         requests = ((protocol.pack(command), [None]) for command in commands)

@@ -58,6 +58,26 @@ def create(schema: Schema) -> Command:
     return command
 
 
+def info(name: str) -> Command:
+    """Returns the command that describes an index."""
+    return ["FT.INFO", name]
+
+
+def names() -> Command:
+    """Returns the command that lists the names of all indexes."""
+    return ["FT._LIST"]
+
+
+def drop(name: str, documents: bool) -> Command:
+    """Returns the command that deletes an index, with its documents or without."""
+    return ["FT.DROPINDEX", name, *(["DD"] if documents else [])]
+
+
+def next_page(name: str, cursor: int) -> Command:
+    """Returns the command that reads on from a cursor."""
+    return ["FT.CURSOR", "READ", name, cursor]
+
+
 def knn(
     schema: Schema,
     query: bytes,
