@@ -1,25 +1,52 @@
 """The real parts that the tests run on: a private Redis, and FiftyOne with a MongoDB of its own.
 
-FiftyOne reads its settings while it is imported, so its home is set up before anything else.
+FiftyOne reads its settings while it is imported, so its home is set up before anything else. Its
+database is started here, because FiftyOne by itself would use that of any other FiftyOne that the
+same user is running.
 """
 
 import atexit
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 _HOME = Path(tempfile.mkdtemp(prefix="fo-redis-"))
-atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_mongod() -> str:
+    """Starts FiftyOne's mongod on a free port, until the tests end, and returns its URI."""
+    mongod = Path(find_spec("fiftyone").origin).parent / "db" / "bin" / "mongod"
+    port = unused_port()
+    folder = _HOME / "mongo"
+    folder.mkdir()
+    log = folder / "mongod.log"
+    process = subprocess.Popen(
+        [mongod, "--dbpath", folder, "--port", str(port), "--logpath", log, "--nounixsocket"],
+        stdout=subprocess.DEVNULL,
+    )
+    atexit.register(process.wait)
+    atexit.register(process.terminate)
+    return f"mongodb://127.0.0.1:{port}"
+
+
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 for name in [name for name in os.environ if name.startswith("FIFTYONE_")]:
     del os.environ[name]
 os.environ.update(
     HOME=str(_HOME),
     FIFTYONE_DO_NOT_TRACK="1",
     FIFTYONE_SHOW_PROGRESS_BARS="false",
-    FIFTYONE_DATABASE_DIR=str(_HOME / "mongo"),
+    FIFTYONE_DATABASE_URI=start_mongod(),
     FIFTYONE_BRAIN_CONFIG_PATH=str(_HOME / "brain_config.json"),
     FIFTYONE_REDIS_SERVER_DIR=str(_HOME / "redis"),
 )
@@ -32,17 +59,17 @@ from fiftyone_redis import server  # noqa: E402
 from fiftyone_redis.engine import connect  # noqa: E402
 
 
+@pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of this machine on which nothing listens."""
+    return unused_port()
 
 
 @pytest.fixture(scope="session")
 def redis_server():
     """A private Redis on a socket and on a free port of this machine."""
     folder = _HOME / "shared-redis"
-    yield server.start(folder, port=free_port())
+    yield server.start(folder, port=unused_port())
     server.stop(folder)
 
 

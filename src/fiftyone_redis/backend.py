@@ -366,7 +366,14 @@ class RedisSimilarityIndex(SimilarityIndex):
             distances = dict(zip(label_ids, dists, strict=True))
             self.view.set_label_values(path, distances, dynamic=True)
             dist_field = None
-        return super().sort_by_similarity(query, k, reverse, aggregation, dist_field, _mongo)
+        return super().sort_by_similarity(
+            query,
+            k=k,
+            reverse=reverse,
+            aggregation=aggregation,
+            dist_field=dist_field,
+            _mongo=_mongo,
+        )
 
     def cleanup(self) -> None:
         """Deletes the index and its embeddings from the server, if they are there."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -96,8 +95,10 @@ def test_a_wrong_password_is_refused_and_nothing_is_saved(samples, nowhere, redi
     assert not samples.dataset.list_brain_runs()
 
 
-def test_without_settings_a_private_server_is_started(samples, nowhere, monkeypatch, caplog):
-    monkeypatch.setattr(settings, "DEFAULT_PORT", free_port())
+def test_without_settings_a_private_server_is_started(
+    samples, nowhere, free_port, monkeypatch, caplog
+):
+    monkeypatch.setattr(settings, "DEFAULT_PORT", free_port)
     try:
         with caplog.at_level("INFO", logger="fiftyone"):
             indexed(samples)
@@ -127,8 +128,8 @@ def indexed_elsewhere(port: int) -> int:
     return int(done.stdout)
 
 
-def test_a_server_that_was_named_is_never_replaced_by_a_private_one(samples, nowhere):
-    for named in ({"port": free_port()}, {"url": f"redis://localhost:{free_port()}"}):
+def test_a_server_that_was_named_is_never_replaced_by_a_private_one(samples, nowhere, free_port):
+    for named in ({"port": free_port}, {"url": f"redis://localhost:{free_port}"}):
         with pytest.raises(ConnectionFailedError, match="No Redis answers"):
             indexed(samples, **named)
     assert server.status() is None
@@ -216,9 +217,3 @@ def test_the_default_backend_can_be_set(samples, monkeypatch):
 def test_the_environment_sets_the_default_backend(monkeypatch):
     monkeypatch.setenv("FIFTYONE_BRAIN_DEFAULT_SIMILARITY_BACKEND", "redis")
     assert fbc.BrainConfig().default_similarity_backend == "redis"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

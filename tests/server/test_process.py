@@ -185,9 +185,9 @@ def test_the_pid_of_a_crashed_server_that_another_process_has_now_is_left_alone(
 
 
 def test_a_server_whose_socket_was_removed_is_not_started_twice(place, monkeypatch):
+    running = server.start(place)
     monkeypatch.setattr(process, "START_TIMEOUT_S", 0.2)
     monkeypatch.setattr(process, "PATIENCE_S", 0.05)
-    running = server.start(place)
     (place / "redis.sock").unlink()
     with pytest.raises(PrivateServerError, match=r"was not ready within"):
         server.start(place)
@@ -196,8 +196,8 @@ def test_a_server_whose_socket_was_removed_is_not_started_twice(place, monkeypat
 
 
 def test_a_server_that_hangs_is_said_to_hang(place, monkeypatch):
-    monkeypatch.setattr("fiftyone_redis.server.client.ANSWER_TIMEOUT_S", 0.1)
     running = server.start(place)
+    monkeypatch.setattr("fiftyone_redis.server.client.ANSWER_TIMEOUT_S", 0.1)
     os.kill(running.pid, signal.SIGSTOP)
     try:
         with pytest.raises(PrivateServerError, match="does not answer"):
@@ -206,20 +206,33 @@ def test_a_server_that_hangs_is_said_to_hang(place, monkeypatch):
         os.kill(running.pid, signal.SIGCONT)
 
 
-def test_a_lock_of_another_machine_is_said_to_be_one(place, monkeypatch):
-    monkeypatch.setattr(process, "START_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(process, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(process, "STOP_TIMEOUT_S", 0.2)
+@pytest.fixture
+def taken_elsewhere(place):
+    """A server that looks as one on another machine does, when the folder is shared by both."""
     running = server.start(place)
-    (place / "redis.sock").rename(place / "elsewhere.sock")
     here = (place / "redis.lock").read_text()
     (place / "redis.lock").write_text("elsewhere")
+    (place / "redis.sock").rename(place / "hidden.sock")
+    yield running
+    (place / "hidden.sock").rename(place / "redis.sock")
+    (place / "redis.lock").write_text(here)
+
+
+def test_a_folder_in_use_on_another_machine_is_refused(place, taken_elsewhere, monkeypatch):
+    monkeypatch.setattr(process, "START_TIMEOUT_S", 0.1)
     with pytest.raises(PrivateServerError, match="started on the machine elsewhere"):
         server.start(place)
-    with pytest.raises(PrivateServerError, match=r"did not stop"):
-        server.stop(place)
-    assert is_alive(running.pid)
-    (place / "redis.lock").write_text(here)
+
+
+def test_a_process_of_another_machine_is_not_stopped_by_its_number(
+    place, taken_elsewhere, monkeypatch
+):
+    with monkeypatch.context() as impatient:
+        impatient.setattr(process, "PATIENCE_S", 0.05)
+        impatient.setattr(process, "STOP_TIMEOUT_S", 0.3)
+        with pytest.raises(PrivateServerError, match="did not stop"):
+            server.stop(place)
+    assert is_alive(taken_elsewhere.pid)
 
 
 def test_a_server_listens_on_no_port_unless_asked(place):

@@ -114,7 +114,7 @@ def _search(subject: Subject) -> list[picture.Row]:
         what = f"{len(answers)} queries: {group.what}"
         line(group.name, what, queries.median_time(answers), queries.agreement(answers))
         for query, note in _pictured(group, answers):
-            title = f"{subject.kind} {group.name}"
+            title = f"{subject.kind.capitalize()} {group.name}"
             rows.append(queries.picture_row(group.subject, index, query, title, note))
     _remove_and_add(subject, index)
     return rows
@@ -178,8 +178,9 @@ def _remove_and_add(subject: Subject, index: Any) -> None:
 
     _, seconds = timed(lambda: index.remove_from_index(**chosen))
     found = queries.nearest(subject, Query(embeddings[0])).values("id")
-    gone = "no query finds those" if not set(found) & set(ids) else "A QUERY STILL FINDS THOSE"
-    line("remove", f"{len(ids)} vectors, {index.total_index_size:,} remain; {gone}", seconds)
+    still = len(set(found) & set(ids))
+    what = f"{len(ids)} vectors, {index.total_index_size:,} remain; a search finds {still} of those"
+    line("remove", what, seconds)
 
     _, seconds = timed(lambda: index.add_to_index(embeddings, sample_ids, label_ids=label_ids))
     line("add", f"{len(ids)} vectors, {index.total_index_size:,} again", seconds)
@@ -188,7 +189,8 @@ def _remove_and_add(subject: Subject, index: Any) -> None:
 def _open_app(dataset: fo.Dataset) -> None:
     """Opens the App and stays until it is interrupted."""
     session = fo.launch_app(dataset)
-    line("App", f"{session.url} (Ctrl-C ends it)")
+    # In a container FiftyOne listens on every address, and no browser opens that name.
+    line("App", session.url.replace("//0.0.0.0", "//localhost") + " (Ctrl-C ends it)")
     try:
         session.wait(-1)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 _GREEN, _RED, _GRAY, _DARK = "#2e9e5b", "#d64545", "#8a93a0", "#1f2933"
-_CELL, _TITLE = 1.0, 1.75  # in inches
+_CELL, _TITLE = 1.0, 2.3  # in inches
 _FRAME = 2.5  # in points
 
 
@@ -74,13 +74,13 @@ def draw(rows: Sequence[Row], path: Path, title: str) -> None:
         title: the title of the picture
     """
     columns = max(len(row.neighbours) for row in rows)
-    width, height = _TITLE + (columns + 1.6) * _CELL, (len(rows) * 1.32 + 1.0) * _CELL
+    width, height = _TITLE + (columns + 1.5) * _CELL, (len(rows) * 1.32 + 1.0) * _CELL
     figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
         len(rows),
         columns + 3,
-        width_ratios=[_TITLE, 1.15, 0.25, *[1.0] * columns],
+        width_ratios=[_TITLE, 1.0, 0.25, *[1.0] * columns],
         left=0.2 / width,
         right=1 - 0.2 / width,
         top=1 - 0.85 / height,
@@ -141,7 +141,7 @@ def _draw_prompt(cell: Axes, prompt: str) -> None:
         )
     )
     lines = "\n".join(textwrap.wrap(f"\u201c{prompt}\u201d", 15))
-    cell.text(0.5, 0.5, lines, ha="center", va="center", size=9, style="italic", color=_DARK)
+    cell.text(0.5, 0.5, lines, ha="center", va="center", size=8, style="italic", color=_DARK)
 
 
 def _draw_crops(cell: Axes, crops: Sequence[Crop]) -> None:

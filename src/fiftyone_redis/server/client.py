@@ -1,58 +1,83 @@
-"""Short conversations with a server over its Unix socket."""
+"""Single commands to a server over its Unix socket.
+
+They are few and plain, and need what not every supported redis-py has for Unix sockets: a limit on
+how long to wait for an answer.
+"""
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
-from typing import Any
 
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as NoConnectionError
-from redis.exceptions import RedisError
-from redis.retry import Retry
+from fiftyone_redis.engine.errors import PrivateServerError
 
 # one long query keeps a healthy server from answering anything else
 ANSWER_TIMEOUT_S = 5.0
 
 
-def client(socket: Path) -> redis.Redis:
-    """Returns a client of the server that listens on a socket; it connects on first use."""
-    return redis.Redis(
-        unix_socket_path=str(socket),
-        protocol=2,
-        socket_timeout=ANSWER_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
+def ask(path: Path, command: str) -> str | None:
+    """Sends a command to the server that listens on a socket.
+
+    Args:
+        path: the server's socket
+        command: a command that is answered with a string, or with the end of the connection
+
+    Returns:
+        the answer, or None when no server listens
+
+    Raises:
+        TimeoutError: if a server is there but does not answer
+        PrivateServerError: if it refuses
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.connect(str(path))
+            connection.sendall(f"{command}\r\n".encode())
+            with connection.makefile("rb") as answer:
+                head = answer.readline().decode(errors="replace").strip()
+                body = answer.read(int(head[1:])) if head.startswith("$") else b""
+    except TimeoutError:
+        raise
+    except BlockingIOError as error:
+        raise TimeoutError("too many clients wait to be let in") from error
+    except OSError:
+        return None
+    if head.startswith("-"):
+        raise PrivateServerError(
+            f"The Redis at {path} refuses {command} ({head[1:]}): see the log beside its socket."
+        )
+    return body.decode(errors="replace")
 
 
-def facts(socket: Path, section: str) -> dict[str, Any] | None:
+def facts(path: Path, section: str) -> dict[str, str] | None:
     """Returns a section of the server's INFO, or None when no server listens.
 
     Args:
-        socket: the server's socket
+        path: the server's socket
         section: for instance ``"server"``
 
     Returns:
         the facts by name
 
     Raises:
-        redis.exceptions.RedisError: if a server is there but does not answer
+        TimeoutError: if a server is there but does not answer
+        PrivateServerError: if it refuses
     """
-    try:
-        with client(socket) as server:
-            found: dict[str, Any] = server.info(section)
-            return found
-    except NoConnectionError:
+    found = ask(path, f"INFO {section}")
+    if not found:
         return None
+    pairs = (line.partition(":") for line in found.splitlines())
+    return {name: value for name, colon, value in pairs if colon}
 
 
-def is_ready(socket: Path) -> bool:
+def is_ready(path: Path) -> bool:
     """Tells whether a server answers, and is done loading its data.
 
     INFO is asked, not PING, which a server whose disk is full refuses.
     """
     try:
-        found = facts(socket, "persistence")
-    except RedisError:
+        found = facts(path, "persistence")
+    except (TimeoutError, PrivateServerError):
         return False
-    return found is not None and not int(found["loading"])
+    return found is not None and found["loading"] == "0"

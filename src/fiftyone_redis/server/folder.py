@@ -126,14 +126,19 @@ def is_locked(place: Path) -> bool:
 
 
 def _flock(place: Path, kind: int) -> int | None:
-    lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    lock = None
     try:
+        lock = os.open(place / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(lock)
-        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-            return None
-        raise
+        if lock is not None:
+            os.close(lock)
+            if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+                return None
+        raise PrivateServerError(
+            f"The folder {place} cannot be locked ({error.strerror}): name one on a local disk "
+            f"with {FOLDER_VARIABLE}."
+        ) from error
     return lock
 
 

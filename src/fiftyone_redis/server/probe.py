@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
-from fiftyone_redis.server.client import facts, is_ready
+from fiftyone_redis.engine.errors import PrivateServerError
+from fiftyone_redis.server.client import ask, is_ready
 from fiftyone_redis.server.folder import LOG, SOCKET
 from fiftyone_redis.server.program import Program, command, environment
 
@@ -74,14 +74,15 @@ def _wait(process: subprocess.Popen[bytes], socket: Path) -> bool:
 
 def _engine_shortcoming(socket: Path) -> str | None:
     try:
-        found = facts(socket, "modules") or {}
-    except RedisError as error:
+        modules = ask(socket, "INFO modules") or ""
+    except (TimeoutError, PrivateServerError) as error:
         return f"it does not say which modules it has: {error}"
-    versions = [int(m["ver"]) for m in found.get("modules", []) if m["name"] == "search"]
-    if not versions:
+    engine = re.search(r"^module:name=search,ver=(\d+)", modules, re.MULTILINE)
+    if engine is None:
         return "it has no query engine"
-    if versions[0] < OLDEST_ENGINE:
-        return f"its query engine is {_dotted(versions[0])}, older than {_dotted(OLDEST_ENGINE)}"
+    version = int(engine[1])
+    if version < OLDEST_ENGINE:
+        return f"its query engine is {_dotted(version)}, older than {_dotted(OLDEST_ENGINE)}"
     return None
 
 

@@ -13,10 +13,8 @@ from pathlib import Path
 from socket import gethostname
 from urllib.parse import quote
 
-from redis.exceptions import RedisError, ResponseError
-
 from fiftyone_redis.engine.errors import PrivateServerError
-from fiftyone_redis.server.client import client, facts, is_ready
+from fiftyone_redis.server.client import ask, facts, is_ready
 from fiftyone_redis.server.folder import (
     LOG,
     PID,
@@ -116,10 +114,9 @@ def status(folder: str | Path | None = None) -> PrivateServer | None:
     place = located(folder)
     try:
         found = facts(place / SOCKET, "server")
-    except RedisError as error:
+    except TimeoutError as error:
         raise PrivateServerError(
-            f"The private Redis in {place} does not answer ({error}): wait until it is less busy, "
-            "or stop it."
+            f"The private Redis in {place} does not answer: wait until it is less busy, or stop it."
         ) from error
     if found is None:
         return None
@@ -153,8 +150,8 @@ def stop(folder: str | Path | None = None) -> bool:
             signalled = _signal(place)
         if waited > STOP_TIMEOUT_S:
             raise PrivateServerError(
-                f"The private Redis in {place} did not stop within {STOP_TIMEOUT_S:.0f} s: see "
-                f"{place / LOG}, and end its process ({_noted_pid(place)}) yourself."
+                f"The private Redis in {place} did not stop within {STOP_TIMEOUT_S:.0f} s: see its "
+                f"log {place / LOG}, and end the process that {place / PID} names yourself."
             )
         time.sleep(STEP_S)
     if found:
@@ -268,17 +265,9 @@ def _is_in_use(place: Path) -> bool:
 def _ask_to_end(place: Path) -> bool:
     """Sends SHUTDOWN, before which the server writes and closes its files."""
     try:
-        if facts(place / SOCKET, "server") is None:
-            return False
-        with client(place / SOCKET) as server:
-            server.shutdown()
-    except ResponseError as error:
-        raise PrivateServerError(
-            f"The private Redis in {place} refuses to stop ({error}): see its log {place / LOG}."
-        ) from error
-    except RedisError:
+        return ask(place / SOCKET, "SHUTDOWN") is not None
+    except TimeoutError:
         return False
-    return True
 
 
 def _noted_pid(place: Path) -> int | None:

@@ -1,0 +1,55 @@
+"""An index to write to, and settings of the server that are put back after a test."""
+
+import numpy as np
+import pytest
+import redis
+
+from fiftyone_redis.engine import Schema, VectorIndex
+
+DIM = 4
+
+
+@pytest.fixture
+def schema():
+    """An index of four dimensions, under a prefix of its own."""
+    return Schema("docs", DIM, metric="euclidean")
+
+
+@pytest.fixture
+def index(client, schema):
+    """The index on the server, empty."""
+    return VectorIndex.create(client, schema)
+
+
+@pytest.fixture
+def vectors():
+    """Makes as many different vectors as a test needs, of float32."""
+
+    def vectors(count: int, dim: int = DIM) -> np.ndarray:
+        return np.random.default_rng(51).normal(size=(count, dim)).astype(np.float32)
+
+    return vectors
+
+
+@pytest.fixture
+def full_server(client):
+    """Leaves the server no memory to write to; a function gives it back early."""
+    client.config_set("maxmemory", 1)
+    yield lambda: client.config_set("maxmemory", 0)
+    client.config_set("maxmemory", 0)
+
+
+@pytest.fixture(params=["RETURN", "FAIL"])
+def timeout_policy(client, request):
+    """What the server does with a query that takes too long: half an answer, or an error."""
+    client.execute_command("FT.CONFIG", "SET", "ON_TIMEOUT", request.param)
+    yield request.param
+    client.execute_command("FT.CONFIG", "SET", "ON_TIMEOUT", "RETURN")
+
+
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def speaker(client, redis_server, request):
+    """A client of redis-py's own in one of the two protocols, for the empty server."""
+    speaker = redis.Redis.from_url(redis_server.url, protocol=request.param)
+    yield speaker
+    speaker.close()

@@ -1,0 +1,235 @@
+"""Writing, reading, deleting and walking documents in bulk."""
+
+import string
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import redis
+
+from fiftyone_redis.engine import Schema, codec, documents
+from fiftyone_redis.engine.errors import ServerError
+
+ROWS = 4
+"""Documents in a batch, in the tests that make batches small."""
+
+SPECIAL = [
+    *string.punctuation,
+    *(f"a{c}b" for c in string.punctuation),
+    " ",
+    " a  b ",
+    "a\tb\r\nc\x00d",
+    "a*b?[c-d]^\\",
+    "a:b::c",
+    "{a}",
+    "日本 é e\u0301 😀",
+    "0",
+    "-1",
+    "long " * 2000,
+]
+
+
+@pytest.fixture
+def small_batches(monkeypatch, schema):
+    monkeypatch.setattr(documents, "BATCH_BYTES", ROWS * 4 * schema.dim)
+
+
+@pytest.fixture
+def lone_client(client, redis_server):
+    """A client that has one connection, and so notices if it does not come back."""
+    lone = redis.Redis.from_url(redis_server.url, protocol=3, max_connections=1)
+    yield lone
+    lone.close()
+
+
+def write(client, schema, ids, matrix, tags=None) -> list[int]:
+    return list(documents.write(client, schema, ids, matrix, tags or {}))
+
+
+def read(client, schema, ids, fields=("vector",)) -> dict[str, list[bytes | None]]:
+    return {
+        id: row
+        for batch, rows in documents.read(client, schema, ids, fields)
+        for id, row in zip(batch, rows, strict=True)
+    }
+
+
+def walk(client, schema) -> list[str]:
+    """Returns the ids of all pages, each as often as it was given."""
+    return sorted(id for page in documents.walk(client, schema) for id in page)
+
+
+def names(count: int) -> list[str]:
+    return [f"{row:05}" for row in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS, 5 * ROWS + 1])
+def test_batches_of_every_fill_are_written_read_and_deleted(
+    client, schema, vectors, small_batches, count
+):
+    ids, matrix = names(count), vectors(count)
+
+    written = write(client, schema, ids, matrix)
+    held = read(client, schema, ids)
+
+    assert sum(written) == count
+    assert max(written, default=0) <= ROWS
+    assert held == {id: [row.tobytes()] for id, row in zip(ids, matrix, strict=True)}
+    assert documents.existing(client, schema, [*ids, "other"]) == set(ids)
+    assert documents.delete(client, schema, [*ids, "other"]) == count
+    assert client.dbsize() == 0
+
+
+def test_batches_are_cut_by_the_size_of_the_vectors():
+    large = Schema("i", 32_768, dtype="float64")
+    assert [s.stop - s.start for s in documents.batches(20, large)] == [8, 8, 4]
+    assert next(documents.batches(10_000, Schema("i", 1))).stop < 10_000
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_the_server_holds_the_bytes_of_the_type(client, vectors, dtype):
+    schema, matrix = Schema("docs", 4, dtype=dtype), vectors(3)
+    write(client, schema, names(3), matrix)
+    assert client.hgetall("docs:00001") == {b"vector": codec.encode(matrix, dtype)[1].tobytes()}
+
+
+def test_ids_of_any_characters_are_kept(client, schema, vectors):
+    write(client, schema, SPECIAL, vectors(len(SPECIAL)))
+    assert client.dbsize() == len(SPECIAL)
+    assert documents.existing(client, schema, SPECIAL) == set(SPECIAL)
+    assert walk(client, schema) == sorted(SPECIAL)
+    assert all(row[0] for row in read(client, schema, SPECIAL).values())
+    assert documents.delete(client, schema, SPECIAL) == len(SPECIAL)
+
+
+@pytest.mark.parametrize("name", ["a*", "a?b", "a[bc]", "a[^b]", "a\\", "a\\*", "*", "[", "日本"])
+def test_only_the_documents_of_the_prefix_are_walked(client, vectors, name):
+    schema = Schema(name, 4)
+    for other in ["ab", "axb", "ac", "ax", "a", "abc", "x", "a\\x", "日"]:
+        write(client, Schema(other, 4), ["1", "2"], vectors(2))
+    write(client, schema, ["3"], vectors(1))
+    assert walk(client, schema) == ["3"]
+
+
+def test_many_documents_are_walked_in_pages(client, schema, vectors, monkeypatch):
+    monkeypatch.setattr(documents, "_WALK_COUNT", 10)
+    write(client, schema, names(500), vectors(500))
+    assert len(list(documents.walk(client, schema))) > 1
+    assert walk(client, schema) == names(500)
+
+
+def test_documents_that_stay_are_walked_once_while_others_come_and_go(
+    client, schema, vectors, monkeypatch
+):
+    monkeypatch.setattr(documents, "_WALK_COUNT", 10)
+    ids, others = names(300), [f"other {row}" for row in range(5000)]
+    write(client, schema, ids, vectors(300))
+    pages = documents.walk(client, schema)
+    seen = list(next(pages))
+    write(client, schema, others, vectors(5000))
+    seen += next(pages)
+    documents.delete(client, schema, others)
+    seen += [id for page in pages for id in page]
+    assert sorted(set(seen) - set(others)) == ids
+    assert len(seen) == len(set(seen))
+
+
+def test_tags_are_written_with_their_vectors(client, schema, vectors, small_batches):
+    ids, matrix = names(9), vectors(9)
+    tags = {"x": [f"x{id}" for id in ids], "日": ["", "a b", "é\r\n", *["."] * 6]}
+    write(client, schema, ids, matrix, tags)
+    assert read(client, schema, ids, ("x", "vector", "日", "none")) == {
+        id: [x.encode(), row.tobytes(), y.encode(), None]
+        for id, row, x, y in zip(ids, matrix, *tags.values(), strict=True)
+    }
+
+
+def test_documents_that_are_not_there_have_no_fields(client, schema):
+    assert read(client, schema, ["none"], ("vector", "tag")) == {"none": [None, None]}
+
+
+def test_a_second_write_replaces_the_first(client, schema, vectors):
+    first, second = vectors(2)
+    write(client, schema, ["a"], first[np.newaxis])
+    write(client, schema, ["a"], second[np.newaxis])
+    assert read(client, schema, ["a"]) == {"a": [second.tobytes()]}
+
+
+def test_a_key_of_another_type_is_named(lone_client, schema, vectors, small_batches):
+    lone_client.set("docs:00002", "text")
+    lone_client.lpush("docs:00003", "text")
+
+    with pytest.raises(ServerError, match="WRONGTYPE.* 2 documents: '00002', '00003'"):
+        write(lone_client, schema, names(20), vectors(20))
+    with pytest.raises(ServerError, match="WRONGTYPE.* 2 documents: '00002', '00003'"):
+        read(lone_client, schema, names(20))
+
+    assert lone_client.echo("still there") == b"still there"
+    assert lone_client.get("docs:00002") == b"text"
+
+
+def test_writing_again_after_a_refusal_completes_it(client, schema, vectors, small_batches):
+    client.set("docs:00002", "text")
+    with pytest.raises(ServerError):
+        write(client, schema, names(20), vectors(20))
+    client.delete("docs:00002")
+    write(client, schema, names(20), vectors(20))
+    assert documents.existing(client, schema, names(20)) == set(names(20))
+
+
+def test_an_abandoned_write_gives_its_connection_back(
+    lone_client, schema, vectors, small_batches
+):
+    writing = documents.write(lone_client, schema, names(20), vectors(20), {})
+    assert next(writing) == ROWS
+    writing.close()
+    assert lone_client.echo("still there") == b"still there"
+
+
+def test_an_abandoned_read_leaves_no_replies_behind(lone_client, schema, vectors, small_batches):
+    write(lone_client, schema, names(20), vectors(20))
+    for _ in documents.read(lone_client, schema, names(20), ("vector",)):
+        break
+    assert lone_client.echo("still there") == b"still there"
+    assert len(read(lone_client, schema, names(20))) == 20
+
+
+def test_many_threads_can_share_a_client(client, schema, small_batches):
+    threads, count = 16, 5 * ROWS
+    barrier = threading.Barrier(threads)
+
+    def work(thread: int) -> bool:
+        ids = [f"{thread}-{row}" for row in range(count)]
+        matrix = np.full((count, schema.dim), thread, np.float32)
+        blob = matrix[0].tobytes()
+        barrier.wait(10)
+        for _ in range(5):
+            write(client, schema, ids, matrix)
+            assert read(client, schema, ids) == dict.fromkeys(ids, [blob])
+            assert documents.delete(client, schema, ids) == count
+        return True
+
+    with ThreadPoolExecutor(threads) as pool:
+        assert all(pool.map(work, range(threads)))
+    assert client.dbsize() == 0
+
+
+def test_a_full_server_is_no_success(lone_client, schema, vectors, small_batches, full_server):
+    with pytest.raises(ServerError, match="maxmemory.* 4 documents: '00000', '00001', '00002' and"):
+        write(lone_client, schema, names(20), vectors(20))
+    full_server()
+    assert sum(write(lone_client, schema, names(20), vectors(20))) == 20
+
+
+@pytest.mark.xfail(strict=True, reason="redis-py takes the code OOM off the text that is looked for")
+def test_a_full_server_says_what_to_do(client, schema, vectors, full_server):
+    with pytest.raises(ServerError, match="memory is full; raise maxmemory or remove data"):
+        write(client, schema, ["a"], vectors(1))
+
+
+@pytest.mark.xfail(strict=True, reason="keys are decoded as UTF-8 without a look")
+def test_a_key_that_is_no_text_is_no_document(client, schema, vectors):
+    client.set(b"docs:\xff", "text")
+    write(client, schema, ["a"], vectors(1))
+    assert walk(client, schema) == ["a"]

@@ -1,0 +1,533 @@
+"""The index as its users see it: what is found, against brute force, and what is refused."""
+
+import time
+
+import numpy as np
+import pytest
+
+from fiftyone_redis.engine import Schema, VectorIndex, codec, connect, documents
+from fiftyone_redis.engine import index as index_module
+from fiftyone_redis.engine.errors import (
+    FiftyOneRedisError,
+    IncompleteResultError,
+    IndexMismatchError,
+    IndexNotFoundError,
+    InputError,
+)
+from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS
+
+COUNT, DIM = 200, 8
+VECTOR = "v VECTOR FLAT 6 TYPE FLOAT32 DIM 2 DISTANCE_METRIC L2"
+
+# How far a distance may be off: the server divides by the length, and rounds, in the type itself.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-9, "float16": 5e-3, "bfloat16": 5e-2}
+
+
+def brute_force(metric: str, query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    query, vectors = query.astype(np.float64), vectors.astype(np.float64)
+    if metric == "euclidean":
+        return np.linalg.norm(vectors - query, axis=1)
+    if metric == "cosine":
+        query = query / np.linalg.norm(query)
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return 1 - vectors @ query
+
+
+def as_held(vectors: np.ndarray, dtype: str) -> np.ndarray:
+    """Returns vectors as the server holds them."""
+    return codec.decode([row.tobytes() for row in codec.encode(vectors, dtype)], dtype, DIM)
+
+
+def names(count: int) -> list[str]:
+    return [f"{row:05}" for row in range(count)]
+
+
+def filled(client, vectors, **settings) -> VectorIndex:
+    """Makes an index of vectors whose ids are their rows."""
+    index = VectorIndex.create(client, Schema("filled", vectors.shape[1], **settings))
+    index.add(names(len(vectors)), vectors)
+    return index
+
+
+def rows(ids: list[str]) -> list[int]:
+    return [int(id) for id in ids]
+
+
+# Making, opening and dropping
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_index_is_opened_as_it_was_made(client, metric, algorithm, dtype):
+    schema = Schema("birds", 3, metric, algorithm, dtype, tags=("x", "y"), m=5, ef_construction=50)
+    if algorithm == "FLAT":
+        schema = Schema("birds", 3, metric, algorithm, dtype, tags=("x", "y"))
+    assert VectorIndex.create(client, schema).schema == schema
+    assert VectorIndex.open(client, "birds").schema == schema
+
+
+def test_names_of_fields_and_prefix_are_kept(client):
+    schema = Schema("birds", 3, prefix="other/", vector_field="embedding")
+    VectorIndex.create(client, schema).add(["a"], np.ones((1, 3)))
+    index = VectorIndex.open(client, "birds")
+    assert index.schema == schema
+    assert index.search(np.ones((1, 3)), 1)[0].ids == ["a"]
+    assert client.keys() == [b"other/a"]
+
+
+def test_a_name_that_is_taken_is_refused(client, index, schema):
+    with pytest.raises(IndexMismatchError, match="exists already"):
+        VectorIndex.create(client, schema)
+
+
+def test_documents_under_the_prefix_are_part_of_a_new_index_at_once(client, index, vectors):
+    index.add(names(5000), vectors(5000))
+    index.drop(documents=False)
+    assert len(VectorIndex.create(client, index.schema)) == 5000
+
+
+def test_an_index_exists_until_it_is_dropped(client, index):
+    assert VectorIndex.exists(client, "docs")
+    index.drop()
+    assert not VectorIndex.exists(client, "docs")
+
+
+def test_a_drop_deletes_the_documents_and_nothing_else(client, index, vectors):
+    other = VectorIndex.create(client, Schema("docs2", 4))
+    for each in (index, other):
+        each.add(names(50), vectors(50))
+    client.set("docs", "text")
+    client.set("my docs:", "text")
+
+    index.drop()
+
+    assert sorted(other.ids()) == names(50)
+    assert len(other) == 50
+    assert client.dbsize() == 52
+
+
+def test_a_drop_can_leave_the_documents(client, index, vectors):
+    index.add(names(3), vectors(3))
+    index.drop(documents=False)
+    assert client.dbsize() == 3
+
+
+@pytest.mark.xfail(strict=True, reason="the prefix `a:` is also the start of `a:b:`")
+def test_an_index_whose_name_goes_on_from_another_keeps_its_documents(client, vectors):
+    first, second = (VectorIndex.create(client, Schema(name, 4)) for name in ("a", "a:b"))
+    first.add(["1"], vectors(1))
+    second.add(["2"], vectors(1))
+    assert first.search(vectors(1), 5)[0].ids == ["1"]
+    first.drop()
+    assert list(second.ids()) == ["2"]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda index: VectorIndex.open(index.client, "docs"),
+        lambda index: index.info(),
+        len,
+        lambda index: index.search(np.ones((1, 4)), 1),
+        lambda index: index.search(np.ones((1, 4)), 1, within=["a"]),
+        lambda index: index.ids_with_tag("tag", ["a"]),
+        lambda index: index.drop(),
+        pytest.param(
+            lambda index: index.add(["a"], np.ones((1, 4))),
+            marks=pytest.mark.xfail(strict=True, reason="written where no query will find it"),
+        ),
+    ],
+    ids=["open", "info", "len", "search", "within", "ids_with_tag", "drop", "add"],
+)
+def test_an_index_that_is_gone_is_missed(client, index, use):
+    index.drop()
+    with pytest.raises(IndexNotFoundError, match="the index does not exist"):
+        use(index)
+    assert client.dbsize() == 0
+
+
+# Indexes that others made
+
+
+@pytest.mark.parametrize(
+    ("definition", "reason"),
+    [
+        (f"ON JSON PREFIX 1 f: SCHEMA $.v AS {VECTOR}", "holds JSON documents"),
+        (f"ON HASH PREFIX 1 f: SCHEMA {VECTOR} w{VECTOR[1:]}", "has 2 vector fields"),
+        ("ON HASH PREFIX 1 f: SCHEMA t TEXT SORTABLE n NUMERIC", "has 0 vector fields"),
+        (f"ON HASH PREFIX 2 f: g: SCHEMA {VECTOR}", "has several prefixes"),
+        pytest.param(
+            f"ON HASH SCHEMA {VECTOR}",
+            "prefix",
+            marks=pytest.mark.xfail(strict=True, reason="taken for an index with the prefix `f:`"),
+        ),
+    ],
+)
+def test_an_index_that_does_not_fit_is_refused(client, definition, reason):
+    client.execute_command("FT.CREATE", "foreign", *definition.split())
+    with pytest.raises(IndexMismatchError, match=reason):
+        VectorIndex.open(client, "foreign")
+
+
+def test_an_index_of_others_that_fits_is_used(client):
+    definition = f"ON HASH PREFIX 1 f: SCHEMA t TAG SORTABLE UNF n NUMERIC {VECTOR} u TAG"
+    client.execute_command("FT.CREATE", "foreign", *definition.split())
+    index = VectorIndex.open(client, "foreign")
+    index.add(["a", "b"], [[0, 0], [3, 4]], {"t": ["x", "y"], "u": ["z", ""]})
+    [found] = index.search([[0, 0]], 2)
+    assert (found.ids, found.distances.tolist()) == (["a", "b"], [0, 5])
+    assert found.tags == {"t": ["x", "y"], "u": ["z", ""]}
+
+
+@pytest.mark.xfail(strict=True, reason="queries name the field by its key in the hash")
+def test_fields_under_another_name_are_searched(client):
+    definition = f"ON HASH PREFIX 1 f: SCHEMA e AS {VECTOR} t AS tag TAG"
+    client.execute_command("FT.CREATE", "foreign", *definition.split())
+    client.hset("f:a", mapping={"e": np.ones(2, "<f4").tobytes(), "t": "x"})
+    assert VectorIndex.open(client, "foreign").search(np.ones((1, 2)), 1)[0].ids == ["a"]
+
+
+@pytest.mark.xfail(strict=True, reason="a document that expired has no attributes in the reply")
+def test_a_document_that_expired_is_not_found(client, index):
+    index.add(["a", "b"], np.ones((2, 4)))
+    client.pexpire("docs:a", 1)
+    time.sleep(0.005)
+    assert index.search(np.ones((1, 4)), 2)[0].ids == ["b"]
+
+
+# What is found
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_nearest_are_found_nearest_first(client, vectors, metric, dtype, algorithm):
+    matrix, queries, tolerance = vectors(COUNT, DIM), vectors(5, DIM) + 0.1, TOLERANCE[dtype]
+    index = filled(client, matrix, metric=metric, dtype=dtype, algorithm=algorithm)
+    held = as_held(matrix, dtype)
+
+    found = index.search(queries, 10)
+
+    for query, neighbors in zip(as_held(queries, dtype), found, strict=True):
+        true = brute_force(metric, query, held)
+        assert len(set(neighbors.ids)) == 10
+        assert neighbors.distances.dtype == np.float64
+        assert neighbors.distances.tolist() == sorted(neighbors.distances)
+        assert neighbors.distances == pytest.approx(true[rows(neighbors.ids)], abs=tolerance)
+        assert neighbors.distances == pytest.approx(np.sort(true)[:10], abs=tolerance)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_order_of_float32_is_that_of_brute_force(client, vectors, metric):
+    matrix = vectors(COUNT, DIM)
+    index = filled(client, matrix, metric=metric)
+    for query, neighbors in zip(matrix[:20], index.search(matrix[:20], 50), strict=True):
+        expected = np.argsort(brute_force(metric, query, matrix))[:50]
+        assert rows(neighbors.ids) == expected.tolist()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_a_vector_is_at_no_negative_distance_from_itself(client, vectors, metric):
+    matrix = vectors(COUNT, DIM)
+    nearest = filled(client, matrix, metric=metric).search(matrix, 1)
+    assert [neighbors.ids for neighbors in nearest] == [[id] for id in names(COUNT)]
+    assert all(0 <= neighbors.distances[0] < 1e-3 for neighbors in nearest)
+
+
+def test_a_dot_product_over_one_is_a_negative_distance(client):
+    index = filled(client, np.array([[3.0, 4.0]]), metric="dotproduct")
+    assert index.search([[3.0, 4.0]], 1)[0].distances.tolist() == [-24]
+
+
+def test_more_neighbours_than_there_are_are_all(client, vectors):
+    [found] = filled(client, vectors(7)).search(vectors(1), 100_000)
+    assert sorted(found.ids) == names(7)
+
+
+def test_an_empty_index_has_no_neighbours(index, vectors):
+    [found] = index.search(vectors(1), 3)
+    assert (found.ids, found.distances.shape) == ([], (0,))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_equal_distances_are_ordered_by_id(client, algorithm):
+    index = VectorIndex.create(client, Schema("ties", 2, "euclidean", algorithm))
+    ids = [str(row) for row in np.random.default_rng(51).permutation(30)]
+    index.add(ids, [[1.0, float(int(id) % 2)] for id in ids])
+    [found] = index.search([[1.0, 0.0]], 30)
+    assert found.ids == sorted(ids, key=lambda id: (int(id) % 2, id))
+    assert found.distances.tolist() == [0.0] * 15 + [1.0] * 15
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("count", [1, 10, 150])
+def test_only_the_ids_that_were_allowed_are_found(client, vectors, algorithm, count):
+    matrix = vectors(COUNT, DIM)
+    allowed = np.random.default_rng(7).permutation(COUNT)[:count]
+    index = filled(client, matrix, metric="euclidean", algorithm=algorithm)
+
+    [found] = index.search(matrix[:1], 20, within=[names(COUNT)[row] for row in allowed])
+
+    true = brute_force("euclidean", matrix[0], matrix[allowed])
+    assert rows(found.ids) == allowed[np.argsort(true)[:20]].tolist()
+
+
+def test_ids_that_are_unknown_are_not_found(client, vectors):
+    index = filled(client, vectors(5))
+    [found] = index.search(vectors(1), 10, within=["00003", "none", "*", "00001"])
+    assert sorted(found.ids) == ["00001", "00003"]
+    assert index.search(vectors(1), 10, within=["none"])[0].ids == []
+
+
+def test_no_allowed_ids_have_no_neighbours(client, vectors):
+    found = filled(client, vectors(5), tags=("tag",)).search(vectors(2), 10, within=[])
+    assert [(each.ids, each.distances.tolist(), each.tags) for each in found] == [
+        ([], [], {"tag": []})
+    ] * 2
+
+
+@pytest.mark.xfail(strict=True, reason="the server answers once per key that it is given")
+def test_an_id_that_is_allowed_twice_is_found_once(client, vectors):
+    index = filled(client, vectors(5))
+    assert index.search(vectors(1), 10, within=["00003", "00003"])[0].ids == ["00003"]
+
+
+def test_many_queries_find_what_each_finds_alone(client, vectors):
+    index = filled(client, vectors(COUNT, DIM))
+    queries = vectors(40, DIM) - 0.2
+    together = index.search(queries, 7)
+    alone = [index.search(query[np.newaxis], 7)[0] for query in queries]
+    assert [each.ids for each in together] == [each.ids for each in alone]
+    assert [each.distances.tolist() for each in together] == [
+        each.distances.tolist() for each in alone
+    ]
+
+
+@pytest.mark.parametrize(
+    "within",
+    [pytest.param(None, marks=pytest.mark.xfail(strict=True, reason="encode fails on none")), []],
+)
+def test_no_queries_have_no_answers(client, vectors, within):
+    assert filled(client, vectors(3)).search(np.zeros((0, 4)), 5, within=within) == []
+
+
+@pytest.mark.parametrize(
+    ("queries", "k", "reason"),
+    [
+        (np.ones(4), 1, r"shape \(4,\)"),
+        (np.ones((1, 5)), 1, "dimension 5, but the index has 4"),
+        (np.full((1, 4), np.nan), 1, "NaN"),
+        (np.zeros((1, 4)), 1, "zero"),
+        (np.ones((1, 4)), 0, "k must be at least 1, not 0"),
+        (np.ones((1, 4)), -3, "k must be at least 1, not -3"),
+    ],
+)
+@pytest.mark.parametrize("within", [None, [], ["00000"]])
+def test_a_query_that_cannot_be_answered_is_refused(client, vectors, queries, k, reason, within):
+    with pytest.raises(InputError, match=reason):
+        filled(client, vectors(3)).search(queries, k, within=within)
+
+
+# What the server did not finish
+
+
+@pytest.fixture
+def large_index(client):
+    """An index that takes the server several milliseconds to search."""
+    matrix = np.random.default_rng(51).normal(size=(40_000, 128)).astype(np.float32)
+    return filled(client, matrix, metric="euclidean")
+
+
+@pytest.mark.usefixtures("timeout_policy")
+@pytest.mark.parametrize("k", [10, 10_000])
+@pytest.mark.parametrize("within", [None, names(20_000)], ids=["all", "within"])
+def test_a_query_that_was_cut_short_is_refused(large_index, monkeypatch, k, within):
+    queries = np.ones((3, 128))
+    monkeypatch.setattr(index_module, "QUERY_TIMEOUT", 0.001)
+    with pytest.raises(IncompleteResultError, match="Timeout limit was reached"):
+        large_index.search(queries, k, within=within)
+    monkeypatch.undo()
+    assert [len(found.ids) for found in large_index.search(queries, k, within=within)] == [k] * 3
+
+
+def test_an_answer_is_whole_whenever_there_is_one(large_index, monkeypatch):
+    query = np.ones((1, 128))
+    whole = large_index.search(query, 2000)[0].ids
+    answers = []
+    for milliseconds in range(1, 61, 3):
+        monkeypatch.setattr(index_module, "QUERY_TIMEOUT", milliseconds / 1000)
+        try:
+            answers += large_index.search(query, 2000)
+        except IncompleteResultError:
+            continue
+    assert all(found.ids == whole for found in answers)
+
+
+@pytest.mark.xfail(strict=True, reason="a url can choose RESP2, whose replies have no warnings")
+def test_a_query_that_was_cut_short_is_refused_whatever_the_url(
+    large_index, redis_server, monkeypatch
+):
+    monkeypatch.setattr(index_module, "QUERY_TIMEOUT", 0.001)
+    with connect(f"{redis_server.url}?protocol=2") as client, pytest.raises(IncompleteResultError):
+        VectorIndex(client, large_index.schema).search(np.ones((1, 128)), 10)
+
+
+@pytest.mark.usefixtures("timeout_policy")
+def test_a_list_of_ids_that_was_cut_short_is_refused(client, vectors, monkeypatch):
+    index = tagged(client, vectors, 9000)
+    monkeypatch.setattr(index_module, "QUERY_TIMEOUT", 0.001)
+    with pytest.raises(IncompleteResultError, match="Timeout limit was reached"):
+        index.ids_with_tag("tag", ["even", "odd"])
+
+
+# What is written, read and removed
+
+
+def test_what_was_added_is_fetched_in_the_order_of_the_ids(index, vectors):
+    matrix = vectors(5)
+    index.add(names(5), matrix)
+    fetched = index.fetch(["00004", "none", "00000", "00002"])
+    assert fetched.ids == ["00004", "00000", "00002"]
+    assert np.array_equal(fetched.vectors, matrix[[4, 0, 2]])
+    assert len(index) == 5
+    assert sorted(index.ids()) == names(5)
+
+
+def test_tags_are_fetched_and_found_with_their_vectors(client, vectors):
+    index = VectorIndex.create(client, Schema("docs", 4, tags=("x", "y")))
+    index.add(["a", "b"], vectors(2), {"x": ["1", "2"], "y": ["", "é, z"]})
+    index.add(["c"], vectors(1) + 5)
+    fetched = index.fetch(["c", "b", "a"])
+    assert fetched.tags == {"x": ["", "2", "1"], "y": ["", "é, z", ""]}
+    [found] = index.search(vectors(1), 3)
+    assert dict(zip(found.ids, found.tags["x"], strict=True)) == {"a": "1", "b": "2", "c": ""}
+
+
+@pytest.mark.parametrize("ids", [[], ["none"]])
+def test_what_is_not_there_is_fetched_as_no_vectors(index, vectors, ids):
+    index.add(["a"], vectors(1))
+    fetched = index.fetch(ids)
+    assert (fetched.ids, fetched.vectors.shape) == ([], (0, 4))
+
+
+def test_a_second_vector_of_an_id_takes_the_place_of_the_first(index):
+    index.add(["a", "b"], [[1, 0, 0, 0], [0, 1, 0, 0]])
+    index.add(["a"], [[0, 0, 0, 9]])
+    assert len(index) == 2
+    assert index.fetch(["a"]).vectors.tolist() == [[0, 0, 0, 9]]
+    assert index.search([[1, 0, 0, 0]], 2)[0].ids == ["b", "a"]
+    assert index.search([[0, 0, 0, 9]], 1)[0].distances.tolist() == [0]
+
+
+def test_what_was_removed_is_gone(index, vectors):
+    index.add(names(5), vectors(5))
+    assert index.remove(["00001", "00003", "none", "00001"]) == 2
+    assert index.existing([*names(5), "none"]) == {"00000", "00002", "00004"}
+    assert sorted(index.search(vectors(1), 9)[0].ids) == ["00000", "00002", "00004"]
+    assert len(index) == 3
+
+
+def test_progress_counts_the_documents(index, vectors, monkeypatch):
+    monkeypatch.setattr(documents, "BATCH_BYTES", 10 * 4 * 4)
+    counts = []
+    index.add(names(25), vectors(25), progress=counts.append)
+    assert counts == [10, 10, 5]
+
+
+def test_no_vectors_can_be_added(client, index):
+    index.add([], np.zeros((0, 4)))
+    assert client.dbsize() == 0
+
+
+NOT_TEXT = pytest.mark.xfail(strict=True, reason="TypeError of set()")
+NOT_UTF_8 = pytest.mark.xfail(strict=True, reason="UnicodeEncodeError, after the first batches")
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        (["a", "b", "a", "c", "b"], "2 ids are there more than once: 'a', 'b'"),
+        (["a", "b", "c", "d"], "4 ids but 5 vectors"),
+        (["a", "b", "c", "d", "e", "f"], "6 ids but 5 vectors"),
+        ([], "0 ids but 5 vectors"),
+        (["a", "", "c", "d", "e"], "1 ids are no text, or empty: ''"),
+        (["a", 1, "c", None, b"e"], "3 ids are no text, or empty: 1, None, b'e'"),
+        pytest.param([["a"], "b", "c", "d", "e"], "no text", marks=NOT_TEXT),
+        pytest.param(["a", "b", "c", "d", "\ud800"], "text", marks=NOT_UTF_8),
+    ],
+)
+def test_ids_that_cannot_be_ids_are_refused_before_anything_is_written(
+    client, index, vectors, monkeypatch, ids, reason
+):
+    monkeypatch.setattr(documents, "BATCH_BYTES", 1)
+    with pytest.raises(FiftyOneRedisError, match=reason) as caught:
+        index.add(ids, vectors(5))
+    assert type(caught.value) is InputError
+    assert client.dbsize() == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_vectors_that_cannot_be_held_are_refused_before_anything_is_written(
+    client, index, vectors, monkeypatch, value
+):
+    monkeypatch.setattr(documents, "BATCH_BYTES", 1)
+    matrix = vectors(5)
+    matrix[4, 3] = value
+    with pytest.raises(InputError, match="1 of 5 vectors .*: '00004'"):
+        index.add(names(5), matrix)
+    assert client.dbsize() == 0
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"tag": ["x"]}, "2 ids but 1 tag"),
+        pytest.param(
+            {"other": ["x", "y"]},
+            "other",
+            marks=pytest.mark.xfail(strict=True, reason="written, though no query returns it"),
+        ),
+        pytest.param(
+            {"tag": ["x", None]},
+            "tag",
+            marks=pytest.mark.xfail(strict=True, reason="written as the text None"),
+        ),
+    ],
+)
+def test_tags_that_do_not_fit_are_refused_before_anything_is_written(client, vectors, tags, reason):
+    index = VectorIndex.create(client, Schema("docs", 4, tags=("tag",)))
+    with pytest.raises(InputError, match=reason):
+        index.add(["a", "b"], vectors(2), tags)
+    assert client.dbsize() == 0
+
+
+# Ids by tag
+
+
+def tagged(client, vectors, count: int) -> VectorIndex:
+    """Makes an index of documents whose tags are "even" and "odd", and their own ids."""
+    index = VectorIndex.create(client, Schema("tagged", 4, tags=("tag", "own")))
+    ids = names(count)
+    parities = [("even", "odd")[row % 2] for row in range(count)]
+    index.add(ids, vectors(count), {"tag": parities, "own": ids})
+    return index
+
+
+def test_ids_are_listed_by_tag(client, vectors):
+    index = tagged(client, vectors, 10)
+    assert sorted(index.ids_with_tag("tag", ["odd"])) == names(10)[1::2]
+    assert sorted(index.ids_with_tag("tag", ["odd", "even"])) == names(10)
+    assert index.ids_with_tag("tag", ["none"]) == []
+    assert index.ids_with_tag("tag", []) == []
+
+
+def test_more_ids_than_a_page_are_listed_by_tag(client, vectors):
+    index = tagged(client, vectors, 25_001)
+    assert sorted(index.ids_with_tag("tag", ["odd", "even"])) == names(25_001)
+    assert index.info()["cursor_stats"]["index_total"] == 0
+
+
+def test_ids_are_listed_by_more_tags_than_a_query_takes(client, vectors):
+    index = tagged(client, vectors, 1203)
+    assert sorted(index.ids_with_tag("own", names(1202))) == names(1202)
