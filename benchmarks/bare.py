@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
-
 from data import Matrix
+
 from fiftyone_redis.engine.protocol import pack
 
 _CHUNK = 1 << 18
@@ -60,7 +60,9 @@ def nearest(client: redis.Redis, index: str, key: str, k: int) -> list[str]:
     return search(client, index, client.hget(key, "vector"), k)
 
 
-def search(client: redis.Redis, index: str, vector: Any, k: int, ef: int | None = None) -> list[str]:
+def search(
+    client: redis.Redis, index: str, vector: Any, k: int, ef: int | None = None
+) -> list[str]:
     """Returns the keys of the documents nearest to a vector, nearest first.
 
     Args:

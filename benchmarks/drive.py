@@ -19,6 +19,7 @@ from jobs import Figures, Job
 HERE = Path(__file__).parent
 
 _LONGEST_REASON = 200
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 def run(
@@ -116,7 +117,12 @@ class _Alarm:
 
 
 def _reason(log: Path) -> str:
-    """Returns the last line that a process wrote, which is its exception if it had one."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    said = [line for line in lines if line]
-    return said[-1][:_LONGEST_REASON] if said else "its process ended without a word"
+    """Returns the exception that ended a process, or else the last thing it said."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    if not lines:
+        return "its process ended without a word"
+    reason = lines[-1]
+    if _TRACEBACK in lines:
+        last = len(lines) - lines[::-1].index(_TRACEBACK)
+        reason = next((line for line in lines[last:] if not line.startswith(" ")), reason)
+    return reason.strip()[:_LONGEST_REASON]

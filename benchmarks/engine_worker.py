@@ -24,13 +24,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 import bare
 import data
 import measure
-from fiftyone_redis.engine import Schema, VectorIndex, codec, connect
+import numpy as np
 from jobs import Figures, Job, perform
+
+from fiftyone_redis.engine import Schema, VectorIndex, codec, connect
 
 K = 10
 EFS = (10, 20, 50, 100, 200, 500)
@@ -68,9 +68,7 @@ def memory(job: Job, dtype: str) -> Figures:
     """Looks at the server's memory before and after writing."""
     index = _new_index(job, job.sizes.dim, dtype=dtype)
     before = _server_memory(index)
-    index.add(
-        data.made_up_ids(job.sizes.count), data.clustered(job.sizes.count, job.sizes.dim)
-    )
+    index.add(data.made_up_ids(job.sizes.count), data.clustered(job.sizes.count, job.sizes.dim))
     return {"memory": [_server_memory(index) - before]}
 
 
@@ -83,11 +81,11 @@ def by_id(job: Job) -> Figures:
     redis = bare.client(job.port)
     queries = np.random.default_rng(0).integers(sizes.count, size=1000)
 
-    def engine(run: int) -> list[str]:
+    def engine(run: int) -> object:
         vector = index.fetch([ids[queries[run % 1000]]]).vectors
         return index.search(vector, K)[0].ids
 
-    def redis_py(run: int) -> list[str]:
+    def redis_py(run: int) -> object:
         key = index.schema.prefix + ids[queries[run % 1000]]
         return bare.nearest(redis, index.schema.name, key, K)
 

@@ -68,4 +68,3 @@ def perform(works: Iterable[str], known: Mapping[str, Callable[[], Figures]], to
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Returns the versions of installed packages, whose names may carry a requirement."""
     return {name: version(name) for name in (p.split("==")[0] for p in packages)}
-

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import redis
-
 import services
+
+from fiftyone_redis import __version__
 
 _PACKAGES = ("fiftyone", "fiftyone-brain", "numpy", "redis", "hiredis", "scikit-learn")
 
@@ -30,16 +31,15 @@ def described() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Returns the versions of the packages and servers that all contenders share."""
-    found = {name: version(name) for name in ("fiftyone-redis", *_PACKAGES)}
+    found = {"fiftyone-redis": __version__, **{name: version(name) for name in _PACKAGES}}
     found["MongoDB"] = services.mongodb_version()
     with tempfile.TemporaryDirectory() as folder, services.redis(Path(folder) / "r") as port:
         client = redis.Redis(port=port, decode_responses=True)
         facts: Any = client.info("server")
         modules: Any = client.info("modules")
         found["Redis"] = facts["redis_version"]
-        found["query engine"] = next(
-            str(m["ver"]) for m in modules["modules"] if m["name"] == "search"
-        )
+        engine = next(int(m["ver"]) for m in modules["modules"] if m["name"] == "search")
+        found["its query engine"] = f"{engine // 10000}.{engine // 100 % 100}.{engine % 100}"
     return found
 
 

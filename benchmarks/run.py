@@ -111,6 +111,10 @@ def _contender(plan: Plan, uri: str, contender: Contender) -> dict[str, Figures]
     if contender.all_points:
         works.append("all points")
     figures = _fiftyone(plan, uri, contender, tuple(works), contender.name)
+    if "class" in figures["environment"]:
+        package = "fiftyone_redis" if contender.name == OURS else "fiftyone.brain"
+        if not figures["environment"]["class"].startswith(package + "."):
+            raise RuntimeError(f"{contender.label} was another class: {figures['environment']}")
     if contender.name == OURS:
         for count in sorted({plan.sizes.count, plan.sizes.steps[-1]}):
             # In a process of its own, since a peak of memory never goes down again.
@@ -131,7 +135,11 @@ def _fiftyone(
     with _redis(contender.on_redis, place) as port:
         job = Job(contender.name, works, plan.sizes, str(place), port)
         limit = max(60.0, min(_WORK_LIMIT, plan.deadline - time.monotonic()))
-        return drive.run("worker.py", job, python, _variables(place, uri), limit)
+        variables = _variables(place, uri)
+        if contender.packages:
+            # What is on it was put there for this package's own environment.
+            variables.pop("PYTHONPATH", None)
+        return drive.run("worker.py", job, python, variables, limit)
 
 
 def _engine(plan: Plan) -> dict[str, Figures]:

@@ -30,17 +30,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import data
 import fiftyone as fo
 import fiftyone.brain as fob
-import numpy as np
-from fiftyone import ViewField as F
-
-import data
 import measure
+import numpy as np
 from contenders import OURS, by_name, connection
+from fiftyone import ViewField as F
 from jobs import Figures, Job, perform, versions
 
-KEY = "benchmark"
 K = 10
 
 _SETTLE = 0.5
@@ -56,14 +54,19 @@ class Bench:
     ids: Any
     index: Any = None
 
+    @property
+    def key(self) -> str:
+        """The brain key, another one for each contender: a saved run loads its own backend."""
+        return self.job.contender.replace("-", "_")
+
 
 def opened(job: Job, name: str, count: int) -> Bench:
     """Takes up a dataset, and the index of it that an earlier process may have made."""
     dataset = fo.load_dataset(name)
     ids = np.array(dataset.values("id"))
     bench = Bench(job, dataset, data.clustered(count, job.sizes.dim), ids)
-    if dataset.has_brain_run(KEY):
-        index = dataset.load_brain_results(KEY)
+    if dataset.has_brain_run(bench.key):
+        index = dataset.load_brain_results(bench.key)
         if index.total_index_size == count:
             bench.index = index
     return bench
@@ -88,7 +91,7 @@ def environment(bench: Bench) -> Figures:
     """Tells which class and versions are at work, and which BLAS numpy calculates with."""
     renew(bench)
     pools = import_module("threadpoolctl").threadpool_info()
-    blas = next((p for p in pools if p["user_api"] == "blas"), {})
+    blas: dict[str, Any] = next((p for p in pools if p["user_api"] == "blas"), {})
     packages = ("fiftyone", "fiftyone-brain", "numpy", *by_name(bench.job.contender).packages)
     return {
         "class": f"{type(bench.index).__module__}.{type(bench.index).__name__}",
@@ -162,7 +165,7 @@ def search(bench: Bench, share: float) -> Figures:
         # A new view each time: FiftyOne keeps what it found out about one.
         view = bench.dataset if share == 1 else bench.dataset.match(F("share") < share)
         query = bench.ids[queries[run]]
-        found.append(view.sort_by_similarity(query, k=K, brain_key=KEY).values("id"))
+        found.append(view.sort_by_similarity(query, k=K, brain_key=bench.key).values("id"))
 
     first = measure.repeat(ask, runs=1, limit=0)
     seconds = measure.repeat(lambda run: ask(run + 1), runs=sizes.queries, limit=sizes.limit)
@@ -214,13 +217,13 @@ def memory(job: Job, count: int) -> Figures:
 
 def renew(bench: Bench) -> None:
     """Puts a new, empty index in the place of the one there is."""
-    if bench.dataset.has_brain_run(KEY):
-        bench.dataset.delete_brain_run(KEY)
+    if bench.dataset.has_brain_run(bench.key):
+        bench.dataset.delete_brain_run(bench.key)
     contender = by_name(bench.job.contender)
     bench.index = fob.compute_similarity(
         bench.dataset,
         embeddings=False,
-        brain_key=KEY,
+        brain_key=bench.key,
         backend=contender.backend,
         metric="cosine",
         **contender.settings,

@@ -14,10 +14,15 @@ from typing import Any
 import fiftyone.core.utils as fou
 import numpy as np
 import redis
-from fiftyone.brain.similarity import Similarity, SimilarityConfig, SimilarityIndex
+from fiftyone.brain.similarity import (
+    DuplicatesMixin,
+    Similarity,
+    SimilarityConfig,
+    SimilarityIndex,
+)
 
 from fiftyone_redis import settings
-from fiftyone_redis.engine import Schema, VectorIndex, codec, connection
+from fiftyone_redis.engine import Neighbors, Schema, VectorIndex, codec, connection, exact
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -27,11 +32,12 @@ from fiftyone_redis.engine.errors import (
     some,
 )
 from fiftyone_redis.engine.schema import ALGORITHMS, METRICS, check_choice, check_name
+from fiftyone_redis.neighbors import AGGREGATIONS, aggregated
+from fiftyone_redis.views import SAMPLE_ID, ViewSubset
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
 
-_SAMPLE_ID = "sample_id"
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
@@ -113,12 +119,12 @@ class RedisSimilarityConfig(SimilarityConfig):
     @property
     def supports_least_similarity(self) -> bool:
         """Whether ``reverse=True`` is supported."""
-        return False
+        return True
 
     @property
     def supported_aggregations(self) -> tuple[str, ...]:
         """The supported values of ``aggregation``."""
-        return ("mean",)
+        return ("mean", *AGGREGATIONS)
 
     @property
     def connection(self) -> settings.Settings:
@@ -196,7 +202,7 @@ class RedisSimilarity(Similarity):
             run_results._unfinished = False
 
 
-class RedisSimilarityIndex(SimilarityIndex):
+class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
     """A Redis similarity index.
 
     Args:
@@ -209,6 +215,10 @@ class RedisSimilarityIndex(SimilarityIndex):
         FiftyOneRedisError: if the server or the index cannot be used
     """
 
+    # Set while FiftyOne's own constructor runs, which uses them before ours can set them.
+    _id_columns: tuple[Any, Any] | None = None
+    _points: Any = None
+
     def __init__(
         self,
         samples: Any,
@@ -216,7 +226,8 @@ class RedisSimilarityIndex(SimilarityIndex):
         brain_key: str | None,
         backend: RedisSimilarity | None = None,
     ) -> None:
-        super().__init__(samples, config, brain_key, backend=backend)
+        SimilarityIndex.__init__(self, samples, config, brain_key, backend=backend)
+        DuplicatesMixin.__init__(self)
         self._unfinished = False
         self._text_client: redis.Redis | None = None
         self._redis = settings.open_client(config.connection)
@@ -229,6 +240,16 @@ class RedisSimilarityIndex(SimilarityIndex):
         if self._text_client is None:
             self._text_client = connection.decoding(self._redis)
         return self._text_client
+
+    @property
+    def sample_ids(self) -> Any:
+        """The sample ids of the whole index, sorted; in a patch index one for each patch."""
+        return self._indexed_ids()[0]
+
+    @property
+    def label_ids(self) -> Any:
+        """The label ids of the whole index, sorted; None in an index of samples."""
+        return self._indexed_ids()[1]
 
     @property
     def total_index_size(self) -> int:
@@ -269,6 +290,8 @@ class RedisSimilarityIndex(SimilarityIndex):
         except FiftyOneRedisError:
             self._unregister_unfinished_run()
             raise
+        finally:
+            self._forget()
         if reload:
             self.reload()
 
@@ -301,6 +324,7 @@ class RedisSimilarityIndex(SimilarityIndex):
             found = index.existing(ids)
             _report_missing([id for id in ids if id not in found], allow_missing, warn_missing)
         index.remove(ids)
+        self._forget()
         if reload:
             self.reload()
 
@@ -341,7 +365,7 @@ class RedisSimilarityIndex(SimilarityIndex):
             _report_missing([id for id in ids if id not in there], allow_missing, warn_missing)
         if self.config.patches_field is None:
             return found.vectors, _id_array(found.ids), None
-        return found.vectors, _id_array(found.tags[_SAMPLE_ID]), _id_array(found.ids)
+        return found.vectors, _id_array(found.tags[SAMPLE_ID]), _id_array(found.ids)
 
     def sort_by_similarity(
         self,
@@ -382,6 +406,18 @@ class RedisSimilarityIndex(SimilarityIndex):
         except IndexNotFoundError:
             logger.debug("The index %s does not exist", self.config.index_name)
         self._index = None
+        self._forget()
+
+    def use_view(
+        self, samples: Any, allow_missing: bool = True, warn_missing: bool = False
+    ) -> RedisSimilarityIndex:
+        """Restricts the index to a view.
+
+        See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
+        """
+        self._forget()
+        super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
+        return self
 
     def _kneighbors(
         self,
@@ -390,34 +426,98 @@ class RedisSimilarityIndex(SimilarityIndex):
         reverse: bool = False,
         aggregation: str | None = None,
         return_dists: bool = False,
-    ) -> tuple[Any, ...]:
-        if query is None:
-            raise InputError("The redis backend does not support full index neighbors.")
-        if reverse:
-            raise InputError("The redis backend does not support least similarity queries.")
+    ) -> Any:
         if aggregation is not None:
             check_choice("aggregation", aggregation, self.config.supported_aggregations)
-
         index = self._existing_index()
-        queries, single = self._query_vectors(index, query)
+        if query is None:
+            return self._neighbors_of_all(k, reverse, aggregation, return_dists)
+
+        queries, query_ids, single = self._query_vectors(index, query)
         if aggregation == "mean":
             queries, single = queries.mean(axis=0, keepdims=True), True
-        within = self._current_ids() if self.has_view else None
-        if k is None:
-            k = max(1, len(index) if within is None else len(within))
-
-        found = index.search(queries, k, within=within)
-        ids = [neighbors.ids for neighbors in found]
-        dists = [neighbors.distances.tolist() for neighbors in found]
-        if self.config.patches_field is None:
-            sample_ids, label_ids = ids, None
+        if aggregation in AGGREGATIONS:
+            single = True
+            found = [
+                aggregated(
+                    index,
+                    queries,
+                    query_ids,
+                    aggregation,
+                    k,
+                    within=self._subset(index),
+                    farthest=reverse,
+                )
+            ]
         else:
-            sample_ids, label_ids = [neighbors.tags[_SAMPLE_ID] for neighbors in found], ids
+            within = self._subset(index)
+            if k is None:
+                k = max(1, len(index) if within is None else len(within.ids(None) or []))
+            found = index.search(queries, k, within=within, farthest=reverse)
+        return self._columns(found, single, return_dists)
 
-        columns = (sample_ids, label_ids, dists) if return_dists else (sample_ids, label_ids)
+    def _columns(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
+        """Returns what was found as FiftyOne wants it: sample ids, label ids, distances."""
+        ids: list[Any] = [neighbors.ids for neighbors in found]
+        if self.config.patches_field is None:
+            columns = [ids, None]
+        else:
+            columns = [[neighbors.tags[SAMPLE_ID] for neighbors in found], ids]
+        if return_dists:
+            columns.append([neighbors.distances.tolist() for neighbors in found])
         if single:
-            return tuple(None if column is None else column[0] for column in columns)
-        return columns
+            columns = [None if column is None else column[0] for column in columns]
+        return tuple(columns)
+
+    def _neighbors_of_all(
+        self, k: int | None, reverse: bool, aggregation: str | None, return_dists: bool
+    ) -> Any:
+        """Returns the neighbours of all points of the view, as numbers of such points."""
+        if aggregation is not None or reverse:
+            raise InputError(
+                "The neighbors of all points can neither be aggregated nor reversed; provide a "
+                "query."
+            )
+        points = self._current_points()
+        most = len(points) - 1 if k is None else k
+        found = list(exact.neighbors(points, None, most, self.config.metric))
+        inds = [rows for rows, _ in found]
+        return (inds, [distances for _, distances in found]) if return_dists else inds
+
+    def _radius_neighbors(
+        self, query: Any = None, thresh: float | None = None, return_dists: bool = False
+    ) -> Any:
+        if thresh is None:
+            raise InputError("A radius query needs a threshold; provide thresh.")
+        index = self._existing_index()
+        metric = self.config.metric
+        points = self._current_points()
+        queries, single = None, False
+        if query is not None:
+            queries, _, single = self._query_vectors(index, query)
+        inds = list(exact.within(points, queries, thresh, metric))
+        asked = points if queries is None else queries
+        dists = [
+            exact.distances(asked[row : row + 1], points[near], metric)[0]
+            for row, near in enumerate(inds if return_dists else [])
+        ]
+        if queries is None:
+            return (inds, dists) if return_dists else inds
+        found = [
+            Neighbors(
+                [str(id) for id in self._current_ids()[near]],
+                dists[row] if return_dists else np.zeros(0),
+                {SAMPLE_ID: [str(id) for id in self.current_sample_ids[near]]},
+            )
+            for row, near in enumerate(inds)
+        ]
+        return self._columns(found, single, return_dists)
+
+    def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
+        # FiftyOne's own way takes the neighbours of all points first, which for a large threshold
+        # are all pairs of points.
+        kept = exact.without_duplicates(self._current_points(), thresh, self.config.metric)
+        return [ids[row] for row in kept]
 
     @classmethod
     def _from_dict(
@@ -449,9 +549,9 @@ class RedisSimilarityIndex(SimilarityIndex):
                     "the setting out, or choose another index_name."
                 )
             setattr(self.config, setting, actual)
-        if self.config.patches_field is not None and _SAMPLE_ID not in index.schema.tags:
+        if self.config.patches_field is not None and SAMPLE_ID not in index.schema.tags:
             raise IndexMismatchError(
-                f"The index {name!r} holds no {_SAMPLE_ID!r} tags, so it is not one of patches; "
+                f"The index {name!r} holds no {SAMPLE_ID!r} tags, so it is not one of patches; "
                 "choose another index_name."
             )
         return index
@@ -483,7 +583,7 @@ class RedisSimilarityIndex(SimilarityIndex):
             raise InputError("This is an index of patches; provide their label_ids.")
         matrix = codec.as_matrix(embeddings)
         ids = _strings(label_ids if patches else sample_ids)
-        tags = {_SAMPLE_ID: _strings(sample_ids)} if patches else {}
+        tags = {SAMPLE_ID: _strings(sample_ids)} if patches else {}
         try:
             index = self._existing_index()
         except IndexNotFoundError:
@@ -535,25 +635,57 @@ class RedisSimilarityIndex(SimilarityIndex):
         samples = _strings(sample_ids)
         if self.config.patches_field is None:
             return samples
-        ids = index.ids_with_tag(_SAMPLE_ID, samples)
+        ids = index.ids_with_tag(SAMPLE_ID, samples)
         if not allow_missing or warn_missing:
-            there = set(index.fetch(ids).tags[_SAMPLE_ID])
+            there = set(index.fetch(ids).tags[SAMPLE_ID])
             _report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
         return ids
 
-    def _current_ids(self) -> list[str]:
-        if self.config.patches_field is not None:
-            return _strings(self.current_label_ids)
-        return _strings(self.current_sample_ids)
+    def _indexed_ids(self) -> tuple[Any, Any]:
+        """Returns the sample and label ids of the whole index, sorted, as of the last reload."""
+        if self._id_columns is None:
+            try:
+                index = self._existing_index()
+                ids = sorted(index.ids())
+                samples = index.tags(ids)[SAMPLE_ID] if self.config.patches_field else ids
+            except IndexNotFoundError:
+                ids = samples = []
+            labels = _id_array(ids) if self.config.patches_field else None
+            self._id_columns = _id_array(samples), labels
+        return self._id_columns
 
-    def _query_vectors(self, index: VectorIndex, query: Any) -> tuple[Any, bool]:
-        """Returns a query's vectors as a matrix, and whether it is a single one."""
+    def _current_ids(self) -> Any:
+        patches = self.config.patches_field is not None
+        return self.current_label_ids if patches else self.current_sample_ids
+
+    def _current_points(self) -> Any:
+        """Returns the embeddings of the current ids, in their order."""
+        if self._points is None:
+            index = self._existing_index()
+            ids = _strings(self._current_ids())
+            with fou.ProgressBar(total=len(ids)) as bar:
+                self._points = index.fetch(ids, progress=bar.update).vectors
+        return self._points
+
+    def _forget(self) -> None:
+        """Forgets what was read of the index, since it or the view may have changed."""
+        self._id_columns = None
+        self._points = None
+
+    def _subset(self, index: VectorIndex) -> ViewSubset | None:
+        if not self.has_view:
+            return None
+        return ViewSubset(self.view, self.config.patches_field, index.schema.prefix)
+
+    def _query_vectors(self, index: VectorIndex, query: Any) -> tuple[Any, list[str] | None, bool]:
+        """Returns a query's vectors as a matrix, their ids if any, and whether it is single."""
         if isinstance(query, str):
-            return self._vectors_of(index, [query]), True
+            return self._vectors_of(index, [query]), [query], True
         array = np.asarray(query)
         if not np.issubdtype(array.dtype, np.number):
-            return self._vectors_of(index, _strings(query)), False
-        return codec.as_matrix(np.atleast_2d(array), index.schema.dim), array.ndim == 1
+            ids = _strings(query)
+            return self._vectors_of(index, ids), ids, False
+        return codec.as_matrix(np.atleast_2d(array), index.schema.dim), None, array.ndim == 1
 
     def _vectors_of(self, index: VectorIndex, ids: list[str]) -> Any:
         found = index.fetch(ids)

@@ -1,5 +1,7 @@
 """An index to write to, and settings of the server that are put back after a test."""
 
+import socket
+
 import numpy as np
 import pytest
 import redis
@@ -53,3 +55,22 @@ def speaker(client, redis_server, request):
     speaker = redis.Redis.from_url(redis_server.url, protocol=request.param)
     yield speaker
     speaker.close()
+
+
+@pytest.fixture
+def unused_port():
+    """Finds a port on which nothing listens."""
+
+    def unused_port() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return unused_port
+
+
+@pytest.fixture
+def listening_port():
+    """A port that can be connected to, where nobody ever answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]

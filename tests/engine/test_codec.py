@@ -30,7 +30,7 @@ def as_float32(bits: np.ndarray) -> np.ndarray:
 
 
 def hard_float32s() -> np.ndarray:
-    """Returns finite values of all sizes, many just at, below and above the middle of two bfloat16."""
+    """Returns values of all sizes, many at or just beside the middle of two bfloat16."""
     rng = np.random.default_rng(51)
     upper = rng.integers(0, 0x7F7F, 400, dtype=np.uint32) << 16
     lower = np.tile([0x0000, 0x7FFF, 0x8000, 0x8001], 100).astype(np.uint32)

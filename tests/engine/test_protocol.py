@@ -20,6 +20,7 @@ from fiftyone_redis.engine.errors import (
     IncompleteResultError,
     IndexMismatchError,
     IndexNotFoundError,
+    ResultLimitError,
     ServerError,
     UnsupportedServerError,
     translated,
@@ -189,6 +190,11 @@ def test_an_index_that_is_there_already_has_its_error(server):
     assert "exists already" in error_of(second, IndexMismatchError)
 
 
+def test_more_results_than_the_server_gives_have_their_error(recorded):
+    raw = recorded("FT.SEARCH", "rec", "*", "LIMIT", "0", "5000000")
+    assert "LIMIT exceeds maximum of 1000000" in error_of(raw, ResultLimitError)
+
+
 @pytest.mark.parametrize("server", [STACK, REDIS_8], indirect=True)
 def test_another_database_than_0_has_its_error(recorded):
     assert "set db=0" in error_of(recorded("FT.CREATE", "db1"), UnsupportedServerError)
@@ -206,7 +212,6 @@ def test_a_type_that_the_server_cannot_hold_has_its_error(recorded):
         (("NOSUCH",), "unknown command 'NOSUCH'"),
         (("LPUSH", "rec:3"), "WRONGTYPE"),
         (("FT.SEARCH", "rec", "@vector:["), "Syntax error at offset 8 near vector"),
-        (("FT.SEARCH", "rec", "*", "LIMIT", "0", "5000000"), "LIMIT exceeds maximum of 1000000"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -267,13 +272,18 @@ def test_hits_are_limited_to_k_and_to_the_tags_that_were_asked_for(speaker):
     "character",
     [
         pytest.param(
-            c, marks=pytest.mark.xfail(strict=True, reason="a comma separates values") if c == "," else ()
+            c,
+            marks=pytest.mark.xfail(strict=True, reason="a comma separates values")
+            if c == ","
+            else (),
         )
         for c in string.punctuation + " "
     ],
 )
 def test_an_escaped_character_finds_itself_and_nothing_else(speaker, character):
-    assert keys_with_tag(speaker, f"a{character}b", others=["ab", "a", "b", "a-b", "a.b"]) == ["t:0"]
+    assert keys_with_tag(speaker, f"a{character}b", others=["ab", "a", "b", "a-b", "a.b"]) == [
+        "t:0"
+    ]
 
 
 @pytest.mark.parametrize("value", ["日本", "naïve", "١٢", "x_1"])

@@ -76,7 +76,7 @@ def run(
     heading("To look at")
     line("picture", str(target))
     for part in parts:
-        line("index", f"{part.brain_key}, of the dataset {part.dataset.name}")
+        line("in the App", f"{part.brain_key}, in the dataset {part.dataset.name}")
     if launch:
         _open_app(parts[0].dataset)
 
@@ -106,10 +106,13 @@ class _Group:
 
 def _search(subject: Subject) -> list[picture.Row]:
     """Indexes and searches one subject, and returns what the picture shows of it."""
-    heading(f"{subject.kind.capitalize()} of {subject.dataset.name}", "time", "same label")
+    share = "" if subject.label is None else "same label"
+    heading(f"{subject.kind.capitalize()} of {subject.dataset.name}", "time", share)
     index = _index(subject)
     rows = []
     for group in _groups(subject, index):
+        if not group.queries:
+            continue
         answers = queries.ask(group.subject, group.queries)
         what = f"{len(answers)} queries: {group.what}"
         line(group.name, what, queries.median_time(answers), queries.agreement(answers))

@@ -84,7 +84,7 @@ def draw(rows: Sequence[Row], path: Path, title: str) -> None:
         left=0.2 / width,
         right=1 - 0.2 / width,
         top=1 - 0.85 / height,
-        bottom=0.25 / height,
+        bottom=0.35 / height,
         hspace=0.42,
         wspace=0.12,
     )

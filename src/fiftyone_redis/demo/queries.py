@@ -108,18 +108,19 @@ def by_ids(subject: Subject, count: int, members: int = 3) -> list[Query]:
 
 
 def by_text(subject: Subject, count: int) -> list[Query]:
-    """Makes text prompts, one for each of the most frequent labels.
+    """Makes text prompts, one for each of the subject's words.
 
     Args:
         subject: what is searched
-        count: how many queries
+        count: how many queries at most
 
     Returns:
-        the queries; a single one if there are no labels
+        the queries
     """
-    if subject.label is None:
-        return [Query(subject.prompt.format("dog"))]
-    return [Query(subject.prompt.format(one), one) for one in _frequent(subject, count)]
+    return [
+        Query(subject.prompt.format(word), None if subject.label is None else word)
+        for word in subject.words[:count]
+    ]
 
 
 def restricted(subject: Subject) -> tuple[Subject, str]:
@@ -134,7 +135,7 @@ def restricted(subject: Subject) -> tuple[Subject, str]:
     if subject.label is None:
         half = subject.items.take(max(len(subject.items) // 2, 1), seed=_SEED)
         return replace(subject, items=half, queries=half), "of half of them"
-    labels = _frequent(subject, 3)
+    labels = subject.words[:3]
     there = fo.ViewField(subject.label).is_in(labels)
     items, queries = subject.items.match(there), subject.queries.match(there)
     return replace(subject, items=items, queries=queries), f"of {', '.join(labels)}"
@@ -225,13 +226,6 @@ def picture_row(subject: Subject, index: Any, query: Query, title: str, note: st
         label=query.label,
         neighbours=tuple(Neighbour(c, label, distance(vectors[i])) for i, c, label in found),
     )
-
-
-def _frequent(subject: Subject, count: int) -> list[str]:
-    """Returns the most frequent labels, the most frequent first."""
-    counts = subject.items.count_values(subject.label)
-    named = [label for label in counts if label is not None]
-    return sorted(named, key=lambda label: (-counts[label], label))[:count]
 
 
 def _labels_of_nearest(subject: Subject, query: Query) -> list[tuple[str, str | None]]:

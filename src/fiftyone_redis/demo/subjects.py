@@ -19,6 +19,7 @@ SAMPLES_KEY = "redis_samples"
 PATCHES_KEY = "redis_patches"
 
 _LABEL = f"{FIELD}.label"
+_ANYTHING = ("dog", "car", "person")  # for images without labels
 _PATCHES = (fo.Detection, fo.Detections, fo.Polyline, fo.Polylines)
 
 
@@ -33,8 +34,9 @@ class Subject:
         items: the dataset, or the view of its patches
         queries: those of the items from which the queries are taken
         patches_field: the field whose patches are indexed; None for samples
+        words: labels to ask for in text prompts, the most frequent first
         label: the path of an item's label; None if there is none to judge by
-        prompt: a text prompt, with braces in place of a label
+        prompt: a text prompt, with braces in place of a word
     """
 
     dataset: fo.Dataset
@@ -42,6 +44,7 @@ class Subject:
     model: str
     items: fo.core.collections.SampleCollection
     queries: fo.core.collections.SampleCollection
+    words: tuple[str, ...]
     patches_field: str | None = None
     label: str | None = None
     prompt: str = "a photo of a {}"
@@ -76,9 +79,12 @@ def digits(folder: Path, model: str) -> list[Subject]:
     unseen = singles.match_tags("test")
     unseen_patches = patches.match(fo.ViewField(f"{FIELD}.tags").contains("test"))
     prompt = "a handwritten {}"
+    words, patch_words = frequent(singles, _LABEL), frequent(patches, _LABEL)
     return [
-        Subject(singles, DIGITS_KEY, model, singles, unseen, None, _LABEL, prompt),
-        Subject(scenes, SCENES_KEY, model, patches, unseen_patches, FIELD, _LABEL, prompt),
+        Subject(singles, DIGITS_KEY, model, singles, unseen, words, None, _LABEL, prompt),
+        Subject(
+            scenes, SCENES_KEY, model, patches, unseen_patches, patch_words, FIELD, _LABEL, prompt
+        ),
     ]
 
 
@@ -101,9 +107,27 @@ def zoo(name: str, model: str) -> list[Subject]:
     dataset.persistent = True  # else its index would outlive it
     line("dataset", f"{dataset.name}: {len(dataset):,} images", seconds)
     kind = getattr(dataset.get_field(FIELD), "document_type", None)
-    label = _LABEL if kind is fo.Classification else None
-    subjects = [Subject(dataset, SAMPLES_KEY, model, dataset, dataset, None, label)]
-    if kind in _PATCHES:
-        patches = dataset.to_patches(FIELD)
-        subjects.append(Subject(dataset, PATCHES_KEY, model, patches, patches, FIELD, _LABEL))
-    return subjects
+    items = dataset.to_patches(FIELD) if kind in _PATCHES else dataset
+    labelled = kind in _PATCHES or kind is fo.Classification
+    words = frequent(items, _LABEL) if labelled else ()
+    if kind is fo.Classification and words:
+        return [Subject(dataset, SAMPLES_KEY, model, dataset, dataset, words, None, _LABEL)]
+    samples = Subject(dataset, SAMPLES_KEY, model, dataset, dataset, words or _ANYTHING)
+    if not words:
+        return [samples]
+    return [samples, Subject(dataset, PATCHES_KEY, model, items, items, words, FIELD, _LABEL)]
+
+
+def frequent(items: fo.core.collections.SampleCollection, label: str) -> tuple[str, ...]:
+    """Returns the labels of items, the most frequent first.
+
+    Args:
+        items: samples or patches
+        label: the path of their label
+
+    Returns:
+        the labels
+    """
+    counts = items.count_values(label)
+    named = [one for one in counts if one is not None]
+    return tuple(sorted(named, key=lambda one: (-counts[one], one)))

@@ -10,6 +10,7 @@ FiftyOneRedisError
 ├── IndexMismatchError       an index is there but does not fit
 ├── IncompleteResultError    the server cut a query short
 ├── ServerError              the server refused a command
+│   └── ResultLimitError     more results are asked for than the server returns
 └── PrivateServerError       the private Redis cannot be found, started or stopped
 
 Errors of redis-py are turned into these in one place, :func:`mapped`.
@@ -63,6 +64,10 @@ class ServerError(FiftyOneRedisError):
     """The server refused a command."""
 
 
+class ResultLimitError(ServerError):
+    """More results are asked for than the server is configured to return (MAXSEARCHRESULTS)."""
+
+
 class PrivateServerError(FiftyOneRedisError):
     """The private Redis of this machine cannot be found, started or stopped."""
 
@@ -103,6 +108,7 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
     ("unknown index name", IndexNotFoundError, "the index does not exist; check index_name"),
     ("index already exists", IndexMismatchError, "an index of that name exists already"),
     ("timeout limit was reached", IncompleteResultError, "the query took too long; try again"),
+    ("limit exceeds maximum", ResultLimitError, "too many results are asked for"),
     ("oom command not allowed", ServerError, "its memory is full; raise maxmemory or remove data"),
 )
 

@@ -11,21 +11,28 @@ import numpy as np
 import numpy.typing as npt
 import redis
 
-from fiftyone_redis.engine import codec, documents, protocol
+from fiftyone_redis.engine import codec, documents, exact, planner, protocol, restricted
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
     IndexNotFoundError,
     InputError,
+    ResultLimitError,
     some,
     translated,
 )
+from fiftyone_redis.engine.protocol import Hit
+from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
 
+Progress = Callable[[int], None]
+
 _SETTLE_SECONDS = 0.01
+_TAG_VALUES = 500
+_MANY = 32  # queries, before it is asked whether comparing here is cheaper
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class VectorIndex:
         ids: Sequence[str],
         vectors: npt.ArrayLike,
         tags: Mapping[str, Sequence[str]] | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Adds vectors, over those of the same ids where there are any.
 
@@ -171,45 +178,56 @@ class VectorIndex:
                 found += keys
         return [self._id(key) for key in found]
 
-    def fetch(self, ids: Sequence[str]) -> Vectors:
-        """Reads documents.
+    def tags(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """Returns the tags of documents, in the order of ``ids``; empty text where one is missing.
 
         Args:
             ids: the documents' ids
+        """
+        found: dict[str, list[str]] = {tag: [] for tag in self.schema.tags}
+        for _, rows in documents.read(self.client, self.schema, ids, self.schema.tags):
+            for values, column in zip(found.values(), zip(*rows, strict=True), strict=True):
+                values += [(value or b"").decode() for value in column]
+        return found
+
+    def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
+        """Reads documents at once.
+
+        Args:
+            ids: the documents' ids; None for all
+            progress: called with the number of ids that were read since the last time
 
         Returns:
             the vectors and tags of those that exist, in the order of ``ids``
         """
-        names = [self.schema.vector_field, *self.schema.tags]
-        found: list[str] = []
-        blocks: list[Array] = []
-        tags: dict[str, list[str]] = {tag: [] for tag in self.schema.tags}
-        for batch, rows in documents.read(self.client, self.schema, ids, names):
-            kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
-            found += [id for id, _ in kept]
-            blocks.append(self._decode([row[0] or b"" for _, row in kept]))
-            for column, values in enumerate(tags.values(), start=1):
-                values += [(row[column] or b"").decode() for _, row in kept]
-        vectors = np.concatenate(blocks) if blocks else self._decode([])
-        return Vectors(found, vectors, tags)
+        wanted = list(self.ids()) if ids is None else ids
+        found = Vectors([], self._empty(len(wanted)), {tag: [] for tag in self.schema.tags})
+        for page in self.vectors(wanted, progress):
+            found.vectors[len(found.ids) : len(found.ids) + len(page.ids)] = page.vectors
+            found.ids.extend(page.ids)
+            for tag, values in page.tags.items():
+                found.tags[tag].extend(values)
+        return Vectors(found.ids, found.vectors[: len(found.ids)], found.tags)
 
     def search(
         self,
         queries: npt.ArrayLike,
         k: int,
         *,
-        within: Sequence[str] | None = None,
+        within: Sequence[str] | Subset | None = None,
+        farthest: bool = False,
     ) -> list[Neighbors]:
-        """Finds the nearest neighbours of vectors.
+        """Finds the nearest neighbours of vectors, or the farthest.
 
         Args:
             queries: ``n x dim`` numbers
             k: how many neighbours, at least 1
-            within: the ids to choose among; None for all
+            within: the ids to choose among, or a subset that can tell them; None for all
+            farthest: whether to find the farthest, farthest first
 
         Returns:
-            for each query its neighbours, nearest first and by id where distances are equal; fewer
-            than ``k`` where there are fewer
+            for each query its neighbours, in order of distance, and by id where that is equal;
+            fewer than ``k`` where there are fewer
 
         Raises:
             InputError: if a query could not be compared, or ``k`` is less than 1
@@ -219,37 +237,139 @@ class VectorIndex:
             raise InputError(f"k must be at least 1, not {k}.")
         matrix = codec.as_matrix(queries, self.schema.dim)
         codec.check(matrix, self.schema)
-        keys = None if within is None else [self.schema.prefix + id for id in within]
-        if keys == []:
-            return [Neighbors([], np.zeros(0), {t: [] for t in self.schema.tags}) for _ in matrix]
-        commands = (
-            protocol.knn(
-                self.schema,
-                blob.tobytes(),
-                k,
-                tags=self.schema.tags,
-                keys=keys,
-                timeout_ms=_milliseconds(QUERY_TIMEOUT),
-            )
-            for blob in codec.encode(matrix, self.schema.dtype)
-        )
-        return [self._neighbors(protocol.read_hits(reply)) for reply in self._ask(commands)]
+        if within is not None and not isinstance(within, Subset):
+            within = IdSubset(within, self.schema.prefix)
+        if farthest and self.schema.metric == "euclidean":
+            # The server can only look for what is near.
+            return self._compared(matrix, k, within, farthest)
+        if len(matrix) >= _MANY and planner.compare_here(
+            self.schema, (within and within.count) or len(self), len(matrix)
+        ):
+            return self._compared_at_once(matrix, k, within, farthest)
+        try:
+            return self._asked(matrix, k, within, farthest)
+        except ResultLimitError:
+            return self._compared(matrix, k, within, farthest)
+
+    def vectors(
+        self, ids: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> Iterator[Vectors]:
+        """Reads documents in pages, so that any number of them fits.
+
+        Args:
+            ids: the documents' ids; None for all
+            progress: called with the number of ids that were read since the last time
+
+        Yields:
+            the vectors and tags of those that exist, in the order of ``ids``
+        """
+        names = [self.schema.vector_field, *self.schema.tags]
+        wanted = list(self.ids()) if ids is None else ids
+        for batch, rows in documents.read(self.client, self.schema, wanted, names):
+            kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
+            blobs = [row[0] or b"" for _, row in kept]
+            tags = {
+                tag: [(row[column] or b"").decode() for _, row in kept]
+                for column, tag in enumerate(self.schema.tags, start=1)
+            }
+            yield Vectors([id for id, _ in kept], self._decode(blobs), tags)
+            if progress is not None:
+                progress(len(batch))
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
         execute(self.client, *protocol.drop(self.schema.name, documents))
 
-    def _ask(self, commands: Iterable[protocol.Command]) -> Iterator[Any]:
-        requests = ((protocol.pack(command), [None]) for command in commands)
-        for _, replies in documents.exchange(self.client, requests):
-            if isinstance(replies[0], redis.RedisError):
-                raise translated(replies[0], address(self.client))
-            yield replies[0]
+    def _asked(
+        self, matrix: Array, k: int, within: Subset | None, farthest: bool
+    ) -> list[Neighbors]:
+        """Has the server find neighbours. The farthest are those nearest to the opposite vector."""
+        blobs = [
+            blob.tobytes()
+            for blob in codec.encode(-matrix if farthest else matrix, self.schema.dtype)
+        ]
 
-    def _neighbors(self, hits: list[protocol.Hit]) -> Neighbors:
+        def wide(numbers: list[int], width: int) -> list[list[Hit]]:
+            return self._ask([self._knn(blobs[number], width) for number in numbers])
+
+        def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
+            if not ids:
+                return [[] for _ in numbers]
+            keys = [self.schema.prefix + id for id in ids]
+            return self._ask([self._knn(blobs[number], width, keys) for number in numbers])
+
+        if within is None:
+            hits = wide(list(range(len(blobs))), k)
+        else:
+            searcher = Searcher(self.schema, len(self), wide, filtered)
+            hits = restricted.search(searcher, within, len(blobs), k)
+        return [self._neighbors(each, k, farthest) for each in hits]
+
+    def _compared(
+        self, matrix: Array, k: int, within: Subset | None, farthest: bool
+    ) -> list[Neighbors]:
+        """Reads the vectors and compares them here, in bounded memory."""
+        sign = -1 if farthest else 1
+        best = None
+        ids: list[str] = []
+        tags: dict[str, list[str]] = {tag: [] for tag in self.schema.tags}
+        for page in self.vectors(None if within is None else within.ids(None)):
+            keys = sign * exact.distances(matrix, page.vectors, self.schema.metric)
+            best = exact.merge(best, keys, len(ids), k)
+            ids += page.ids
+            for tag, values in page.tags.items():
+                tags[tag] += values
+        if best is None:
+            return [self._neighbors([], k, farthest) for _ in matrix]
+        return [
+            Neighbors(
+                [ids[column] for column in columns],
+                sign * keys,
+                {tag: [values[column] for column in columns] for tag, values in tags.items()},
+            )
+            for keys, columns in _in_order(*best, ids)
+        ]
+
+    def _compared_at_once(
+        self, matrix: Array, k: int, within: Subset | None, farthest: bool
+    ) -> list[Neighbors]:
+        """Reads all vectors into memory, which pays off when there are many queries."""
+        points = self.fetch(sorted(self.ids()) if within is None else within.ids(None))
+        queries = -matrix if farthest else matrix
+        return [
+            Neighbors(
+                [points.ids[row] for row in rows],
+                2 - distances if farthest else distances,
+                {tag: [values[row] for row in rows] for tag, values in points.tags.items()},
+            )
+            for rows, distances in exact.neighbors(points.vectors, queries, k, self.schema.metric)
+        ]
+
+    def _knn(self, blob: bytes, k: int, keys: Sequence[str] | None = None) -> protocol.Command:
+        return protocol.knn(
+            self.schema,
+            blob,
+            k,
+            tags=self.schema.tags,
+            keys=keys,
+            timeout_ms=_milliseconds(QUERY_TIMEOUT),
+        )
+
+    def _ask(self, commands: Iterable[protocol.Command]) -> list[list[Hit]]:
+        requests = ((protocol.pack(command), [None]) for command in commands)
+        hits = []
+        for _, [reply] in documents.exchange(self.client, requests):
+            if isinstance(reply, redis.RedisError):
+                raise translated(reply, address(self.client))
+            hits.append(protocol.read_hits(reply))
+        return hits
+
+    def _neighbors(self, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
         """Sorts here: without SORTBY, which not every dialect accepts, hits have no order."""
-        hits = sorted(hits, key=lambda hit: (hit.distance, hit.key))
+        hits = sorted(hits, key=lambda hit: (hit.distance, hit.key))[:k]
         distances = np.array([hit.distance for hit in hits], dtype=np.float64)
+        if farthest:
+            distances = 2 - distances
         if self.schema.metric != "dotproduct":
             # Rounding can make the distance of equal vectors slightly negative.
             distances = distances.clip(min=0)
@@ -258,14 +378,15 @@ class VectorIndex:
         tags = {tag: [hit.tags.get(tag, "") for hit in hits] for tag in self.schema.tags}
         return Neighbors([self._id(hit.key) for hit in hits], distances, tags)
 
+    def _empty(self, count: int) -> Array:
+        dtype = np.float64 if self.schema.dtype == "float64" else np.float32
+        return np.empty((count, self.schema.dim), dtype)
+
     def _decode(self, blobs: list[bytes]) -> Array:
         return codec.decode(blobs, self.schema.dtype, self.schema.dim)
 
     def _id(self, key: str) -> str:
         return key[len(self.schema.prefix) :]
-
-
-_TAG_VALUES = 500
 
 
 def check_ids(ids: Sequence[str], lengths: Mapping[str, int]) -> None:
@@ -292,3 +413,12 @@ def check_ids(ids: Sequence[str], lengths: Mapping[str, int]) -> None:
 
 def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
+
+
+def _in_order(
+    keys: npt.NDArray[np.float64], columns: npt.NDArray[np.intp], ids: list[str]
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]]:
+    """Yields each row's keys and columns, sorted by key, and by id where that is equal."""
+    for row, numbers in zip(keys, columns, strict=True):
+        order = sorted(range(len(row)), key=lambda i: (row[i], ids[numbers[i]]))
+        yield row[order], numbers[order]

@@ -1,0 +1,222 @@
+"""Distances and neighbours by brute force, in bounded memory, for what a server cannot answer.
+
+Distances are calculated in float64, so that they are good to about 1e-7 of the vectors' length
+even between vectors that are almost equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from fiftyone_redis.engine.codec import Array
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+_TILE_ROWS = 2048
+_BLOCK_ROWS = 1024
+_SPARE = 8
+_EXACT_ROWS = 64
+_DENSE = 0.05
+
+
+def distances(queries: Array, vectors: Array, metric: str) -> Floats:
+    """Returns the distance of every vector to every query.
+
+    Args:
+        queries: ``q x dim`` floats
+        vectors: ``n x dim`` floats
+        metric: "cosine" (1 - cosine), "dotproduct" (1 - dot product) or "euclidean"
+
+    Returns:
+        a ``q x n`` array
+    """
+    return _distances(_prepared(queries, metric), _prepared(vectors, metric), metric)
+
+
+def merge(
+    best: tuple[Floats, Rows] | None, block: Floats, offset: int, k: int
+) -> tuple[Floats, Rows]:
+    """Merges a block of keys into the smallest ``k`` so far of each row.
+
+    Args:
+        best: what the last call returned, None at first
+        block: ``q x n`` keys
+        offset: the number of the block's first column
+        k: how many to keep of each row
+
+    Returns:
+        the smallest keys of each row, and the numbers of their columns, in no order
+    """
+    columns = np.broadcast_to(np.arange(offset, offset + block.shape[1]), block.shape)
+    if best is not None:
+        block = np.concatenate([best[0], block], axis=1)
+        columns = np.concatenate([best[1], columns], axis=1)
+    if block.shape[1] <= k:
+        return block, columns
+    chosen = np.argpartition(block, k - 1, axis=1)[:, :k]
+    return np.take_along_axis(block, chosen, 1), np.take_along_axis(columns, chosen, 1)
+
+
+def neighbors(
+    points: Array, queries: Array | None, k: int, metric: str
+) -> Iterator[tuple[Rows, Floats]]:
+    """Finds the nearest neighbours of many queries among points that are in memory.
+
+    Args:
+        points: ``n x dim`` floats
+        queries: ``q x dim`` floats; None for the points themselves, each without itself
+        k: how many neighbours
+        metric: as for :func:`distances`
+
+    Yields:
+        for each query the rows of its neighbours, nearest first, and their distances; fewer than
+        ``k`` where there are fewer
+    """
+    own = queries is None
+    wanted = max(0, min(k, len(points) - own))
+    # Chosen in float32, which is twice as fast; the spare ones make up for its rounding.
+    chosen = max(0, min(wanted + _SPARE, len(points) - own))
+    scored = _scored(points, metric)
+    # |q - x|^2 = |q|^2 - 2 (q.x - |x|^2 / 2), so the nearest has the largest score
+    halves = np.einsum("ij,ij->i", scored, scored) / 2
+    offsets = halves if metric == "euclidean" else np.zeros_like(halves)
+    asked = points if queries is None else queries
+    for start in range(0, len(asked) if wanted else 0, _BLOCK_ROWS):
+        block = asked[start : start + _BLOCK_ROWS]
+        first = start if own else None
+        found = np.sort(_best_columns(_scored(block, metric), scored, offsets, chosen, first))
+        for part in range(0, len(block), _EXACT_ROWS):
+            columns = found[part : part + _EXACT_ROWS]
+            exact = _paired(block[part : part + _EXACT_ROWS], points[columns], metric)
+            order = np.argsort(exact, axis=1, kind="stable")[:, :wanted]
+            yield from zip(
+                np.take_along_axis(columns, order, 1),
+                np.take_along_axis(exact, order, 1),
+                strict=True,
+            )
+    if not wanted:
+        yield from ((np.zeros(0, np.intp), np.zeros(0)) for _ in asked)
+
+
+def within(points: Array, queries: Array | None, radius: float, metric: str) -> Iterator[Rows]:
+    """Finds all points within a distance, without the query itself where it is one of them.
+
+    Args:
+        points: ``n x dim`` floats
+        queries: ``q x dim`` floats; None for the points themselves
+        radius: the largest distance
+        metric: as for :func:`distances`
+
+    Yields:
+        for each query the rows of those points, ascending
+    """
+    asked = points if queries is None else queries
+    prepared = _prepared(points, metric)
+    for start in range(0, len(asked), _BLOCK_ROWS):
+        block = _prepared(asked[start : start + _BLOCK_ROWS], metric)
+        near = _distances(block, prepared, metric) <= radius
+        if queries is None:
+            near[np.arange(len(near)), np.arange(start, start + len(near))] = False
+        yield from (np.flatnonzero(row) for row in near)
+
+
+def without_duplicates(points: Array, radius: float, metric: str) -> Rows:
+    """Goes through points in order and drops those within a distance of one that was kept.
+
+    Args:
+        points: ``n x dim`` floats
+        radius: the largest distance of a duplicate
+        metric: as for :func:`distances`
+
+    Returns:
+        the rows that are kept, ascending
+    """
+    prepared = _prepared(points, metric)
+    kept = np.ones(len(points), dtype=bool)
+    for start in range(0, len(points), _BLOCK_ROWS):
+        rows = start + np.flatnonzero(kept[start : start + _BLOCK_ROWS])
+        rest = start + np.flatnonzero(kept[start:])
+        near = _distances(prepared[rows], prepared[rest], metric) <= radius
+        for row, duplicates in zip(rows, near, strict=True):
+            if kept[row]:
+                kept[rest[duplicates & (rest > row)]] = False
+    return np.flatnonzero(kept)
+
+
+def _best_columns(queries: Array, points: Array, offsets: Array, k: int, first: int | None) -> Rows:
+    """Returns the columns of the ``k`` best scores of each query, in no order.
+
+    The score is the dot product, less an offset for each point. From the second tile on, only
+    scores above the worst of the best so far are looked at, which are few.
+
+    Args:
+        queries: ``q x dim`` float32
+        points: ``n x dim`` float32
+        offsets: ``n`` numbers
+        k: how many, at most n
+        first: the row of ``points`` that the first query is, and so on; None if they are others
+    """
+    rows = np.arange(len(queries))
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    columns = np.full((len(queries), k), -1, dtype=np.intp)
+    for start in range(0, len(points), _TILE_ROWS):
+        stop = min(start + _TILE_ROWS, len(points))
+        tile = queries @ points[start:stop].T - offsets[start:stop]
+        if first is not None and first < stop and first + len(queries) > start:
+            own = (rows + first >= start) & (rows + first < stop)
+            tile[rows[own], rows[own] + first - start] = -np.inf
+        better = tile > scores.min(axis=1, keepdims=True)
+        if better.mean() > _DENSE:
+            both = np.concatenate([scores, tile], axis=1)
+            numbers = np.broadcast_to(np.arange(start, stop), tile.shape)
+            chosen = np.argpartition(both, both.shape[1] - k, axis=1)[:, -k:]
+            scores = np.take_along_axis(both, chosen, 1)
+            columns = np.take_along_axis(np.concatenate([columns, numbers], axis=1), chosen, 1)
+            continue
+        row, column = np.divmod(np.flatnonzero(better), better.shape[1])
+        row = np.concatenate([np.repeat(rows, k), row])
+        number = np.concatenate([columns.ravel(), column + start])
+        score = np.concatenate([scores.ravel(), tile[better]])
+        order = np.lexsort((-score, row))
+        begin = np.searchsorted(row[order], rows)
+        chosen = order[(begin[:, np.newaxis] + np.arange(k)).ravel()]
+        scores, columns = score[chosen].reshape(-1, k), number[chosen].reshape(-1, k)
+    return columns
+
+
+def _scored(vectors: Array, metric: str) -> Array:
+    """Returns vectors in float32, of unit length where the metric is cosine."""
+    if metric == "cosine":
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def _paired(queries: Array, candidates: Array, metric: str) -> Floats:
+    """Returns the distance of each query to its own candidates: ``q x dim`` to ``q x c x dim``."""
+    wide, each = _prepared(queries, metric)[:, np.newaxis], _prepared(candidates, metric)
+    if metric == "euclidean":
+        distance: Floats = np.linalg.norm(each - wide, axis=2)
+        return distance
+    products: Floats = np.einsum("qcd,qcd->qc", each, np.broadcast_to(wide, each.shape))
+    return 1 - products if metric == "dotproduct" else (1 - products).clip(0, 2)
+
+
+def _prepared(vectors: Array, metric: str) -> Floats:
+    wide: Floats = np.asarray(vectors, dtype=np.float64)
+    if metric == "cosine":
+        wide = wide / np.linalg.norm(wide, axis=-1, keepdims=True)
+    return wide
+
+
+def _distances(queries: Floats, vectors: Floats, metric: str) -> Floats:
+    products: Floats = queries @ vectors.T
+    if metric != "euclidean":
+        return 1 - products if metric == "dotproduct" else (1 - products).clip(0, 2)
+    squares = np.einsum("ij,ij->i", vectors, vectors) - 2 * products
+    squares += np.einsum("ij,ij->i", queries, queries)[:, np.newaxis]
+    distance: Floats = np.sqrt(squares.clip(min=0))
+    return distance

@@ -1,0 +1,97 @@
+"""How to answer a query that is restricted to some of the ids. Pure arithmetic, no server.
+
+There are two ways. The server can *filter* by key: it looks at nothing but the documents named in
+the query, but reads every name. Or the search is made *wider* than k, and what it finds is
+filtered here, wider again until k remain. Both give the same neighbours.
+
+The costs are microseconds measured on one core; only their ratios matter (``docs/benchmarks.md``).
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from fiftyone_redis.engine.schema import DTYPES, Schema
+
+_KEY = 2.2  # the server reads a key in a query
+_HIT = 6.0  # the server returns a document, and it is read here
+_BYTES = 20_000.0  # of vectors that the server compares in a microsecond
+_GRAPH = 300.0  # the server walks an HNSW graph
+_READ = 10.0  # a vector is read from the server
+_MULTIPLY = 1 / 25_000  # two values are multiplied here, and added up
+
+_FIRST = 64
+_MARGIN = 1.5
+
+
+def first_width(k: int, size: int) -> int:
+    """Returns how wide to search at first.
+
+    Args:
+        k: how many neighbours are wanted
+        size: how many documents the index has
+    """
+    return max(1, min(size, max(_FIRST, 4 * k)))
+
+
+def few(schema: Schema, size: int, k: int, id_cost: float) -> int:
+    """Returns up to how many allowed ids the server should filter by key from the start.
+
+    Args:
+        schema: the index
+        size: how many documents it has
+        k: how many neighbours are wanted
+        id_cost: microseconds that it takes to learn an allowed id; 0 if they are known
+    """
+    return round(_widening(schema, size, first_width(k, size)) / _filtering(schema, 1, id_cost))
+
+
+def next_width(k: int, kept: int, width: int, size: int) -> int:
+    """Returns how wide to search next, judging by what remained of the last search.
+
+    Args:
+        k: how many neighbours are wanted
+        kept: how many of the last search remained
+        width: how wide that was
+        size: how many documents the index has
+    """
+    share = (kept + 1) / (width + 2)  # by the rule of succession, never 0
+    return min(size, max(2 * width, ceil(_MARGIN * k / share)))
+
+
+def filter_is_cheaper(schema: Schema, size: int, allowed: int, width: int, id_cost: float) -> bool:
+    """Returns whether the server should rather filter by key than search that wide.
+
+    Args:
+        schema: the index
+        size: how many documents it has
+        allowed: how many ids are allowed, as far as is known
+        width: how wide the search would be
+        id_cost: microseconds that it takes to learn an allowed id; 0 if they are known
+    """
+    return _filtering(schema, allowed, id_cost) <= _widening(schema, size, width)
+
+
+def compare_here(schema: Schema, size: int, queries: int) -> bool:
+    """Returns whether to read all vectors and compare them here, rather than ask query by query.
+
+    Args:
+        schema: the index; only where it is FLAT are both answers exact
+        size: how many documents may be compared
+        queries: how many queries there are
+    """
+    here = size * (_READ + queries * schema.dim * _MULTIPLY)
+    return schema.algorithm == "FLAT" and here < queries * size * _comparing(schema)
+
+
+def _comparing(schema: Schema) -> float:
+    return schema.dim * DTYPES[schema.dtype] / _BYTES
+
+
+def _filtering(schema: Schema, allowed: int, id_cost: float) -> float:
+    return allowed * (_KEY + id_cost + _comparing(schema))
+
+
+def _widening(schema: Schema, size: int, width: int) -> float:
+    search = size * _comparing(schema) if schema.algorithm == "FLAT" else _GRAPH
+    return width * _HIT + search

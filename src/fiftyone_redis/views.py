@@ -1,0 +1,68 @@
+"""Which ids a FiftyOne view allows: of samples, frames, groups' slices, patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fiftyone_redis.engine.protocol import Hit
+
+SAMPLE_ID = "sample_id"
+"""FiftyOne's name for the id of a patch's sample; also the tag of its document that holds it."""
+
+
+class ViewSubset:
+    """A view as a subset of an index; see :class:`~fiftyone_redis.engine.restricted.Subset`.
+
+    MongoDB is asked for the view's ids only when they are few. Else it is asked which of a
+    search's results are in the view, which takes the same time however large the view is.
+
+    Args:
+        view: a :class:`fiftyone.core.collections.SampleCollection`
+        patches_field: the field whose patches are indexed; None for an index of samples
+        prefix: what the keys of the index's documents start with
+    """
+
+    id_cost = 7.0
+    count: int | None = None
+
+    def __init__(self, view: Any, patches_field: str | None, prefix: str) -> None:
+        self._view = view
+        self._prefix = prefix
+        self._labels = patches_field is not None and not view._is_patches
+        if self._labels:
+            _, self._path = view._get_label_field_path(patches_field, "id")
+        else:
+            of_patches = patches_field is None and view._is_patches
+            self._path = SAMPLE_ID if of_patches else "id"
+
+    def ids(self, most: int | None) -> list[str] | None:
+        """Returns all ids, each once; or None if there may be more than ``most`` of them."""
+        if most is None:
+            return list(dict.fromkeys(_flat(self._view.values(self._path))))
+        values = self._view.limit(most + 1).values(self._path)
+        ids = dict.fromkeys(_flat(values))
+        return None if max(len(values), len(ids)) > most else list(ids)
+
+    def kept(self, hits: list[Hit]) -> set[str]:
+        """Returns the keys of those documents that are in the view."""
+        keys = {hit.key[len(self._prefix) :]: hit.key for hit in hits}
+        found = _flat(self._narrowed(hits, list(keys)).values(self._path))
+        return {keys[id] for id in found if id in keys}
+
+    def _narrowed(self, hits: list[Hit], ids: list[str]) -> Any:
+        """Returns the part of the view in which MongoDB finds these documents by an index."""
+        if self._labels:
+            return self._view.select(list({hit.tags[SAMPLE_ID] for hit in hits}))
+        if self._path == SAMPLE_ID:
+            return self._view.select_by(SAMPLE_ID, ids)
+        return self._view.select(ids)
+
+
+def _flat(values: Iterable[Any]) -> Iterable[str]:
+    """Yields the ids of a field that holds one, none, or a list of them."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif value is not None:
+            yield from value

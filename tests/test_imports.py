@@ -1,0 +1,119 @@
+"""The direction of imports, read from the source: what may know of what."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fiftyone_redis
+
+ROOT = Path(fiftyone_redis.__file__).parent
+PACKAGE = "fiftyone_redis"
+
+# Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
+ENGINE = {
+    "errors": "",
+    "schema": "errors",
+    "codec": "errors schema",
+    "protocol": "errors schema",
+    "exact": "errors schema codec",
+    "planner": "errors schema",
+    "restricted": "errors schema protocol planner",
+    "connection": "errors schema protocol",
+    "documents": "errors schema codec protocol connection",
+    "index": "errors schema codec protocol exact planner restricted connection documents",
+    "__init__": "errors schema connection index",
+}
+ENGINE_LIBRARIES = {"numpy", "redis"}
+
+# Above the engine: each part, and the parts that it must not know of.
+FORBIDDEN = {
+    "server": "backend settings brain_config cli demo app",
+    "backend": "cli demo app",
+    "settings": "backend cli demo app",
+    "brain_config": "backend settings server cli demo app",
+}
+
+
+def files(part: str = "") -> list[Path]:
+    """Returns the modules of a part, which is a folder or a single module."""
+    path = ROOT / part
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def imported(path: Path) -> set[str]:
+    """Returns all that a module imports, anywhere in it, by its full name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def known(path: Path, package: str) -> set[str]:
+    """Returns the modules and names directly in a package that a module imports."""
+    return {
+        name.removeprefix(f"{package}.").split(".")[0]
+        for name in imported(path)
+        if name.startswith(f"{package}.")
+    }
+
+
+def libraries(path: Path) -> set[str]:
+    """Returns the libraries that a module imports from outside of Python."""
+    return {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", files("engine"), ids=lambda path: path.stem)
+def test_the_engine_imports_one_way(path):
+    assert path.stem in ENGINE, "a new module of the engine needs its place in the picture"
+    assert known(path, f"{PACKAGE}.engine") <= set(ENGINE[path.stem].split())
+
+
+@pytest.mark.parametrize("path", files("engine"), ids=lambda path: path.stem)
+def test_the_engine_knows_nothing_above_it_and_nothing_of_fiftyone(path):
+    assert known(path, PACKAGE) <= {"engine"}
+    assert libraries(path) <= {PACKAGE, *ENGINE_LIBRARIES}
+
+
+@pytest.mark.parametrize("path", files("server"), ids=lambda path: path.stem)
+def test_the_private_server_knows_only_the_errors_of_the_engine(path):
+    assert known(path, f"{PACKAGE}.engine") <= {"errors"}
+    assert libraries(path) <= {PACKAGE, "redis"}
+
+
+@pytest.mark.parametrize(("part", "forbidden"), FORBIDDEN.items(), ids=FORBIDDEN)
+def test_no_part_knows_of_those_above_it(part, forbidden):
+    for path in files(part):
+        assert not known(path, PACKAGE) & set(forbidden.split()), path.name
+
+
+def test_commands_of_the_query_engine_are_written_in_one_place():
+    strings = {
+        (path.name, node.value)
+        for path in files()
+        if path != ROOT / "engine" / "protocol.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and str(node.value).startswith("FT.")
+    }
+    assert strings == set()
+
+
+def test_importing_the_package_imports_nothing_slow():
+    code = "import fiftyone_redis, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = run.stdout.split()
+    assert PACKAGE in modules
+    assert not {"fiftyone", "numpy", "redis"} & set(modules)
+
+
+def test_importing_the_engine_does_not_import_fiftyone():
+    code = "import fiftyone_redis.engine, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"{PACKAGE}.engine.index" in run.stdout.split()
+    assert "fiftyone" not in run.stdout.split()
