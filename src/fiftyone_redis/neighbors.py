@@ -36,8 +36,8 @@ def aggregated(
     Args:
         index: the index
         queries: ``n x dim`` floats
-        query_ids: the queries' ids, if they are documents; the distance of one to itself is left
-            out, as FiftyOne's in-memory backend does
+        query_ids: the queries' ids, if they are documents; if all of them can be found, the distance
+            of one to itself is left out, as FiftyOne's in-memory backend does
         aggregation: one of :data:`AGGREGATIONS`
         k: how many; None for all
         within: what to choose among; None for all
@@ -47,10 +47,13 @@ def aggregated(
         the documents, and their aggregated distances
     """
     aggregate = AGGREGATIONS[aggregation]
+    ids = None if within is None else within.ids(None) or []
     rows = {id: row for row, id in enumerate(query_ids or ())}
+    if ids is not None and not rows.keys() <= set(ids):
+        rows = {}
     found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
     distances = []
-    for page in index.vectors(None if within is None else within.ids(None)):
+    for page in index.vectors(ids):
         block = exact.distances(queries, page.vectors, index.schema.metric)
         for column, id in enumerate(page.ids):
             if id in rows:

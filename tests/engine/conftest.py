@@ -34,11 +34,47 @@ def vectors():
 
 
 @pytest.fixture
+def filled(client):
+    """Makes indexes of vectors whose ids are their rows."""
+
+    def filled(matrix: np.ndarray, **settings) -> VectorIndex:
+        index = VectorIndex.create(client, Schema("filled", matrix.shape[1], **settings))
+        index.add([f"{row:05}" for row in range(len(matrix))], matrix)
+        return index
+
+    return filled
+
+
+@pytest.fixture
+def tagged(client, vectors):
+    """Makes indexes of documents whose tags are "even" or "odd", and their own ids."""
+
+    def tagged(count: int) -> VectorIndex:
+        index = VectorIndex.create(client, Schema("tagged", DIM, tags=("tag", "own")))
+        ids = [f"{row:05}" for row in range(count)]
+        parities = [("even", "odd")[row % 2] for row in range(count)]
+        index.add(ids, vectors(count), {"tag": parities, "own": ids})
+        return index
+
+    return tagged
+
+
+@pytest.fixture
 def full_server(client):
     """Leaves the server no memory to write to; a function gives it back early."""
     client.config_set("maxmemory", 1)
     yield lambda: client.config_set("maxmemory", 0)
     client.config_set("maxmemory", 0)
+
+
+@pytest.fixture
+def few_results(client):
+    """How many results the server gives at most, which is less than usual."""
+    setting = "MAXSEARCHRESULTS"
+    usual = client.execute_command("FT.CONFIG", "GET", setting)[setting.encode()]
+    client.execute_command("FT.CONFIG", "SET", setting, 20)
+    yield 20
+    client.execute_command("FT.CONFIG", "SET", setting, usual)
 
 
 @pytest.fixture(params=["RETURN", "FAIL"])

@@ -257,6 +257,15 @@ def test_the_settings_of_the_graph_reach_the_server(speaker):
     assert (protocol.read_schema(info).m, protocol.read_schema(info).ef_construction) == (7, 33)
 
 
+@pytest.mark.parametrize("flags", ["SORTABLE", "SORTABLE UNF", "CASESENSITIVE SORTABLE UNF"])
+def test_fields_with_flags_are_read(speaker, flags):
+    definition = f"t TAG {flags} v VECTOR FLAT 6 TYPE FLOAT32 DIM 2 DISTANCE_METRIC L2 u TAG"
+    speaker.execute_command("FT.CREATE", "any", "PREFIX", 1, "any:", "SCHEMA", *definition.split())
+    info = protocol.read_info(speaker.execute_command(*protocol.info("any")))
+    expected = Schema("any", 2, "euclidean", vector_field="v", tags=("t", "u"))
+    assert protocol.read_schema(info) == expected
+
+
 def test_hits_are_limited_to_k_and_to_the_tags_that_were_asked_for(speaker):
     schema = Schema("any", 1, tags=("x", "y"))
     blob = np.ones(1, "<f4").tobytes()

@@ -137,11 +137,11 @@ def _draw_prompt(cell: Axes, prompt: str) -> None:
     cell.set_aspect("equal")
     cell.add_patch(
         FancyBboxPatch(
-            (0.06, 0.06), 0.88, 0.88, boxstyle="round,pad=0.04", facecolor="#eef2f7", linewidth=0
+            (0.04, 0.04), 0.92, 0.92, boxstyle="round,pad=0.04", facecolor="#eef2f7", linewidth=0
         )
     )
     lines = "\n".join(textwrap.wrap(f"\u201c{prompt}\u201d", 15))
-    cell.text(0.5, 0.5, lines, ha="center", va="center", size=8, style="italic", color=_DARK)
+    cell.text(0.5, 0.5, lines, ha="center", va="center", size=7.5, style="italic", color=_DARK)
 
 
 def _draw_crops(cell: Axes, crops: Sequence[Crop]) -> None:

@@ -1,0 +1,35 @@
+"""Runs the Python examples of the README and of docs/, each file from top to bottom.
+
+A comment behind a `print()` is what it prints. The CLIP model is the tests' own zoo model.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODEL = "projection-512"
+
+
+def examples(file: Path) -> str:
+    blocks = re.findall(r"^```python\n(.*?)^```$", file.read_text(), re.DOTALL | re.MULTILINE)
+    return "\n".join(blocks).replace("clip-vit-base32-torch", MODEL)
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if examples(f)], ids=lambda file: file.name)
+def test_the_examples_run(file, quickstart, redis_backend, capsys):
+    code = examples(file)
+    printed = []
+    exec(code, {"print": lambda *values: printed.append(" ".join(map(str, values)))})
+    promised = re.findall(r"^print\(.*\)(?:  # (.*))?$", code, re.MULTILINE)
+    assert len(printed) == len(promised)
+    for actual, expected in zip(printed, promised, strict=True):
+        assert not expected or actual == expected
+
+
+def test_links_lead_somewhere():
+    for file in [*FILES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", file.read_text()):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"
