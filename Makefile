@@ -7,9 +7,10 @@ READY := $(VENV)/.ready
 
 # The demo has a FiftyOne database, a private Redis and settings of its own.
 DEMO := $(CURDIR)/.demo
-DEMO_ENV := FIFTYONE_DATABASE_DIR=$(DEMO)/mongo FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models \
-	FIFTYONE_BRAIN_CONFIG_PATH=$(DEMO)/brain_config.json FIFTYONE_REDIS_SERVER_DIR=$(DEMO)/redis \
-	FIFTYONE_REDIS_DEMO_DIR=$(DEMO) FIFTYONE_DO_NOT_TRACK=1
+DEMO_ENV := FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models FIFTYONE_BRAIN_CONFIG_PATH=$(DEMO)/brain_config.json \
+	FIFTYONE_REDIS_SERVER_DIR=$(DEMO)/redis FIFTYONE_REDIS_DEMO_DIR=$(DEMO) \
+	FIFTYONE_DO_NOT_TRACK=1 FIFTYONE_DATABASE_VALIDATION=false
+WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo app test test-slow lint format types check package clean
@@ -19,20 +20,20 @@ help: ## Say what can be made.
 
 env: $(READY) ## Make the environment in .venv.
 
-$(READY): pyproject.toml scripts/ensure_mongod.py
+$(READY): pyproject.toml scripts/mongod.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; say which with make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	$(BIN)/python scripts/ensure_mongod.py
+	$(BIN)/python scripts/mongod.py ensure
 	@touch $@
 
 demo: env ## Index, search and picture handwritten digits.
-	$(DEMO_ENV) $(BIN)/fiftyone-redis demo
+	@$(DEMO_ENV) $(WITH_MONGOD) $(BIN)/fiftyone-redis demo
 
 app: env ## Do the same, and leave it open in the FiftyOne App.
-	$(DEMO_ENV) $(BIN)/fiftyone-redis demo --app
+	@$(DEMO_ENV) $(WITH_MONGOD) $(BIN)/fiftyone-redis demo --app
 
 test: env ## Run the tests.
 	$(BIN)/python -m pytest -m "not slow"

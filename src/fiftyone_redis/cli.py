@@ -7,6 +7,7 @@ Whatever is slow to import is imported by the command that needs it, so that hel
 from __future__ import annotations
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ _EXAMPLES = """\b
 Examples:
   fiftyone-redis enable         use this package for backend="redis" from now on
   fiftyone-redis server start   start a Redis that the backend finds by itself
+  fiftyone-redis demo           see it at work on handwritten digits
 """
 
 
@@ -76,6 +78,25 @@ def disable() -> None:
         click.echo(f'Changed {path}: backend="redis" no longer uses fiftyone-redis.')
     else:
         click.echo(f"Left {path} as it is: fiftyone-redis is not enabled there.")
+
+
+@main.command()
+@click.option("--dataset", default="digits", show_default=True, help="Load this zoo dataset.")
+@click.option("--model", help="Embed with this zoo model, in place of one that fits.")
+@click.option(
+    "--pictures",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the picture into this folder.",
+)
+@click.option("--app", is_flag=True, help="Open the result in the FiftyOne App.")
+def demo(dataset: str, model: str | None, pictures: Path | None, app: bool) -> None:
+    """Index and search handwritten digits, or a dataset of FiftyOne's zoo."""
+    missing = [name for name in ("matplotlib", "PIL", "sklearn") if not find_spec(name)]
+    if missing:
+        raise click.ClickException('The demo needs `pip install "fiftyone-redis[demo]"`.')
+    from fiftyone_redis.demo import run
+
+    run(dataset, model, pictures=pictures, launch=app)
 
 
 @main.group()

@@ -36,8 +36,8 @@ def aggregated(
     Args:
         index: the index
         queries: ``n x dim`` floats
-        query_ids: the queries' ids, if they are documents; if all of them can be found, the distance
-            of one to itself is left out, as FiftyOne's in-memory backend does
+        query_ids: the queries' ids, if they are documents; if all of them can be found, the
+            distance of one to itself is left out, as FiftyOne's in-memory backend does
         aggregation: one of :data:`AGGREGATIONS`
         k: how many; None for all
         within: what to choose among; None for all

@@ -82,7 +82,6 @@ def test_bfloat16_is_rounded_to_nearest_ties_to_even():
     assert np.array_equal(np.signbit(row), np.signbit(values))
 
 
-@pytest.mark.xfail(strict=True, reason="float64 is rounded twice, to float32 first")
 @pytest.mark.parametrize("value", [1 + 2**-8 + 2**-30, 1 + 3 * 2**-8 - 2**-30])
 def test_bfloat16_is_rounded_to_nearest_from_float64_too(value):
     nearest = min((1.0, 1 + 2**-7, 1 + 2**-6), key=lambda held: abs(held - value))
@@ -102,7 +101,6 @@ def test_a_vector_takes_the_bytes_of_its_type(dtype):
     assert encode(np.ones((3, 5)), dtype).shape == (3, 5 * DTYPES[dtype])
 
 
-@pytest.mark.xfail(strict=True, reason="reshape(0, -1) has no answer")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_no_vectors_are_no_bytes(dtype):
     assert encode(np.zeros((0, 5)), dtype).shape == (0, 5 * DTYPES[dtype])
@@ -170,22 +168,14 @@ def test_float32_is_not_copied():
         (np.array([[datetime.datetime(2020, 1, 1)]], "M8[s]"), "not numbers"),
         ([[{}, {}]], "not numbers"),
         (5, r"shape \(\)"),
-        pytest.param(
-            None,
-            r"shape \(\)",
-            marks=pytest.mark.xfail(strict=True, reason="_from_objects raises TypeError"),
-        ),
+        (None, "not numbers"),
         ([1.0, 2.0, 3.0], r"shape \(3,\)"),
         (np.ones((2, 3, 1)), r"shape \(2, 3, 1\)"),
         ([[1, 2, 3], [4, 5]], "row 0 has 3 values, row 1 has 2"),
         ([np.ones(3), None, np.ones(2)], "row 0 has 3 values, row 1 has 1, row 2 has 2"),
         ([[1, 2], [3, 4]], "dimension 2, but the index has 3"),
         (np.ones((2, 4)), "dimension 4, but the index has 3"),
-        pytest.param(
-            [[1, [2, 3]], [4, 5]],
-            "differ in length",
-            marks=pytest.mark.xfail(strict=True, reason="_lengths raises ValueError"),
-        ),
+        ([[1, [2, 3]], [4, 5]], "not numbers"),
     ],
 )
 def test_what_is_no_matrix_of_numbers_of_the_dimension_is_refused(vectors, reason):

@@ -1,10 +1,8 @@
 """Connecting: to servers that run, to none, to wrong ones, and what is said about it."""
 
 import contextlib
-import gc
 import subprocess
 import time
-import warnings
 
 import pytest
 import redis
@@ -24,15 +22,6 @@ from fiftyone_redis.server.program import Program, command, environment
 
 SECRET = "sEcr3t"
 USER = "tester"
-
-
-@pytest.fixture
-def tidied():
-    """Closes what connect() leaves open when it raises; to go when it does not any more."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture
@@ -141,7 +130,6 @@ def test_replies_are_bytes_in_resp3(client):
 
 
 @pytest.mark.parametrize("option", ["protocol=2", "decode_responses=True"])
-@pytest.mark.xfail(strict=True, reason="the options of a url win over those of connect")
 def test_replies_are_bytes_in_resp3_whatever_the_url(client, redis_server, option):
     VectorIndex.create(client, Schema("docs", 2))
     with connect(f"{redis_server.url}?{option}") as reached:
@@ -194,7 +182,6 @@ def test_a_wrong_password_in_a_url_is_said_but_not_told(user, redis_server):
     assert "wr0ng" not in said(caught.value)
 
 
-@pytest.mark.usefixtures("tidied")
 def test_a_user_who_may_not_search_is_told_so(client, user, redis_server):
     client.execute_command("ACL", "SETUSER", user, "-ft._list")
     with pytest.raises(AuthenticationError, match="rights of that user") as caught:
@@ -214,18 +201,9 @@ def test_a_user_who_may_not_search_is_told_so(client, user, redis_server):
         "redis://{user}:{secret}@127.0.0.1:99999",
         "redis://{user}:{secret}@[127.0.0.1:6379",
         "redis://{user}:{secret}@127.0.0.1:6379?socket_timeout=soon",
-        pytest.param(
-            "redis://{user}:{secret}/%@127.0.0.1:6379",
-            marks=pytest.mark.xfail(strict=True, reason="__context__ has the password for a port"),
-        ),
-        pytest.param(
-            "redis://{user}:{secret}#@127.0.0.1:6379",
-            marks=pytest.mark.xfail(strict=True, reason="__context__ has the password for a port"),
-        ),
-        pytest.param(
-            "redis://{user}:{secret}@127.0.0.1:6379?unknown=1",
-            marks=pytest.mark.xfail(strict=True, reason="TypeError of redis-py's connection"),
-        ),
+        "redis://{user}:{secret}/%@127.0.0.1:6379",
+        "redis://{user}:{secret}#@127.0.0.1:6379",
+        "redis://{user}:{secret}@127.0.0.1:6379?unknown=1",
     ],
 )
 def test_a_url_that_cannot_be_read_is_refused_but_not_told(url):
@@ -235,7 +213,6 @@ def test_a_url_that_cannot_be_read_is_refused_but_not_told(url):
     assert SECRET not in said(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="what comes before a / in a password is taken for a port")
 def test_a_password_with_a_slash_is_not_told():
     with pytest.raises(FiftyOneRedisError) as caught:
         connect("redis://:54321/rest@127.0.0.1:6379")
@@ -254,7 +231,6 @@ def test_another_database_than_0_in_a_url_is_refused(client, redis_server, end):
         connect(f"redis://127.0.0.1:{redis_server.port}{end}")
 
 
-@pytest.mark.usefixtures("tidied")
 def test_a_server_without_the_query_engine_is_refused(without_engine):
     with without_engine() as port:
         with pytest.raises(UnsupportedServerError, match="this server has no query engine") as e:
@@ -262,8 +238,6 @@ def test_a_server_without_the_query_engine_is_refused(without_engine):
         assert is_one_sentence(e.value)
 
 
-@pytest.mark.xfail(strict=True, reason="the server's reply repeats the arguments of HELLO")
-@pytest.mark.usefixtures("tidied")
 def test_a_server_that_repeats_the_password_is_not_quoted(without_engine):
     options = ["--requirepass", SECRET, "--rename-command", "HELLO", "NONE"]
     with without_engine(*options) as port:
@@ -301,8 +275,6 @@ def test_a_decoding_client_logs_in_too(user, redis_server):
         assert decoding.execute_command("ACL", "WHOAMI") == user
 
 
-@pytest.mark.xfail(strict=True, reason="connect() leaves the client open when it raises")
-@pytest.mark.usefixtures("tidied")
 def test_a_connection_that_is_refused_is_closed(client, user, redis_server):
     client.execute_command("ACL", "SETUSER", user, "-ft._list")
     with pytest.raises(AuthenticationError) as caught:

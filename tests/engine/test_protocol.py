@@ -169,7 +169,6 @@ def test_what_the_server_says_of_an_index_is_read(recorded):
     assert float(info["percent_indexed"]) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="read_info leaves what is nested flat in RESP2")
 def test_what_the_server_says_of_an_index_is_the_same_in_both_protocols(server):
     two, three = (
         protocol.read_info(parsed(raw_reply(server, resp, "FT.INFO", "rec"))) for resp in (2, 3)
@@ -201,7 +200,6 @@ def test_another_database_than_0_has_its_error(recorded):
 
 
 @pytest.mark.parametrize("server", [STACK], indirect=True)
-@pytest.mark.xfail(strict=True, reason="the server's `Bad arguments for vector similarity`")
 def test_a_type_that_the_server_cannot_hold_has_its_error(recorded):
     error_of(recorded("FT.CREATE", "bad"), UnsupportedServerError)
 
@@ -279,15 +277,7 @@ def test_hits_are_limited_to_k_and_to_the_tags_that_were_asked_for(speaker):
 
 @pytest.mark.parametrize(
     "character",
-    [
-        pytest.param(
-            c,
-            marks=pytest.mark.xfail(strict=True, reason="a comma separates values")
-            if c == ","
-            else (),
-        )
-        for c in string.punctuation + " "
-    ],
+    list(string.punctuation + " "),
 )
 def test_an_escaped_character_finds_itself_and_nothing_else(speaker, character):
     assert keys_with_tag(speaker, f"a{character}b", others=["ab", "a", "b", "a-b", "a.b"]) == [
@@ -301,12 +291,10 @@ def test_letters_of_all_scripts_find_themselves(speaker, value):
 
 
 @pytest.mark.parametrize("value", ["x😀y", "a—b", "e\u0301a", "x\u00a0y"])
-@pytest.mark.xfail(strict=True, reason="a backslash before a character of several bytes hides it")
 def test_symbols_of_all_scripts_find_themselves(speaker, value):
     assert keys_with_tag(speaker, value, others=["a"]) == ["t:0"]
 
 
-@pytest.mark.xfail(strict=True, reason="TAG fields are made without CASESENSITIVE")
 def test_upper_case_finds_upper_case(speaker):
     assert keys_with_tag(speaker, "A", others=["a"]) == ["t:0"]
 

@@ -181,7 +181,6 @@ def test_many_queries_find_what_each_finds_alone(
         assert one.tags == other.tags == {"tag": [""] * 7}
 
 
-@pytest.mark.xfail(strict=True, reason="encode has no bytes for no vectors")
 @pytest.mark.parametrize("within", [None, [], ["00000"]])
 def test_no_queries_have_no_answers(filled, vectors, within):
     assert filled(vectors(3)).search(np.zeros((0, 4)), 5, within=within) == []
@@ -236,7 +235,6 @@ def test_an_answer_is_whole_whenever_there_is_one(large_index, monkeypatch):
                 assert large_index.search(query, k, within=within)[0].ids == expected
 
 
-@pytest.mark.xfail(strict=True, reason="a url can choose RESP2, whose replies have no warnings")
 def test_a_query_that_was_cut_short_is_refused_whatever_the_url(
     redis_server, large_index, monkeypatch
 ):
@@ -253,7 +251,6 @@ def test_a_list_of_ids_that_was_cut_short_is_refused(tagged, monkeypatch):
         index.ids_with_tag("tag", ["even", "odd"])
 
 
-@pytest.mark.xfail(strict=True, reason="the cursor stays open for five minutes, one of 128")
 def test_a_list_of_ids_that_was_cut_short_leaves_no_cursor(tagged, monkeypatch):
     index = tagged(9000)
     monkeypatch.setattr(index_module, "QUERY_TIMEOUT", 0.001)

@@ -7,7 +7,8 @@ hold at all is refused, never turned into infinity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,10 @@ def as_matrix(vectors: npt.ArrayLike, dim: int | None = None) -> Array:
     try:
         matrix = np.asarray(vectors)
     except ValueError as error:
-        raise InputError(f"The vectors differ in length: {_lengths(vectors)}.") from error
-    if matrix.dtype == object:
+        raise _irregular(vectors) from error
+    if matrix.shape == (0,):
+        matrix = np.zeros((0, dim or 0))
+    if matrix.dtype == object and matrix.ndim:
         matrix = _from_objects(matrix)
     if matrix.dtype.kind not in "fiub":
         raise InputError(f"The vectors hold values of type {matrix.dtype}, not numbers.")
@@ -78,6 +81,47 @@ def check(matrix: Array, schema: Schema, ids: Sequence[str] | None = None) -> No
             raise InputError(f"{len(offenders)} of {len(matrix)} vectors {reason}: {some(named)}.")
 
 
+def check_ids(
+    ids: Sequence[str], count: int, tags: Mapping[str, Sequence[str]], schema: Schema
+) -> None:
+    """Raises unless ids are different texts, and as many as everything that goes with them.
+
+    Args:
+        ids: the ids
+        count: how many vectors there are
+        tags: for each tag, its values
+        schema: the index that they are meant for
+
+    Raises:
+        InputError: naming the first offenders
+    """
+    unknown = [repr(tag) for tag in tags if tag not in schema.tags]
+    if unknown:
+        raise InputError(f"The index {schema.name!r} has no tags of the name {some(unknown)}.")
+    for name, length in {"vectors": count, **{tag: len(v) for tag, v in tags.items()}}.items():
+        if length != len(ids):
+            raise InputError(f"There are {len(ids)} ids but {length} {name}.")
+    _check_texts("ids", ids)
+    if "" in ids:
+        raise InputError("An id is empty.")
+    for tag, values in tags.items():
+        _check_texts(f"values of {tag}", values)
+    if len(set(ids)) < len(ids):
+        twice = [repr(id) for id, times in Counter(ids).items() if times > 1]
+        raise InputError(f"{len(twice)} ids are there more than once: {some(twice)}.")
+
+
+def _check_texts(name: str, texts: Sequence[str]) -> None:
+    wrong = [repr(text) for text in texts if not isinstance(text, str)]
+    if wrong:
+        raise InputError(f"{len(wrong)} {name} are no text: {some(wrong)}.")
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        odd = [repr(text) for text in texts if not text.isprintable()]
+        raise InputError(f"Some {name} are no text that UTF-8 can hold: {some(odd)}.") from None
+
+
 def encode(matrix: Array, dtype: str) -> Array:
     """Converts vectors to the bytes that the server holds.
 
@@ -89,7 +133,7 @@ def encode(matrix: Array, dtype: str) -> Array:
         an ``n x (dim * size)`` array of bytes; row ``i`` is the blob of vector ``i``
     """
     values = np.ascontiguousarray(_rounded(matrix, dtype))
-    return values.view(np.uint8).reshape(len(matrix), -1)
+    return values.view(np.uint8).reshape(len(matrix), matrix.shape[1] * values.itemsize)
 
 
 def decode(blobs: Sequence[bytes], dtype: str, dim: int) -> Array:
@@ -120,9 +164,21 @@ def _rounded(matrix: Array, dtype: str) -> Array:
     # bfloat16 is the upper half of a float32; adding half a unit of its last place, or just less
     # where that place is even, rounds to nearest, ties to even.
     values = np.ascontiguousarray(matrix, "<f4")
+    if matrix.dtype.itemsize > values.itemsize:
+        values = _to_odd(matrix, values)
     bits = np.where(np.isnan(values), np.uint32(_BFLOAT16_NAN << 16), values.view("<u4"))
     rounded: Array = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
     return rounded.astype("<u2")
+
+
+def _to_odd(exact: Array, rounded: Array) -> Array:
+    """Returns float32 values that can be rounded once more as if they were the exact ones.
+
+    Those that are not exact are truncated and made odd: then they are no tie, and on the right side
+    of one (S. Boldo, G. Melquiond, Emulation of FMA and correctly rounded sums, 2008).
+    """
+    bits = rounded.view("<u4") - (np.abs(rounded) > np.abs(exact))
+    return np.where(rounded == exact, rounded, (bits | 1).astype("<u4").view("<f4"))
 
 
 def _bad_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
@@ -150,16 +206,16 @@ def _widened(held: Array, dtype: str) -> Array:
 
 def _from_objects(matrix: Array) -> Array:
     """Returns rows that numpy took for objects as numbers: ragged rows, None, decimals."""
-    lengths = {np.size(row) for row in matrix}
-    if len(lengths) > 1:
-        raise InputError(f"The vectors differ in length: {_lengths(matrix)}.")
     try:
         return np.stack([np.asarray(row, dtype=np.float64) for row in matrix])
     except (TypeError, ValueError) as error:
-        raise InputError("The vectors hold values that are not numbers.") from error
+        raise _irregular(matrix) from error
 
 
-def _lengths(vectors: Any) -> str:
-    lengths = [np.size(row) for row in vectors]
+def _irregular(vectors: Any) -> InputError:
+    """Returns the error for rows that make no matrix."""
+    lengths = [len(row) if hasattr(row, "__len__") else 1 for row in vectors]
     odd = [f"row {i} has {n}" for i, n in enumerate(lengths) if n != lengths[0]]
-    return f"row 0 has {lengths[0]} values, {some(odd)}"
+    if not odd:
+        return InputError("The vectors hold values that are not numbers.")
+    return InputError(f"The vectors differ in length: row 0 has {lengths[0]} values, {some(odd)}.")

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from fiftyone_redis.engine.errors import SettingsError, UnsupportedServerError, mapped
+from fiftyone_redis.engine.errors import (
+    FiftyOneRedisError,
+    SettingsError,
+    UnsupportedServerError,
+    mapped,
+)
 from fiftyone_redis.engine.protocol import names
 
 CONNECT_TIMEOUT = 5.0
@@ -62,7 +68,11 @@ def connect(
     else:
         options.update(host=host, port=port, db=db, username=username, password=password)
         client = redis.Redis(**options)
-    _check_server(client)
+    try:
+        _check_server(client)
+    except FiftyOneRedisError:
+        client.close()
+        raise
     return client
 
 
@@ -114,14 +124,30 @@ def borrowed(client: redis.Redis) -> Iterator[Any]:
 
 
 def _from_url(url: str, options: dict[str, Any]) -> redis.Redis:
-    try:
-        return redis.Redis.from_url(url, **options)
-    except ValueError:
-        # The message may hold the URL, and the URL a password: neither goes on.
+    parsed = _parsed(url)
+    if parsed is None:
+        # No chain and no quote: the url may hold a password.
         raise SettingsError(
             "The url cannot be read; it must look like redis://host:6379, rediss://host:6379 or "
-            "unix:///path/to/redis.sock."
-        ) from None
+            "unix:///path/to/redis.sock, with special characters of a password written as %xx, and "
+            "options that redis-py knows."
+        )
+    fixed = {name: options[name] for name in ("protocol", "decode_responses")}
+    return redis.Redis(connection_pool=redis.ConnectionPool(**{**options, **parsed, **fixed}))
+
+
+def _parsed(url: str) -> dict[str, Any] | None:
+    """Returns what redis-py reads from a URL; None if it cannot, or makes something else of it."""
+    try:
+        split = urlsplit(url)
+        options: dict[str, Any] = dict(redis.connection.parse_url(url))
+        kind = options.get("connection_class", redis.Connection)
+        kind(**{name: value for name, value in options.items() if name != "connection_class"})
+    except (ValueError, TypeError):
+        return None
+    # A password with an unescaped "/" or "#" ends the host part early.
+    cut_short = split.scheme != "unix" and "@" in split.path + split.fragment
+    return None if cut_short else options
 
 
 def _check_server(client: redis.Redis) -> None:

@@ -16,7 +16,7 @@ import redis
 from fiftyone_redis.engine.codec import Array, encode
 from fiftyone_redis.engine.connection import address, borrowed, execute
 from fiftyone_redis.engine.errors import some, translated
-from fiftyone_redis.engine.protocol import pack
+from fiftyone_redis.engine.protocol import pack, raw, text
 from fiftyone_redis.engine.schema import DTYPES, Schema
 
 BATCH_BYTES = 1 << 21
@@ -122,7 +122,7 @@ def walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
     while True:
         cursor, keys = execute(client, "SCAN", cursor, "MATCH", pattern, "COUNT", _WALK_COUNT)
         # SCAN may return a key twice while the server's table grows or shrinks.
-        page = {key.decode()[len(schema.prefix) :] for key in keys} - seen
+        page = {text(key)[len(schema.prefix) :] for key in keys} - seen
         seen |= page
         if page:
             yield sorted(page)
@@ -212,7 +212,7 @@ def _hset(
 
 
 def _keys(schema: Schema, ids: Iterable[str]) -> list[bytes]:
-    return [f"{schema.prefix}{id}".encode() for id in ids]
+    return [raw(schema.prefix + id) for id in ids]
 
 
 def _glob(text: str) -> str:

@@ -86,6 +86,9 @@ def some(values: list[str], most: int = 3) -> str:
     return named if len(values) <= most else f"{named} and {len(values) - most} more"
 
 
+# Behind this, Redis repeats the command that it does not know, a password included.
+_ECHO = "with args beginning with"
+
 _REFUSED_LOGIN = (
     redis.exceptions.AuthenticationError,
     redis.exceptions.NoPermissionError,
@@ -109,7 +112,16 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
     ("index already exists", IndexMismatchError, "an index of that name exists already"),
     ("timeout limit was reached", IncompleteResultError, "the query took too long; try again"),
     ("limit exceeds maximum", ResultLimitError, "too many results are asked for"),
-    ("oom command not allowed", ServerError, "its memory is full; raise maxmemory or remove data"),
+    (
+        "bad arguments for vector similarity",
+        UnsupportedServerError,
+        "this server cannot hold such an index",
+    ),
+    (
+        "used memory > 'maxmemory'",
+        ServerError,
+        "its memory is full; raise maxmemory or remove data",
+    ),
 )
 
 
@@ -131,12 +143,13 @@ def mapped(address: str) -> Iterator[None]:
 
 def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedisError:
     """Returns this package's exception for one of redis-py's, the most specific that fits."""
-    reason = str(error).rstrip(".")
+    _without_echo(error)
+    reason = str(error).rstrip(" ,.")
     if isinstance(error, redis.exceptions.TimeoutError):
         return ConnectionFailedError(f"Redis at {address} did not answer in time ({reason}).")
     if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
         return AuthenticationError(
-            f"Redis at {address} refuses these credentials ({_without_secrets(reason)}); check "
+            f"Redis at {address} refuses these credentials ({reason}); check "
             "username and password, and the rights of that user."
         )
     if isinstance(error, redis.exceptions.ConnectionError):
@@ -150,6 +163,8 @@ def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedi
     return ServerError(f"Redis at {address} refused a command: {reason}.")
 
 
-def _without_secrets(reason: str) -> str:
-    """Keeps the code and the fixed text of a refused login; a server may echo the user's name."""
-    return reason.split("'", maxsplit=1)[0].strip()
+def _without_echo(error: BaseException | None) -> None:
+    """Cuts what may be a password out of an error and of those that led to it."""
+    while error is not None:
+        error.args = tuple(str(arg).split(_ECHO, maxsplit=1)[0] for arg in error.args)
+        error = error.__cause__ or error.__context__

@@ -15,6 +15,8 @@ from fiftyone_redis.engine import codec, documents, exact, planner, protocol, re
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
+    IncompleteResultError,
+    IndexMismatchError,
     IndexNotFoundError,
     InputError,
     ResultLimitError,
@@ -85,9 +87,10 @@ class VectorIndex:
         """Makes a new index; documents that are already under its prefix become part of it.
 
         Raises:
-            IndexMismatchError: if an index of that name exists
+            IndexMismatchError: if an index of that name exists, or one that would share documents
             UnsupportedServerError: if the server cannot hold such an index
         """
+        _refuse_overlap(client, schema)
         execute(client, *protocol.create(schema))
         index = cls(client, schema)
         # The server scans its keys in the background; until it is done, its counts are too small.
@@ -139,12 +142,14 @@ class VectorIndex:
 
         Raises:
             InputError: if anything is wrong with them; nothing is written then
+            IndexNotFoundError: if the index was dropped; nothing is written then
             ServerError: if the server refuses some; adding them again is safe
         """
         tags = dict(tags or {})
         matrix = codec.as_matrix(vectors, self.schema.dim)
-        check_ids(ids, {"vectors": len(matrix), **{t: len(v) for t, v in tags.items()}})
+        codec.check_ids(ids, len(matrix), tags, self.schema)
         codec.check(matrix, self.schema, ids)
+        self.info()  # raises if the index is gone, where documents would be lost
         for written in documents.write(self.client, self.schema, ids, matrix, tags):
             if progress is not None:
                 progress(written)
@@ -170,11 +175,11 @@ class VectorIndex:
             command = protocol.keys_with_tag(
                 self.schema, tag, batch, timeout_ms=_milliseconds(QUERY_TIMEOUT)
             )
-            keys, cursor = protocol.read_keys(execute(self.client, *command))
+            keys, cursor = self._read_page(execute(self.client, *command))
             found += keys
             while cursor:
                 reply = execute(self.client, *protocol.next_page(self.schema.name, cursor))
-                keys, cursor = protocol.read_keys(reply)
+                keys, cursor = self._read_page(reply)
                 found += keys
         return [self._id(key) for key in found]
 
@@ -187,7 +192,7 @@ class VectorIndex:
         found: dict[str, list[str]] = {tag: [] for tag in self.schema.tags}
         for _, rows in documents.read(self.client, self.schema, ids, self.schema.tags):
             for values, column in zip(found.values(), zip(*rows, strict=True), strict=True):
-                values += [(value or b"").decode() for value in column]
+                values += [protocol.text(value or b"") for value in column]
         return found
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
@@ -269,7 +274,7 @@ class VectorIndex:
             kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
             blobs = [row[0] or b"" for _, row in kept]
             tags = {
-                tag: [(row[column] or b"").decode() for _, row in kept]
+                tag: [protocol.text(row[column] or b"") for _, row in kept]
                 for column, tag in enumerate(self.schema.tags, start=1)
             }
             yield Vectors([id for id, _ in kept], self._decode(blobs), tags)
@@ -382,6 +387,14 @@ class VectorIndex:
         dtype = np.float64 if self.schema.dtype == "float64" else np.float32
         return np.empty((count, self.schema.dim), dtype)
 
+    def _read_page(self, reply: Any) -> tuple[list[str], int]:
+        try:
+            return protocol.read_keys(reply)
+        except IncompleteResultError:
+            if reply[1]:
+                execute(self.client, *protocol.close_cursor(self.schema.name, reply[1]))
+            raise
+
     def _decode(self, blobs: list[bytes]) -> Array:
         return codec.decode(blobs, self.schema.dtype, self.schema.dim)
 
@@ -389,26 +402,27 @@ class VectorIndex:
         return key[len(self.schema.prefix) :]
 
 
-def check_ids(ids: Sequence[str], lengths: Mapping[str, int]) -> None:
-    """Raises unless ids are different, not empty, and as many as everything that goes with them.
+def _refuse_overlap(client: redis.Redis, schema: Schema) -> None:
+    """Raises if a prefix is the start of another index's: each would hold the other's documents."""
+    names = [protocol.text(name) for name in execute(client, *protocol.names())]
+    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
+    overlapping = [
+        repr(name)
+        for [name], [reply] in documents.exchange(client, requests)
+        if name != schema.name and _overlaps(reply, schema.prefix)
+    ]
+    if overlapping:
+        raise IndexMismatchError(
+            f"The index {schema.name!r} would share documents with others whose names start alike: "
+            f"{some(overlapping)}; choose another index_name."
+        )
 
-    Args:
-        ids: the ids
-        lengths: how many there are of what goes with them, by name
 
-    Raises:
-        InputError: naming the first offenders
-    """
-    for name, length in lengths.items():
-        if length != len(ids):
-            raise InputError(f"There are {len(ids)} ids but {length} {name}.")
-    if len(set(ids)) < len(ids):
-        seen: set[str] = set()
-        twice = [repr(id) for id in ids if id in seen or seen.add(id)]  # type: ignore[func-returns-value]
-        raise InputError(f"{len(twice)} ids are there more than once: {some(twice)}.")
-    wrong = [repr(id) for id in ids if not isinstance(id, str) or not id]
-    if wrong:
-        raise InputError(f"{len(wrong)} ids are no text, or empty: {some(wrong)}.")
+def _overlaps(reply: Any, prefix: str) -> bool:
+    if isinstance(reply, redis.RedisError):
+        return False  # dropped in the meantime
+    others = [other for other in protocol.read_prefixes(protocol.read_info(reply)) if other]
+    return any(o.startswith(prefix) or prefix.startswith(o) for o in others)
 
 
 def _milliseconds(seconds: float) -> int:

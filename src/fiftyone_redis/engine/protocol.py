@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError
-from fiftyone_redis.engine.schema import METRICS, Schema
+from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, some
+from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Schema
 
 Arg = str | bytes | int | float
 Command = list[Arg]
 
 _DISTANCE = "distance"
+_NO_SEPARATOR = "\x1f"  # a tag's value is one value, whatever it holds
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
 
@@ -38,7 +39,7 @@ class Hit:
 
 def pack(command: Iterable[Arg]) -> bytes:
     """Returns a command as it goes over the wire: an array of bulk strings, in RESP2 and RESP3."""
-    parts = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in command]
+    parts = [arg if isinstance(arg, bytes) else raw(str(arg)) for arg in command]
     body = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
     return b"*%d\r\n%b" % (len(parts), body)
 
@@ -54,7 +55,7 @@ def create(schema: Schema) -> Command:
     command += ["SCHEMA", schema.vector_field, "VECTOR", schema.algorithm]
     command += [len(attributes), *attributes]
     for tag in schema.tags:
-        command += [tag, "TAG"]
+        command += [tag, "TAG", "SEPARATOR", _NO_SEPARATOR, "CASESENSITIVE"]
     return command
 
 
@@ -71,6 +72,11 @@ def names() -> Command:
 def drop(name: str, documents: bool) -> Command:
     """Returns the command that deletes an index, with its documents or without."""
     return ["FT.DROPINDEX", name, *(["DD"] if documents else [])]
+
+
+def close_cursor(name: str, cursor: int) -> Command:
+    """Returns the command that ends a cursor that is not read to its end."""
+    return ["FT.CURSOR", "DEL", name, cursor]
 
 
 def next_page(name: str, cursor: int) -> Command:
@@ -118,7 +124,17 @@ def keys_with_tag(schema: Schema, tag: str, values: Sequence[str], *, timeout_ms
 
 def escape(value: str) -> str:
     """Returns a value with a backslash before every character that the query language reads."""
-    return "".join(c if c.isalnum() or c == "_" else f"\\{c}" for c in value)
+    return "".join(f"\\{c}" if c.isascii() and not c.isalnum() else c for c in value)
+
+
+def text(value: bytes) -> str:
+    """Returns a key or tag as text; bytes that are none can be turned back by :func:`raw`."""
+    return value.decode(errors="surrogateescape")
+
+
+def raw(value: str) -> bytes:
+    """Returns the bytes of a key or tag."""
+    return value.encode(errors="surrogateescape")
 
 
 def read_hits(reply: Any) -> list[Hit]:
@@ -129,8 +145,11 @@ def read_hits(reply: Any) -> list[Hit]:
     """
     if isinstance(reply, dict):
         _refuse_warnings(reply)
-        return [_hit(hit[b"id"], hit[b"extra_attributes"]) for hit in reply[b"results"]]
-    return [_hit(key, _pairs(fields)) for key, fields in _by_two(reply[1:])]
+        pairs = [(hit[b"id"], hit[b"extra_attributes"]) for hit in reply[b"results"]]
+    else:
+        pairs = [(key, fields and _pairs(fields)) for key, fields in _by_two(reply[1:])]
+    # A document that expired while the query ran has no fields.
+    return [_hit(key, fields) for key, fields in pairs if fields is not None]
 
 
 def read_keys(reply: Any) -> tuple[list[str], int]:
@@ -141,12 +160,21 @@ def read_keys(reply: Any) -> tuple[list[str], int]:
         rows = [row[b"extra_attributes"] for row in page[b"results"]]
     else:
         rows = [_pairs(row) for row in page[1:]]
-    return [row[b"__key"].decode() for row in rows], int(cursor)
+    return [text(row[b"__key"]) for row in rows], int(cursor)
 
 
 def read_info(reply: Any) -> dict[str, Any]:
-    """Reads the reply to FT.INFO as nested dictionaries of text, in both protocols."""
-    return {str(name): value for name, value in _pairs(_decoded(reply)).items()}
+    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries."""
+    info = {str(name): value for name, value in _pairs(_decoded(reply)).items()}
+    info["index_definition"] = _pairs(info["index_definition"])
+    info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
+    return info
+
+
+def read_prefixes(info: Mapping[str, Any]) -> list[str]:
+    """Returns the prefixes of the HASH documents that an index holds; none for other documents."""
+    definition = info["index_definition"]
+    return list(definition["prefixes"]) if definition["key_type"] == "HASH" else []
 
 
 def read_schema(info: Mapping[str, Any]) -> Schema:
@@ -156,8 +184,7 @@ def read_schema(info: Mapping[str, Any]) -> Schema:
         IndexMismatchError: if it is no index of HASH documents with one vector field
     """
     name = info["index_name"]
-    definition = _pairs(info["index_definition"])
-    attributes = [_attribute(attribute) for attribute in info["attributes"]]
+    definition, attributes = info["index_definition"], info["attributes"]
     vectors = [a for a in attributes if a["type"] == "VECTOR"]
     if definition["key_type"] != "HASH":
         raise IndexMismatchError(
@@ -169,13 +196,25 @@ def read_schema(info: Mapping[str, Any]) -> Schema:
         )
     if len(definition["prefixes"]) != 1:
         raise IndexMismatchError(f"The index {name!r} has several prefixes; it must have one.")
+    if not definition["prefixes"][0]:
+        raise IndexMismatchError(f"The index {name!r} has no prefix; it must have one.")
+    renamed = [a["attribute"] for a in attributes if a["attribute"] != a["identifier"]]
+    if renamed:
+        raise IndexMismatchError(
+            f"The index {name!r} renames fields ({some(renamed)}), which is not supported."
+        )
     vector = vectors[0]
+    dtype = vector["data_type"].lower()
+    if dtype not in DTYPES or vector["algorithm"] not in ALGORITHMS:
+        raise IndexMismatchError(
+            f"The index {name!r} is {vector['algorithm']} of {dtype}, which is not supported."
+        )
     return Schema(
         name=name,
         dim=int(vector["dim"]),
         metric=_METRIC_NAMES[vector["distance_metric"]],
         algorithm=vector["algorithm"],
-        dtype=vector["data_type"].lower(),
+        dtype=dtype,
         prefix=definition["prefixes"][0],
         vector_field=vector["identifier"],
         tags=tuple(a["identifier"] for a in attributes if a["type"] == "TAG"),
@@ -185,8 +224,8 @@ def read_schema(info: Mapping[str, Any]) -> Schema:
 
 
 def _hit(key: bytes, fields: Mapping[bytes, bytes]) -> Hit:
-    values = {name.decode(): value.decode() for name, value in fields.items()}
-    return Hit(key.decode(), float(values.pop(_DISTANCE)), values)
+    values = {name.decode(): text(value) for name, value in fields.items()}
+    return Hit(text(key), float(values.pop(_DISTANCE)), values)
 
 
 def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
