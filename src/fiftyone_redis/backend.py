@@ -8,11 +8,10 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import fiftyone.core.utils as fou
-import numpy as np
 import redis
 from fiftyone.brain.similarity import (
     DuplicatesMixin,
@@ -22,7 +21,7 @@ from fiftyone.brain.similarity import (
 )
 
 from fiftyone_redis import settings
-from fiftyone_redis.engine import Neighbors, Schema, VectorIndex, codec, connection, exact
+from fiftyone_redis.engine import Schema, VectorIndex, codec, connection
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -31,13 +30,21 @@ from fiftyone_redis.engine.errors import (
     SettingsError,
     some,
 )
-from fiftyone_redis.engine.schema import ALGORITHMS, METRICS, check_choice, check_name
-from fiftyone_redis.neighbors import AGGREGATIONS, aggregated
-from fiftyone_redis.views import SAMPLE_ID, ViewSubset
+from fiftyone_redis.neighbors import (
+    AGGREGATIONS,
+    NeighborsMixin,
+    id_array,
+    report_missing,
+    strings,
+)
+from fiftyone_redis.views import SAMPLE_ID
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
 
+_COMMON_SETTINGS = ("metric", "algorithm", "dtype", "block_size")
+_SCHEMA_SETTINGS = (*_COMMON_SETTINGS, "m", "ef_construction", "ef_runtime")
+_FIXED_SETTINGS = ("metric", "algorithm", "dtype", "m", "ef_construction")
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
@@ -51,6 +58,14 @@ class RedisSimilarityConfig(SimilarityConfig):
             ``("cosine", "dotproduct", "euclidean")``. An index that exists keeps its own
         algorithm (None): the search algorithm of a new index, ``"FLAT"`` by default. Supported
             values are ``("FLAT", "HNSW")``. An index that exists keeps its own
+        dtype (None): the type of a new index's values, ``"float32"`` by default. Supported values
+            are ``("float32", "float64", "float16", "bfloat16")``
+        m (None): HNSW's edges per vector and layer, 32 by default
+        ef_construction (None): how many candidates HNSW keeps while it inserts a vector, 200 by
+            default
+        ef_runtime (None): how many candidates HNSW keeps while it answers a query, 400 by default
+        block_size (None): how many vectors FLAT allocates at a time
+        query_timeout (None): seconds that the server may take for one query, 30 by default
         url (None): ``redis://``, ``rediss://`` or ``unix://``, in the place of the following
         host (None): the server's name or address, ``"localhost"`` by default
         port (None): its TCP port, 6379 by default
@@ -68,6 +83,12 @@ class RedisSimilarityConfig(SimilarityConfig):
         index_name: str | None = None,
         metric: str | None = None,
         algorithm: str | None = None,
+        dtype: str | None = None,
+        m: int | None = None,
+        ef_construction: int | None = None,
+        ef_runtime: int | None = None,
+        block_size: int | None = None,
+        query_timeout: float | None = None,
         url: str | None = None,
         host: str | None = None,
         port: int | None = None,
@@ -82,18 +103,20 @@ class RedisSimilarityConfig(SimilarityConfig):
             raise SettingsError(
                 f"Unknown parameters of the redis backend: {', '.join(unknown)}; check their names."
             )
-        if index_name is not None:
-            check_name(index_name)
-        if metric is not None:
-            check_choice("metric", metric, tuple(METRICS))
-        if algorithm is not None:
-            check_choice("algorithm", algorithm, ALGORITHMS)
-
         super().__init__(**kwargs)
 
         self.index_name = index_name
         self.metric = metric
         self.algorithm = algorithm
+        self.dtype = dtype
+        self.m = m
+        self.ef_construction = ef_construction
+        self.ef_runtime = ef_runtime
+        self.block_size = block_size
+        self.query_timeout = query_timeout
+        self.schema(1)
+        if query_timeout is not None and not query_timeout > 0:
+            raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
 
         # Private, so that FiftyOne does not save them in the run.
         self._connection = {
@@ -125,6 +148,21 @@ class RedisSimilarityConfig(SimilarityConfig):
     def supported_aggregations(self) -> tuple[str, ...]:
         """The supported values of ``aggregation``."""
         return ("mean", *AGGREGATIONS)
+
+    def schema(self, dim: int, tags: tuple[str, ...] = ()) -> Schema:
+        """Returns the definition of a new index.
+
+        Args:
+            dim: the dimension of its vectors
+            tags: the fields of its documents to be indexed as tags
+
+        Raises:
+            SettingsError: if a setting is not supported
+            InputError: if the dimension is not
+        """
+        given = {name: getattr(self, name) for name in _SCHEMA_SETTINGS}
+        said = {name: value for name, value in given.items() if value is not None}
+        return Schema(self.index_name or "unnamed", dim, tags=tags, **said)
 
     @property
     def connection(self) -> settings.Settings:
@@ -202,7 +240,7 @@ class RedisSimilarity(Similarity):
             run_results._unfinished = False
 
 
-class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
+class RedisSimilarityIndex(NeighborsMixin):
     """A Redis similarity index.
 
     Args:
@@ -214,10 +252,6 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
     Raises:
         FiftyOneRedisError: if the server or the index cannot be used
     """
-
-    # Set while FiftyOne's own constructor runs, which uses them before ours can set them.
-    _id_columns: tuple[Any, Any] | None = None
-    _points: Any = None
 
     def __init__(
         self,
@@ -242,16 +276,6 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
         return self._text_client
 
     @property
-    def sample_ids(self) -> Any:
-        """The sample ids of the whole index, sorted; in a patch index one for each patch."""
-        return self._indexed_ids()[0]
-
-    @property
-    def label_ids(self) -> Any:
-        """The label ids of the whole index, sorted; None in an index of samples."""
-        return self._indexed_ids()[1]
-
-    @property
     def total_index_size(self) -> int:
         """The number of embeddings in the index; 0 while there is no index yet."""
         try:
@@ -268,6 +292,7 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
         allow_existing: bool = True,
         warn_existing: bool = False,
         reload: bool = True,
+        progress: Any = None,
     ) -> None:
         """Adds embeddings to the index, and makes the index when it does not exist yet.
 
@@ -280,13 +305,23 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
             allow_existing (True): whether to raise an error (False) when an ID already exists
             warn_existing (False): whether to log a warning if an ID already exists
             reload (True): whether to call :meth:`reload` after the update
+            progress (None): whether to render a progress bar (True/False), use the default value
+                ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
 
         Raises:
             InputError: if anything is wrong with the embeddings or IDs; nothing is written then
             FiftyOneRedisError: if the server cannot take them
         """
         try:
-            self._add(embeddings, sample_ids, label_ids, overwrite, allow_existing, warn_existing)
+            self._add(
+                embeddings,
+                sample_ids,
+                label_ids,
+                progress,
+                overwrite=overwrite,
+                allow_existing=allow_existing,
+                warn_existing=warn_existing,
+            )
         except FiftyOneRedisError:
             self._unregister_unfinished_run()
             raise
@@ -322,7 +357,7 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
         ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
         if not allow_missing or warn_missing:
             found = index.existing(ids)
-            _report_missing([id for id in ids if id not in found], allow_missing, warn_missing)
+            report_missing([id for id in ids if id not in found], allow_missing, warn_missing)
         index.remove(ids)
         self._forget()
         if reload:
@@ -334,6 +369,7 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
         label_ids: Any = None,
         allow_missing: bool = True,
         warn_missing: bool = False,
+        progress: Any = None,
     ) -> tuple[Any, Any, Any]:
         """Retrieves embeddings, all of them if no IDs are provided.
 
@@ -342,6 +378,8 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
             label_ids (None): a label ID or list of label IDs; sample IDs are ignored then
             allow_missing (True): whether to raise an error (False) when an ID is not in the index
             warn_missing (False): whether to log a warning if an ID is not in the index
+            progress (None): whether to render a progress bar (True/False), use the default value
+                ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
 
         Returns:
             a tuple of:
@@ -359,13 +397,43 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
             ids = list(index.ids())
         else:
             ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
-        found = index.fetch(ids)
+        with fou.ProgressBar(total=len(ids), progress=progress) as bar:
+            found = index.fetch(ids, bar.update)
         if len(found.ids) < len(ids):
             there = set(found.ids)
-            _report_missing([id for id in ids if id not in there], allow_missing, warn_missing)
+            report_missing([id for id in ids if id not in there], allow_missing, warn_missing)
         if self.config.patches_field is None:
-            return found.vectors, _id_array(found.ids), None
-        return found.vectors, _id_array(found.tags[SAMPLE_ID]), _id_array(found.ids)
+            return found.vectors, id_array(found.ids), None
+        return found.vectors, id_array(found.tags[SAMPLE_ID]), id_array(found.ids)
+
+    def rebuild(self, progress: Any = None, **changes: Any) -> None:
+        """Makes the index another one over the embeddings that are there.
+
+        Searches are answered from the old index until the new one is complete. A rebuild that dies
+        leaves the old one working, and can be run again.
+
+        Args:
+            progress (None): whether to render a progress bar (True/False), use the default value
+                ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
+            **changes: any of ``metric``, ``algorithm``, ``dtype``, ``m``, ``ef_construction``,
+                ``ef_runtime`` and ``block_size``; see :class:`RedisSimilarityConfig`
+
+        Raises:
+            SettingsError: if a value is not supported
+            InputError: if the embeddings cannot be held or compared that way; nothing changes
+            FiftyOneRedisError: if there is no index, or the server cannot do it
+        """
+        unknown = sorted(changes.keys() - set(_SCHEMA_SETTINGS))
+        if unknown:
+            raise SettingsError(
+                f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_SCHEMA_SETTINGS)}."
+            )
+        index = self._existing_index()
+        with fou.ProgressBar(total=len(index), progress=progress) as bar:
+            index.rebuild(bar.update, **changes)
+        self._settle(index.schema)
+        self.save_config()
+        self._forget()
 
     def sort_by_similarity(
         self,
@@ -408,117 +476,6 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
         self._index = None
         self._forget()
 
-    def use_view(
-        self, samples: Any, allow_missing: bool = True, warn_missing: bool = False
-    ) -> RedisSimilarityIndex:
-        """Restricts the index to a view.
-
-        See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
-        """
-        self._forget()
-        super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
-        return self
-
-    def _kneighbors(
-        self,
-        query: Any = None,
-        k: int | None = None,
-        reverse: bool = False,
-        aggregation: str | None = None,
-        return_dists: bool = False,
-    ) -> Any:
-        if aggregation is not None:
-            check_choice("aggregation", aggregation, self.config.supported_aggregations)
-        index = self._existing_index()
-        if query is None:
-            return self._neighbors_of_all(k, reverse, aggregation, return_dists)
-
-        queries, query_ids, single = self._query_vectors(index, query)
-        if aggregation == "mean":
-            queries, single = queries.mean(axis=0, keepdims=True), True
-        if aggregation in AGGREGATIONS:
-            single = True
-            found = [
-                aggregated(
-                    index,
-                    queries,
-                    query_ids,
-                    aggregation,
-                    k,
-                    within=self._subset(index),
-                    farthest=reverse,
-                )
-            ]
-        else:
-            within = self._subset(index)
-            if k is None:
-                k = max(1, len(index) if within is None else len(within.ids(None) or []))
-            found = index.search(queries, k, within=within, farthest=reverse)
-        return self._columns(found, single, return_dists)
-
-    def _columns(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
-        """Returns what was found as FiftyOne wants it: sample ids, label ids, distances."""
-        ids: list[Any] = [neighbors.ids for neighbors in found]
-        if self.config.patches_field is None:
-            columns = [ids, None]
-        else:
-            columns = [[neighbors.tags[SAMPLE_ID] for neighbors in found], ids]
-        if return_dists:
-            columns.append([neighbors.distances.tolist() for neighbors in found])
-        if single:
-            columns = [None if column is None else column[0] for column in columns]
-        return tuple(columns)
-
-    def _neighbors_of_all(
-        self, k: int | None, reverse: bool, aggregation: str | None, return_dists: bool
-    ) -> Any:
-        """Returns the neighbours of all points of the view, as numbers of such points."""
-        if aggregation is not None or reverse:
-            raise InputError(
-                "The neighbors of all points can neither be aggregated nor reversed; provide a "
-                "query."
-            )
-        points = self._current_points()
-        most = len(points) - 1 if k is None else k
-        found = list(exact.neighbors(points, None, most, self.config.metric))
-        inds = [rows for rows, _ in found]
-        return (inds, [distances for _, distances in found]) if return_dists else inds
-
-    def _radius_neighbors(
-        self, query: Any = None, thresh: float | None = None, return_dists: bool = False
-    ) -> Any:
-        if thresh is None:
-            raise InputError("A radius query needs a threshold; provide thresh.")
-        index = self._existing_index()
-        metric = self.config.metric
-        points = self._current_points()
-        queries, single = None, False
-        if query is not None:
-            queries, _, single = self._query_vectors(index, query)
-        inds = list(exact.within(points, queries, thresh, metric))
-        asked = points if queries is None else queries
-        dists = [
-            exact.distances(asked[row : row + 1], points[near], metric)[0]
-            for row, near in enumerate(inds if return_dists else [])
-        ]
-        if queries is None:
-            return (inds, dists) if return_dists else inds
-        found = [
-            Neighbors(
-                [str(id) for id in self._current_ids()[near]],
-                dists[row] if return_dists else np.zeros(0),
-                {SAMPLE_ID: [str(id) for id in self.current_sample_ids[near]]},
-            )
-            for row, near in enumerate(inds)
-        ]
-        return self._columns(found, single, return_dists)
-
-    def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
-        # FiftyOne's own way takes the neighbours of all points first, which for a large threshold
-        # are all pairs of points.
-        kept = exact.without_duplicates(self._current_points(), thresh, self.config.metric)
-        return [ids[row] for row in kept]
-
     @classmethod
     def _from_dict(
         cls, d: dict[str, Any], samples: Any, config: RedisSimilarityConfig, brain_key: str
@@ -528,27 +485,36 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
 
     def _open_or_name(self) -> None:
         """Opens the index if it exists; else settles what a new one will be."""
-        config = self.config
-        before = (config.index_name, config.metric, config.algorithm)
-        if config.index_name is None:
-            config.index_name = self._new_name()
-        elif VectorIndex.exists(self._redis, config.index_name):
-            self._index = self._opened(config.index_name)
-        config.metric = config.metric or "cosine"
-        config.algorithm = config.algorithm or "FLAT"
-        if before != (config.index_name, config.metric, config.algorithm):
+        before = self.config.serialize()
+        if self.config.index_name is None:
+            self.config.index_name = self._new_name()
+            self._settle(self.config.schema(1))
+        elif VectorIndex.exists(self._redis, self.config.index_name):
+            self._index = self._opened(self.config.index_name)
+        else:
+            self._settle(self.config.schema(1))
+        if before != self.config.serialize():
             self.save_config()
+
+    def _settle(self, schema: Schema) -> None:
+        """Notes in the run what its index is, or will be."""
+        names = _SCHEMA_SETTINGS if schema.algorithm == "HNSW" else _COMMON_SETTINGS
+        for name in names:
+            setattr(self.config, name, getattr(schema, name))
 
     def _opened(self, name: str) -> VectorIndex:
         index = VectorIndex.open(self._redis, name)
-        for setting in ("metric", "algorithm"):
+        for setting in _FIXED_SETTINGS:
             wanted, actual = getattr(self.config, setting), getattr(index.schema, setting)
             if wanted not in (None, actual):
                 raise IndexMismatchError(
                     f"The index {name!r} exists with {setting}={actual!r}, not {wanted!r}; leave "
-                    "the setting out, or choose another index_name."
+                    "the setting out, choose another index_name, or call rebuild()."
                 )
-            setattr(self.config, setting, actual)
+        index.timeout = self.config.query_timeout
+        if self.config.ef_runtime is not None:
+            index.schema = replace(index.schema, ef_runtime=self.config.ef_runtime)
+        self._settle(index.schema)
         if self.config.patches_field is not None and SAMPLE_ID not in index.schema.tags:
             raise IndexMismatchError(
                 f"The index {name!r} holds no {SAMPLE_ID!r} tags, so it is not one of patches; "
@@ -574,45 +540,39 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
         embeddings: Any,
         sample_ids: Any,
         label_ids: Any,
-        overwrite: bool,
-        allow_existing: bool,
-        warn_existing: bool,
+        progress: Any,
+        **existing: bool,
     ) -> None:
         patches = self.config.patches_field is not None
         if patches and label_ids is None:
             raise InputError("This is an index of patches; provide their label_ids.")
         matrix = codec.as_matrix(embeddings)
-        ids = _strings(label_ids if patches else sample_ids)
-        tags = {SAMPLE_ID: _strings(sample_ids)} if patches else {}
+        ids = strings(label_ids if patches else sample_ids)
+        tags = {SAMPLE_ID: strings(sample_ids)} if patches else {}
+        if not ids and not len(matrix):
+            return
+        created = False
         try:
             index = self._existing_index()
-        except IndexNotFoundError:
-            self._create(ids, matrix, tags)
-            return
-        if warn_existing or not allow_existing or not overwrite:
-            existing = index.existing(ids)
-            _report_existing(existing, overwrite, allow_existing, warn_existing)
-            if not overwrite and existing:
-                rows = [row for row, id in enumerate(ids) if id not in existing]
+            rows = _rows_to_add(index, ids, **existing)
+            if len(rows) < len(ids):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
-        index.add(ids, matrix, tags)
-
-    def _create(self, ids: list[str], matrix: Any, tags: dict[str, list[str]]) -> None:
-        schema = Schema(
-            self.config.index_name,
-            matrix.shape[1],
-            metric=self.config.metric,
-            algorithm=self.config.algorithm,
-            tags=tuple(tags),
-        )
-        index = VectorIndex.create(self._redis, schema)
+        except IndexNotFoundError:
+            index, created = self._created(matrix.shape[1], tuple(tags)), True
         try:
-            index.add(ids, matrix, tags)
+            with fou.ProgressBar(total=len(ids), progress=progress) as bar:
+                index.add(ids, matrix, tags, bar.update)
         except InputError:
-            index.drop(documents=False)
+            if created:
+                index.drop(documents=False)
+                self._index = None
             raise
-        self._index = index
+
+    def _created(self, dim: int, tags: tuple[str, ...]) -> VectorIndex:
+        self._index = VectorIndex.create(self._redis, self.config.schema(dim, tags))
+        self._index.timeout = self.config.query_timeout
+        return self._index
 
     def _unregister_unfinished_run(self) -> None:
         """Takes back the run that `compute_similarity()` registers before it adds embeddings."""
@@ -631,68 +591,15 @@ class RedisSimilarityIndex(SimilarityIndex, DuplicatesMixin):
         if label_ids is not None:
             if self.config.patches_field is None:
                 raise InputError("This is an index of samples; provide sample_ids, not label_ids.")
-            return _strings(label_ids)
-        samples = _strings(sample_ids)
+            return strings(label_ids)
+        samples = strings(sample_ids)
         if self.config.patches_field is None:
             return samples
         ids = index.ids_with_tag(SAMPLE_ID, samples)
         if not allow_missing or warn_missing:
             there = set(index.fetch(ids).tags[SAMPLE_ID])
-            _report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
+            report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
         return ids
-
-    def _indexed_ids(self) -> tuple[Any, Any]:
-        """Returns the sample and label ids of the whole index, sorted, as of the last reload."""
-        if self._id_columns is None:
-            try:
-                index = self._existing_index()
-                ids = sorted(index.ids())
-                samples = index.tags(ids)[SAMPLE_ID] if self.config.patches_field else ids
-            except IndexNotFoundError:
-                ids = samples = []
-            labels = _id_array(ids) if self.config.patches_field else None
-            self._id_columns = _id_array(samples), labels
-        return self._id_columns
-
-    def _current_ids(self) -> Any:
-        patches = self.config.patches_field is not None
-        return self.current_label_ids if patches else self.current_sample_ids
-
-    def _current_points(self) -> Any:
-        """Returns the embeddings of the current ids, in their order."""
-        if self._points is None:
-            index = self._existing_index()
-            ids = _strings(self._current_ids())
-            with fou.ProgressBar(total=len(ids)) as bar:
-                self._points = index.fetch(ids, progress=bar.update).vectors
-        return self._points
-
-    def _forget(self) -> None:
-        """Forgets what was read of the index, since it or the view may have changed."""
-        self._id_columns = None
-        self._points = None
-
-    def _subset(self, index: VectorIndex) -> ViewSubset | None:
-        if not self.has_view:
-            return None
-        return ViewSubset(self.view, self.config.patches_field, index.schema.prefix)
-
-    def _query_vectors(self, index: VectorIndex, query: Any) -> tuple[Any, list[str] | None, bool]:
-        """Returns a query's vectors as a matrix, their ids if any, and whether it is single."""
-        if isinstance(query, str):
-            return self._vectors_of(index, [query]), [query], True
-        array = np.asarray(query)
-        if not np.issubdtype(array.dtype, np.number):
-            ids = _strings(query)
-            return self._vectors_of(index, ids), ids, False
-        return codec.as_matrix(np.atleast_2d(array), index.schema.dim), None, array.ndim == 1
-
-    def _vectors_of(self, index: VectorIndex, ids: list[str]) -> Any:
-        found = index.fetch(ids)
-        if len(found.ids) < len(ids):
-            there = set(found.ids)
-            _report_missing([id for id in ids if id not in there], allow_missing=False)
-        return found.vectors
 
 
 def _brain_config() -> dict[str, Any]:
@@ -702,33 +609,19 @@ def _brain_config() -> dict[str, Any]:
     return config
 
 
-def _strings(ids: Any) -> list[str]:
-    if isinstance(ids, str):
-        return [str(ids)]
-    return [str(id) for id in ids]
-
-
-def _id_array(ids: Sequence[str]) -> Any:
-    return np.array(ids, dtype=np.str_)
-
-
-def _report_existing(
-    existing: set[str], overwrite: bool, allow_existing: bool, warn_existing: bool
-) -> None:
+def _rows_to_add(
+    index: VectorIndex, ids: list[str], overwrite: bool, allow_existing: bool, warn_existing: bool
+) -> list[int]:
+    """Returns which of the ids are to be written, and reports those that exist."""
+    everything = list(range(len(ids)))
+    if overwrite and allow_existing and not warn_existing:
+        return everything
+    existing = index.existing(ids)
     if not existing:
-        return
+        return everything
     named = f"{len(existing)} IDs that already exist in the index ({some(sorted(existing))})"
     if not allow_existing:
         raise InputError(f"Found {named}; nothing was added.")
     if warn_existing:
         logger.warning("%s %s", "Overwriting" if overwrite else "Skipping", named)
-
-
-def _report_missing(missing: list[str], allow_missing: bool, warn_missing: bool = False) -> None:
-    if not missing:
-        return
-    named = f"{len(missing)} IDs that are not in the index ({some(missing)})"
-    if not allow_missing:
-        raise InputError(f"Found {named}.")
-    if warn_missing:
-        logger.warning("Ignoring %s", named)
+    return everything if overwrite else [row for row in everything if ids[row] not in existing]

@@ -1,15 +1,28 @@
-"""Neighbours by several queries at once, whose distances are aggregated."""
+"""What an index answers: neighbours of one query, of several, of all points; points in a radius.
+
+Answers are of FiftyOne's forms, which :meth:`fiftyone.brain.similarity.SimilarityIndex._kneighbors`
+and :meth:`fiftyone.brain.similarity.DuplicatesMixin._radius_neighbors` describe.
+"""
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import fiftyone.core.utils as fou
 import numpy as np
+from fiftyone.brain.similarity import DuplicatesMixin, SimilarityIndex
 
-from fiftyone_redis.engine import Neighbors, VectorIndex, exact
+from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact
+from fiftyone_redis.engine.errors import IndexNotFoundError, InputError, some
 from fiftyone_redis.engine.restricted import Subset
+from fiftyone_redis.engine.schema import check_choice
+from fiftyone_redis.views import SAMPLE_ID, ViewSubset
+
+# FiftyOne shows what its own loggers say.
+logger = logging.getLogger("fiftyone." + __name__)
 
 AGGREGATIONS: dict[str, Callable[..., Any]] = {
     "post-mean": np.nanmean,
@@ -17,6 +30,189 @@ AGGREGATIONS: dict[str, Callable[..., Any]] = {
     "post-max": np.nanmax,
 }
 """How the distances of several queries become one. ("mean" averages the queries beforehand.)"""
+
+
+class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
+    """The part of a similarity index that answers queries, in the current view."""
+
+    # Set while FiftyOne's own constructor runs, which uses them before ours can set them.
+    _id_columns: tuple[Any, Any] | None = None
+    _points: Any = None
+
+    def _existing_index(self) -> VectorIndex:
+        raise NotImplementedError
+
+    @property
+    def sample_ids(self) -> Any:
+        """The sample ids of the whole index, sorted; in a patch index one for each patch."""
+        return self._indexed_ids()[0]
+
+    @property
+    def label_ids(self) -> Any:
+        """The label ids of the whole index, sorted; None in an index of samples."""
+        return self._indexed_ids()[1]
+
+    def use_view(self, samples: Any, allow_missing: bool = True, warn_missing: bool = False) -> Any:
+        """Restricts the index to a view.
+
+        See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
+        """
+        self._forget()
+        super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
+        return self
+
+    def _kneighbors(
+        self,
+        query: Any = None,
+        k: int | None = None,
+        reverse: bool = False,
+        aggregation: str | None = None,
+        return_dists: bool = False,
+    ) -> Any:
+        if aggregation is not None:
+            check_choice("aggregation", aggregation, self.config.supported_aggregations)
+        index = self._existing_index()
+        if query is None:
+            return self._neighbors_of_all(k, reverse, aggregation, return_dists)
+
+        queries, query_ids, single = self._query_vectors(index, query)
+        if aggregation == "mean":
+            queries, single = queries.mean(axis=0, keepdims=True), True
+        if aggregation in AGGREGATIONS:
+            single = True
+            found = [
+                aggregated(
+                    index,
+                    queries,
+                    query_ids,
+                    aggregation,
+                    k,
+                    within=self._subset(index),
+                    farthest=reverse,
+                )
+            ]
+        else:
+            within = self._subset(index)
+            if k is None:
+                k = max(1, len(index) if within is None else len(within.ids(None) or []))
+            found = index.search(queries, k, within=within, farthest=reverse)
+        return self._columns(found, single, return_dists)
+
+    def _columns(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
+        """Returns what was found as FiftyOne wants it: sample ids, label ids, distances."""
+        ids: list[Any] = [neighbors.ids for neighbors in found]
+        if self.config.patches_field is None:
+            columns = [ids, None]
+        else:
+            columns = [[neighbors.tags[SAMPLE_ID] for neighbors in found], ids]
+        if return_dists:
+            columns.append([neighbors.distances.tolist() for neighbors in found])
+        if single:
+            columns = [None if column is None else column[0] for column in columns]
+        return tuple(columns)
+
+    def _neighbors_of_all(
+        self, k: int | None, reverse: bool, aggregation: str | None, return_dists: bool
+    ) -> Any:
+        """Returns the neighbours of all points of the view, as numbers of such points."""
+        if aggregation is not None or reverse:
+            raise InputError(
+                "The neighbors of all points can neither be aggregated nor reversed; provide a "
+                "query."
+            )
+        points = self._current_points()
+        most = len(points) - 1 if k is None else k
+        found = list(exact.neighbors(points, None, most, self.config.metric))
+        inds = [rows for rows, _ in found]
+        return (inds, [distances for _, distances in found]) if return_dists else inds
+
+    def _radius_neighbors(
+        self, query: Any = None, thresh: float | None = None, return_dists: bool = False
+    ) -> Any:
+        if thresh is None:
+            raise InputError("A radius query needs a threshold; provide thresh.")
+        index = self._existing_index()
+        metric = self.config.metric
+        points = self._current_points()
+        queries, single = None, False
+        if query is not None:
+            queries, _, single = self._query_vectors(index, query)
+        inds = list(exact.within(points, queries, thresh, metric))
+        asked = points if queries is None else queries
+        dists = [
+            exact.distances(asked[row : row + 1], points[near], metric)[0]
+            for row, near in enumerate(inds if return_dists else [])
+        ]
+        if queries is None:
+            return (inds, dists) if return_dists else inds
+        found = [
+            Neighbors(
+                [str(id) for id in self._current_ids()[near]],
+                dists[row] if return_dists else np.zeros(0),
+                {SAMPLE_ID: [str(id) for id in self.current_sample_ids[near]]},
+            )
+            for row, near in enumerate(inds)
+        ]
+        return self._columns(found, single, return_dists)
+
+    def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
+        # FiftyOne's own way takes the neighbours of all points first, which for a large threshold
+        # are all pairs of points.
+        kept = exact.without_duplicates(self._current_points(), thresh, self.config.metric)
+        return [ids[row] for row in kept]
+
+    def _indexed_ids(self) -> tuple[Any, Any]:
+        """Returns the sample and label ids of the whole index, sorted, as of the last reload."""
+        if self._id_columns is None:
+            try:
+                index = self._existing_index()
+                ids = sorted(index.ids())
+                samples = index.tags(ids)[SAMPLE_ID] if self.config.patches_field else ids
+            except IndexNotFoundError:
+                ids = samples = []
+            labels = id_array(ids) if self.config.patches_field else None
+            self._id_columns = id_array(samples), labels
+        return self._id_columns
+
+    def _current_ids(self) -> Any:
+        patches = self.config.patches_field is not None
+        return self.current_label_ids if patches else self.current_sample_ids
+
+    def _current_points(self) -> Any:
+        """Returns the embeddings of the current ids, in their order."""
+        if self._points is None:
+            index = self._existing_index()
+            ids = strings(self._current_ids())
+            with fou.ProgressBar(total=len(ids)) as bar:
+                self._points = index.fetch(ids, progress=bar.update).vectors
+        return self._points
+
+    def _forget(self) -> None:
+        """Forgets what was read of the index, since it or the view may have changed."""
+        self._id_columns = None
+        self._points = None
+
+    def _subset(self, index: VectorIndex) -> ViewSubset | None:
+        if not self.has_view:
+            return None
+        return ViewSubset(self.view, self.config.patches_field, index.schema.prefix)
+
+    def _query_vectors(self, index: VectorIndex, query: Any) -> tuple[Any, list[str] | None, bool]:
+        """Returns a query's vectors as a matrix, their ids if any, and whether it is single."""
+        if isinstance(query, str):
+            return self._vectors_of(index, [query]), [query], True
+        array = np.asarray(query)
+        if not np.issubdtype(array.dtype, np.number):
+            ids = strings(query)
+            return self._vectors_of(index, ids), ids, False
+        return codec.as_matrix(np.atleast_2d(array), index.schema.dim), None, array.ndim == 1
+
+    def _vectors_of(self, index: VectorIndex, ids: list[str]) -> Any:
+        found = index.fetch(ids)
+        if len(found.ids) < len(ids):
+            there = set(found.ids)
+            report_missing([id for id in ids if id not in there], allow_missing=False)
+        return found.vectors
 
 
 def aggregated(
@@ -76,3 +272,35 @@ def _sorted(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> 
         distances[order],
         {tag: [values[row] for row in order] for tag, values in found.tags.items()},
     )
+
+
+def strings(ids: Any) -> list[str]:
+    """Returns one id, or several, as a list of text."""
+    if isinstance(ids, str):
+        return [str(ids)]
+    return [str(id) for id in ids]
+
+
+def id_array(ids: Sequence[str]) -> Any:
+    """Returns ids as FiftyOne hands them over: an array of text."""
+    return np.array(ids, dtype=np.str_)
+
+
+def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool = False) -> None:
+    """Reports ids that are not in the index, in FiftyOne's three ways.
+
+    Args:
+        missing: the ids
+        allow_missing: whether they are no reason for an error
+        warn_missing: whether they are then one for a warning
+
+    Raises:
+        InputError: if there are any, and they are not allowed
+    """
+    if not missing:
+        return
+    named = f"{len(missing)} IDs that are not in the index ({some(missing)})"
+    if not allow_missing:
+        raise InputError(f"Found {named}.")
+    if warn_missing:
+        logger.warning("Ignoring %s", named)

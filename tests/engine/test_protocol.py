@@ -57,7 +57,7 @@ FOUND = {STACK: ALONE, REDIS_8: ALONE, CLUSTER: SHARDED}
 # The recorded indexes; "al" is another name of "recflat".
 FLAT = Schema("recflat", 4, "euclidean", "FLAT", "float32", "rec:")
 SCHEMAS = {
-    "rec": Schema("rec", 4, "cosine", "HNSW", "float32", "rec:", tags=("sample_id",)),
+    "rec": Schema("rec", 4, "cosine", "HNSW", "float32", "rec:", tags=("sample_id",), m=16),
     "recflat": FLAT,
     "al": FLAT,
     "empty": Schema("empty", 4, "dotproduct", "FLAT", "float32", "empty:"),

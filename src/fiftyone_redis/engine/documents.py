@@ -114,6 +114,14 @@ def delete(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> int:
     return sum(sum(replies) for _, replies in _each(client, schema, "UNLINK", ids))
 
 
+def clear(
+    client: redis.Redis, schema: Schema, ids: Sequence[str], field: str
+) -> Iterator[Sequence[str]]:
+    """Removes a field of documents, and yields the ids that are done."""
+    for batch, _ in _each(client, schema, "HDEL", ids, field):
+        yield batch
+
+
 def walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
     """Yields the ids of all documents under the index's prefix, each once, in pages."""
     seen: set[str] = set()
@@ -177,11 +185,11 @@ def _refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) 
 
 
 def _each(
-    client: redis.Redis, schema: Schema, command: str, ids: Sequence[str]
+    client: redis.Redis, schema: Schema, command: str, ids: Sequence[str], *rest: str
 ) -> Iterator[tuple[Sequence[str], list[int]]]:
-    """Sends a command that takes one key and returns a number, for each of the ids."""
+    """Sends a command that takes a key and returns a number, for each of the ids."""
     requests = (
-        (b"".join(pack((command, key)) for key in _keys(schema, ids[rows])), ids[rows])
+        (b"".join(pack((command, key, *rest)) for key in _keys(schema, ids[rows])), ids[rows])
         for rows in batches(len(ids), schema)
     )
     for batch, replies in exchange(client, requests):

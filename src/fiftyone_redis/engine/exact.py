@@ -82,13 +82,12 @@ def neighbors(
     chosen = max(0, min(wanted + _SPARE, len(points) - own))
     scored = _scored(points, metric)
     # |q - x|^2 = |q|^2 - 2 (q.x - |x|^2 / 2), so the nearest has the largest score
-    halves = np.einsum("ij,ij->i", scored, scored) / 2
-    offsets = halves if metric == "euclidean" else np.zeros_like(halves)
+    halves = np.einsum("ij,ij->i", scored, scored) / 2 if metric == "euclidean" else None
     asked = points if queries is None else queries
     for start in range(0, len(asked) if wanted else 0, _BLOCK_ROWS):
         block = asked[start : start + _BLOCK_ROWS]
         first = start if own else None
-        found = np.sort(_best_columns(_scored(block, metric), scored, offsets, chosen, first))
+        found = np.sort(_best_columns(_scored(block, metric), scored, halves, chosen, first))
         for part in range(0, len(block), _EXACT_ROWS):
             columns = found[part : part + _EXACT_ROWS]
             exact = _paired(block[part : part + _EXACT_ROWS], points[columns], metric)
@@ -147,45 +146,60 @@ def without_duplicates(points: Array, radius: float, metric: str) -> Rows:
     return np.flatnonzero(kept)
 
 
-def _best_columns(queries: Array, points: Array, offsets: Array, k: int, first: int | None) -> Rows:
+def _best_columns(
+    queries: Array, points: Array, halves: Array | None, k: int, first: int | None
+) -> Rows:
     """Returns the columns of the ``k`` best scores of each query, in no order.
 
-    The score is the dot product, less an offset for each point. From the second tile on, only
-    scores above the worst of the best so far are looked at, which are few.
+    The score is the dot product, less half the point's squared length where that is given. From
+    the second tile on, only scores above the worst of the best so far are looked at, and these are
+    few.
 
     Args:
         queries: ``q x dim`` float32
         points: ``n x dim`` float32
-        offsets: ``n`` numbers
+        halves: ``n`` numbers, or None
         k: how many, at most n
         first: the row of ``points`` that the first query is, and so on; None if they are others
     """
     rows = np.arange(len(queries))
-    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    columns = np.full((len(queries), k), -1, dtype=np.intp)
+    best = np.full((len(queries), k), -np.inf, dtype=np.float32), np.zeros((len(queries), k), int)
+    buffer = np.empty((len(queries), min(_TILE_ROWS, len(points))), dtype=np.float32)
+    above = np.empty(buffer.shape, dtype=bool)
     for start in range(0, len(points), _TILE_ROWS):
         stop = min(start + _TILE_ROWS, len(points))
-        tile = queries @ points[start:stop].T - offsets[start:stop]
-        if first is not None and first < stop and first + len(queries) > start:
+        tile, better = buffer[:, : stop - start], above[:, : stop - start]
+        np.matmul(queries, points[start:stop].T, out=tile)
+        if halves is not None:
+            tile -= halves[start:stop]
+        if first is not None:
             own = (rows + first >= start) & (rows + first < stop)
             tile[rows[own], rows[own] + first - start] = -np.inf
-        better = tile > scores.min(axis=1, keepdims=True)
-        if better.mean() > _DENSE:
-            both = np.concatenate([scores, tile], axis=1)
-            numbers = np.broadcast_to(np.arange(start, stop), tile.shape)
-            chosen = np.argpartition(both, both.shape[1] - k, axis=1)[:, -k:]
-            scores = np.take_along_axis(both, chosen, 1)
-            columns = np.take_along_axis(np.concatenate([columns, numbers], axis=1), chosen, 1)
-            continue
-        row, column = np.divmod(np.flatnonzero(better), better.shape[1])
-        row = np.concatenate([np.repeat(rows, k), row])
-        number = np.concatenate([columns.ravel(), column + start])
-        score = np.concatenate([scores.ravel(), tile[better]])
-        order = np.lexsort((-score, row))
-        begin = np.searchsorted(row[order], rows)
-        chosen = order[(begin[:, np.newaxis] + np.arange(k)).ravel()]
-        scores, columns = score[chosen].reshape(-1, k), number[chosen].reshape(-1, k)
-    return columns
+        np.greater(tile, best[0].min(axis=1, keepdims=True), out=better)
+        best = _merged(best, tile, better, start)
+    return best[1]
+
+
+def _merged(best: tuple[Array, Rows], tile: Array, better: Array, start: int) -> tuple[Array, Rows]:
+    """Merges the better scores of a tile, which begins at a column, into the best so far."""
+    scores, columns = best
+    k = scores.shape[1]
+    flat = np.flatnonzero(better)
+    if len(flat) > _DENSE * better.size:
+        both = np.concatenate([scores, tile], axis=1)
+        numbers = np.broadcast_to(np.arange(start, start + tile.shape[1]), tile.shape)
+        chosen = np.argpartition(both, both.shape[1] - k, axis=1)[:, -k:]
+        every = np.concatenate([columns, numbers], axis=1)
+        return np.take_along_axis(both, chosen, 1), np.take_along_axis(every, chosen, 1)
+    rows = np.arange(len(scores))
+    row, column = np.divmod(flat, better.shape[1])
+    score = np.concatenate([scores.ravel(), tile[row, column]])
+    column = np.concatenate([columns.ravel(), column + start])
+    row = np.concatenate([np.repeat(rows, k), row])
+    order = np.lexsort((-score, row))
+    begin = np.searchsorted(row[order], rows)
+    chosen = order[begin[:, np.newaxis] + np.arange(k)]
+    return score[chosen], column[chosen]
 
 
 def _scored(vectors: Array, metric: str) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from fiftyone_redis.engine.errors import (
     translated,
 )
 from fiftyone_redis.engine.protocol import Hit
+from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
 
@@ -76,11 +77,13 @@ class VectorIndex:
     Args:
         client: a client from :func:`~fiftyone_redis.engine.connection.connect`
         schema: the definition of the index
+        timeout: seconds that the server may take for one query; None for :data:`QUERY_TIMEOUT`
     """
 
-    def __init__(self, client: redis.Redis, schema: Schema) -> None:
+    def __init__(self, client: redis.Redis, schema: Schema, timeout: float | None = None) -> None:
         self.client = client
         self.schema = schema
+        self.timeout = timeout
 
     @classmethod
     def create(cls, client: redis.Redis, schema: Schema) -> VectorIndex:
@@ -107,7 +110,8 @@ class VectorIndex:
             IndexMismatchError: if it is not one of HASH documents with one vector field
         """
         reply = execute(client, *protocol.info(name))
-        return cls(client, protocol.read_schema(protocol.read_info(reply)))
+        schema = protocol.read_schema(protocol.read_info(reply))
+        return cls(client, replace(schema, name=name))  # the server tells what is behind an alias
 
     @staticmethod
     def exists(client: redis.Redis, name: str) -> bool:
@@ -149,7 +153,8 @@ class VectorIndex:
         matrix = codec.as_matrix(vectors, self.schema.dim)
         codec.check_ids(ids, len(matrix), tags, self.schema)
         codec.check(matrix, self.schema, ids)
-        self.info()  # raises if the index is gone, where documents would be lost
+        # Raises if the index is gone; it may also have been rebuilt with another data type.
+        self._refresh()
         for written in documents.write(self.client, self.schema, ids, matrix, tags):
             if progress is not None:
                 progress(written)
@@ -172,9 +177,7 @@ class VectorIndex:
         found: list[str] = []
         for start in range(0, len(values), _TAG_VALUES):
             batch = values[start : start + _TAG_VALUES]
-            command = protocol.keys_with_tag(
-                self.schema, tag, batch, timeout_ms=_milliseconds(QUERY_TIMEOUT)
-            )
+            command = protocol.keys_with_tag(self.schema, tag, batch, timeout_ms=self._timeout_ms())
             keys, cursor = self._read_page(execute(self.client, *command))
             found += keys
             while cursor:
@@ -281,9 +284,35 @@ class VectorIndex:
             if progress is not None:
                 progress(len(batch))
 
+    def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
+        """Makes the index another one over the documents that are there.
+
+        The old one answers until the new one is complete. A rebuild that dies leaves it working,
+        and can be run again.
+
+        Args:
+            progress: called with the number of documents indexed since the last time
+            **changes: ``metric``, ``algorithm``, ``dtype``, ``m``, ``ef_construction``,
+                ``ef_runtime`` or ``block_size``, as for :class:`Schema`
+
+        Raises:
+            SettingsError: if a value is not supported
+            InputError: if vectors that are there cannot be held or compared that way
+        """
+        self._refresh()
+        wanted = replace(self.schema, **changes)
+        self.schema = rebuild(self.client, self.schema, wanted, progress)
+
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
         execute(self.client, *protocol.drop(self.schema.name, documents))
+
+    def _refresh(self) -> None:
+        """Reads the index's definition again, but for what only queries know of."""
+        found = VectorIndex.open(self.client, self.schema.name).schema
+        self.schema = replace(
+            found, ef_runtime=self.schema.ef_runtime, block_size=self.schema.block_size
+        )
 
     def _asked(
         self, matrix: Array, k: int, within: Subset | None, farthest: bool
@@ -357,8 +386,12 @@ class VectorIndex:
             k,
             tags=self.schema.tags,
             keys=keys,
-            timeout_ms=_milliseconds(QUERY_TIMEOUT),
+            timeout_ms=self._timeout_ms(),
         )
+
+    def _timeout_ms(self) -> int:
+        seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
+        return max(1, round(seconds * 1000))
 
     def _ask(self, commands: Iterable[protocol.Command]) -> list[list[Hit]]:
         requests = ((protocol.pack(command), [None]) for command in commands)
@@ -423,10 +456,6 @@ def _overlaps(reply: Any, prefix: str) -> bool:
         return False  # dropped in the meantime
     others = [other for other in protocol.read_prefixes(protocol.read_info(reply)) if other]
     return any(o.startswith(prefix) or prefix.startswith(o) for o in others)
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
 
 
 def _in_order(

@@ -20,7 +20,7 @@ _GRAPH = 300.0  # the server walks an HNSW graph
 _READ = 10.0  # a vector is read from the server
 _MULTIPLY = 1 / 25_000  # two values are multiplied here, and added up
 
-_FIRST = 64
+_FIRST = 128
 _MARGIN = 1.5
 
 
@@ -31,7 +31,7 @@ def first_width(k: int, size: int) -> int:
         k: how many neighbours are wanted
         size: how many documents the index has
     """
-    return max(1, min(size, max(_FIRST, 4 * k)))
+    return max(1, min(size, max(_FIRST, 8 * k)))
 
 
 def few(schema: Schema, size: int, k: int, id_cost: float) -> int:

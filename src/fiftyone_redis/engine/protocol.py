@@ -48,6 +48,8 @@ def create(schema: Schema) -> Command:
     """Returns the command that makes an index."""
     attributes: list[Arg] = ["TYPE", schema.dtype.upper(), "DIM", schema.dim]
     attributes += ["DISTANCE_METRIC", METRICS[schema.metric]]
+    if schema.algorithm == "FLAT" and schema.block_size is not None:
+        attributes += ["BLOCK_SIZE", schema.block_size]
     if schema.algorithm == "HNSW":
         attributes += ["M", schema.m, "EF_CONSTRUCTION", schema.ef_construction]
         attributes += ["EF_RUNTIME", schema.ef_runtime]
@@ -72,6 +74,11 @@ def names() -> Command:
 def drop(name: str, documents: bool) -> Command:
     """Returns the command that deletes an index, with its documents or without."""
     return ["FT.DROPINDEX", name, *(["DD"] if documents else [])]
+
+
+def alias(name: str, index: str, exists: bool) -> Command:
+    """Returns the command that gives an index another name, which may exist as an alias."""
+    return ["FT.ALIASUPDATE" if exists else "FT.ALIASADD", name, index]
 
 
 def close_cursor(name: str, cursor: int) -> Command:
@@ -104,10 +111,11 @@ def knn(
         timeout_ms: after how many milliseconds the server may give up
     """
     returned = [_DISTANCE, *tags]
+    runtime = f" EF_RUNTIME {max(k, schema.ef_runtime)}" if schema.algorithm == "HNSW" else ""
     command: Command = [
         "FT.SEARCH",
         schema.name,
-        f"*=>[KNN {k} @{schema.vector_field} $query AS {_DISTANCE}]",
+        f"*=>[KNN {k} @{schema.vector_field} $query{runtime} AS {_DISTANCE}]",
     ]
     if keys is not None:
         command += ["INKEYS", len(keys), *keys]

@@ -15,6 +15,8 @@ ALGORITHMS = ("FLAT", "HNSW")
 DTYPES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 """The types in which a server can hold a vector's values, and their sizes in bytes."""
 
+_LEAST = {"m": 2, "ef_construction": 1, "ef_runtime": 1, "block_size": 1}
+
 MAX_DIM = 32_768
 """The largest dimension that the query engine accepts."""
 
@@ -34,7 +36,9 @@ class Schema:
         tags: further fields of the documents, indexed as TAG
         m: HNSW's edges per vector and layer
         ef_construction: how many candidates HNSW keeps while it inserts a vector
-        ef_runtime: how many candidates HNSW keeps while it answers a query
+        ef_runtime: how many candidates HNSW keeps while it answers a query; a query for more than
+            that keeps as many as it asks for
+        block_size: how many vectors FLAT allocates at a time; None for the server's choice
 
     Raises:
         SettingsError: if a value is not one of those
@@ -48,15 +52,18 @@ class Schema:
     prefix: str = ""
     vector_field: str = "vector"
     tags: tuple[str, ...] = ()
-    m: int = 16
+    m: int = 32
     ef_construction: int = 200
-    ef_runtime: int = 200
+    ef_runtime: int = 400
+    block_size: int | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
         check_choice("metric", self.metric, tuple(METRICS))
         check_choice("algorithm", self.algorithm, ALGORITHMS)
         check_choice("dtype", self.dtype, tuple(DTYPES))
+        for setting, least in _LEAST.items():
+            check_at_least(setting, getattr(self, setting), least)
         if not 1 <= self.dim <= MAX_DIM:
             raise InputError(f"The dimension must be in 1..{MAX_DIM}, not {self.dim}.")
         if not self.prefix:
@@ -67,6 +74,14 @@ def check_choice(setting: str, value: str, supported: tuple[str, ...]) -> None:
     """Raises a :class:`SettingsError` unless the value is one of the supported ones."""
     if value not in supported:
         raise SettingsError(f"Unsupported {setting} {value!r}; use one of {', '.join(supported)}.")
+
+
+def check_at_least(setting: str, value: int | None, least: int) -> None:
+    """Raises a :class:`SettingsError` unless the value is None, or a whole number and enough."""
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SettingsError(f"{setting} must be a whole number of at least {least}, not {value!r}.")
 
 
 def check_name(name: str) -> None:

@@ -1,0 +1,111 @@
+"""The parameters of an index: its type, algorithm and limits, and how they can be changed."""
+
+import fiftyone.brain as fob
+import numpy as np
+import pytest
+
+from fiftyone_redis.engine.errors import IncompleteResultError, SettingsError
+
+
+def indexed(samples, **kwargs):
+    return fob.compute_similarity(
+        samples.dataset, embeddings=samples.embeddings, brain_key="key", backend="redis", **kwargs
+    )
+
+
+def saved(samples):
+    return samples.dataset.get_brain_info("key").config
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error"),
+    [("float32", 0), ("float64", 0), ("float16", 2e-3), ("bfloat16", 2e-2)],
+)
+def test_values_are_held_in_the_type_that_is_asked_for(samples, dtype, error):
+    index = indexed(samples, dtype=dtype)
+    embeddings, _, _ = index.get_embeddings(samples.ids)
+    assert np.abs(embeddings - samples.embeddings).max() <= error
+    assert saved(samples).dtype == dtype
+
+
+def test_settings_of_hnsw_reach_the_server_and_the_run(samples):
+    index = indexed(samples, algorithm="HNSW", m=8, ef_construction=50, ef_runtime=30)
+    [vector] = [a for a in index._index.info()["attributes"] if a["type"] == "VECTOR"]
+    assert (vector["M"], vector["ef_construction"]) == (8, 50)
+    loaded = samples.dataset.load_brain_results("key", cache=False)
+    assert (loaded.config.m, loaded.config.ef_construction) == (8, 50)
+    assert loaded._existing_index().schema.ef_runtime == 30
+
+
+def test_the_defaults_are_noted_in_the_run(samples):
+    indexed(samples)
+    assert (saved(samples).metric, saved(samples).algorithm) == ("cosine", "FLAT")
+    assert (saved(samples).dtype, saved(samples).m) == ("float32", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dtype": "int8"}, "dtype 'int8'"),
+        ({"m": 1}, "m must be a whole number of at least 2"),
+        ({"ef_runtime": 0.5}, "ef_runtime must be a whole number"),
+        ({"block_size": -1}, "block_size"),
+        ({"query_timeout": 0}, "query_timeout must be more than 0 s"),
+    ],
+)
+def test_settings_out_of_range_are_refused(samples, given, message):
+    with pytest.raises(SettingsError, match=message):
+        indexed(samples, **given)
+    assert not samples.dataset.list_brain_runs()
+
+
+def test_a_query_that_takes_too_long_is_refused(samples):
+    rng = np.random.default_rng(0)
+    index = fob.compute_similarity(
+        samples.dataset, embeddings=False, brain_key="key", backend="redis"
+    )
+    index.add_to_index(rng.normal(size=(20_000, 256)), [f"{row:024x}" for row in range(20_000)])
+    index._index.timeout = 0.001
+    queries = rng.normal(size=(20, 256))
+    with pytest.raises(IncompleteResultError, match="cut the query short"):
+        index._kneighbors(queries, k=10)
+
+
+def test_the_time_limit_is_a_setting_in_seconds(samples):
+    index = indexed(samples, query_timeout=2.5)
+    assert index._index._timeout_ms() == 2500
+    assert samples.dataset.load_brain_results("key", cache=False)._index._timeout_ms() == 2500
+
+
+def test_an_index_is_rebuilt_and_the_run_knows(samples):
+    index = indexed(samples)
+    before = index.sort_by_similarity(samples.ids[3], k=8).values("id")
+
+    index.rebuild(algorithm="HNSW", dtype="float16", m=12)
+
+    assert index.sort_by_similarity(samples.ids[3], k=8).values("id") == before
+    loaded = samples.dataset.load_brain_results("key", cache=False)
+    assert (loaded.config.algorithm, loaded.config.dtype, loaded.config.m) == (
+        "HNSW",
+        "float16",
+        12,
+    )
+    assert loaded.config.index_name == index.config.index_name
+    assert loaded.sort_by_similarity(samples.ids[3], k=8).values("id") == before
+    index.cleanup()
+    assert loaded.total_index_size == 0
+
+
+def test_a_rebuild_with_an_unknown_setting_is_refused(samples):
+    with pytest.raises(SettingsError, match="Cannot rebuild with colour"):
+        indexed(samples).rebuild(colour="red")
+
+
+def test_progress_can_be_watched(samples):
+    index = indexed(samples)
+    seen = []
+    index.add_to_index(
+        samples.embeddings, samples.ids, progress=lambda bar: seen.append(bar.iteration)
+    )
+    index.get_embeddings(progress=lambda bar: seen.append(bar.iteration))
+    assert seen.count(60) >= 2
