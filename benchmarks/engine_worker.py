@@ -36,7 +36,6 @@ K = 10
 EFS = (10, 20, 50, 100, 200, 500)
 
 _HNSW_QUERIES = 200
-_SETTLE = 0.5
 
 
 def write(job: Job) -> Figures:
@@ -66,10 +65,15 @@ def write(job: Job) -> Figures:
 
 def memory(job: Job, dtype: str) -> Figures:
     """Looks at the server's memory before and after writing."""
-    index = _new_index(job, job.sizes.dim, dtype=dtype)
-    before = _server_memory(index)
-    index.add(data.made_up_ids(job.sizes.count), data.clustered(job.sizes.count, job.sizes.dim))
-    return {"memory": [_server_memory(index) - before]}
+    sizes = job.sizes
+    ids, vectors = data.made_up_ids(sizes.count), data.clustered(sizes.count, sizes.dim)
+    grown = []
+    for _ in range(sizes.runs):
+        index = _new_index(job, sizes.dim, dtype=dtype)
+        before = measure.server_memory(index.client)
+        index.add(ids, vectors)
+        grown.append(measure.server_memory(index.client) - before)
+    return {"memory": grown}
 
 
 def by_id(job: Job) -> Figures:
@@ -162,14 +166,9 @@ def _new_index(job: Job, dim: int, **settings: str) -> VectorIndex:
     """Empties the server, and makes an index."""
     client = connect(f"redis://127.0.0.1:{job.port}")
     client.flushall()
+    measure.compact(client)
     schema: Any = partial(Schema, "write", dim, metric="cosine")
     return VectorIndex.create(client, schema(**settings))
-
-
-def _server_memory(index: VectorIndex) -> int:
-    time.sleep(_SETTLE)
-    facts: Any = index.client.info("memory")
-    return int(facts["used_memory"])
 
 
 def main() -> None:

@@ -163,7 +163,7 @@ def _smaller(work: str, ours: Series, against: str, theirs: Series, most: float)
     if ours.missing or theirs.missing:
         return _unmeasured(work, ours.missing or f"{against}: {theirs.missing}", reach)
     ratio = ours.median / theirs.median
-    shown = [MEGABYTES.text(found.median) for found in (ours, theirs)]
+    shown = [MEGABYTES.spread(found) for found in (ours, theirs)]
     return Goal(work, shown[0], against, shown[1], f"{ratio:.3f}", reach, ratio <= most)
 
 

@@ -41,8 +41,6 @@ from jobs import Figures, Job, perform, versions
 
 K = 10
 
-_SETTLE = 0.5
-
 
 @dataclass
 class Bench:
@@ -106,13 +104,21 @@ def environment(bench: Bench) -> Figures:
 def build(bench: Bench) -> Figures:
     """Adds an array to a new index; on Redis, the server's memory is looked at, too."""
     sizes = bench.job.sizes
-    first, memory = _build_on_empty_server(bench)
-    runs = min(sizes.runs - 1, int(sizes.limit / first))
-    others = [_build(bench) for _ in range(runs)]
-    figures: Figures = {"seconds": [first, *others], "size": bench.index.total_index_size}
-    if by_name(bench.job.contender).on_redis:
-        figures["memory"] = [memory]
-    return figures
+    on_redis = by_name(bench.job.contender).on_redis
+    seconds: list[float] = []
+    grown: list[int] = []
+    while len(seconds) < sizes.runs and sum(seconds) < sizes.limit:
+        # Some backends change the array that they are given.
+        vectors = bench.vectors.copy()
+        renew(bench)
+        before = measure.server_memory(bench.index.client) if on_redis else 0
+        start = time.perf_counter()
+        bench.index.add_to_index(vectors, bench.ids)
+        seconds.append(time.perf_counter() - start)
+        if on_redis:
+            grown.append(measure.server_memory(bench.index.client) - before)
+    figures: Figures = {"seconds": seconds, "size": bench.index.total_index_size}
+    return figures | {"memory": grown} if on_redis else figures
 
 
 def read(bench: Bench) -> Figures:
@@ -228,6 +234,8 @@ def renew(bench: Bench) -> None:
         metric="cosine",
         **contender.settings,
     )
+    if contender.on_redis:
+        measure.compact(bench.index.client)
 
 
 def works(job: Job) -> dict[str, Callable[[], Figures]]:
@@ -258,27 +266,9 @@ def works(job: Job) -> dict[str, Callable[[], Figures]]:
     return known
 
 
-def _build(bench: Bench) -> float:
-    # Some backends change the array that they are given.
-    copy = bench.vectors.copy()
+def _build(bench: Bench) -> None:
     renew(bench)
-    start = time.perf_counter()
-    bench.index.add_to_index(copy, bench.ids)
-    return time.perf_counter() - start
-
-
-def _build_on_empty_server(bench: Bench) -> tuple[float, int]:
-    """Returns the seconds, and by how many bytes the memory of the Redis server grew."""
-    on_redis = by_name(bench.job.contender).on_redis
-    renew(bench)
-    before = _server_memory(bench) if on_redis else 0
-    seconds = _build(bench)
-    return seconds, (_server_memory(bench) - before if on_redis else 0)
-
-
-def _server_memory(bench: Bench) -> int:
-    time.sleep(_SETTLE)
-    return int(bench.index.client.info("memory")["used_memory"])
+    bench.index.add_to_index(bench.vectors.copy(), bench.ids)
 
 
 def _queries(below: int, count: int) -> Any:

@@ -23,7 +23,8 @@ ENGINE = {
     "restricted": "errors schema protocol planner",
     "connection": "errors schema protocol",
     "documents": "errors schema codec protocol connection",
-    "index": "errors schema codec protocol exact planner restricted connection documents",
+    "rebuild": "errors schema codec protocol connection documents",
+    "index": "errors schema codec protocol exact planner restricted connection documents rebuild",
     "__init__": "errors schema connection index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

@@ -37,6 +37,7 @@ from fiftyone_redis.neighbors import (
     report_missing,
     strings,
 )
+from fiftyone_redis.progress import bar as progress_bar
 from fiftyone_redis.views import SAMPLE_ID
 
 # FiftyOne shows what its own loggers say.
@@ -397,7 +398,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             ids = list(index.ids())
         else:
             ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
-        with fou.ProgressBar(total=len(ids), progress=progress) as bar:
+        with progress_bar(len(ids), progress) as bar:
             found = index.fetch(ids, bar.update)
         if len(found.ids) < len(ids):
             there = set(found.ids)
@@ -429,7 +430,7 @@ class RedisSimilarityIndex(NeighborsMixin):
                 f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_SCHEMA_SETTINGS)}."
             )
         index = self._existing_index()
-        with fou.ProgressBar(total=len(index), progress=progress) as bar:
+        with progress_bar(len(index), progress) as bar:
             index.rebuild(bar.update, **changes)
         self._settle(index.schema)
         self.save_config()
@@ -561,7 +562,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         except IndexNotFoundError:
             index, created = self._created(matrix.shape[1], tuple(tags)), True
         try:
-            with fou.ProgressBar(total=len(ids), progress=progress) as bar:
+            with progress_bar(len(ids), progress) as bar:
                 index.add(ids, matrix, tags, bar.update)
         except InputError:
             if created:

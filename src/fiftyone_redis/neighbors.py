@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin, SimilarityIndex
 
@@ -19,6 +18,7 @@ from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact
 from fiftyone_redis.engine.errors import IndexNotFoundError, InputError, some
 from fiftyone_redis.engine.restricted import Subset
 from fiftyone_redis.engine.schema import check_choice
+from fiftyone_redis.progress import bar as progress_bar
 from fiftyone_redis.views import SAMPLE_ID, ViewSubset
 
 # FiftyOne shows what its own loggers say.
@@ -183,7 +183,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         if self._points is None:
             index = self._existing_index()
             ids = strings(self._current_ids())
-            with fou.ProgressBar(total=len(ids)) as bar:
+            with progress_bar(len(ids)) as bar:
                 self._points = index.fetch(ids, progress=bar.update).vectors
         return self._points
 
