@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CONSTRAINT ?=
+OLDEST_PYTHON ?= python3.10
 READY := $(VENV)/.ready
 
 # The demo has a FiftyOne database, a private Redis and settings of its own.
@@ -13,7 +15,7 @@ DEMO_ENV := FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models FIFTYONE_BRAIN_CONFIG_PATH=$(D
 WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo app test test-slow lint format types check package clean
+.PHONY: help env demo app test test-slow test-oldest bench lint format types check package clean
 
 help: ## Say what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -25,7 +27,7 @@ $(READY): pyproject.toml scripts/mongod.py
 		{ echo "Python 3.10 or newer is needed; say which with make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(CONSTRAINT) --editable '.[dev]'
 	$(BIN)/python scripts/mongod.py ensure
 	@touch $@
 
@@ -41,6 +43,9 @@ test: env ## Run the tests.
 test-slow: env ## Run the slow tests.
 	$(BIN)/python -m pytest -m slow
 
+test-oldest: ## Run the tests on the oldest Python, FiftyOne and redis-py.
+	$(MAKE) test PYTHON=$(OLDEST_PYTHON) VENV=.venv-oldest CONSTRAINT='--constraint scripts/oldest.txt'
+
 lint: env ## Look for faults and for what is not formatted.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,9 +59,13 @@ types: env ## Check the types.
 
 check: lint types test ## Do what CI does first.
 
+bench: env ## Measure everything against FiftyOne's own backends, in about 15 minutes.
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python benchmarks/run.py
+
 package: env ## Build the wheel and the source archive in dist/.
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## Remove the environment, the demo and what was built.
 	-[ -x $(BIN)/fiftyone-redis ] && $(DEMO_ENV) $(BIN)/fiftyone-redis server stop
-	rm -rf $(VENV) $(DEMO) dist build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .bench $(DEMO) dist build .mypy_cache .pytest_cache .ruff_cache

@@ -23,9 +23,11 @@ ENGINE = {
     "restricted": "errors schema protocol planner",
     "connection": "errors schema protocol",
     "documents": "errors schema codec protocol connection",
-    "rebuild": "errors schema codec protocol connection documents",
-    "index": "errors schema codec protocol exact planner restricted connection documents rebuild",
-    "__init__": "errors schema connection index",
+    "reading": "errors schema codec protocol connection documents",
+    "rebuild": "errors schema codec protocol connection documents reading",
+    "search": "errors schema codec protocol exact planner restricted connection documents reading",
+    "index": "errors schema codec protocol restricted connection documents reading rebuild search",
+    "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}
 

@@ -114,12 +114,9 @@ def delete(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> int:
     return sum(sum(replies) for _, replies in _each(client, schema, "UNLINK", ids))
 
 
-def clear(
-    client: redis.Redis, schema: Schema, ids: Sequence[str], field: str
-) -> Iterator[Sequence[str]]:
-    """Removes a field of documents, and yields the ids that are done."""
-    for batch, _ in _each(client, schema, "HDEL", ids, field):
-        yield batch
+def clear(client: redis.Redis, schema: Schema, ids: Sequence[str], field: str) -> int:
+    """Removes a field of documents and returns how many had it."""
+    return sum(sum(replies) for _, replies in _each(client, schema, "HDEL", ids, field))
 
 
 def walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:

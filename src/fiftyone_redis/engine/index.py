@@ -1,72 +1,28 @@
-"""A vector index on a Redis server: create, open, add, remove, fetch, search, drop."""
+"""A vector index on a Redis server: create, open, add, remove, fetch, search, rebuild, drop."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import redis
 
-from fiftyone_redis.engine import codec, documents, exact, planner, protocol, restricted
-from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.errors import (
-    IncompleteResultError,
-    IndexMismatchError,
-    IndexNotFoundError,
-    InputError,
-    ResultLimitError,
-    some,
-    translated,
-)
-from fiftyone_redis.engine.protocol import Hit
+from fiftyone_redis.engine import codec, documents, protocol, reading
+from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
+from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
-from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
+from fiftyone_redis.engine.restricted import Subset
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.search import Neighbors, search
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
 
-Progress = Callable[[int], None]
-
 _SETTLE_SECONDS = 0.01
-_TAG_VALUES = 500
-_MANY = 32  # queries, before it is asked whether comparing here is cheaper
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """Documents that were read.
-
-    Args:
-        ids: ``n`` ids
-        vectors: an ``n x dim`` array of float32, or of float64 where the index holds that
-        tags: for each tag of the index, ``n`` values
-    """
-
-    ids: list[str]
-    vectors: Array
-    tags: dict[str, list[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Neighbors:
-    """What a search found, nearest first.
-
-    Args:
-        ids: the ids of the neighbours
-        distances: a float64 array of as many distances, in the metric's own unit: cosine distance
-            (0..2), 1 - dot product, or Euclidean distance (not squared)
-        tags: for each tag of the index, as many values
-    """
-
-    ids: list[str]
-    distances: npt.NDArray[np.float64]
-    tags: dict[str, list[str]] = field(default_factory=dict)
 
 
 class VectorIndex:
@@ -168,23 +124,14 @@ class VectorIndex:
         return documents.existing(self.client, self.schema, ids)
 
     def ids(self) -> Iterator[str]:
-        """Yields the ids of all documents, in no order."""
-        for page in documents.walk(self.client, self.schema):
-            yield from page
+        """Returns the ids of all documents, each once, in no order."""
+        return reading.ids(self.client, self.schema)
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
-        found: list[str] = []
-        for start in range(0, len(values), _TAG_VALUES):
-            batch = values[start : start + _TAG_VALUES]
-            command = protocol.keys_with_tag(self.schema, tag, batch, timeout_ms=self._timeout_ms())
-            keys, cursor = self._read_page(execute(self.client, *command))
-            found += keys
-            while cursor:
-                reply = execute(self.client, *protocol.next_page(self.schema.name, cursor))
-                keys, cursor = self._read_page(reply)
-                found += keys
-        return [self._id(key) for key in found]
+        return reading.ids_with_tag(
+            self.client, self.schema, tag, values, timeout_ms=self._timeout_ms()
+        )
 
     def tags(self, ids: Sequence[str]) -> dict[str, list[str]]:
         """Returns the tags of documents, in the order of ``ids``; empty text where one is missing.
@@ -192,11 +139,7 @@ class VectorIndex:
         Args:
             ids: the documents' ids
         """
-        found: dict[str, list[str]] = {tag: [] for tag in self.schema.tags}
-        for _, rows in documents.read(self.client, self.schema, ids, self.schema.tags):
-            for values, column in zip(found.values(), zip(*rows, strict=True), strict=True):
-                values += [protocol.text(value or b"") for value in column]
-        return found
+        return reading.tags(self.client, self.schema, ids)
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
         """Reads documents at once.
@@ -208,14 +151,7 @@ class VectorIndex:
         Returns:
             the vectors and tags of those that exist, in the order of ``ids``
         """
-        wanted = list(self.ids()) if ids is None else ids
-        found = Vectors([], self._empty(len(wanted)), {tag: [] for tag in self.schema.tags})
-        for page in self.vectors(wanted, progress):
-            found.vectors[len(found.ids) : len(found.ids) + len(page.ids)] = page.vectors
-            found.ids.extend(page.ids)
-            for tag, values in page.tags.items():
-                found.tags[tag].extend(values)
-        return Vectors(found.ids, found.vectors[: len(found.ids)], found.tags)
+        return reading.fetch(self.client, self.schema, ids, progress)
 
     def search(
         self,
@@ -241,23 +177,15 @@ class VectorIndex:
             InputError: if a query could not be compared, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-        if k < 1:
-            raise InputError(f"k must be at least 1, not {k}.")
-        matrix = codec.as_matrix(queries, self.schema.dim)
-        codec.check(matrix, self.schema)
-        if within is not None and not isinstance(within, Subset):
-            within = IdSubset(within, self.schema.prefix)
-        if farthest and self.schema.metric == "euclidean":
-            # The server can only look for what is near.
-            return self._compared(matrix, k, within, farthest)
-        if len(matrix) >= _MANY and planner.compare_here(
-            self.schema, (within and within.count) or len(self), len(matrix)
-        ):
-            return self._compared_at_once(matrix, k, within, farthest)
-        try:
-            return self._asked(matrix, k, within, farthest)
-        except ResultLimitError:
-            return self._compared(matrix, k, within, farthest)
+        return search(
+            self.client,
+            self.schema,
+            queries,
+            k,
+            within=within,
+            farthest=farthest,
+            timeout_ms=self._timeout_ms(),
+        )
 
     def vectors(
         self, ids: Sequence[str] | None = None, progress: Progress | None = None
@@ -268,21 +196,10 @@ class VectorIndex:
             ids: the documents' ids; None for all
             progress: called with the number of ids that were read since the last time
 
-        Yields:
+        Returns:
             the vectors and tags of those that exist, in the order of ``ids``
         """
-        names = [self.schema.vector_field, *self.schema.tags]
-        wanted = list(self.ids()) if ids is None else ids
-        for batch, rows in documents.read(self.client, self.schema, wanted, names):
-            kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
-            blobs = [row[0] or b"" for _, row in kept]
-            tags = {
-                tag: [protocol.text(row[column] or b"") for _, row in kept]
-                for column, tag in enumerate(self.schema.tags, start=1)
-            }
-            yield Vectors([id for id, _ in kept], self._decode(blobs), tags)
-            if progress is not None:
-                progress(len(batch))
+        return reading.pages(self.client, self.schema, ids, progress)
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
         """Makes the index another one over the documents that are there.
@@ -314,125 +231,9 @@ class VectorIndex:
             found, ef_runtime=self.schema.ef_runtime, block_size=self.schema.block_size
         )
 
-    def _asked(
-        self, matrix: Array, k: int, within: Subset | None, farthest: bool
-    ) -> list[Neighbors]:
-        """Has the server find neighbours. The farthest are those nearest to the opposite vector."""
-        blobs = [
-            blob.tobytes()
-            for blob in codec.encode(-matrix if farthest else matrix, self.schema.dtype)
-        ]
-
-        def wide(numbers: list[int], width: int) -> list[list[Hit]]:
-            return self._ask([self._knn(blobs[number], width) for number in numbers])
-
-        def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
-            if not ids:
-                return [[] for _ in numbers]
-            keys = [self.schema.prefix + id for id in ids]
-            return self._ask([self._knn(blobs[number], width, keys) for number in numbers])
-
-        if within is None:
-            hits = wide(list(range(len(blobs))), k)
-        else:
-            searcher = Searcher(self.schema, len(self), wide, filtered)
-            hits = restricted.search(searcher, within, len(blobs), k)
-        return [self._neighbors(each, k, farthest) for each in hits]
-
-    def _compared(
-        self, matrix: Array, k: int, within: Subset | None, farthest: bool
-    ) -> list[Neighbors]:
-        """Reads the vectors and compares them here, in bounded memory."""
-        sign = -1 if farthest else 1
-        best = None
-        ids: list[str] = []
-        tags: dict[str, list[str]] = {tag: [] for tag in self.schema.tags}
-        for page in self.vectors(None if within is None else within.ids(None)):
-            keys = sign * exact.distances(matrix, page.vectors, self.schema.metric)
-            best = exact.merge(best, keys, len(ids), k)
-            ids += page.ids
-            for tag, values in page.tags.items():
-                tags[tag] += values
-        if best is None:
-            return [self._neighbors([], k, farthest) for _ in matrix]
-        return [
-            Neighbors(
-                [ids[column] for column in columns],
-                sign * keys,
-                {tag: [values[column] for column in columns] for tag, values in tags.items()},
-            )
-            for keys, columns in _in_order(*best, ids)
-        ]
-
-    def _compared_at_once(
-        self, matrix: Array, k: int, within: Subset | None, farthest: bool
-    ) -> list[Neighbors]:
-        """Reads all vectors into memory, which pays off when there are many queries."""
-        points = self.fetch(sorted(self.ids()) if within is None else within.ids(None))
-        queries = -matrix if farthest else matrix
-        return [
-            Neighbors(
-                [points.ids[row] for row in rows],
-                2 - distances if farthest else distances,
-                {tag: [values[row] for row in rows] for tag, values in points.tags.items()},
-            )
-            for rows, distances in exact.neighbors(points.vectors, queries, k, self.schema.metric)
-        ]
-
-    def _knn(self, blob: bytes, k: int, keys: Sequence[str] | None = None) -> protocol.Command:
-        return protocol.knn(
-            self.schema,
-            blob,
-            k,
-            tags=self.schema.tags,
-            keys=keys,
-            timeout_ms=self._timeout_ms(),
-        )
-
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
-
-    def _ask(self, commands: Iterable[protocol.Command]) -> list[list[Hit]]:
-        requests = ((protocol.pack(command), [None]) for command in commands)
-        hits = []
-        for _, [reply] in documents.exchange(self.client, requests):
-            if isinstance(reply, redis.RedisError):
-                raise translated(reply, address(self.client))
-            hits.append(protocol.read_hits(reply))
-        return hits
-
-    def _neighbors(self, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
-        """Sorts here: without SORTBY, which not every dialect accepts, hits have no order."""
-        hits = sorted(hits, key=lambda hit: (hit.distance, hit.key))[:k]
-        distances = np.array([hit.distance for hit in hits], dtype=np.float64)
-        if farthest:
-            distances = 2 - distances
-        if self.schema.metric != "dotproduct":
-            # Rounding can make the distance of equal vectors slightly negative.
-            distances = distances.clip(min=0)
-        if self.schema.metric == "euclidean":
-            distances = np.sqrt(distances)
-        tags = {tag: [hit.tags.get(tag, "") for hit in hits] for tag in self.schema.tags}
-        return Neighbors([self._id(hit.key) for hit in hits], distances, tags)
-
-    def _empty(self, count: int) -> Array:
-        dtype = np.float64 if self.schema.dtype == "float64" else np.float32
-        return np.empty((count, self.schema.dim), dtype)
-
-    def _read_page(self, reply: Any) -> tuple[list[str], int]:
-        try:
-            return protocol.read_keys(reply)
-        except IncompleteResultError:
-            if reply[1]:
-                execute(self.client, *protocol.close_cursor(self.schema.name, reply[1]))
-            raise
-
-    def _decode(self, blobs: list[bytes]) -> Array:
-        return codec.decode(blobs, self.schema.dtype, self.schema.dim)
-
-    def _id(self, key: str) -> str:
-        return key[len(self.schema.prefix) :]
 
 
 def _refuse_overlap(client: redis.Redis, schema: Schema) -> None:
@@ -456,12 +257,3 @@ def _overlaps(reply: Any, prefix: str) -> bool:
         return False  # dropped in the meantime
     others = [other for other in protocol.read_prefixes(protocol.read_info(reply)) if other]
     return any(o.startswith(prefix) or prefix.startswith(o) for o in others)
-
-
-def _in_order(
-    keys: npt.NDArray[np.float64], columns: npt.NDArray[np.intp], ids: list[str]
-) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]]:
-    """Yields each row's keys and columns, sorted by key, and by id where that is equal."""
-    for row, numbers in zip(keys, columns, strict=True):
-        order = sorted(range(len(row)), key=lambda i: (row[i], ids[numbers[i]]))
-        yield row[order], numbers[order]

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import codec, documents, protocol
+from fiftyone_redis.engine import codec, documents, protocol, reading
 from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
-
-Progress = Callable[[int], None]
 
 _POLL_SECONDS = 0.02
 
@@ -60,8 +59,7 @@ def rebuild(
     _switch(client, schema.name, old, new)
     if converts:
         _convert(client, schema, wanted)  # what was added meanwhile by those who knew the old one
-        for _ in documents.clear(client, schema, list(_ids(client, schema)), schema.vector_field):
-            pass
+        documents.clear(client, schema, list(reading.ids(client, schema)), schema.vector_field)
     return wanted
 
 
@@ -98,7 +96,7 @@ def _vectors(
 ) -> Iterator[tuple[list[str], codec.Array]]:
     """Yields the vectors of all documents, or of those that lack a field, in pages."""
     fields = [schema.vector_field, *([lacking] if lacking else [])]
-    ids = list(_ids(client, schema))
+    ids = list(reading.ids(client, schema))
     for batch, rows in documents.read(client, schema, ids, fields):
         kept = [
             (id, row[0])
@@ -107,11 +105,6 @@ def _vectors(
         ]
         blobs = [blob for _, blob in kept]
         yield [id for id, _ in kept], codec.decode(blobs, schema.dtype, schema.dim)
-
-
-def _ids(client: redis.Redis, schema: Schema) -> Iterator[str]:
-    for page in documents.walk(client, schema):
-        yield from page
 
 
 def _wait(client: redis.Redis, name: str, progress: Progress | None) -> None:

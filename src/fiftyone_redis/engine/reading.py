@@ -1,0 +1,119 @@
+"""Reads ids, vectors and tags of an index's documents, in pages or at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import redis
+
+from fiftyone_redis.engine import codec, documents, protocol
+from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.errors import IncompleteResultError
+from fiftyone_redis.engine.schema import Schema
+
+Progress = Callable[[int], None]
+
+_TAG_VALUES = 500
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Documents that were read.
+
+    Args:
+        ids: ``n`` ids
+        vectors: an ``n x dim`` array of float32, or of float64 where the index holds that
+        tags: for each tag of the index, ``n`` values
+    """
+
+    ids: list[str]
+    vectors: Array
+    tags: dict[str, list[str]] = field(default_factory=dict)
+
+
+def ids(client: redis.Redis, schema: Schema) -> Iterator[str]:
+    """Yields the ids of all documents, each once, in no order."""
+    for page in documents.walk(client, schema):
+        yield from page
+
+
+def ids_with_tag(
+    client: redis.Redis, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
+) -> list[str]:
+    """Returns the ids of the documents whose tag has one of the values."""
+    found: list[str] = []
+    for start in range(0, len(values), _TAG_VALUES):
+        batch = values[start : start + _TAG_VALUES]
+        command = protocol.keys_with_tag(schema, tag, batch, timeout_ms=timeout_ms)
+        keys, cursor = _page_of_keys(client, schema, command)
+        found += keys
+        while cursor:
+            keys, cursor = _page_of_keys(client, schema, protocol.next_page(schema.name, cursor))
+            found += keys
+    return [key[len(schema.prefix) :] for key in found]
+
+
+def tags(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the tags of documents, in the order of ``ids``; empty text where one is missing."""
+    found: dict[str, list[str]] = {tag: [] for tag in schema.tags}
+    for _, rows in documents.read(client, schema, ids, schema.tags):
+        for values, column in zip(found.values(), zip(*rows, strict=True), strict=True):
+            values += [protocol.text(value or b"") for value in column]
+    return found
+
+
+def pages(
+    client: redis.Redis,
+    schema: Schema,
+    wanted: Sequence[str] | None,
+    progress: Progress | None = None,
+) -> Iterator[Vectors]:
+    """Reads documents in pages; see :meth:`VectorIndex.vectors`."""
+    fields = [schema.vector_field, *schema.tags]
+    everything = list(ids(client, schema)) if wanted is None else wanted
+    for batch, rows in documents.read(client, schema, everything, fields):
+        kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
+        blobs = [row[0] or b"" for _, row in kept]
+        columns = {
+            tag: [protocol.text(row[column] or b"") for _, row in kept]
+            for column, tag in enumerate(schema.tags, start=1)
+        }
+        vectors = codec.decode(blobs, schema.dtype, schema.dim)
+        yield Vectors([id for id, _ in kept], vectors, columns)
+        if progress is not None:
+            progress(len(batch))
+
+
+def fetch(
+    client: redis.Redis,
+    schema: Schema,
+    wanted: Sequence[str] | None,
+    progress: Progress | None = None,
+) -> Vectors:
+    """Reads documents at once; see :meth:`VectorIndex.fetch`."""
+    everything = list(ids(client, schema)) if wanted is None else wanted
+    dtype = np.float64 if schema.dtype == "float64" else np.float32
+    found = Vectors(
+        [], np.empty((len(everything), schema.dim), dtype), {t: [] for t in schema.tags}
+    )
+    for page in pages(client, schema, everything, progress):
+        found.vectors[len(found.ids) : len(found.ids) + len(page.ids)] = page.vectors
+        found.ids.extend(page.ids)
+        for tag, values in page.tags.items():
+            found.tags[tag].extend(values)
+    return Vectors(found.ids, found.vectors[: len(found.ids)], found.tags)
+
+
+def _page_of_keys(
+    client: redis.Redis, schema: Schema, command: protocol.Command
+) -> tuple[list[str], int]:
+    reply = execute(client, *command)
+    try:
+        return protocol.read_keys(reply)
+    except IncompleteResultError:
+        if reply[1]:
+            execute(client, *protocol.close_cursor(schema.name, reply[1]))
+        raise

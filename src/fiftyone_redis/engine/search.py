@@ -1,0 +1,203 @@
+"""Finds neighbours: by the server, or by comparing here what it cannot answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import redis
+
+from fiftyone_redis.engine import codec, documents, exact, planner, protocol, reading, restricted
+from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.connection import address, execute
+from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
+from fiftyone_redis.engine.protocol import Hit
+from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
+from fiftyone_redis.engine.schema import Schema
+
+_MANY = 32  # queries, before it is asked whether comparing here is cheaper
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """What a search found, nearest first.
+
+    Args:
+        ids: the ids of the neighbours
+        distances: a float64 array of as many distances, in the metric's own unit: cosine distance
+            (0..2), 1 - dot product, or Euclidean distance (not squared)
+        tags: for each tag of the index, as many values
+    """
+
+    ids: list[str]
+    distances: npt.NDArray[np.float64]
+    tags: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be found, in an index.
+
+    Args:
+        client: a client of the server
+        schema: the index
+        queries: ``n x dim`` floats that were checked
+        k: how many neighbours, at least 1
+        within: what to choose among; None for all
+        farthest: whether to find the farthest
+        timeout_ms: after how many milliseconds the server may give up
+    """
+
+    client: redis.Redis
+    schema: Schema
+    queries: Array
+    k: int
+    within: Subset | None
+    farthest: bool
+    timeout_ms: int
+
+
+def search(
+    client: redis.Redis,
+    schema: Schema,
+    queries: npt.ArrayLike,
+    k: int,
+    *,
+    within: Sequence[str] | Subset | None,
+    farthest: bool,
+    timeout_ms: int,
+) -> list[Neighbors]:
+    """Finds the nearest neighbours of vectors, or the farthest; see :meth:`VectorIndex.search`."""
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}.")
+    matrix = codec.as_matrix(queries, schema.dim)
+    codec.check(matrix, schema)
+    if within is not None and not isinstance(within, Subset):
+        within = IdSubset(within, schema.prefix)
+    question = Question(client, schema, matrix, k, within, farthest, timeout_ms)
+    if farthest and schema.metric == "euclidean":
+        return _compared(question)  # the server can only look for what is near
+    if len(matrix) >= _MANY and planner.compare_here(schema, _candidates(question), len(matrix)):
+        return _compared_at_once(question)
+    try:
+        return _asked(question)
+    except ResultLimitError:
+        return _compared(question)
+
+
+def _candidates(question: Question) -> int:
+    """Returns how many documents there are to choose among, at most."""
+    known = question.within.count if question.within is not None else None
+    return _size(question) if known is None else known
+
+
+def _size(question: Question) -> int:
+    info = protocol.read_info(execute(question.client, *protocol.info(question.schema.name)))
+    return int(info["num_docs"])
+
+
+def _asked(question: Question) -> list[Neighbors]:
+    """Has the server find neighbours. The farthest are those nearest to the opposite vector."""
+    schema, k = question.schema, question.k
+    queries = -question.queries if question.farthest else question.queries
+    blobs = [blob.tobytes() for blob in codec.encode(queries, schema.dtype)]
+
+    def wide(numbers: list[int], width: int) -> list[list[Hit]]:
+        return _answers(question, (_knn(question, blobs[n], width) for n in numbers))
+
+    def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
+        if not ids:
+            return [[] for _ in numbers]
+        keys = [schema.prefix + id for id in ids]
+        return _answers(question, (_knn(question, blobs[n], width, keys) for n in numbers))
+
+    if question.within is None:
+        hits = wide(list(range(len(blobs))), k)
+    else:
+        searcher = Searcher(schema, _size(question), wide, filtered)
+        hits = restricted.search(searcher, question.within, len(blobs), k)
+    return [_neighbors(schema, each, k, question.farthest) for each in hits]
+
+
+def _knn(
+    question: Question, blob: bytes, k: int, keys: Sequence[str] | None = None
+) -> protocol.Command:
+    schema = question.schema
+    return protocol.knn(
+        schema, blob, k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
+    )
+
+
+def _answers(question: Question, commands: Iterable[protocol.Command]) -> list[list[Hit]]:
+    requests = ((protocol.pack(command), [None]) for command in commands)
+    hits = []
+    for _, [reply] in documents.exchange(question.client, requests):
+        if isinstance(reply, redis.RedisError):
+            raise translated(reply, address(question.client))
+        hits.append(protocol.read_hits(reply))
+    return hits
+
+
+def _neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
+    """Sorts here: without SORTBY, which not every dialect accepts, hits have no order."""
+    hits = sorted(hits, key=lambda hit: (hit.distance, hit.key))[:k]
+    distances = np.array([hit.distance for hit in hits], dtype=np.float64)
+    if farthest:
+        distances = 2 - distances
+    if schema.metric != "dotproduct":
+        # Rounding can make the distance of equal vectors slightly negative.
+        distances = distances.clip(min=0)
+    if schema.metric == "euclidean":
+        distances = np.sqrt(distances)
+    tags = {tag: [hit.tags.get(tag, "") for hit in hits] for tag in schema.tags}
+    return Neighbors([hit.key[len(schema.prefix) :] for hit in hits], distances, tags)
+
+
+def _compared(question: Question) -> list[Neighbors]:
+    """Reads the vectors and compares them here, in bounded memory."""
+    client, schema, within = question.client, question.schema, question.within
+    sign = -1 if question.farthest else 1
+    best = None
+    found = reading.Vectors([], question.queries, {tag: [] for tag in schema.tags})
+    for page in reading.pages(client, schema, None if within is None else within.ids(None)):
+        keys = sign * exact.distances(question.queries, page.vectors, schema.metric)
+        best = exact.merge(best, keys, len(found.ids), question.k)
+        found.ids.extend(page.ids)
+        for tag, values in page.tags.items():
+            found.tags[tag].extend(values)
+    if best is None:
+        return [_neighbors(schema, [], question.k, False) for _ in question.queries]
+    return [_picked(found, columns, sign * keys) for keys, columns in _in_order(*best, found.ids)]
+
+
+def _compared_at_once(question: Question) -> list[Neighbors]:
+    """Reads all vectors into memory, which pays off when there are many queries."""
+    client, schema, farthest = question.client, question.schema, question.farthest
+    if question.within is None:
+        ids: list[str] | None = sorted(reading.ids(client, schema))
+    else:
+        ids = question.within.ids(None)
+    points = reading.fetch(client, schema, ids)
+    queries = -question.queries if farthest else question.queries
+    return [
+        _picked(points, rows, 2 - distances if farthest else distances)
+        for rows, distances in exact.neighbors(points.vectors, queries, question.k, schema.metric)
+    ]
+
+
+def _picked(
+    points: reading.Vectors, rows: npt.NDArray[np.intp], distances: npt.NDArray[np.float64]
+) -> Neighbors:
+    tags = {tag: [values[row] for row in rows] for tag, values in points.tags.items()}
+    return Neighbors([points.ids[row] for row in rows], distances, tags)
+
+
+def _in_order(
+    keys: npt.NDArray[np.float64], columns: npt.NDArray[np.intp], ids: list[str]
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]]:
+    """Yields each row's keys and columns, sorted by key, and by id where that is equal."""
+    for row, numbers in zip(keys, columns, strict=True):
+        order = sorted(range(len(row)), key=lambda i: (row[i], ids[numbers[i]]))
+        yield row[order], numbers[order]
