@@ -225,13 +225,11 @@ class RedisSimilarity(Similarity):
             FiftyOneRedisError: if the index cannot be used; the run is unregistered then
         """
         try:
-            index = RedisSimilarityIndex(samples, self.config, brain_key, backend=self)
+            return RedisSimilarityIndex(samples, self.config, brain_key, backend=self)
         except FiftyOneRedisError:
             if brain_key is not None:
                 self.delete_run(samples, brain_key, cleanup=False)
             raise
-        index._unfinished = True
-        return index
 
     @classmethod
     def save_run_results(cls, samples: Any, key: str, run_results: Any, **kwargs: Any) -> None:
@@ -263,7 +261,9 @@ class RedisSimilarityIndex(NeighborsMixin):
     ) -> None:
         SimilarityIndex.__init__(self, samples, config, brain_key, backend=backend)
         DuplicatesMixin.__init__(self)
-        self._unfinished = False
+        # FiftyOne hands over the backend with a new run; one that is loaded takes what is there.
+        self._is_new = backend is not None
+        self._unfinished = self._is_new
         self._text_client: redis.Redis | None = None
         self._redis = settings.open_client(config.connection)
         self._index: VectorIndex | None = None
@@ -507,7 +507,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         index = VectorIndex.open(self._redis, name)
         for setting in _FIXED_SETTINGS:
             wanted, actual = getattr(self.config, setting), getattr(index.schema, setting)
-            if wanted not in (None, actual):
+            if self._is_new and wanted not in (None, actual):
                 raise IndexMismatchError(
                     f"The index {name!r} exists with {setting}={actual!r}, not {wanted!r}; leave "
                     "the setting out, choose another index_name, or call rebuild()."

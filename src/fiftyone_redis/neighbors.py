@@ -92,9 +92,10 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
                 )
             ]
         else:
-            within = self._subset(index)
+            within: Subset | list[str] | None = self._subset(index)
             if k is None:
-                k = max(1, len(index) if within is None else len(within.ids(None) or []))
+                within = strings(self._current_ids()) if self.has_view else None
+                k = max(1, len(index) if within is None else len(within))
             found = index.search(queries, k, within=within, farthest=reverse)
         return self._columns(found, single, return_dists)
 

@@ -96,6 +96,14 @@ def test_an_index_is_rebuilt_and_the_run_knows(samples):
     assert loaded.total_index_size == 0
 
 
+def test_a_run_is_loaded_although_its_index_was_rebuilt_elsewhere(samples):
+    index = indexed(samples)
+    index._index.rebuild(algorithm="HNSW", metric="euclidean")
+    loaded = samples.dataset.load_brain_results("key", cache=False)
+    assert (loaded.config.algorithm, loaded.config.metric) == ("HNSW", "euclidean")
+    assert saved(samples).algorithm == "HNSW"
+
+
 def test_a_rebuild_with_an_unknown_setting_is_refused(samples):
     with pytest.raises(SettingsError, match="Cannot rebuild with colour"):
         indexed(samples).rebuild(colour="red")
