@@ -10,29 +10,46 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jobs import Figures, Job
+from jobs import ENVIRONMENT, Figures, Job
 
 HERE = Path(__file__).parent
+NO_TIME = "no time was left for it"
 
+_WORK_SECONDS = 240.0
+_END_SECONDS = 30.0
 _LONGEST_REASON = 200
 _TRACEBACK = "Traceback (most recent call last):"
 
 
-def run(
-    script: str, job: Job, python: Path, variables: Mapping[str, str], limit: float
-) -> dict[str, Figures]:
-    """Does all works of a job.
+@dataclass(frozen=True)
+class Worker:
+    """How a worker process is started.
 
     Args:
-        script: the worker's file, beside this one
-        job: the job
+        script: its file, beside this one
         python: the Python to run it with
-        variables: the worker's environment variables
-        limit: seconds that one work may take, the start of the process included
+        variables: its environment variables
+        deadline: when all has to be over, by ``time.monotonic()``
+    """
+
+    script: str
+    python: Path
+    variables: Mapping[str, str]
+    deadline: float
+
+    @property
+    def seconds_left(self) -> float:
+        """How long one work may take."""
+        return min(_WORK_SECONDS, self.deadline - time.monotonic())
+
+
+def run(worker: Worker, job: Job) -> dict[str, Figures]:
+    """Does all works of a job.
 
     Returns:
         each work's figures, or ``{"error": reason}``
@@ -43,49 +60,44 @@ def run(
     left = job.works
     while True:
         log = folder / f"worker-{len(figures)}.log"
-        rest = replace(job, works=left)
-        failed = _process(HERE / script, rest, python, variables, limit, log, figures)
+        failed = _process(worker, replace(job, works=left), log, figures)
         if failed is None or not left:
             return figures
         figures.setdefault(failed, {"error": _reason(log)})
+        left = () if failed == ENVIRONMENT else tuple(w for w in left if w not in figures)
+        if worker.seconds_left <= 0:
+            figures |= {work: {"error": NO_TIME} for work in left}
+            left = ()
         # An empty rest is run as well: a process that ends well stops the server that it started.
-        left = tuple(work for work in left if work not in figures)
 
 
-def _process(
-    script: Path,
-    job: Job,
-    python: Path,
-    variables: Mapping[str, str],
-    limit: float,
-    log: Path,
-    figures: dict[str, Figures],
-) -> str | None:
+def _process(worker: Worker, job: Job, log: Path, figures: dict[str, Figures]) -> str | None:
     """Runs one process, adds to the figures, and returns the work during which it failed."""
     reading, writing = os.pipe()
     with log.open("w") as output:
         process = subprocess.Popen(
-            [str(python), str(script), job.dumps(), str(writing)],
+            [str(worker.python), str(HERE / worker.script), job.dumps(), str(writing)],
             stdout=output,
             stderr=output,
-            env=dict(variables),
+            env=dict(worker.variables),
             cwd=job.folder,
             pass_fds=(writing,),
         )
     os.close(writing)
-    begun = job.works[0] if job.works else "end"
-    alarm = _Alarm(process, limit)
+    begun = job.works[0] if job.works else ""
+    alarm = _Alarm(process, worker.seconds_left if job.works else _END_SECONDS)
     with os.fdopen(reading, encoding="utf-8") as reports:
         for line in reports:
-            alarm.restart()
+            alarm.restart(worker.seconds_left)
             message = json.loads(line)
             begun = message.get("begun", begun)
             if "done" in message:
                 figures[message["done"]] = message["figures"]
         code = process.wait()
     alarm.stop()
-    if alarm.over:
-        figures[begun] = {"error": f"it took more than {limit:.0f} s"}
+    if alarm.rang and job.works:
+        over = f"it took more than {_WORK_SECONDS:.0f} s"
+        figures[begun] = {"error": over if worker.seconds_left > 0 else NO_TIME}
     return begun if code else None
 
 
@@ -93,26 +105,25 @@ class _Alarm:
     """Kills a process that has not been heard of for some time."""
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
-        self.over = False
+        self.rang = False
         self._process = process
-        self._seconds = seconds
-        self._timer = self._started()
+        self._timer = self._started(seconds)
 
-    def restart(self) -> None:
+    def restart(self, seconds: float) -> None:
         self.stop()
-        self._timer = self._started()
+        self._timer = self._started(seconds)
 
     def stop(self) -> None:
         self._timer.cancel()
 
-    def _started(self) -> threading.Timer:
-        timer = threading.Timer(self._seconds, self._ring)
+    def _started(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(max(0.0, seconds), self._ring)
         timer.daemon = True
         timer.start()
         return timer
 
     def _ring(self) -> None:
-        self.over = True
+        self.rang = True
         self._process.kill()
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs import ENVIRONMENT
+
 
 @dataclass(frozen=True)
 class Series:
@@ -78,7 +80,7 @@ def series(works: dict[str, Any], work: str, key: str = "seconds") -> Series:
     """Returns the measurements of a work of one contender."""
     figures = works.get(work)
     if figures is None:
-        return Series(missing=works.get("environment", {}).get("error", "not measured"))
+        return Series(missing=works.get(ENVIRONMENT, {}).get("error", "not measured"))
     if key not in figures:
         return Series(missing=figures.get("error", "not measured"))
     return Series(tuple(figures[key]))

@@ -18,6 +18,9 @@ from data import Sizes
 
 Figures = dict[str, Any]
 
+ENVIRONMENT = "environment"
+"""The work that only finds out what is there: without it, no other can be done."""
+
 
 @dataclass(frozen=True)
 class Job:

@@ -16,6 +16,7 @@ import data
 import plots
 from contenders import CONTENDERS, OURS, Contender
 from figures import MILLISECONDS, RATE, SECONDS, Unit, digits, markdown, series
+from jobs import ENVIRONMENT
 from targets import goals
 
 PAGE = "benchmarks.md"
@@ -66,7 +67,7 @@ largest in brackets. Higher ratios are better for speed, lower ones for memory."
 
 def _method(results: dict[str, Any]) -> str:
     machine, sizes = results["machine"], results["sizes"]
-    ours = results["contenders"].get(OURS, {}).get("environment", {})
+    ours = results["contenders"].get(OURS, {}).get(ENVIRONMENT, {})
     versions = [f"{name} {version}" for name, version in results["versions"].items()]
     return f"""## How it was measured
 
@@ -146,7 +147,7 @@ def _failures(results: dict[str, Any]) -> Iterator[str]:
         works = results["contenders"].get(contender.name, {})
         for work, found in works.items():
             if "error" in found:
-                what = "not run" if work == "environment" else f"failed at {work}"
+                what = "not run" if work == ENVIRONMENT else f"failed at {work}"
                 yield f"- {contender.label}: {what}, {found['error']}."
 
 

@@ -4,7 +4,7 @@ Purpose: the table of docs/benchmarks.md, as ratios from one run on one machine;
 Command: ``make bench``, or ``python benchmarks/run.py [--count 5000 --dim 64 ...] [--out FOLDER]``.
 
 Knobs: every field of data.Sizes is an option of the same name; ``--minutes`` is the time after
-which no further contender begins; ``--only`` names the contenders to run.
+which what is not done is given up, and said to be; ``--only`` names the contenders to run.
 
 Warm-up: searches are preceded by one that is reported apart, as the first call; the engine's
 writing by one round. Building and reading have none, as users have none.
@@ -39,13 +39,11 @@ import machine
 import report
 import services
 from contenders import CONTENDERS, OURS, Contender
-from jobs import Figures, Job
+from jobs import ENVIRONMENT, Figures, Job
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_WORK_LIMIT = 240.0
 _SEARCHES = tuple(data.search_name(share) for share in (1.0, *data.SHARES))
-_NO_TIME = "no time was left for it"
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Plan:
         sizes: how much
         folder: where data, environments and logs go
         out: where the page and its pictures go
-        deadline: when, by ``time.monotonic()``, no further contender begins
+        deadline: when, by ``time.monotonic()``, what is not done is given up
         only: the names of the contenders to run; none for all
     """
 
@@ -84,15 +82,19 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         "machine": machine.described(),
         "sizes": vars(plan.sizes),
         "contenders": {},
+        "engine": {},
     }
     shutil.rmtree(plan.runs, ignore_errors=True)
     with services.mongodb(plan.runs / "mongo") as uri:
         say("making the dataset")
-        _fiftyone(plan, uri, CONTENDERS[0], ("datasets",), "datasets")
+        made = _fiftyone(plan, uri, CONTENDERS[0], ("datasets",), "datasets")
+        if "error" in made["datasets"]:
+            raise RuntimeError(f"The dataset cannot be made: {made['datasets']['error']}")
         for contender in CONTENDERS:
-            if plan.wants(contender.name):
-                say(contender.label)
-                results["contenders"][contender.name] = _contender(plan, uri, contender)
+            if not plan.wants(contender.name):
+                continue
+            say(contender.label)
+            results["contenders"][contender.name] = _contender(plan, uri, contender)
             if contender.name == OURS:
                 say("the engine and the bare server")
                 results["engine"] = _engine(plan)
@@ -104,23 +106,27 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _contender(plan: Plan, uri: str, contender: Contender) -> dict[str, Figures]:
     if contender.absent:
-        return {"environment": {"error": contender.absent}}
+        return {ENVIRONMENT: {"error": contender.absent}}
     if time.monotonic() > plan.deadline:
-        return {"environment": {"error": _NO_TIME}}
-    works = ["environment", "build", "read", "by id", *_SEARCHES]
+        return {ENVIRONMENT: {"error": drive.NO_TIME}}
+    works = [ENVIRONMENT, "build", "read", "by id", *_SEARCHES]
     if contender.all_points:
         works.append("all points")
     figures = _fiftyone(plan, uri, contender, tuple(works), contender.name)
-    if "class" in figures["environment"]:
-        package = "fiftyone_redis" if contender.name == OURS else "fiftyone.brain"
-        if not figures["environment"]["class"].startswith(package + "."):
-            raise RuntimeError(f"{contender.label} was another class: {figures['environment']}")
+    _check_class(contender, figures[ENVIRONMENT])
     if contender.name == OURS:
         for count in sorted({plan.sizes.count, plan.sizes.steps[-1]}):
             # In a process of its own, since a peak of memory never goes down again.
             work = f"memory {count}"
             figures |= _fiftyone(plan, uri, contender, (work,), f"{contender.name}-{count}")
     return figures
+
+
+def _check_class(contender: Contender, found: Figures) -> None:
+    """Makes sure that what was measured is what it is taken for: both are "redis" to FiftyOne."""
+    package = "fiftyone_redis." if contender.name == OURS else "fiftyone.brain."
+    if "class" in found and not found["class"].startswith(package):
+        raise RuntimeError(f"{contender.label} was {found['class']}.")
 
 
 def _fiftyone(
@@ -131,15 +137,14 @@ def _fiftyone(
     try:
         python = environments.python_of(contender, plan.folder)
     except environments.InstallError as error:
-        return {"environment": {"error": str(error)}}
+        return {ENVIRONMENT: {"error": str(error)}}
     with _redis(contender.on_redis, place) as port:
         job = Job(contender.name, works, plan.sizes, str(place), port)
-        limit = max(60.0, min(_WORK_LIMIT, plan.deadline - time.monotonic()))
         variables = _variables(place, uri)
         if contender.packages:
             # What is on it was put there for this package's own environment.
             variables.pop("PYTHONPATH", None)
-        return drive.run("worker.py", job, python, variables, limit)
+        return drive.run(drive.Worker("worker.py", python, variables, plan.deadline), job)
 
 
 def _engine(plan: Plan) -> dict[str, Figures]:
@@ -150,8 +155,10 @@ def _engine(plan: Plan) -> dict[str, Figures]:
     place = plan.runs / "engine"
     with _redis(True, place) as port:
         job = Job(OURS, tuple(works), plan.sizes, str(place), port)
-        variables = _variables(place, "")
-        return drive.run("engine_worker.py", job, Path(sys.executable), variables, _WORK_LIMIT)
+        worker = drive.Worker(
+            "engine_worker.py", Path(sys.executable), _variables(place, ""), plan.deadline
+        )
+        return drive.run(worker, job)
 
 
 @contextmanager
@@ -191,7 +198,7 @@ def _plan() -> Plan:
         parser.add_argument(
             f"--{knob.name}", type=kind, nargs="+" if many else None, default=default
         )
-    parser.add_argument("--minutes", type=float, default=13.0)
+    parser.add_argument("--minutes", type=float, default=14.5)
     parser.add_argument("--only", nargs="+", default=(), choices=[c.name for c in CONTENDERS])
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     parser.add_argument("--folder", type=Path, default=ROOT / ".bench")

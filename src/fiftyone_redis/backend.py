@@ -395,7 +395,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         """
         index = self._existing_index()
         if sample_ids is None and label_ids is None:
-            ids = list(index.ids())
+            ids, allow_missing, warn_missing = index.ids(), True, False
         else:
             ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
         with progress_bar(len(ids), progress) as bar:

@@ -15,7 +15,7 @@ import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin, SimilarityIndex
 
 from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact
-from fiftyone_redis.engine.errors import IndexNotFoundError, InputError, some
+from fiftyone_redis.engine.errors import IncompleteResultError, IndexNotFoundError, InputError, some
 from fiftyone_redis.engine.restricted import Subset
 from fiftyone_redis.engine.schema import check_choice
 from fiftyone_redis.progress import bar as progress_bar
@@ -167,7 +167,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         if self._id_columns is None:
             try:
                 index = self._existing_index()
-                ids = sorted(index.ids())
+                ids = sorted(index.existing(index.ids()))
                 samples = index.tags(ids)[SAMPLE_ID] if self.config.patches_field else ids
             except IndexNotFoundError:
                 ids = samples = []
@@ -185,7 +185,13 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
             index = self._existing_index()
             ids = strings(self._current_ids())
             with progress_bar(len(ids)) as bar:
-                self._points = index.fetch(ids, progress=bar.update).vectors
+                found = index.fetch(ids, progress=bar.update)
+            if len(found.ids) < len(ids):
+                raise IncompleteResultError(
+                    f"{len(ids) - len(found.ids)} embeddings were removed from the index while it "
+                    "was read; call reload(), and try again."
+                )
+            self._points = found.vectors
         return self._points
 
     def _forget(self) -> None:

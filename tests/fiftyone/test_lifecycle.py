@@ -8,6 +8,7 @@ import pytest
 from fiftyone_redis import RedisSimilarityIndex
 from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine.errors import (
+    IncompleteResultError,
     IndexMismatchError,
     IndexNotFoundError,
     InputError,
@@ -187,6 +188,26 @@ def test_a_run_can_be_renamed_and_deleted(index, samples):
     samples.dataset.delete_brain_run("other")
     assert samples.dataset.list_brain_runs() == []
     assert index.total_index_size == 60
+
+
+def test_what_else_lies_under_the_prefix_does_no_harm(index, samples, client):
+    name = index.config.index_name
+    client.set(f"{name}:note", "text")
+    client.hset(f"{name}:{'0' * 24}", "field", "without a vector")
+    index.reload()
+    assert len(index.sample_ids) == index.index_size == 60
+    embeddings, sample_ids, _ = index.get_embeddings(allow_missing=False)
+    assert len(embeddings) == len(sample_ids) == 60
+    assert len(index._kneighbors(k=3)) == 60
+
+
+def test_embeddings_that_vanish_while_they_are_read_are_missed(index, samples, client):
+    assert index.index_size == 60
+    client.delete(f"{index.config.index_name}:{samples.ids[7]}")
+    with pytest.raises(IncompleteResultError, match=r"1 embeddings were removed.*reload\(\)"):
+        index.find_duplicates(thresh=0.1)
+    index.reload()
+    index.find_duplicates(thresh=0.1)
 
 
 def test_cleanup_deletes_the_index_and_nothing_else(index, samples, client):

@@ -100,10 +100,10 @@ def read(
 
 
 def existing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> set[str]:
-    """Returns those of the ids that have a document."""
+    """Returns those of the ids that have a document with a vector."""
     return {
         id
-        for batch, replies in _each(client, schema, "EXISTS", ids)
+        for batch, replies in _each(client, schema, "HEXISTS", ids, schema.vector_field)
         for id, found in zip(batch, replies, strict=True)
         if found
     }
@@ -120,12 +120,13 @@ def clear(client: redis.Redis, schema: Schema, ids: Sequence[str], field: str) -
 
 
 def walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
-    """Yields the ids of all documents under the index's prefix, each once, in pages."""
+    """Yields the ids of all HASHes under the index's prefix, each once, in pages."""
     seen: set[str] = set()
     pattern = _glob(schema.prefix) + "*"
     cursor = 0
     while True:
-        cursor, keys = execute(client, "SCAN", cursor, "MATCH", pattern, "COUNT", _WALK_COUNT)
+        options = ("MATCH", pattern, "COUNT", _WALK_COUNT, "TYPE", "hash")
+        cursor, keys = execute(client, "SCAN", cursor, *options)
         # SCAN may return a key twice while the server's table grows or shrinks.
         page = {text(key)[len(schema.prefix) :] for key in keys} - seen
         seen |= page

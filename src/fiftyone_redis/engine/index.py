@@ -123,8 +123,8 @@ class VectorIndex:
         """Returns those of the ids that are in the index."""
         return documents.existing(self.client, self.schema, ids)
 
-    def ids(self) -> Iterator[str]:
-        """Returns the ids of all documents, each once, in no order."""
+    def ids(self) -> list[str]:
+        """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
         return reading.ids(self.client, self.schema)
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:

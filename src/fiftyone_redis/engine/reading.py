@@ -34,10 +34,9 @@ class Vectors:
     tags: dict[str, list[str]] = field(default_factory=dict)
 
 
-def ids(client: redis.Redis, schema: Schema) -> Iterator[str]:
-    """Yields the ids of all documents, each once, in no order."""
-    for page in documents.walk(client, schema):
-        yield from page
+def ids(client: redis.Redis, schema: Schema) -> list[str]:
+    """Returns the ids of all documents, sorted; those of HASHes that hold no vector are among them."""
+    return sorted(id for page in documents.walk(client, schema) for id in page)
 
 
 def ids_with_tag(
@@ -73,7 +72,7 @@ def pages(
 ) -> Iterator[Vectors]:
     """Reads documents in pages; see :meth:`VectorIndex.vectors`."""
     fields = [schema.vector_field, *schema.tags]
-    everything = list(ids(client, schema)) if wanted is None else wanted
+    everything = ids(client, schema) if wanted is None else wanted
     for batch, rows in documents.read(client, schema, everything, fields):
         kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
         blobs = [row[0] or b"" for _, row in kept]
@@ -94,7 +93,7 @@ def fetch(
     progress: Progress | None = None,
 ) -> Vectors:
     """Reads documents at once; see :meth:`VectorIndex.fetch`."""
-    everything = list(ids(client, schema)) if wanted is None else wanted
+    everything = ids(client, schema) if wanted is None else wanted
     dtype = np.float64 if schema.dtype == "float64" else np.float32
     found = Vectors(
         [], np.empty((len(everything), schema.dim), dtype), {t: [] for t in schema.tags}

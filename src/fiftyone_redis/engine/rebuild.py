@@ -59,7 +59,7 @@ def rebuild(
     _switch(client, schema.name, old, new)
     if converts:
         _convert(client, schema, wanted)  # what was added meanwhile by those who knew the old one
-        documents.clear(client, schema, list(reading.ids(client, schema)), schema.vector_field)
+        documents.clear(client, schema, reading.ids(client, schema), schema.vector_field)
     return wanted
 
 
@@ -96,7 +96,7 @@ def _vectors(
 ) -> Iterator[tuple[list[str], codec.Array]]:
     """Yields the vectors of all documents, or of those that lack a field, in pages."""
     fields = [schema.vector_field, *([lacking] if lacking else [])]
-    ids = list(reading.ids(client, schema))
+    ids = reading.ids(client, schema)
     for batch, rows in documents.read(client, schema, ids, fields):
         kept = [
             (id, row[0])

@@ -176,7 +176,7 @@ def _compared_at_once(question: Question) -> list[Neighbors]:
     """Reads all vectors into memory, which pays off when there are many queries."""
     client, schema, farthest = question.client, question.schema, question.farthest
     if question.within is None:
-        ids: list[str] | None = sorted(reading.ids(client, schema))
+        ids: list[str] | None = reading.ids(client, schema)
     else:
         ids = question.within.ids(None)
     points = reading.fetch(client, schema, ids)
