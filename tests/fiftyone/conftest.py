@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.brain as fob
 import numpy as np
 import pytest
 
@@ -62,6 +63,20 @@ def patches(redis_backend):
     flat = [label_id for labels in label_ids for label_id in labels]
     yield Patches(dataset, random_vectors(len(flat)), sample_ids, flat)
     dataset.delete()
+
+
+@pytest.fixture
+def patch_index(patches):
+    """The patches, indexed by cosine distance under the brain key "key"."""
+    index = fob.compute_similarity(
+        patches.dataset,
+        embeddings=False,
+        patches_field="ground_truth",
+        brain_key="key",
+        backend="redis",
+    )
+    index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
+    return index
 
 
 def detections(count: int) -> fo.Detections:

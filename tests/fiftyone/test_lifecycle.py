@@ -22,19 +22,6 @@ def index(samples) -> RedisSimilarityIndex:
     )
 
 
-@pytest.fixture
-def patch_index(patches) -> RedisSimilarityIndex:
-    index = fob.compute_similarity(
-        patches.dataset,
-        embeddings=False,
-        patches_field="ground_truth",
-        brain_key="key",
-        backend="redis",
-    )
-    index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
-    return index
-
-
 def test_embeddings_come_from_a_field(samples):
     samples.dataset.set_values("embedding", list(samples.embeddings))
     index = fob.compute_similarity(

@@ -107,7 +107,7 @@ def test_samples_that_were_never_indexed_are_not_found(samples):
     assert found.values("id") == [samples.ids[1]]
 
 
-def test_a_patch_finds_the_nearest_patches(patches):
+def test_patches_are_indexed_from_arrays_by_sample(patches):
     fob.compute_similarity(
         patches.dataset,
         patches_field="ground_truth",
@@ -123,14 +123,7 @@ def test_a_patch_finds_the_nearest_patches(patches):
     assert found.values("id") == [patches.label_ids[row] for row in expected]
 
 
-def test_samples_are_sorted_by_their_nearest_patches(patches):
-    fob.compute_similarity(
-        patches.dataset,
-        patches_field="ground_truth",
-        embeddings=_by_sample(patches),
-        brain_key="key",
-        backend="redis",
-    )
+def test_samples_are_sorted_by_their_nearest_patches(patches, patch_index):
     expected = np.argsort(distances("cosine", patches.embeddings[4], patches.embeddings))[:7]
 
     found = patches.dataset.sort_by_similarity(
@@ -143,14 +136,7 @@ def test_samples_are_sorted_by_their_nearest_patches(patches):
     assert sorted(labels) == sorted(patches.label_ids[row] for row in expected)
 
 
-def test_patches_of_a_view_are_searched_alone(patches):
-    fob.compute_similarity(
-        patches.dataset,
-        patches_field="ground_truth",
-        embeddings=_by_sample(patches),
-        brain_key="key",
-        backend="redis",
-    )
+def test_patches_of_a_view_are_searched_alone(patches, patch_index):
     view = patches.dataset.limit(2).to_patches("ground_truth")
     found = view.sort_by_similarity(patches.label_ids[40], k=10, brain_key="key")
     assert sorted(found.values("id")) == sorted(patches.label_ids[:6])

@@ -78,22 +78,14 @@ def test_views_that_limit_or_shuffle(large, index, plan):
 
 
 @pytest.mark.parametrize("kind", ["patches view", "view of samples"])
-def test_patches_of_a_filtered_view(patches, plan, kind):
-    index = fob.compute_similarity(
-        patches.dataset,
-        embeddings=False,
-        patches_field="ground_truth",
-        brain_key="key",
-        backend="redis",
-    )
-    index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
+def test_patches_of_a_filtered_view(patches, patch_index, plan, kind):
     view = patches.dataset.filter_labels("ground_truth", F("label") == "b")
     if kind == "patches view":
         view = view.to_patches("ground_truth")
     allowed = [row for row in range(57) if row % 3 == 1]
     expected = exact.distances(patches.embeddings[:1], patches.embeddings, "cosine")[0]
 
-    _, label_ids = index.use_view(view)._kneighbors(patches.label_ids[0], k=6)
+    _, label_ids = patch_index.use_view(view)._kneighbors(patches.label_ids[0], k=6)
 
     nearest = sorted(allowed, key=lambda row: expected[row])[:6]
     assert label_ids == [patches.label_ids[row] for row in nearest]

@@ -35,7 +35,7 @@ class Vectors:
 
 
 def ids(client: redis.Redis, schema: Schema) -> list[str]:
-    """Returns the ids of all documents, sorted; those of HASHes that hold no vector are among them."""
+    """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
     return sorted(id for page in documents.walk(client, schema) for id in page)
 
 
