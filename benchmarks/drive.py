@@ -58,17 +58,22 @@ def run(worker: Worker, job: Job) -> dict[str, Figures]:
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     left = job.works
-    while True:
-        log = folder / f"worker-{len(figures)}.log"
-        failed = _process(worker, replace(job, works=left), log, figures)
-        if failed is None or not left:
-            return figures
-        figures.setdefault(failed, {"error": _reason(log)})
-        left = () if failed == ENVIRONMENT else tuple(w for w in left if w not in figures)
-        if worker.seconds_left <= 0:
-            figures |= {work: {"error": NO_TIME} for work in left}
-            left = ()
-        # An empty rest is run as well: a process that ends well stops the server that it started.
+    failed: str | None = ""
+    try:
+        while left and failed is not None:
+            log = folder / f"worker-{len(figures)}.log"
+            failed = _process(worker, replace(job, works=left), log, figures)
+            if failed is not None:
+                figures.setdefault(failed, {"error": _reason(log)})
+            left = () if failed == ENVIRONMENT else tuple(w for w in left if w not in figures)
+            if worker.seconds_left <= 0:
+                figures |= {work: {"error": NO_TIME} for work in left}
+                left = ()
+    finally:
+        if failed is not None:
+            # A process that does nothing but end well stops the server that another one left.
+            _process(worker, replace(job, works=()), folder / "end.log", {})
+    return figures
 
 
 def _process(worker: Worker, job: Job, log: Path, figures: dict[str, Figures]) -> str | None:
@@ -86,16 +91,20 @@ def _process(worker: Worker, job: Job, log: Path, figures: dict[str, Figures]) -
     os.close(writing)
     begun = job.works[0] if job.works else ""
     alarm = _Alarm(process, worker.seconds_left if job.works else _END_SECONDS)
-    with os.fdopen(reading, encoding="utf-8") as reports:
-        for line in reports:
-            alarm.restart(worker.seconds_left)
-            message = json.loads(line)
-            begun = message.get("begun", begun)
-            if "done" in message:
-                figures[message["done"]] = message["figures"]
-        code = process.wait()
-    alarm.stop()
-    if alarm.rang and job.works:
+    try:
+        with os.fdopen(reading, encoding="utf-8") as reports:
+            for line in reports:
+                alarm.restart(worker.seconds_left)
+                message = json.loads(line)
+                begun = message.get("begun", begun)
+                if "done" in message:
+                    figures[message["done"]] = message["figures"]
+            code = process.wait()
+    finally:
+        alarm.stop()
+        process.kill()
+        process.wait()
+    if alarm.rang:
         over = f"it took more than {_WORK_SECONDS:.0f} s"
         figures[begun] = {"error": over if worker.seconds_left > 0 else NO_TIME}
     return begun if code else None

@@ -130,7 +130,9 @@ def hnsw(job: Job, kind: str) -> Figures:
     units = data.unit(vectors)
     wanted = [[ids[row] for row in data.nearest(units, q, K)] for q in data.unit(queries)]
 
-    curve = [_point(job, index, queries, wanted, ef) for ef in EFS]
+    curve = [
+        _point(job, index, queries, wanted, ef) for ef in sorted({*EFS, index.schema.ef_runtime})
+    ]
     found = [index.search([query], K)[0].ids for query in queries]
     return {
         "build": build,

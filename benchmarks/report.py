@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import data
@@ -23,6 +24,30 @@ PAGE = "benchmarks.md"
 
 _SEARCHES = tuple(data.search_name(share) for share in (*data.SHARES, 1.0))
 _HEADER = ("Work", "fiftyone-redis", "Against", "Its figure", "Ratio", "Goal", "Reached")
+
+_METHOD = (
+    """One backend after the other, each in a process of its own, all with the same FiftyOne, the
+    same MongoDB and the same dataset. Where packages clash, an environment is made for the
+    backend.""",
+    """Each backend on Redis, and the bare commands, have a new private server as `fiftyone-redis
+    server start` gives it, which appends every write to a file and syncs it every second. Before a
+    build the server is emptied and its file written anew. All talk to it over TCP on the same
+    machine.""",
+    """Building is `add_to_index()` with an array in memory, into a new index, up to its return;
+    reading is `get_embeddings()` of everything. Neither is warmed up.""",
+    """Server memory is Redis's `used_memory` after a build less that before it.""",
+    """Searching is `view.sort_by_similarity(id, k=10, brain_key=...)` and `.values("id")` of the
+    result, each time with another id and a new view object. A view is `dataset.match(F("share") <
+    x)`, where `share` is a random number without an index in MongoDB. The first search of each kind
+    is kept apart, in the raw figures.""",
+    """The engine and the bare socket write in turn into the same kind of index; so do the searches
+    by id and redis-py's `HGET` and `FT.SEARCH`, of which the difference is taken pair by pair. For
+    the socket, all requests are ready before the clock starts, and a second thread reads the
+    replies.""",
+    """Client memory is the peak of the process less what it held before, with the array already
+    there.""",
+    """Recall is the share of the true 10 neighbours, by brute force, that an answer holds.""",
+)
 
 _OTHERS = """The median of each work, times in milliseconds but for reading. The percentages are
 searches in views of that share of the dataset; by id is `index._kneighbors(query=id, k=10)`."""
@@ -53,47 +78,58 @@ def _opening(results: dict[str, Any]) -> str:
     found = goals(results)
     reached = sum(goal.reached is True for goal in found)
     count, dim = results["sizes"]["count"], results["sizes"]["dim"]
-    return f"""# Benchmarks
+    paragraphs = (
+        f"""How fast this package is, next to what the server itself can do and to the other
+        similarity backends of FiftyOne that need no cloud. `make bench` measured it all in one run
+        of {results["minutes"]:.0f} minutes on {results["date"]} and wrote this page; {reached} of
+        the {len(found)} goals below are reached. Times differ from machine to machine, ratios much
+        less.""",
+        f"""Unless said otherwise: {count:,} vectors of {dim} float32 values in clusters, cosine, an
+        exact (FLAT) index, 10 neighbours. A figure is the median of several runs, with the smallest
+        and the largest in brackets. Higher ratios are better for speed, lower ones for memory.""",
+    )
+    return "\n\n".join(["# Benchmarks", *(_filled(text) for text in paragraphs)])
 
-How fast this package is, next to what the server itself can do and to the other similarity backends
-of FiftyOne that need no cloud. `make bench` measured it all in one run of {results["minutes"]:.0f}
-minutes on {results["date"]} and wrote this page; {reached} of the {len(found)} goals below are
-reached. Times differ from machine to machine, ratios much less.
 
-Unless said otherwise: {count:,} vectors of {dim} float32 values in clusters, cosine, an exact
-(FLAT) index, 10 neighbours. A figure is the median of several runs, with the smallest and the
-largest in brackets. Higher ratios are better for speed, lower ones for memory."""
+def _filled(text: str, indent: str = "") -> str:
+    """Returns a paragraph in lines of equal length."""
+    return fill(" ".join(text.split()), 100, subsequent_indent=indent, break_long_words=False)
 
 
 def _method(results: dict[str, Any]) -> str:
-    machine, sizes = results["machine"], results["sizes"]
+    machine = results["machine"]
     ours = results["contenders"].get(OURS, {}).get(ENVIRONMENT, {})
-    versions = [f"{name} {version}" for name, version in results["versions"].items()]
-    return f"""## How it was measured
+    points = (
+        f"""Machine: {machine["processor"]}, {machine["cores"]} cores, {machine["memory"]} memory,
+        {machine["system"]}, Python {machine["python"]}; numpy calculates with {ours.get("blas")},
+        {ours.get("threads")} threads.""",
+        f"Versions: {_joined(results['versions'])}. {_versions_elsewhere(results)}",
+        *_METHOD,
+        f"""All points is `index._kneighbors(k=10, return_dists=True)` on
+        {results["sizes"]["points"]:,} points; this package reads the vectors from Redis first,
+        every time, while sklearn's are in memory.""",
+    )
+    bullets = "\n".join(_filled(f"- {point}", "  ") for point in points)
+    return f"## How it was measured\n\n{bullets}"
 
-- Machine: {machine["processor"]}, {machine["cores"]} cores, {machine["memory"]} memory,
-  {machine["system"]}, Python {machine["python"]}; numpy calculates with {ours.get("blas")},
-  {ours.get("threads")} threads.
-- Versions: {", ".join(versions[: len(versions) // 2])},
-  {", ".join(versions[len(versions) // 2 :])}.
-- One backend after the other, each in a process of its own, all with the same FiftyOne, the same
-  MongoDB and the same dataset. Where packages clash, an environment is made for the backend.
-- Each backend on Redis, and the bare commands, have a new private server as
-  `fiftyone-redis server start` gives it, which appends every write to a file and syncs it every
-  second. All talk to it over TCP on the same machine.
-- Building is `add_to_index()` with an array in memory, into a new index, up to its return; reading
-  is `get_embeddings()` of everything. Neither is warmed up.
-- Searching is `view.sort_by_similarity(id, k=10, brain_key=...)` and `.values("id")` of the result,
-  each time with another id and a new view object. A view is `dataset.match(F("share") < x)`, where
-  `share` is a random number without an index in MongoDB. The first search of each kind is kept
-  apart, in the raw figures.
-- The engine and the bare socket write in turn into the same kind of index; so do the searches by id
-  and redis-py's `HGET` and `FT.SEARCH`. For the socket, all requests are ready before the clock
-  starts, and a second thread reads the replies.
-- All points is `index._kneighbors(k=10, return_dists=True)` on {sizes["points"]:,} points; this
-  package reads the vectors from Redis first, every time, while sklearn's are in memory.
-- Client memory is the peak of the process less what it held before, with the array already there.
-- Recall is the share of the true 10 neighbours, by brute force, that an answer holds."""
+
+def _joined(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _versions_elsewhere(results: dict[str, Any]) -> str:
+    """Returns what the environments of the other backends differ in."""
+    parts = []
+    for contender in CONTENDERS:
+        found = results["contenders"].get(contender.name, {}).get(ENVIRONMENT, {})
+        own = {
+            name: version
+            for name, version in found.get("versions", {}).items()
+            if results["versions"].get(name) != version
+        }
+        if own:
+            parts.append(f"{contender.label} with {_joined(own)}")
+    return f"Elsewhere: {'; '.join(parts)}." if parts else ""
 
 
 def _others(results: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from fiftyone_redis.engine.planner import Learning
 from fiftyone_redis.engine.protocol import Hit
 
 SAMPLE_ID = "sample_id"
@@ -23,7 +24,7 @@ class ViewSubset:
         prefix: what the keys of the index's documents start with
     """
 
-    id_cost = 7.0
+    learning = Learning(id=7.0, question=2500.0)
     count: int | None = None
 
     def __init__(self, view: Any, patches_field: str | None, prefix: str) -> None:

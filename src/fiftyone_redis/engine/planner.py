@@ -9,9 +9,24 @@ The costs are microseconds measured on one core; only their ratios matter (``doc
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
 
 from fiftyone_redis.engine.schema import DTYPES, Schema
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What it takes to learn which ids are allowed, in microseconds.
+
+    Args:
+        id: for every id that is read, or asked about
+        question: for asking at all
+    """
+
+    id: float = 0.0
+    question: float = 0.0
+
 
 _KEY = 2.2  # the server reads a key in a query
 _HIT = 6.0  # the server returns a document, and it is read here
@@ -34,16 +49,17 @@ def first_width(k: int, size: int) -> int:
     return max(1, min(size, max(_FIRST, 8 * k)))
 
 
-def few(schema: Schema, size: int, k: int, id_cost: float) -> int:
+def few(schema: Schema, size: int, k: int, learning: Learning) -> int:
     """Returns up to how many allowed ids the server should filter by key from the start.
 
     Args:
         schema: the index
         size: how many documents it has
         k: how many neighbours are wanted
-        id_cost: microseconds that it takes to learn an allowed id; 0 if they are known
+        learning: what it takes to learn which ids are allowed
     """
-    return round(_widening(schema, size, first_width(k, size)) / _filtering(schema, 1, id_cost))
+    widening = _widening(schema, size, first_width(k, size), learning)
+    return round(widening / _filtering(schema, 1, learning))
 
 
 def next_width(k: int, kept: int, width: int, size: int) -> int:
@@ -59,7 +75,9 @@ def next_width(k: int, kept: int, width: int, size: int) -> int:
     return min(size, max(2 * width, ceil(_MARGIN * k / share)))
 
 
-def filter_is_cheaper(schema: Schema, size: int, allowed: int, width: int, id_cost: float) -> bool:
+def filter_is_cheaper(
+    schema: Schema, size: int, allowed: int, width: int, learning: Learning
+) -> bool:
     """Returns whether the server should rather filter by key than search that wide.
 
     Args:
@@ -67,9 +85,9 @@ def filter_is_cheaper(schema: Schema, size: int, allowed: int, width: int, id_co
         size: how many documents it has
         allowed: how many ids are allowed, as far as is known
         width: how wide the search would be
-        id_cost: microseconds that it takes to learn an allowed id; 0 if they are known
+        learning: what it takes to learn which ids are allowed
     """
-    return _filtering(schema, allowed, id_cost) <= _widening(schema, size, width)
+    return _filtering(schema, allowed, learning) <= _widening(schema, size, width, learning)
 
 
 def compare_here(schema: Schema, size: int, queries: int) -> bool:
@@ -88,10 +106,10 @@ def _comparing(schema: Schema) -> float:
     return schema.dim * DTYPES[schema.dtype] / _BYTES
 
 
-def _filtering(schema: Schema, allowed: int, id_cost: float) -> float:
-    return allowed * (_KEY + id_cost + _comparing(schema))
+def _filtering(schema: Schema, allowed: int, learning: Learning) -> float:
+    return allowed * (_KEY + learning.id + _comparing(schema))
 
 
-def _widening(schema: Schema, size: int, width: int) -> float:
+def _widening(schema: Schema, size: int, width: int, learning: Learning) -> float:
     search = size * _comparing(schema) if schema.algorithm == "FLAT" else _GRAPH
-    return width * _HIT + search
+    return search + width * (_HIT + learning.id) + learning.question

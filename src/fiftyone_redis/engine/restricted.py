@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from fiftyone_redis.engine import planner
+from fiftyone_redis.engine.planner import Learning
 from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.schema import Schema
 
@@ -19,11 +20,11 @@ class Subset(Protocol):
     """Some of the ids of an index, of which it may be costly to know which.
 
     Attributes:
-        id_cost: about how many microseconds it takes to learn one id
+        learning: about what it takes to learn which they are
         count: how many ids there are, if that is known
     """
 
-    id_cost: float
+    learning: Learning
     count: int | None
 
     def ids(self, most: int | None) -> list[str] | None:
@@ -41,7 +42,7 @@ class IdSubset:
         prefix: what their keys start with
     """
 
-    id_cost = 0.0
+    learning = Learning()
 
     def __init__(self, ids: Sequence[str], prefix: str) -> None:
         self._ids = list(dict.fromkeys(ids))
@@ -89,7 +90,7 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
     """
     everyone = list(range(queries))
     width = planner.first_width(k, searcher.size)
-    few = planner.few(searcher.schema, searcher.size, k, subset.id_cost)
+    few = planner.few(searcher.schema, searcher.size, k, subset.learning)
     if subset.count is not None and subset.count <= few:
         return searcher.filtered(everyone, k, subset.ids(None) or [])
     with ThreadPoolExecutor(1) as pool:
@@ -118,7 +119,7 @@ def _widened(
         allowed = subset.count or round(searcher.size * (kept + 1) / (width + 2))
         width = planner.next_width(k, kept, width, searcher.size)
         if planner.filter_is_cheaper(
-            searcher.schema, searcher.size, allowed, width, subset.id_cost
+            searcher.schema, searcher.size, allowed, width, subset.learning
         ):
             ids = subset.ids(None) or []
             done |= dict(zip(short, searcher.filtered(short, k, ids), strict=True))
