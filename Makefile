@@ -60,7 +60,6 @@ types: env ## Check the types.
 check: lint types test ## Do what CI does first.
 
 bench: env ## Measure everything against FiftyOne's own backends, in about 15 minutes.
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/run.py
 
 package: env ## Build the wheel and the source archive in dist/.

@@ -37,7 +37,7 @@ class Sizes:
         uniform_dim: the dimension of the uniform data
         runs: how often a thing that takes seconds is measured
         queries: how often a thing that takes milliseconds is measured
-        limit: seconds after which no further run of a work begins; for searches, a third of that
+        limit: seconds after which no further run of a work begins; for searches, a sixth of that
     """
 
     count: int = 50_000
@@ -47,7 +47,7 @@ class Sizes:
     uniform_dim: int = 128
     runs: int = 3
     queries: int = 9
-    limit: float = 30.0
+    limit: float = 40.0
 
 
 SHARES = (0.002, 0.02, 0.2, 0.5, 0.8, 0.95)

@@ -93,7 +93,7 @@ def _build(results: dict[str, Any]) -> Any:
 
 def _hnsw(results: dict[str, Any]) -> Any:
     figure, axes = plt.subplots(figsize=(7.5, 4.5))
-    for kind, color in (("clustered", _OURS), ("uniform", _COLORS[0])):
+    for kind, color, side in (("clustered", _OURS, 6), ("uniform", _COLORS[0], -11)):
         found = results["engine"].get(f"hnsw {kind}", {})
         curve = found.get("curve", ())
         if not curve:
@@ -105,7 +105,7 @@ def _hnsw(results: dict[str, Any]) -> Any:
             default = point["ef"] == found["default"]["ef"]
             text = f"{point['ef']}, the default" if default else str(point["ef"])
             axes.annotate(
-                text, (at, point["recall"]), (4, -11), textcoords="offset points", fontsize=8
+                text, (at, point["recall"]), (4, side), textcoords="offset points", fontsize=8
             )
             if default:
                 axes.plot(at, point["recall"], "o", markersize=11, color=color, fillstyle="none")

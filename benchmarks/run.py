@@ -23,6 +23,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -217,6 +218,8 @@ def _plan() -> Plan:
 def main() -> None:
     """Measures, prints the table, and writes the page."""
     plan = _plan()
+    # As an exception it passes through what stops the servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("The benchmark was ended from outside."))
     begun = time.monotonic()
 
     def say(what: str) -> None:

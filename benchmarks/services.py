@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
@@ -73,4 +72,4 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(_STEP)
-    raise RuntimeError(f"MongoDB did not start: {os.strerror(process.returncode or 0)}")
+    raise RuntimeError(f"MongoDB did not start (exit code {process.returncode}); see its log.")

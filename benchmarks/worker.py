@@ -175,7 +175,7 @@ def search(bench: Bench, share: float) -> Figures:
         found.append(view.sort_by_similarity(query, k=K, brain_key=bench.key).values("id"))
 
     first = measure.repeat(ask, runs=1, limit=0)
-    seconds = measure.repeat(lambda run: ask(run + 1), runs=sizes.queries, limit=sizes.limit / 3)
+    seconds = measure.repeat(lambda run: ask(run + 1), runs=sizes.queries, limit=sizes.limit / 6)
     units = data.unit(bench.vectors[rows])
     wanted = [
         bench.ids[rows[data.nearest(units, data.unit(bench.vectors[[row]])[0], K)]].tolist()

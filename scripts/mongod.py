@@ -51,8 +51,9 @@ def run(folder: Path, command: list[str]) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--dbpath", folder, "--port", str(port), "--nounixsocket"]
-    database = subprocess.Popen([mongod(), *options, "--logpath", folder / "mongod.log"])
+    options = ["--dbpath", str(folder), "--port", str(port), "--nounixsocket"]
+    log = str(folder / "mongod.log")
+    database = subprocess.Popen([str(mongod()), *options, "--logpath", log])
     try:
         environment = {**os.environ, "FIFTYONE_DATABASE_URI": f"mongodb://127.0.0.1:{port}"}
         return subprocess.run(command, env=environment, check=False).returncode

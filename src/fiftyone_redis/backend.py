@@ -65,7 +65,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         ef_construction (None): how many candidates HNSW keeps while it inserts a vector, 200 by
             default
         ef_runtime (None): how many candidates HNSW keeps while it answers a query, 400 by default
-        block_size (None): how many vectors FLAT allocates at a time
+        block_size (None): how many vectors FLAT allocates at a time, 1023 by default
         query_timeout (None): seconds that the server may take for one query, 30 by default
         url (None): ``redis://``, ``rediss://`` or ``unix://``, in the place of the following
         host (None): the server's name or address, ``"localhost"`` by default

@@ -250,7 +250,7 @@ def aggregated(
         the documents, and their aggregated distances
     """
     aggregate = AGGREGATIONS[aggregation]
-    ids = None if within is None else within.ids(None) or []
+    ids = None if within is None else within.ids()
     rows = {id: row for row, id in enumerate(query_ids or ())}
     if ids is not None and not rows.keys() <= set(ids):
         rows = {}

@@ -15,8 +15,8 @@ SAMPLE_ID = "sample_id"
 class ViewSubset:
     """A view as a subset of an index; see :class:`~fiftyone_redis.engine.restricted.Subset`.
 
-    MongoDB is asked for the view's ids only when they are few. Else it is asked which of a
-    search's results are in the view, which takes the same time however large the view is.
+    MongoDB is asked for the view's ids only when they are few. Else it is asked which documents of
+    some are in the view, which takes the same time however large the view is.
 
     Args:
         view: a :class:`fiftyone.core.collections.SampleCollection`
@@ -37,13 +37,9 @@ class ViewSubset:
             of_patches = patches_field is None and view._is_patches
             self._path = SAMPLE_ID if of_patches else "id"
 
-    def ids(self, most: int | None) -> list[str] | None:
-        """Returns all ids, each once; or None if there may be more than ``most`` of them."""
-        if most is None:
-            return list(dict.fromkeys(_flat(self._view.values(self._path))))
-        values = self._view.limit(most + 1).values(self._path)
-        ids = dict.fromkeys(_flat(values))
-        return None if max(len(values), len(ids)) > most else list(ids)
+    def ids(self) -> list[str]:
+        """Returns all ids, each once."""
+        return list(dict.fromkeys(_flat(self._view.values(self._path))))
 
     def kept(self, hits: list[Hit]) -> set[str]:
         """Returns the keys of those documents that are in the view."""

@@ -15,11 +15,10 @@ COUNT, DIM = 3000, 16
 def plan(request, monkeypatch):
     """Has the planner choose one way, or decide by itself."""
     if request.param == "filters by key":
-        monkeypatch.setattr(planner, "few", lambda *args: COUNT)
+        monkeypatch.setattr(planner, "filter_is_cheaper", lambda *args: True)
     if request.param == "searches wider":
-        monkeypatch.setattr(planner, "few", lambda *args: 0)
         monkeypatch.setattr(planner, "filter_is_cheaper", lambda *args: False)
-        monkeypatch.setattr(planner, "first_width", lambda k, size: k)
+        monkeypatch.setattr(planner, "width", lambda k, share, last, size: min(size, last + k))
 
 
 @pytest.fixture(scope="module")

@@ -119,13 +119,19 @@ def clear(client: redis.Redis, schema: Schema, ids: Sequence[str], field: str) -
     return sum(sum(replies) for _, replies in _each(client, schema, "HDEL", ids, field))
 
 
-def walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
-    """Yields the ids of all HASHes under the index's prefix, each once, in pages."""
+def walk(client: redis.Redis, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
+    """Yields the ids of all HASHes under the index's prefix, each once, in pages.
+
+    Args:
+        client: where from
+        schema: the index
+        scanned: how many keys the server looks at for a page; 10,000 by default
+    """
     seen: set[str] = set()
     pattern = _glob(schema.prefix) + "*"
     cursor = 0
     while True:
-        options = ("MATCH", pattern, "COUNT", _WALK_COUNT, "TYPE", "hash")
+        options = ("MATCH", pattern, "COUNT", scanned or _WALK_COUNT, "TYPE", "hash")
         cursor, keys = execute(client, "SCAN", cursor, *options)
         # SCAN may return a key twice while the server's table grows or shrinks.
         page = {text(key)[len(schema.prefix) :] for key in keys} - seen

@@ -2,7 +2,8 @@
 
 There are two ways. The server can *filter* by key: it looks at nothing but the documents named in
 the query, but reads every name. Or the search is made *wider* than k, and what it finds is
-filtered here, wider again until k remain. Both give the same neighbours.
+filtered here, wider again until k remain. Both give the same neighbours. Which one is cheaper
+depends on the share of documents that is allowed; if it is not known, a few are looked at first.
 
 The costs are microseconds measured on one core; only their ratios matter (``docs/benchmarks.md``).
 """
@@ -35,44 +36,30 @@ _GRAPH = 300.0  # the server walks an HNSW graph
 _READ = 10.0  # a vector is read from the server
 _MULTIPLY = 1 / 25_000  # two values are multiplied here, and added up
 
-_FIRST = 128
-_MARGIN = 1.5
+_LEAST_WIDTH = 64
+_MARGIN = 2.0
 
 
-def first_width(k: int, size: int) -> int:
-    """Returns how wide to search at first.
+def share(kept: int, seen: int) -> float:
+    """Estimates which share of the documents is allowed: by the rule of succession, never 0.
+
+    Args:
+        kept: how many of those that were looked at are
+        seen: how many were looked at
+    """
+    return (kept + 1) / (seen + 2)
+
+
+def width(k: int, share: float, last: int, size: int) -> int:
+    """Returns how wide to search.
 
     Args:
         k: how many neighbours are wanted
+        share: which share of the documents is allowed, as far as is known
+        last: how wide the last search was, which was too narrow; 0 at first
         size: how many documents the index has
     """
-    return max(1, min(size, max(_FIRST, 8 * k)))
-
-
-def few(schema: Schema, size: int, k: int, learning: Learning) -> int:
-    """Returns up to how many allowed ids the server should filter by key from the start.
-
-    Args:
-        schema: the index
-        size: how many documents it has
-        k: how many neighbours are wanted
-        learning: what it takes to learn which ids are allowed
-    """
-    widening = _widening(schema, size, first_width(k, size), learning)
-    return round(widening / _filtering(schema, 1, learning))
-
-
-def next_width(k: int, kept: int, width: int, size: int) -> int:
-    """Returns how wide to search next, judging by what remained of the last search.
-
-    Args:
-        k: how many neighbours are wanted
-        kept: how many of the last search remained
-        width: how wide that was
-        size: how many documents the index has
-    """
-    share = (kept + 1) / (width + 2)  # by the rule of succession, never 0
-    return min(size, max(2 * width, ceil(_MARGIN * k / share)))
+    return max(1, min(size, max(_LEAST_WIDTH, 2 * last, ceil(_MARGIN * k / share))))
 
 
 def filter_is_cheaper(

@@ -48,7 +48,7 @@ def create(schema: Schema) -> Command:
     """Returns the command that makes an index."""
     attributes: list[Arg] = ["TYPE", schema.dtype.upper(), "DIM", schema.dim]
     attributes += ["DISTANCE_METRIC", METRICS[schema.metric]]
-    if schema.algorithm == "FLAT" and schema.block_size is not None:
+    if schema.algorithm == "FLAT":
         attributes += ["BLOCK_SIZE", schema.block_size]
     if schema.algorithm == "HNSW":
         attributes += ["M", schema.m, "EF_CONSTRUCTION", schema.ef_construction]

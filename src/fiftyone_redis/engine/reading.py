@@ -12,11 +12,14 @@ from fiftyone_redis.engine import codec, documents, protocol
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IncompleteResultError
+from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.schema import Schema
 
 Progress = Callable[[int], None]
 
 _TAG_VALUES = 500
+_SAMPLE = 64
+_SAMPLE_SCANNED = 256
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,16 @@ def ids_with_tag(
             keys, cursor = _page_of_keys(client, schema, protocol.next_page(schema.name, cursor))
             found += keys
     return [key[len(schema.prefix) :] for key in found]
+
+
+def sample(client: redis.Redis, schema: Schema) -> list[Hit]:
+    """Draws a few documents, with their tags: what comes first in the server's table of keys."""
+    first = next(documents.walk(client, schema, _SAMPLE_SCANNED), [])[:_SAMPLE]
+    values = tags(client, schema, first) if schema.tags else {}
+    return [
+        Hit(schema.prefix + id, 0.0, {tag: column[row] for tag, column in values.items()})
+        for row, id in enumerate(first)
+    ]
 
 
 def tags(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:

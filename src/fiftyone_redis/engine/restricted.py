@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -27,8 +26,8 @@ class Subset(Protocol):
     learning: Learning
     count: int | None
 
-    def ids(self, most: int | None) -> list[str] | None:
-        """Returns all ids, each once; or None if there are more than ``most`` of them."""
+    def ids(self) -> list[str]:
+        """Returns all ids, each once."""
 
     def kept(self, hits: Hits) -> set[str]:
         """Returns the keys of those documents that are in the subset."""
@@ -49,9 +48,9 @@ class IdSubset:
         self.count: int | None = len(self._ids)
         self._keys = {prefix + id for id in self._ids}
 
-    def ids(self, most: int | None) -> list[str] | None:
-        """Returns all ids; see :class:`Subset`."""
-        return self._ids if most is None or len(self._ids) <= most else None
+    def ids(self) -> list[str]:
+        """Returns all ids, each once."""
+        return self._ids
 
     def kept(self, hits: Hits) -> set[str]:
         """Returns the keys of those documents that are in the subset."""
@@ -65,12 +64,14 @@ class Searcher:
     Args:
         schema: the index
         size: how many documents it has
+        sample: draws a few documents
         wide: finds the nearest documents of some of the queries: (numbers of queries, k) -> hits
         filtered: the same among ids: (numbers of queries, k, ids) -> hits
     """
 
     schema: Schema
     size: int
+    sample: Callable[[], Hits]
     wide: Callable[[list[int], int], list[Hits]]
     filtered: Callable[[list[int], int, list[str]], list[Hits]]
 
@@ -88,40 +89,33 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
         for each query its hits, at least the ``k`` nearest of the subset if it has as many, in no
         order
     """
-    everyone = list(range(queries))
-    width = planner.first_width(k, searcher.size)
-    few = planner.few(searcher.schema, searcher.size, k, subset.learning)
-    if subset.count is not None and subset.count <= few:
-        return searcher.filtered(everyone, k, subset.ids(None) or [])
-    with ThreadPoolExecutor(1) as pool:
-        # While the subset is asked whether it is small, the server searches as if it were large.
-        small = pool.submit(subset.ids, few)
-        first = searcher.wide(everyone, width)
-        ids = small.result()
-    if ids is not None:
-        return searcher.filtered(everyone, k, ids)
-    return _widened(searcher, subset, dict(zip(everyone, first, strict=True)), k, width)
-
-
-def _widened(
-    searcher: Searcher, subset: Subset, found: dict[int, Hits], k: int, width: int
-) -> list[Hits]:
-    """Filters what was found, and asks again for the queries that have fewer than k left."""
+    asked = list(range(queries))
+    share = _share(searcher, subset)
     done: dict[int, Hits] = {}
+    width = planner.width(k, share, 0, searcher.size)
     while True:
-        keys = subset.kept([hit for hits in found.values() for hit in hits])
-        left = {query: [h for h in hits if h.key in keys] for query, hits in found.items()}
-        done |= {query: h for query, h in left.items() if len(h) >= k or width >= searcher.size}
-        short = [query for query in left if query not in done]
-        if not short:
-            return [done[query] for query in sorted(done)]
-        kept = min(len(left[query]) for query in short)
-        allowed = subset.count or round(searcher.size * (kept + 1) / (width + 2))
-        width = planner.next_width(k, kept, width, searcher.size)
+        allowed = subset.count or round(share * searcher.size)
         if planner.filter_is_cheaper(
             searcher.schema, searcher.size, allowed, width, subset.learning
         ):
-            ids = subset.ids(None) or []
-            done |= dict(zip(short, searcher.filtered(short, k, ids), strict=True))
-            return [done[query] for query in sorted(done)]
-        found = dict(zip(short, searcher.wide(short, width), strict=True))
+            ids = subset.ids()
+            done |= dict(zip(asked, searcher.filtered(asked, k, ids), strict=True))
+            break
+        found = dict(zip(asked, searcher.wide(asked, width), strict=True))
+        keys = subset.kept([hit for hits in found.values() for hit in hits])
+        left = {query: [h for h in hits if h.key in keys] for query, hits in found.items()}
+        done |= {query: h for query, h in left.items() if len(h) >= k or width >= searcher.size}
+        asked = [query for query in left if query not in done]
+        if not asked:
+            break
+        share = planner.share(min(len(left[query]) for query in asked), width)
+        width = planner.width(k, share, width, searcher.size)
+    return [done[query] for query in sorted(done)]
+
+
+def _share(searcher: Searcher, subset: Subset) -> float:
+    """Estimates which share of the documents is in the subset, from a few of them."""
+    if subset.count is not None:
+        return min(1.0, (subset.count + 1) / (searcher.size + 1))
+    drawn = searcher.sample()
+    return planner.share(len(subset.kept(drawn)) if drawn else 0, len(drawn))

@@ -116,7 +116,11 @@ def _asked(question: Question) -> list[Neighbors]:
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
     else:
-        searcher = Searcher(schema, _size(question), wide, filtered)
+
+        def sample() -> list[Hit]:
+            return reading.sample(question.client, schema)
+
+        searcher = Searcher(schema, _size(question), sample, wide, filtered)
         hits = restricted.search(searcher, question.within, len(blobs), k)
     return [_neighbors(schema, each, k, question.farthest) for each in hits]
 
@@ -161,7 +165,7 @@ def _compared(question: Question) -> list[Neighbors]:
     sign = -1 if question.farthest else 1
     best = None
     found = reading.Vectors([], question.queries, {tag: [] for tag in schema.tags})
-    for page in reading.pages(client, schema, None if within is None else within.ids(None)):
+    for page in reading.pages(client, schema, None if within is None else within.ids()):
         keys = sign * exact.distances(question.queries, page.vectors, schema.metric)
         best = exact.merge(best, keys, len(found.ids), question.k)
         found.ids.extend(page.ids)
@@ -178,7 +182,7 @@ def _compared_at_once(question: Question) -> list[Neighbors]:
     if question.within is None:
         ids: list[str] | None = reading.ids(client, schema)
     else:
-        ids = question.within.ids(None)
+        ids = question.within.ids()
     points = reading.fetch(client, schema, ids)
     queries = -question.queries if farthest else question.queries
     return [
