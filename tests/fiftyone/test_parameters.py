@@ -64,7 +64,8 @@ def test_a_query_that_takes_too_long_is_refused(samples):
     index = fob.compute_similarity(
         samples.dataset, embeddings=False, brain_key="key", backend="redis"
     )
-    index.add_to_index(rng.normal(size=(20_000, 256)), [f"{row:024x}" for row in range(20_000)])
+    vectors = rng.random(size=(60_000, 256), dtype=np.float32)
+    index.add_to_index(vectors, [f"{row:024x}" for row in range(len(vectors))])
     index._index.timeout = 0.001
     queries = rng.normal(size=(20, 256))
     with pytest.raises(IncompleteResultError, match="cut the query short"):
