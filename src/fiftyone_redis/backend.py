@@ -598,7 +598,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             return samples
         ids = index.ids_with_tag(SAMPLE_ID, samples)
         if not allow_missing or warn_missing:
-            there = set(index.fetch(ids).tags[SAMPLE_ID])
+            there = set(index.tags(ids)[SAMPLE_ID])
             report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
         return ids
 
