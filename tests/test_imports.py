@@ -17,16 +17,24 @@ ENGINE = {
     "errors": "",
     "schema": "errors",
     "codec": "errors schema",
-    "protocol": "errors schema",
+    "definition": "errors schema",
+    "protocol": "errors schema definition",
+    "storage": "errors schema codec protocol",
+    "conversion": "errors schema codec protocol storage",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
     "connection": "errors schema protocol",
-    "documents": "errors schema codec protocol connection",
-    "reading": "errors schema codec protocol connection documents",
-    "rebuild": "errors schema codec protocol connection documents reading",
-    "search": "errors schema codec protocol exact planner restricted connection documents reading",
-    "index": "errors schema codec protocol restricted connection documents reading rebuild search",
+    "keys": "errors schema protocol storage connection",
+    "documents": "errors schema codec protocol storage keys connection",
+    "overlap": "errors schema protocol connection documents",
+    "reading": "errors schema codec protocol keys connection documents",
+    "rebuild": "errors schema codec protocol storage conversion keys connection documents overlap "
+    "reading",
+    "search": "errors schema codec protocol keys exact planner restricted connection documents "
+    "reading",
+    "index": "errors schema codec definition protocol keys restricted connection documents overlap "
+    "reading rebuild search",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

@@ -38,13 +38,14 @@ from fiftyone_redis.neighbors import (
     strings,
 )
 from fiftyone_redis.progress import bar as progress_bar
-from fiftyone_redis.views import SAMPLE_ID
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
 
 _COMMON_SETTINGS = ("metric", "algorithm", "dtype", "block_size")
 _SCHEMA_SETTINGS = (*_COMMON_SETTINGS, "m", "ef_construction", "ef_runtime")
+_FIELD_SETTINGS = ("vector_field", "id_field")
+_REBUILD_SETTINGS = (*_SCHEMA_SETTINGS, "storage")
 _FIXED_SETTINGS = ("metric", "algorithm", "dtype", "m", "ef_construction")
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
@@ -66,6 +67,12 @@ class RedisSimilarityConfig(SimilarityConfig):
             default
         ef_runtime (None): how many candidates HNSW keeps while it answers a query, 400 by default
         block_size (None): how many vectors FLAT allocates at a time, 1023 by default
+        vector_field (None): the field of the documents that holds the vector, ``"vector"`` by
+            default. For an index that exists, it is needed only where it has several
+        id_field (None): the field of the documents that holds the sample or label ID. By default
+            the documents' keys hold it
+        sample_id_field (None): in an index of patches, the field of the documents that holds the
+            sample ID, ``"sample_id"`` by default
         query_timeout (None): seconds that the server may take for one query, 30 by default
         url (None): ``redis://``, ``rediss://`` or ``unix://``, in the place of the following
         host (None): the server's name or address, ``"localhost"`` by default
@@ -89,6 +96,9 @@ class RedisSimilarityConfig(SimilarityConfig):
         ef_construction: int | None = None,
         ef_runtime: int | None = None,
         block_size: int | None = None,
+        vector_field: str | None = None,
+        id_field: str | None = None,
+        sample_id_field: str | None = None,
         query_timeout: float | None = None,
         url: str | None = None,
         host: str | None = None,
@@ -114,8 +124,11 @@ class RedisSimilarityConfig(SimilarityConfig):
         self.ef_construction = ef_construction
         self.ef_runtime = ef_runtime
         self.block_size = block_size
+        self.vector_field = vector_field
+        self.id_field = id_field
+        self.sample_id_field = sample_id_field
         self.query_timeout = query_timeout
-        self.schema(1)
+        self.schema(1, () if sample_id_field is None else (sample_id_field,))
         if query_timeout is not None and not query_timeout > 0:
             raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
 
@@ -161,7 +174,7 @@ class RedisSimilarityConfig(SimilarityConfig):
             SettingsError: if a setting is not supported
             InputError: if the dimension is not
         """
-        given = {name: getattr(self, name) for name in _SCHEMA_SETTINGS}
+        given = {name: getattr(self, name) for name in (*_SCHEMA_SETTINGS, *_FIELD_SETTINGS)}
         said = {name: value for name, value in given.items() if value is not None}
         return Schema(self.index_name or "unnamed", dim, tags=tags, **said)
 
@@ -405,7 +418,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             report_missing([id for id in ids if id not in there], allow_missing, warn_missing)
         if self.config.patches_field is None:
             return found.vectors, id_array(found.ids), None
-        return found.vectors, id_array(found.tags[SAMPLE_ID]), id_array(found.ids)
+        return found.vectors, id_array(found.tags[self._sample_tag]), id_array(found.ids)
 
     def rebuild(self, progress: Any = None, **changes: Any) -> None:
         """Makes the index another one over the embeddings that are there.
@@ -417,17 +430,19 @@ class RedisSimilarityIndex(NeighborsMixin):
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
             **changes: any of ``metric``, ``algorithm``, ``dtype``, ``m``, ``ef_construction``,
-                ``ef_runtime`` and ``block_size``; see :class:`RedisSimilarityConfig`
+                ``ef_runtime`` and ``block_size``; see :class:`RedisSimilarityConfig`. Also
+                ``storage``: ``"HASH"``, which is fast, or ``"JSON"``, as FiftyOne's own backend
+                stores embeddings
 
         Raises:
             SettingsError: if a value is not supported
             InputError: if the embeddings cannot be held or compared that way; nothing changes
             FiftyOneRedisError: if there is no index, or the server cannot do it
         """
-        unknown = sorted(changes.keys() - set(_SCHEMA_SETTINGS))
+        unknown = sorted(changes.keys() - set(_REBUILD_SETTINGS))
         if unknown:
             raise SettingsError(
-                f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_SCHEMA_SETTINGS)}."
+                f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_REBUILD_SETTINGS)}."
             )
         index = self._existing_index()
         with progress_bar(len(index), progress) as bar:
@@ -504,7 +519,13 @@ class RedisSimilarityIndex(NeighborsMixin):
             setattr(self.config, name, getattr(schema, name))
 
     def _opened(self, name: str) -> VectorIndex:
-        index = VectorIndex.open(self._redis, name)
+        index = VectorIndex.open(
+            self._redis,
+            name,
+            vector_field=self.config.vector_field,
+            id_field=self.config.id_field,
+            tags=(self._sample_tag,),
+        )
         for setting in _FIXED_SETTINGS:
             wanted, actual = getattr(self.config, setting), getattr(index.schema, setting)
             if self._is_new and wanted not in (None, actual):
@@ -516,10 +537,11 @@ class RedisSimilarityIndex(NeighborsMixin):
         if self.config.ef_runtime is not None:
             index.schema = replace(index.schema, ef_runtime=self.config.ef_runtime)
         self._settle(index.schema)
-        if self.config.patches_field is not None and SAMPLE_ID not in index.schema.tags:
+        if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
             raise IndexMismatchError(
-                f"The index {name!r} holds no {SAMPLE_ID!r} tags, so it is not one of patches; "
-                "choose another index_name."
+                f"The index {name!r} holds no {self._sample_tag!r} tags, so it is not one of "
+                "patches; name the tag of the sample IDs with sample_id_field, or choose another "
+                "index_name."
             )
         return index
 
@@ -549,17 +571,24 @@ class RedisSimilarityIndex(NeighborsMixin):
             raise InputError("This is an index of patches; provide their label_ids.")
         matrix = codec.as_matrix(embeddings)
         ids = strings(label_ids if patches else sample_ids)
-        tags = {SAMPLE_ID: strings(sample_ids)} if patches else {}
+        tags = {self._sample_tag: strings(sample_ids)}
         if not ids and not len(matrix):
             return
         created = False
         try:
             index = self._existing_index()
+            if self._unfinished and matrix.shape[1] != index.schema.dim:
+                raise IndexMismatchError(
+                    f"The index {index.schema.name!r} exists with the dimension "
+                    f"{index.schema.dim}, not {matrix.shape[1]}; choose another index_name."
+                )
+            tags = {tag: values for tag, values in tags.items() if tag in index.schema.tags}
             rows = _rows_to_add(index, ids, **existing)
             if len(rows) < len(ids):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
         except IndexNotFoundError:
+            tags = tags if patches else {}
             index, created = self._created(matrix.shape[1], tuple(tags)), True
         try:
             with progress_bar(len(ids), progress) as bar:
@@ -596,9 +625,9 @@ class RedisSimilarityIndex(NeighborsMixin):
         samples = strings(sample_ids)
         if self.config.patches_field is None:
             return samples
-        ids = index.ids_with_tag(SAMPLE_ID, samples)
+        ids = index.ids_with_tag(self._sample_tag, samples)
         if not allow_missing or warn_missing:
-            there = set(index.tags(ids)[SAMPLE_ID])
+            there = set(index.tags(ids)[self._sample_tag])
             report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
         return ids
 

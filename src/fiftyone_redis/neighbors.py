@@ -43,6 +43,11 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         raise NotImplementedError
 
     @property
+    def _sample_tag(self) -> str:
+        """The tag of a patch's document that holds the id of its sample."""
+        return self.config.sample_id_field or SAMPLE_ID
+
+    @property
     def sample_ids(self) -> Any:
         """The sample ids of the whole index, sorted; in a patch index one for each patch."""
         return self._indexed_ids()[0]
@@ -87,12 +92,12 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
                     query_ids,
                     aggregation,
                     k,
-                    within=self._subset(index),
+                    within=self._subset(),
                     farthest=reverse,
                 )
             ]
         else:
-            within: Subset | list[str] | None = self._subset(index)
+            within: Subset | list[str] | None = self._subset()
             if k is None:
                 within = strings(self._current_ids()) if self.has_view else None
                 k = max(1, len(index) if within is None else len(within))
@@ -105,7 +110,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         if self.config.patches_field is None:
             columns = [ids, None]
         else:
-            columns = [[neighbors.tags[SAMPLE_ID] for neighbors in found], ids]
+            columns = [[neighbors.tags[self._sample_tag] for neighbors in found], ids]
         if return_dists:
             columns.append([neighbors.distances.tolist() for neighbors in found])
         if single:
@@ -150,7 +155,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
             Neighbors(
                 [str(id) for id in self._current_ids()[near]],
                 dists[row] if return_dists else np.zeros(0),
-                {SAMPLE_ID: [str(id) for id in self.current_sample_ids[near]]},
+                {self._sample_tag: [str(id) for id in self.current_sample_ids[near]]},
             )
             for row, near in enumerate(inds)
         ]
@@ -168,7 +173,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
             try:
                 index = self._existing_index()
                 ids = sorted(index.existing(index.ids()))
-                samples = index.tags(ids)[SAMPLE_ID] if self.config.patches_field else ids
+                samples = index.tags(ids)[self._sample_tag] if self.config.patches_field else ids
             except IndexNotFoundError:
                 ids = samples = []
             labels = id_array(ids) if self.config.patches_field else None
@@ -199,10 +204,10 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         self._id_columns = None
         self._points = None
 
-    def _subset(self, index: VectorIndex) -> ViewSubset | None:
+    def _subset(self) -> ViewSubset | None:
         if not self.has_view:
             return None
-        return ViewSubset(self.view, self.config.patches_field, index.schema.prefix)
+        return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
 
     def _query_vectors(self, index: VectorIndex, query: Any) -> tuple[Any, list[str] | None, bool]:
         """Returns a query's vectors as a matrix, their ids if any, and whether it is single."""

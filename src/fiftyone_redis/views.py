@@ -21,15 +21,15 @@ class ViewSubset:
     Args:
         view: a :class:`fiftyone.core.collections.SampleCollection`
         patches_field: the field whose patches are indexed; None for an index of samples
-        prefix: what the keys of the index's documents start with
+        sample_tag: the tag of a patch's document that holds the id of its sample
     """
 
     learning = Learning(id=7.0, question=2500.0)
     count: int | None = None
 
-    def __init__(self, view: Any, patches_field: str | None, prefix: str) -> None:
+    def __init__(self, view: Any, patches_field: str | None, sample_tag: str = SAMPLE_ID) -> None:
         self._view = view
-        self._prefix = prefix
+        self._sample_tag = sample_tag
         self._labels = patches_field is not None and not view._is_patches
         if self._labels:
             _, self._path = view._get_label_field_path(patches_field, "id")
@@ -42,15 +42,14 @@ class ViewSubset:
         return list(dict.fromkeys(_flat(self._view.values(self._path))))
 
     def kept(self, hits: list[Hit]) -> set[str]:
-        """Returns the keys of those documents that are in the view."""
-        keys = {hit.key[len(self._prefix) :]: hit.key for hit in hits}
-        found = _flat(self._narrowed(hits, list(keys)).values(self._path))
-        return {keys[id] for id in found if id in keys}
+        """Returns the ids of those documents that are in the view."""
+        ids = {hit.id for hit in hits}
+        return ids.intersection(_flat(self._narrowed(hits, list(ids)).values(self._path)))
 
     def _narrowed(self, hits: list[Hit], ids: list[str]) -> Any:
         """Returns the part of the view in which MongoDB finds these documents by an index."""
         if self._labels:
-            return self._view.select(list({hit.tags[SAMPLE_ID] for hit in hits}))
+            return self._view.select(list({hit.tags[self._sample_tag] for hit in hits}))
         if self._path == SAMPLE_ID:
             return self._view.select_by(SAMPLE_ID, ids)
         return self._view.select(ids)

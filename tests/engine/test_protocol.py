@@ -25,7 +25,7 @@ from fiftyone_redis.engine.errors import (
     UnsupportedServerError,
     translated,
 )
-from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS
+from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Field
 
 STACK = "redis-stack-7.4.1-search-2.10.5"
 REDIS_8 = "redis-8.6.3-search-8.6.7"
@@ -57,7 +57,17 @@ FOUND = {STACK: ALONE, REDIS_8: ALONE, CLUSTER: SHARDED}
 # The recorded indexes; "al" is another name of "recflat".
 FLAT = Schema("recflat", 4, "euclidean", "FLAT", "float32", "rec:")
 SCHEMAS = {
-    "rec": Schema("rec", 4, "cosine", "HNSW", "float32", "rec:", tags=("sample_id",), m=16),
+    "rec": Schema(
+        "rec",
+        4,
+        "cosine",
+        "HNSW",
+        "float32",
+        "rec:",
+        tags=("sample_id",),
+        fields=(Field("sample_id", "sample_id", "TAG", ("SEPARATOR", ",")),),
+        m=16,
+    ),
     "recflat": FLAT,
     "al": FLAT,
     "empty": Schema("empty", 4, "dotproduct", "FLAT", "float32", "empty:"),
@@ -113,7 +123,7 @@ def parsed(raw: str):
 
 def hits_of(raw: str) -> list[protocol.Hit]:
     """Reads a recorded reply to a query that called the distances `score`."""
-    return protocol.read_hits(parsed(raw.replace("$5\r\nscore\r\n", "$8\r\ndistance\r\n")))
+    return protocol.read_hits(parsed(raw.replace("$5\r\nscore\r\n", "$8\r\ndistance\r\n")), FLAT)
 
 
 def by_key(hits: list[protocol.Hit]) -> dict[str, tuple[float, str]]:
@@ -241,7 +251,7 @@ def test_a_server_makes_and_searches_every_kind_of_index(speaker, metric, algori
     speaker.hset("any:1", mapping={"vector": blob, "tag": "t"})
 
     command = protocol.knn(schema, blob, 5, tags=["tag"], keys=["any:1"], timeout_ms=1000)
-    [hit] = protocol.read_hits(speaker.execute_command(*command))
+    [hit] = protocol.read_hits(speaker.execute_command(*command), schema)
     info = protocol.read_info(speaker.execute_command(*protocol.info("any")))
 
     assert (hit.key, hit.tags) == ("any:1", {"tag": "t"})
@@ -255,12 +265,25 @@ def test_the_settings_of_the_graph_reach_the_server(speaker):
     assert (protocol.read_schema(info).m, protocol.read_schema(info).ef_construction) == (7, 33)
 
 
-@pytest.mark.parametrize("flags", ["SORTABLE", "SORTABLE UNF", "CASESENSITIVE SORTABLE UNF"])
-def test_fields_with_flags_are_read(speaker, flags):
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ("SORTABLE", "SORTABLE"),
+        ("SORTABLE UNF", "SORTABLE UNF"),
+        ("CASESENSITIVE SORTABLE UNF", "CASESENSITIVE SORTABLE UNF"),
+        ("SORTABLE NOINDEX", "SORTABLE NOINDEX"),
+        ("WITHSUFFIXTRIE INDEXMISSING INDEXEMPTY", "WITHSUFFIXTRIE INDEXEMPTY INDEXMISSING"),
+    ],
+)
+def test_fields_with_flags_are_read(speaker, flags, told):
     definition = f"t TAG {flags} v VECTOR FLAT 6 TYPE FLOAT32 DIM 2 DISTANCE_METRIC L2 u TAG"
     speaker.execute_command("FT.CREATE", "any", "PREFIX", 1, "any:", "SCHEMA", *definition.split())
     info = protocol.read_info(speaker.execute_command(*protocol.info("any")))
-    expected = Schema("any", 2, "euclidean", vector_field="v", tags=("t", "u"))
+    defined = (
+        Field("t", "t", "TAG", ("SEPARATOR", ",", *told.split())),
+        Field("u", "u", "TAG", ("SEPARATOR", ",")),
+    )
+    expected = Schema("any", 2, "euclidean", vector_field="v", tags=("t", "u"), fields=defined)
     assert protocol.read_schema(info) == expected
 
 
@@ -271,7 +294,7 @@ def test_hits_are_limited_to_k_and_to_the_tags_that_were_asked_for(speaker):
     for key in ("any:1", "any:2", "any:3"):
         speaker.hset(key, mapping={"vector": blob, "x": "X", "y": "Y"})
     command = protocol.knn(schema, blob, 2, tags=["y"], timeout_ms=1000)
-    hits = protocol.read_hits(speaker.execute_command(*command))
+    hits = protocol.read_hits(speaker.execute_command(*command), schema)
     assert [hit.tags for hit in hits] == [{"y": "Y"}, {"y": "Y"}]
 
 
@@ -311,6 +334,6 @@ def keys_with_tag(speaker, *values: str, others: list[str]) -> list[str]:
     for row, value in enumerate(distinct):
         speaker.hset(f"t:{row}", mapping={"vector": bytes(4), "tag": value})
     command = protocol.keys_with_tag(schema, "tag", values, timeout_ms=1000)
-    keys, cursor = protocol.read_keys(speaker.execute_command(*command))
+    keys, cursor = protocol.read_keys(speaker.execute_command(*command), schema)
     assert cursor == 0
     return sorted(keys)

@@ -13,7 +13,8 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine.codec import Array, encode
+from fiftyone_redis.engine import keys, storage
+from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, borrowed, execute
 from fiftyone_redis.engine.errors import some, translated
 from fiftyone_redis.engine.protocol import pack, raw, text
@@ -55,12 +56,22 @@ def write(
     Raises:
         ServerError: if the server refuses some of them, naming the first ones
     """
+    of_ids = keys.for_writing(client, schema, ids)
     requests = (
-        (_hset(schema, ids[rows], matrix[rows], {t: v[rows] for t, v in tags.items()}), ids[rows])
+        (
+            storage.pack_writes(
+                schema,
+                of_ids(ids[rows]),
+                ids[rows],
+                matrix[rows],
+                {t: v[rows] for t, v in tags.items()},
+            ),
+            ids[rows],
+        )
         for rows in batches(len(ids), schema)
     )
     for batch, replies in exchange(client, requests):
-        _refuse_errors(client, batch, replies)
+        refuse_errors(client, batch, replies)
         yield len(replies)
 
 
@@ -82,45 +93,50 @@ def read(
     Raises:
         ServerError: if the server refuses some of them, naming the first ones
     """
-    names = "".join(f"${len(name.encode())}\r\n{name}\r\n" for name in fields).encode()
-    head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(fields))
+    of_ids = keys.for_reading(client, schema, ids)
     requests = (
-        (
-            b"".join(
-                b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, names)
-                for key in _keys(schema, ids[rows])
-            ),
-            ids[rows],
-        )
+        (storage.pack_reads(schema, of_ids(ids[rows]), fields), ids[rows])
         for rows in batches(len(ids), schema)
     )
     for batch, replies in exchange(client, requests):
-        _refuse_errors(client, batch, replies)
-        yield batch, replies
+        refuse_errors(client, batch, replies)
+        yield batch, [storage.read_values(schema, fields, reply) for reply in replies]
 
 
 def existing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> set[str]:
     """Returns those of the ids that have a document with a vector."""
     return {
         id
-        for batch, replies in _each(client, schema, "HEXISTS", ids, schema.vector_field)
+        for batch, replies in _each(
+            client, schema, ids, *storage.existence(schema, schema.vector_field)
+        )
         for id, found in zip(batch, replies, strict=True)
-        if found
+        if storage.exists(found)
     }
 
 
 def delete(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> int:
     """Deletes documents and returns how many there were."""
-    return sum(sum(replies) for _, replies in _each(client, schema, "UNLINK", ids))
+    return sum(sum(replies) for _, replies in _each(client, schema, ids, "UNLINK"))
+
+
+def unlink(client: redis.Redis, schema: Schema, keys: Sequence[str]) -> None:
+    """Deletes documents of an index, which may be gone already, by their keys."""
+    requests = (
+        (b"".join(pack(("UNLINK", raw(key))) for key in keys[rows]), keys[rows])
+        for rows in batches(len(keys), schema)
+    )
+    for batch, replies in exchange(client, requests):
+        refuse_errors(client, batch, replies)
 
 
 def clear(client: redis.Redis, schema: Schema, ids: Sequence[str], field: str) -> int:
     """Removes a field of documents and returns how many had it."""
-    return sum(sum(replies) for _, replies in _each(client, schema, "HDEL", ids, field))
+    return sum(sum(replies) for _, replies in _each(client, schema, ids, "HDEL", field))
 
 
 def walk(client: redis.Redis, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
-    """Yields the ids of all HASHes under the index's prefix, each once, in pages.
+    """Yields the ids of all documents under the index's prefix, each once, in pages.
 
     Args:
         client: where from
@@ -131,10 +147,11 @@ def walk(client: redis.Redis, schema: Schema, scanned: int | None = None) -> Ite
     pattern = _glob(schema.prefix) + "*"
     cursor = 0
     while True:
-        options = ("MATCH", pattern, "COUNT", scanned or _WALK_COUNT, "TYPE", "hash")
-        cursor, keys = execute(client, "SCAN", cursor, *options)
+        kind = storage.TYPE_NAMES[schema.storage]
+        options = ("MATCH", pattern, "COUNT", scanned or _WALK_COUNT, "TYPE", kind)
+        cursor, found = execute(client, "SCAN", cursor, *options)
         # SCAN may return a key twice while the server's table grows or shrinks.
-        page = {text(key)[len(schema.prefix) :] for key in keys} - seen
+        page = {text(key)[len(schema.prefix) :] for key in found} - seen
         seen |= page
         if page:
             yield sorted(page)
@@ -176,7 +193,8 @@ def _replies(connection: Any, count: int) -> list[Any]:
     return replies
 
 
-def _refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) -> None:
+def refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) -> None:
+    """Raises if there are errors of the server among replies, naming the documents."""
     errors = [
         (id, reply)
         for id, reply in zip(ids, replies, strict=True)
@@ -189,42 +207,17 @@ def _refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) 
 
 
 def _each(
-    client: redis.Redis, schema: Schema, command: str, ids: Sequence[str], *rest: str
-) -> Iterator[tuple[Sequence[str], list[int]]]:
-    """Sends a command that takes a key and returns a number, for each of the ids."""
+    client: redis.Redis, schema: Schema, ids: Sequence[str], command: str, *rest: str
+) -> Iterator[tuple[Sequence[str], list[Any]]]:
+    """Sends a command that takes a key, for each of the ids."""
+    of_ids = keys.for_reading(client, schema, ids)
     requests = (
-        (b"".join(pack((command, key, *rest)) for key in _keys(schema, ids[rows])), ids[rows])
+        (b"".join(pack((command, key, *rest)) for key in of_ids(ids[rows])), ids[rows])
         for rows in batches(len(ids), schema)
     )
     for batch, replies in exchange(client, requests):
-        _refuse_errors(client, batch, replies)
+        refuse_errors(client, batch, replies)
         yield batch, replies
-
-
-def _hset(
-    schema: Schema, ids: Sequence[str], matrix: Array, tags: Mapping[str, Sequence[str]]
-) -> bytes:
-    """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
-    blobs = encode(matrix, schema.dtype)
-    head = b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * len(tags))
-    name = schema.vector_field.encode()
-    middle = b"\r\n$%d\r\n%b\r\n$%d\r\n" % (len(name), name, blobs.shape[1])
-    pieces: list[Any] = []
-    if not tags:
-        for key, blob in zip(_keys(schema, ids), blobs, strict=True):
-            pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
-        return b"".join(pieces)
-    names = [pack([tag])[4:] for tag in tags]
-    rows = zip(*tags.values(), strict=True)
-    for key, blob, values in zip(_keys(schema, ids), blobs, rows, strict=True):
-        pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
-        for tag, value in zip(names, values, strict=True):
-            pieces += (tag, pack([value])[4:])
-    return b"".join(pieces)
-
-
-def _keys(schema: Schema, ids: Iterable[str]) -> list[bytes]:
-    return [raw(schema.prefix + id) for id in ids]
 
 
 def _glob(text: str) -> str:

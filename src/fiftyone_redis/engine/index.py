@@ -10,9 +10,10 @@ from typing import Any
 import numpy.typing as npt
 import redis
 
-from fiftyone_redis.engine import codec, documents, protocol, reading
+from fiftyone_redis.engine import codec, definition, documents, keys, protocol, reading
 from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
+from fiftyone_redis.engine.errors import IndexNotFoundError
+from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.restricted import Subset
@@ -23,6 +24,7 @@ QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
 
 _SETTLE_SECONDS = 0.01
+_SAMPLE = 64
 
 
 class VectorIndex:
@@ -49,7 +51,7 @@ class VectorIndex:
             IndexMismatchError: if an index of that name exists, or one that would share documents
             UnsupportedServerError: if the server cannot hold such an index
         """
-        _refuse_overlap(client, schema)
+        refuse_overlap(client, schema)
         execute(client, *protocol.create(schema))
         index = cls(client, schema)
         # The server scans its keys in the background; until it is done, its counts are too small.
@@ -58,16 +60,41 @@ class VectorIndex:
         return index
 
     @classmethod
-    def open(cls, client: redis.Redis, name: str) -> VectorIndex:
-        """Opens an index that exists, with the definition that the server has of it.
+    def open(
+        cls,
+        client: redis.Redis,
+        name: str,
+        *,
+        vector_field: str | None = None,
+        id_field: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> VectorIndex:
+        """Opens an index that exists, whoever made it, with the definition that the server has.
+
+        Args:
+            client: a client of the server
+            name: the index's name, or an alias of it
+            vector_field: the field of its vectors; needed where there are several
+            id_field: the field of its documents' ids, if their keys do not hold them
+            tags: which TAG fields to write and read with every vector; None for all
 
         Raises:
             IndexNotFoundError: if there is none of that name
-            IndexMismatchError: if it is not one of HASH documents with one vector field
+            IndexMismatchError: if it has no vector field, several and none is named, none of that
+                name, or one of a kind that is not supported; or no such field of ids
         """
-        reply = execute(client, *protocol.info(name))
-        schema = protocol.read_schema(protocol.read_info(reply))
-        return cls(client, replace(schema, name=name))  # the server tells what is behind an alias
+        info = protocol.read_info(execute(client, *protocol.info(name)))
+        some_keys: list[str] = []
+        if definition.lacks_separator(info["index_definition"]["prefixes"]):
+            reply = execute(client, *protocol.some_keys(name, _SAMPLE))
+            some_keys = protocol.read_some_keys(reply)
+        schema = protocol.read_schema(
+            info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys
+        )
+        # The server tells what is behind an alias.
+        schema = replace(schema, name=name)
+        keys.check_id_field(client, schema)
+        return cls(client, schema)
 
     @staticmethod
     def exists(client: redis.Redis, name: str) -> bool:
@@ -226,34 +253,16 @@ class VectorIndex:
 
     def _refresh(self) -> None:
         """Reads the index's definition again, but for what only queries know of."""
-        found = VectorIndex.open(self.client, self.schema.name).schema
-        self.schema = replace(
-            found, ef_runtime=self.schema.ef_runtime, block_size=self.schema.block_size
-        )
+        known = self.schema
+        found = VectorIndex.open(
+            self.client,
+            known.name,
+            vector_field=known.vector_name,
+            id_field=known.id_field,
+            tags=known.tags,
+        ).schema
+        self.schema = replace(found, ef_runtime=known.ef_runtime, block_size=known.block_size)
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
-
-
-def _refuse_overlap(client: redis.Redis, schema: Schema) -> None:
-    """Raises if a prefix is the start of another index's: each would hold the other's documents."""
-    names = [protocol.text(name) for name in execute(client, *protocol.names())]
-    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
-    overlapping = [
-        repr(name)
-        for [name], [reply] in documents.exchange(client, requests)
-        if name != schema.name and _overlaps(reply, schema.prefix)
-    ]
-    if overlapping:
-        raise IndexMismatchError(
-            f"The index {schema.name!r} would share documents with others whose names start alike: "
-            f"{some(overlapping)}; choose another index_name."
-        )
-
-
-def _overlaps(reply: Any, prefix: str) -> bool:
-    if isinstance(reply, redis.RedisError):
-        return False  # dropped in the meantime
-    others = [other for other in protocol.read_prefixes(protocol.read_info(reply)) if other]
-    return any(o.startswith(prefix) or prefix.startswith(o) for o in others)

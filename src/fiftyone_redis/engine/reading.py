@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import redis
 
-from fiftyone_redis.engine import codec, documents, protocol
+from fiftyone_redis.engine import codec, documents, keys, protocol
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import IncompleteResultError
 from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.schema import Schema
 
@@ -38,34 +36,37 @@ class Vectors:
 
 
 def ids(client: redis.Redis, schema: Schema) -> list[str]:
-    """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
-    return sorted(id for page in documents.walk(client, schema) for id in page)
+    """Returns the ids of all documents, sorted; those without a vector are among them."""
+    return sorted(id for page in _walk(client, schema) for id in page)
 
 
 def ids_with_tag(
     client: redis.Redis, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
 ) -> list[str]:
     """Returns the ids of the documents whose tag has one of the values."""
-    found: list[str] = []
+    found: dict[str, str] = {}
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
         command = protocol.keys_with_tag(schema, tag, batch, timeout_ms=timeout_ms)
-        keys, cursor = _page_of_keys(client, schema, command)
-        found += keys
-        while cursor:
-            keys, cursor = _page_of_keys(client, schema, protocol.next_page(schema.name, cursor))
-            found += keys
-    return [key[len(schema.prefix) :] for key in found]
+        for page in keys.pages(client, schema, command):
+            found |= page
+    return list(found.values())
 
 
 def sample(client: redis.Redis, schema: Schema) -> list[Hit]:
     """Draws a few documents, with their tags: what comes first in the server's table of keys."""
-    first = next(documents.walk(client, schema, _SAMPLE_SCANNED), [])[:_SAMPLE]
+    first = next(_walk(client, schema, _SAMPLE_SCANNED), [])[:_SAMPLE]
     values = tags(client, schema, first) if schema.tags else {}
     return [
-        Hit(schema.prefix + id, 0.0, {tag: column[row] for tag, column in values.items()})
+        Hit("", 0.0, {tag: column[row] for tag, column in values.items()}, id)
         for row, id in enumerate(first)
     ]
+
+
+def _walk(client: redis.Redis, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
+    if schema.is_walkable:
+        return documents.walk(client, schema, scanned)
+    return keys.walk(client, schema)
 
 
 def tags(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -117,15 +118,3 @@ def fetch(
         for tag, values in page.tags.items():
             found.tags[tag].extend(values)
     return Vectors(found.ids, found.vectors[: len(found.ids)], found.tags)
-
-
-def _page_of_keys(
-    client: redis.Redis, schema: Schema, command: protocol.Command
-) -> tuple[list[str], int]:
-    reply = execute(client, *command)
-    try:
-        return protocol.read_keys(reply)
-    except IncompleteResultError:
-        if reply[1]:
-            execute(client, *protocol.close_cursor(schema.name, reply[1]))
-        raise

@@ -5,26 +5,34 @@ filled it, the name becomes an alias of it, and the old index is dropped without
 server looks a name up among indexes before aliases, so that dropping the old index, one command, is
 the moment of the change. Until then nothing of the old index is touched.
 
-Another data type needs other bytes in the documents. They are written to a field of their own, so
-that the old index stays whole; the old field is removed at the end.
+Another data type needs other bytes in HASHes. They are written to a field of their own, so that the
+old index stays whole; the old field is removed at the end. Another form of the documents needs
+documents of its own, under another prefix; the old ones are removed at the end.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import codec, documents, protocol, reading
+from fiftyone_redis.engine import codec, conversion, documents, keys, protocol, reading, storage
 from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.errors import (
+    IndexMismatchError,
+    IndexNotFoundError,
+    some,
+)
+from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
 
 _POLL_SECONDS = 0.02
+_GENERATION = re.compile(r"(.*)~(\d+)")
 
 
 def rebuild(
@@ -43,24 +51,115 @@ def rebuild(
 
     Raises:
         InputError: if vectors that are there cannot be held or compared that way; nothing changes
+        IndexMismatchError: if something of the index or its documents cannot be carried over;
+            nothing changes
         FiftyOneRedisError: if the server cannot do it; the old index works on, and this can be
             called again
     """
+    if schema.lost:
+        raise IndexMismatchError(
+            f"The index {schema.name!r} has what a rebuild cannot carry over: "
+            f"{some(list(schema.lost))}; it was left as it is."
+        )
     _check(client, schema, wanted)
-    converts = wanted.dtype != schema.dtype
-    if converts:
-        wanted = replace(wanted, vector_field=f"vector_{wanted.dtype}")
     old, new = _generations(client, schema)
+    if wanted.storage != schema.storage:
+        return _moved(client, schema, wanted, old, new, progress)
+    converts = wanted.dtype != schema.dtype and wanted.storage == "HASH"
     if converts:
+        wanted = replace(wanted, vector_field=f"{wanted.vector_name}_{wanted.dtype}")
         _convert(client, schema, wanted)
-    built = replace(wanted, name=new)
-    execute(client, *protocol.create(built))
+    execute(client, *protocol.create(replace(wanted, name=new)))
     _wait(client, new, progress)
     _switch(client, schema.name, old, new)
     if converts:
         _convert(client, schema, wanted)  # what was added meanwhile by those who knew the old one
         documents.clear(client, schema, reading.ids(client, schema), schema.vector_field)
     return wanted
+
+
+def _moved(
+    client: redis.Redis,
+    schema: Schema,
+    wanted: Schema,
+    old: str,
+    new: str,
+    progress: Progress | None,
+) -> Schema:
+    """Rebuilds an index on documents of the other form."""
+    base = _base(old)
+    prefix = f"{base}:" if f"{base}:" not in schema.prefixes else f"{new}~:"
+    changed = replace(wanted, storage=schema.storage)
+    built = replace(conversion.converted(changed, prefix), name=new)
+    _refuse_taken(client, built)
+    execute(client, *protocol.create(built))
+    try:
+        _wait(client, new, None)
+        copied = _copy(client, schema, built, progress)
+    except IndexMismatchError:
+        execute(client, *protocol.drop(new, documents=True))
+        raise
+    copied |= _copy(client, schema, built, None)  # what was added meanwhile
+    gone = set(reading.ids(client, built)) - copied.keys()
+    documents.delete(client, built, list(gone))
+    _switch(client, schema.name, old, new)
+    documents.unlink(client, schema, list(copied.values()))
+    return replace(built, name=schema.name)
+
+
+def _copy(
+    client: redis.Redis, schema: Schema, built: Schema, progress: Progress | None
+) -> dict[str, str]:
+    """Copies the documents that a new index lacks to the other form.
+
+    Returns:
+        the keys of all documents, by their ids
+    """
+    there = set(reading.ids(client, built))
+    found = keys.by_id(schema, keys.pages(client, schema))
+    lacking = [id for id in found if id not in there]
+    for batch in documents.batches(len(lacking), schema):
+        ids = lacking[batch]
+        _copy_batch(client, schema, built, ids, [found[id] for id in ids])
+        if progress is not None:
+            progress(len(ids))
+    return found
+
+
+def _copy_batch(
+    client: redis.Redis, schema: Schema, built: Schema, ids: Sequence[str], old_keys: Sequence[str]
+) -> None:
+    reads = b"".join(
+        protocol.pack(storage.read_whole(schema, protocol.raw(key))) for key in old_keys
+    )
+    [(_, replies)] = list(documents.exchange(client, [(reads, ids)]))
+    documents.refuse_errors(client, ids, replies)
+    held = {
+        id: conversion.read(schema, id, reply)
+        for id, reply in zip(ids, replies, strict=True)
+        if reply  # it may have been removed
+    }
+    vectors = {id: blob for id, (_, blob) in held.items() if blob is not None}
+    matrix = codec.decode(list(vectors.values()), schema.dtype, schema.dim)
+    rows = {id: matrix[row] for row, id in enumerate(vectors)}
+    writes = b"".join(
+        protocol.pack(conversion.write(built, built.prefix + id, id, members, rows.get(id)))
+        for id, (members, _) in held.items()
+    )
+    for batch, written in documents.exchange(client, [(writes, list(held))] if held else []):
+        documents.refuse_errors(client, batch, written)
+
+
+def _refuse_taken(client: redis.Redis, built: Schema) -> None:
+    """Raises unless a new prefix is free, of indexes and of documents."""
+    refuse_overlap(client, built)
+    direct = replace(built, id_field=None)
+    taken = next(documents.walk(client, direct), [])
+    if taken:
+        raise IndexMismatchError(
+            f"There are documents already under the prefix {built.prefix!r} that the new ones "
+            f"would get: {some([repr(id) for id in taken])}; remove or rename them."
+        )
 
 
 def _check(client: redis.Redis, schema: Schema, wanted: Schema) -> None:
@@ -73,15 +172,35 @@ def _check(client: redis.Redis, schema: Schema, wanted: Schema) -> None:
 def _generations(client: redis.Redis, schema: Schema) -> tuple[str, str]:
     """Returns the index behind the name, and a name for a new one; drops what died half-way."""
     old = protocol.read_info(execute(client, *protocol.info(schema.name)))["index_name"]
-    pattern = re.compile(re.escape(schema.name) + r"~(\d+)")
+    base = _base(old)
     number = 1
     for name in [protocol.text(name) for name in execute(client, *protocol.names())]:
-        match = pattern.fullmatch(name)
-        if match and name != old:
-            execute(client, *protocol.drop(name, documents=False))
-        elif match:
-            number = int(match[1])
-    return old, f"{schema.name}~{number + 1}"
+        match = _GENERATION.fullmatch(name)
+        if match is None or match[1] != base:
+            continue
+        if name == old or not _drop_leftover(client, schema, base, name):
+            number = max(number, int(match[2]))
+    return old, f"{base}~{number + 1}"
+
+
+def _base(name: str) -> str:
+    """Returns the name that a rebuilt index had before it got a number."""
+    match = _GENERATION.fullmatch(name)
+    return match[1] if match else name
+
+
+def _drop_leftover(client: redis.Redis, schema: Schema, base: str, name: str) -> bool:
+    """Drops an index that a rebuild left behind, and nothing that others made."""
+    try:
+        info = protocol.read_info(execute(client, *protocol.info(name)))
+    except IndexNotFoundError:
+        return True
+    same = protocol.read_prefixes(info, schema.storage) == schema.prefixes
+    other = "JSON" if schema.storage == "HASH" else "HASH"
+    copies = protocol.read_prefixes(info, other) in ((f"{base}:",), (f"{name}~:",))
+    if same or copies:
+        execute(client, *protocol.drop(name, documents=copies))
+    return same or copies
 
 
 def _convert(client: redis.Redis, schema: Schema, wanted: Schema) -> None:
@@ -120,5 +239,18 @@ def _wait(client: redis.Redis, name: str, progress: Progress | None) -> None:
 
 
 def _switch(client: redis.Redis, name: str, old: str, new: str) -> None:
-    execute(client, *protocol.alias(name, new, exists=old != name))
+    base = _base(old)
+    # The name may itself be an alias of an index that others call by its own name.
+    is_generation = base != old and _behind(client, base) == old
+    for each in dict.fromkeys([name, base if is_generation else old]):
+        execute(client, *protocol.alias(each, new, exists=each != old))
     execute(client, *protocol.drop(old, documents=False))
+
+
+def _behind(client: redis.Redis, name: str) -> str | None:
+    """Returns the index behind a name, if there is one."""
+    try:
+        found = protocol.read_info(execute(client, *protocol.info(name)))["index_name"]
+    except IndexNotFoundError:
+        return None
+    return str(found)

@@ -30,7 +30,7 @@ class Subset(Protocol):
         """Returns all ids, each once."""
 
     def kept(self, hits: Hits) -> set[str]:
-        """Returns the keys of those documents that are in the subset."""
+        """Returns the ids of those documents that are in the subset."""
 
 
 class IdSubset:
@@ -38,23 +38,21 @@ class IdSubset:
 
     Args:
         ids: the ids
-        prefix: what their keys start with
     """
 
     learning = Learning()
 
-    def __init__(self, ids: Sequence[str], prefix: str) -> None:
-        self._ids = list(dict.fromkeys(ids))
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = dict.fromkeys(ids)
         self.count: int | None = len(self._ids)
-        self._keys = {prefix + id for id in self._ids}
 
     def ids(self) -> list[str]:
         """Returns all ids, each once."""
-        return self._ids
+        return list(self._ids)
 
     def kept(self, hits: Hits) -> set[str]:
-        """Returns the keys of those documents that are in the subset."""
-        return {hit.key for hit in hits} & self._keys
+        """Returns the ids of those documents that are in the subset."""
+        return {hit.id for hit in hits} & self._ids.keys()
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,8 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
             done |= dict(zip(asked, searcher.filtered(asked, k, ids), strict=True))
             break
         found = dict(zip(asked, searcher.wide(asked, width), strict=True))
-        keys = subset.kept([hit for hits in found.values() for hit in hits])
-        left = {query: [h for h in hits if h.key in keys] for query, hits in found.items()}
+        kept = subset.kept([hit for hits in found.values() for hit in hits])
+        left = {query: [h for h in hits if h.id in kept] for query, hits in found.items()}
         done |= {query: h for query, h in left.items() if len(h) >= k or width >= searcher.size}
         asked = [query for query in left if query not in done]
         if not asked:

@@ -15,10 +15,36 @@ ALGORITHMS = ("FLAT", "HNSW")
 DTYPES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 """The types in which a server can hold a vector's values, and their sizes in bytes."""
 
+STORAGES = ("HASH", "JSON")
+"""How a server can hold a document: HASH takes a vector's bytes, JSON its numbers as text."""
+
+NO_SEPARATOR = "\x1f"
+"""What separates the values of a tag whose value is one value, whatever it holds."""
+
+FIFTYONE_ID = "foid"
+"""What FiftyOne's own backend calls the field that holds a document's id."""
+
 _LEAST = {"m": 2, "ef_construction": 1, "ef_runtime": 1, "block_size": 1}
 
 MAX_DIM = 32_768
 """The largest dimension that the query engine accepts."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of an index, other than the one that is searched for vectors.
+
+    Args:
+        path: where a document holds it: the field of a HASH, or a JSON path
+        name: what queries call it
+        kind: ``"TAG"``, ``"TEXT"``, ``"NUMERIC"``, ``"GEO"``, ``"GEOSHAPE"`` or ``"VECTOR"``
+        options: the rest of its definition, as FT.CREATE takes it
+    """
+
+    path: str
+    name: str
+    kind: str
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,9 +57,10 @@ class Schema:
         metric: one of :data:`METRICS`
         algorithm: one of :data:`ALGORITHMS`
         dtype: one of :data:`DTYPES`
-        prefix: what every document's key starts with; the rest of the key is the document's id
-        vector_field: the field of a document that holds the vector
-        tags: further fields of the documents, indexed as TAG
+        prefix: what the keys of new documents start with; the rest of such a key is the
+            document's id. Empty for the index's name and a colon
+        vector_field: where a document holds its vector: the field of a HASH, or a JSON path
+        tags: further fields, indexed as TAG, that are written and read with every vector
         m: HNSW's edges per vector and layer
         ef_construction: how many candidates HNSW keeps while it inserts a vector
         ef_runtime: how many candidates HNSW keeps while it answers a query; a query for more than
@@ -41,6 +68,16 @@ class Schema:
         block_size: how many vectors FLAT allocates at a time. The server's own choice, 1024, makes
             blocks of vectors whose sizes are powers of two just too large for the allocator's size
             classes, and wastes a fifth of their memory
+        storage: one of :data:`STORAGES`
+        vector_name: what queries call the vector; by default as ``vector_field``
+        id_field: the field that holds a document's id; None if the key holds it
+        prefixes: what the keys of the documents that the server indexes start with; by default
+            ``prefix`` alone. A document with an empty text among them may have any key
+        key_prefixes: what stands before the id in a key, longest first; by default ``prefix`` alone
+        fields: the definitions of the fields of an index that others made; those of ``tags`` and
+            ``id_field`` are made up where they are not among them
+        options: what else the index was defined with, as FT.CREATE takes it
+        lost: what else the server says of the index, which cannot be said to FT.CREATE
 
     Raises:
         SettingsError: if a value is not one of those
@@ -58,6 +95,14 @@ class Schema:
     ef_construction: int = 200
     ef_runtime: int = 400
     block_size: int = 1023
+    storage: str = "HASH"
+    vector_name: str = ""
+    id_field: str | None = None
+    prefixes: tuple[str, ...] = ()
+    key_prefixes: tuple[str, ...] = ()
+    fields: tuple[Field, ...] = ()
+    options: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -68,8 +113,64 @@ class Schema:
             check_at_least(setting, getattr(self, setting), least)
         if not 1 <= self.dim <= MAX_DIM:
             raise InputError(f"The dimension must be in 1..{MAX_DIM}, not {self.dim}.")
-        if not self.prefix:
-            object.__setattr__(self, "prefix", f"{self.name}:")
+        check_choice("storage", self.storage, STORAGES)
+        for field in (self.vector_field, self.id_field, *self.tags):
+            if field is not None and (not isinstance(field, str) or not field):
+                raise SettingsError(f"The name of a field must be text, not {field!r}.")
+        self._default("prefix", f"{self.name}:" if not self.prefixes else "")
+        self._default("prefixes", (self.prefix,))
+        self._default("key_prefixes", (self.prefix,))
+        self._default("vector_name", self.vector_field.removeprefix("$."))
+        if self.storage == "JSON" and not self.vector_field.startswith("$"):
+            object.__setattr__(self, "vector_field", f"$.{self.vector_field}")
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the key of a document is known from its id: it is the prefix and the id."""
+        return self.id_field is None and self.key_prefixes == (self.prefix,)
+
+    @property
+    def is_walkable(self) -> bool:
+        """Whether what starts with the prefix is the index's documents, all of them."""
+        return (
+            self.is_direct
+            and bool(self.prefix)
+            and self.prefixes == (self.prefix,)
+            and "FILTER" not in self.options
+        )
+
+    def id_of(self, key: str) -> str:
+        """Returns the id that a key holds; the key itself if it starts with nothing known."""
+        start = next((p for p in self.key_prefixes if key.startswith(p)), "")
+        return key[len(start) :]
+
+    def path(self, name: str) -> str:
+        """Returns where a document holds a field, given what queries call it."""
+        if name == self.vector_field:
+            return name
+        found = [field.path for field in self.fields if field.name == name]
+        if found:
+            return found[0]
+        return f"$.{name}" if self.storage == "JSON" and not name.startswith("$") else name
+
+    def tag(self, name: str) -> Field | None:
+        """Returns the definition of a TAG field by its name, or None if there is none."""
+        defined = [field for field in self.fields if field.name == name]
+        if defined:
+            return defined[0] if defined[0].kind == "TAG" else None
+        known = name in self.tags or name == self.id_field
+        return plain_tag(name, self.path(name), self.storage) if known else None
+
+    def _default(self, setting: str, value: object) -> None:
+        if not getattr(self, setting):
+            object.__setattr__(self, setting, value)
+
+
+def plain_tag(name: str, path: str, storage: str) -> Field:
+    """Returns the definition of a tag with one value, which is compared as it is."""
+    # JSON strings are one value unless a separator is named.
+    separator = () if storage == "JSON" else ("SEPARATOR", NO_SEPARATOR)
+    return Field(path, name, "TAG", (*separator, "CASESENSITIVE"))
 
 
 def check_choice(setting: str, value: str, supported: tuple[str, ...]) -> None:

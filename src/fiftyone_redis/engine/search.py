@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import redis
 
-from fiftyone_redis.engine import codec, documents, exact, planner, protocol, reading, restricted
+from fiftyone_redis.engine import (
+    codec,
+    documents,
+    exact,
+    keys,
+    planner,
+    protocol,
+    reading,
+    restricted,
+)
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
@@ -75,7 +84,7 @@ def search(
     matrix = codec.as_matrix(queries, schema.dim)
     codec.check(matrix, schema)
     if within is not None and not isinstance(within, Subset):
-        within = IdSubset(within, schema.prefix)
+        within = IdSubset(within)
     question = Question(client, schema, matrix, k, within, farthest, timeout_ms)
     if farthest and schema.metric == "euclidean":
         return _compared(question)  # the server can only look for what is near
@@ -108,10 +117,10 @@ def _asked(question: Question) -> list[Neighbors]:
         return _answers(question, (_knn(question, blobs[n], width) for n in numbers))
 
     def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
-        if not ids:
+        among = list(keys.of(question.client, schema, ids).values())
+        if not among:
             return [[] for _ in numbers]
-        keys = [schema.prefix + id for id in ids]
-        return _answers(question, (_knn(question, blobs[n], width, keys) for n in numbers))
+        return _answers(question, (_knn(question, blobs[n], width, among) for n in numbers))
 
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
@@ -140,13 +149,15 @@ def _answers(question: Question, commands: Iterable[protocol.Command]) -> list[l
     for _, [reply] in documents.exchange(question.client, requests):
         if isinstance(reply, redis.RedisError):
             raise translated(reply, address(question.client))
-        hits.append(protocol.read_hits(reply))
+        hits.append(protocol.read_hits(reply, question.schema))
     return hits
 
 
 def _neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
     """Sorts here: without SORTBY, which not every dialect accepts, hits have no order."""
-    hits = sorted(hits, key=lambda hit: (hit.distance, hit.key))[:k]
+    hits = sorted(hits, key=lambda hit: (hit.distance, hit.id))[:k]
+    if not schema.is_direct:
+        keys.by_id(schema, [{hit.key: hit.id for hit in hits}])
     distances = np.array([hit.distance for hit in hits], dtype=np.float64)
     if farthest:
         distances = 2 - distances
@@ -156,7 +167,7 @@ def _neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neigh
     if schema.metric == "euclidean":
         distances = np.sqrt(distances)
     tags = {tag: [hit.tags.get(tag, "") for hit in hits] for tag in schema.tags}
-    return Neighbors([hit.key[len(schema.prefix) :] for hit in hits], distances, tags)
+    return Neighbors([hit.id for hit in hits], distances, tags)
 
 
 def _compared(question: Question) -> list[Neighbors]:
@@ -166,8 +177,8 @@ def _compared(question: Question) -> list[Neighbors]:
     best = None
     found = reading.Vectors([], question.queries, {tag: [] for tag in schema.tags})
     for page in reading.pages(client, schema, None if within is None else within.ids()):
-        keys = sign * exact.distances(question.queries, page.vectors, schema.metric)
-        best = exact.merge(best, keys, len(found.ids), question.k)
+        scores = sign * exact.distances(question.queries, page.vectors, schema.metric)
+        best = exact.merge(best, scores, len(found.ids), question.k)
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():
             found.tags[tag].extend(values)

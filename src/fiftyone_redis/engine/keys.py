@@ -1,0 +1,212 @@
+"""Which key a document has: told from its id, or asked of the server.
+
+In an index made here, a key is the prefix and the id. Others keep the id in a field, have several
+prefixes, or none. Then the server is asked for the keys of the ids at hand: by the field that holds
+them where that is a TAG, by the keys that there could be, or by going through all documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import redis
+
+from fiftyone_redis.engine import protocol, storage
+from fiftyone_redis.engine.connection import address, execute
+from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, mapped, some
+from fiftyone_redis.engine.protocol import raw
+from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
+
+TIMEOUT_MS = 30_000
+"""After how many milliseconds the server may give up to look for keys."""
+
+_TAG_VALUES = 500
+_AT_ONCE = 5000
+
+Keys = Callable[[Sequence[str]], list[bytes]]
+"""Turns some of the ids that were asked about into their keys."""
+
+
+def for_reading(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> Keys:
+    """Returns what turns ids into keys; those without a document get a key that does not exist.
+
+    Args:
+        client: a client of the server
+        schema: the index
+        ids: the ids that will be asked about
+
+    Raises:
+        IndexMismatchError: if two documents have the same id
+    """
+    if schema.is_direct:
+        return lambda some_ids: [raw(schema.prefix + id) for id in some_ids]
+    found = of(client, schema, ids)
+    nobody = f"{schema.prefix}{NO_SEPARATOR}nobody"
+    return lambda some_ids: [raw(found.get(id, nobody)) for id in some_ids]
+
+
+def for_writing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> Keys:
+    """Returns what turns ids into keys, new ones made of the prefix and the id.
+
+    Raises:
+        IndexMismatchError: if two documents have the same id, or a new key belongs to another one
+    """
+    if schema.is_direct:
+        return for_reading(client, schema, ids)
+    found = of(client, schema, ids)
+    fresh = [id for id in ids if id not in found]
+    taken = _existing(client, [schema.prefix + id for id in fresh])
+    if taken:
+        raise IndexMismatchError(
+            f"{len(taken)} keys of new documents belong to documents with other ids: "
+            f"{some([repr(key) for key in taken])}; remove those, or choose other ids."
+        )
+    return lambda some_ids: [raw(found.get(id, schema.prefix + id)) for id in some_ids]
+
+
+def of(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
+    """Returns the keys of those ids that have a document.
+
+    Raises:
+        IndexMismatchError: if two documents have the same id
+    """
+    if schema.is_direct:
+        return {id: schema.prefix + id for id in ids}
+    if schema.id_field is None:
+        return _by_key(client, schema, ids)
+    tag = schema.tag(schema.id_field)
+    if tag is None or not all(_is_one_value(id, tag.options) for id in ids):
+        wanted = set(ids)
+        every = pages(client, schema)
+        return by_id(schema, ({k: i for k, i in p.items() if i in wanted} for p in every))
+    return by_id(schema, _by_tag(client, schema, tag.name, ids))
+
+
+def check_id_field(client: redis.Redis, schema: Schema) -> None:
+    """Raises an :class:`IndexMismatchError` unless the index or its documents have the id field."""
+    name = schema.id_field
+    if name is None or schema.tag(name) or name in [field.name for field in schema.fields]:
+        return
+    for key in protocol.read_some_keys(execute(client, *protocol.some_keys(schema.name, 1))):
+        command, path = storage.existence(schema, name)
+        if storage.exists(execute(client, command, raw(key), path)):
+            return
+    raise IndexMismatchError(
+        f"Neither the index {schema.name!r} nor a document of it has the field {name!r}; check "
+        "id_field."
+    )
+
+
+def walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
+    """Yields the ids of all documents, sorted within a page, as the index itself knows them.
+
+    Raises:
+        IndexMismatchError: if two documents have the same id
+    """
+    seen: dict[str, str] = {}
+    for page in pages(client, schema):
+        fresh = []
+        for key, id in page.items():
+            if id not in seen:
+                fresh.append(id)
+            # A document that was written meanwhile may come again.
+            if seen.setdefault(id, key) != key:
+                raise _not_unique(schema, id)
+        yield sorted(fresh)
+
+
+def pages(
+    client: redis.Redis, schema: Schema, command: protocol.Command | None = None
+) -> Iterator[dict[str, str]]:
+    """Yields the ids of documents by their keys, in pages.
+
+    Args:
+        client: a client of the server
+        schema: the index
+        command: which documents, as :func:`protocol.keys_with_tag` says it; None for all
+
+    Raises:
+        IncompleteResultError: if the server cut the query short
+    """
+    page, cursor = _page(
+        client, schema, command or protocol.all_keys(schema, timeout_ms=TIMEOUT_MS)
+    )
+    yield page
+    while cursor:
+        page, cursor = _page(client, schema, protocol.next_page(schema.name, cursor))
+        yield page
+
+
+def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Returns the keys of ids, given the ids of keys in pages.
+
+    Raises:
+        IndexMismatchError: if two documents have the same id
+    """
+    keys: dict[str, str] = {}
+    for page in found:
+        for key, id in page.items():
+            if keys.setdefault(id, key) != key:
+                raise _not_unique(schema, id)
+    return keys
+
+
+def _page(
+    client: redis.Redis, schema: Schema, command: protocol.Command
+) -> tuple[dict[str, str], int]:
+    reply = execute(client, *command)
+    try:
+        return protocol.read_keys(reply, schema)
+    except (IncompleteResultError, IndexMismatchError):
+        if reply[1]:
+            execute(client, *protocol.close_cursor(schema.name, reply[1]))
+        raise
+
+
+def _by_tag(
+    client: redis.Redis, schema: Schema, tag: str, ids: Sequence[str]
+) -> Iterator[dict[str, str]]:
+    """Yields what the server finds by a tag, which may compare without regard to case."""
+    for start in range(0, len(ids), _TAG_VALUES):
+        batch = ids[start : start + _TAG_VALUES]
+        wanted = set(batch)
+        command = protocol.keys_with_tag(schema, tag, batch, timeout_ms=TIMEOUT_MS)
+        for page in pages(client, schema, command):
+            yield {key: id for key, id in page.items() if id in wanted}
+
+
+def _by_key(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
+    """Finds keys that the prefixes and the ids make."""
+    candidates = {
+        prefix + id: id
+        for id in ids
+        for prefix in schema.key_prefixes
+        if schema.id_of(prefix + id) == id
+    }
+    return by_id(schema, [{key: candidates[key] for key in _existing(client, list(candidates))}])
+
+
+def _existing(client: redis.Redis, keys: list[str]) -> list[str]:
+    found: list[str] = []
+    with mapped(address(client)), client.pipeline(transaction=False) as pipeline:
+        for start in range(0, len(keys), _AT_ONCE):
+            batch = keys[start : start + _AT_ONCE]
+            for key in batch:
+                pipeline.exists(raw(key))
+            replies: list[Any] = pipeline.execute()
+            found += [key for key, there in zip(batch, replies, strict=True) if there]
+    return found
+
+
+def _not_unique(schema: Schema, id: str) -> IndexMismatchError:
+    return IndexMismatchError(
+        f"Several documents of the index {schema.name!r} have the id {id!r}; remove all but one, "
+        "or name another field with id_field."
+    )
+
+
+def _is_one_value(id: str, options: Sequence[str]) -> bool:
+    """Returns whether a tag holds the id as one value that a query can name."""
+    separator = options[options.index("SEPARATOR") + 1] if "SEPARATOR" in options else "\0"
+    return bool(id) and separator not in id and id == id.strip()

@@ -1,0 +1,41 @@
+"""Whether two indexes would hold the same documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+from fiftyone_redis.engine import documents, protocol
+from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.errors import IndexMismatchError, some
+from fiftyone_redis.engine.schema import Schema
+
+
+def refuse_overlap(client: redis.Redis, schema: Schema) -> None:
+    """Makes sure that a new index would share no documents with another one.
+
+    An index holds every document of its storage whose key starts with one of its prefixes.
+
+    Raises:
+        IndexMismatchError: if a prefix is the start of another index's, or the other way round
+    """
+    names = [protocol.text(name) for name in execute(client, *protocol.names())]
+    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
+    overlapping = [
+        repr(name)
+        for [name], [reply] in documents.exchange(client, requests)
+        if name != schema.name and _overlaps(reply, schema)
+    ]
+    if overlapping:
+        raise IndexMismatchError(
+            f"The index {schema.name!r} would share documents with others whose keys start alike: "
+            f"{some(overlapping)}; choose another index_name."
+        )
+
+
+def _overlaps(reply: Any, schema: Schema) -> bool:
+    if isinstance(reply, redis.RedisError):
+        return False  # dropped in the meantime
+    others = protocol.read_prefixes(protocol.read_info(reply), schema.storage)
+    return any(o.startswith(p) or p.startswith(o) for o in others for p in schema.prefixes)

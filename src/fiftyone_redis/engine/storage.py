@@ -1,0 +1,163 @@
+"""The two forms of a document, HASH and JSON: the commands that write and read it. No sockets.
+
+A HASH holds a vector's bytes. JSON holds its numbers: the exact values of the index's type, in the
+shortest text that a double reads back as the same value, so that nothing is lost on the way. What
+others wrote as JSON is rounded to that type when it is read, as the server does when it indexes it.
+Only the fields at hand are written: a document keeps whatever else it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from fiftyone_redis.engine.codec import Array, decode, encode
+from fiftyone_redis.engine.protocol import Arg, Command, pack, raw
+from fiftyone_redis.engine.schema import Schema
+
+TYPE_NAMES = {"HASH": "hash", "JSON": "ReJSON-RL"}
+"""What the server calls the type of a key, as TYPE returns it."""
+
+_MEMBER = re.compile(r"""\.([^.\[]+)|\["([^"]+)"\]|\['([^']+)'\]""")
+
+
+def pack_writes(
+    schema: Schema,
+    keys: Sequence[bytes],
+    ids: Sequence[str],
+    matrix: Array,
+    tags: Mapping[str, Sequence[str]],
+) -> bytes:
+    """Packs the commands that write documents.
+
+    Args:
+        schema: the index
+        keys: ``n`` keys
+        ids: ``n`` ids
+        matrix: ``n x dim`` floats
+        tags: for each tag, ``n`` values
+    """
+    columns = {schema.path(name): values for name, values in tags.items()}
+    if schema.id_field is not None:
+        columns[schema.path(schema.id_field)] = ids
+    if schema.storage == "JSON":
+        return _merges(schema, keys, matrix, columns)
+    return _hsets(schema, keys, matrix, columns)
+
+
+def pack_reads(schema: Schema, keys: Iterable[bytes], fields: Sequence[str]) -> bytes:
+    """Packs the commands that read fields of documents, by their names."""
+    command = b"HMGET" if schema.storage == "HASH" else b"JSON.GET"
+    paths = [raw(schema.path(field)) for field in fields]
+    head = b"*%d\r\n$%d\r\n%b\r\n" % (2 + len(paths), len(command), command)
+    tail = b"".join(b"$%d\r\n%b\r\n" % (len(path), path) for path in paths)
+    return b"".join(b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, tail) for key in keys)
+
+
+def read_values(schema: Schema, fields: Sequence[str], reply: Any) -> list[bytes | None]:
+    """Reads the reply to one of :func:`pack_reads`: a value for each field, None where it is not.
+
+    A vector is given as the bytes of the index's type, whatever the form of the document.
+    """
+    if schema.storage == "HASH":
+        values: list[bytes | None] = reply
+        return values
+    if reply is None:
+        return [None] * len(fields)
+    read = json.loads(reply)
+    found = [read] if len(fields) == 1 else [read[schema.path(field)] for field in fields]
+    return [
+        _bytes(schema, schema.path(field), values[0] if values else None)
+        for field, values in zip(fields, found, strict=True)
+    ]
+
+
+def existence(schema: Schema, field: str) -> tuple[str, str]:
+    """Returns the command that says whether a document, by its key, has a field, and its path."""
+    return "HEXISTS" if schema.storage == "HASH" else "JSON.TYPE", schema.path(field)
+
+
+def exists(reply: Any) -> bool:
+    """Returns whether the reply to the command of :func:`existence` says so."""
+    return exists(reply[0]) if isinstance(reply, list) and reply else bool(reply)
+
+
+def read_whole(schema: Schema, key: Arg) -> Command:
+    """Returns the command that reads all that a document holds."""
+    return ["HGETALL", key] if schema.storage == "HASH" else ["JSON.GET", key, "$"]
+
+
+def _hsets(
+    schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Mapping[str, Sequence[str]]
+) -> bytes:
+    """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
+    blobs = encode(matrix, schema.dtype)
+    head = b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * len(columns))
+    name = schema.vector_field.encode()
+    middle = b"\r\n$%d\r\n%b\r\n$%d\r\n" % (len(name), name, blobs.shape[1])
+    pieces: list[Any] = []
+    if not columns:
+        for key, blob in zip(keys, blobs, strict=True):
+            pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
+        return b"".join(pieces)
+    names = [pack([path])[4:] for path in columns]
+    rows = zip(*columns.values(), strict=True)
+    for key, blob, values in zip(keys, blobs, rows, strict=True):
+        pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
+        for path, value in zip(names, values, strict=True):
+            pieces += (path, pack([value])[4:])
+    return b"".join(pieces)
+
+
+def _merges(
+    schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Mapping[str, Sequence[str]]
+) -> bytes:
+    """Packs one JSON.MERGE per document, which makes one that is missing."""
+    vectors = exact(schema, matrix)
+    rows = zip(*columns.values(), strict=True) if columns else repeat((), len(keys))
+    pieces = []
+    for key, vector, values in zip(keys, vectors, rows, strict=True):
+        document: dict[str, Any] = {}
+        for path, value in zip((*columns, schema.vector_field), (*values, vector), strict=True):
+            _put(document, members(path), value)
+        pieces.append(pack(("JSON.MERGE", key, "$", json.dumps(document))))
+    return b"".join(pieces)
+
+
+def exact(schema: Schema, matrix: Array) -> list[list[float]]:
+    """Returns vectors as numbers that are exactly what the index's type holds."""
+    blobs = [row.tobytes() for row in encode(matrix, schema.dtype)]
+    numbers: list[list[float]] = decode(blobs, schema.dtype, schema.dim).tolist()
+    return numbers
+
+
+def members(path: str) -> list[str]:
+    """Returns the names of the members of a JSON path like ``$.a.b`` or ``$["a"].b``."""
+    return ["".join(names) for names in _MEMBER.findall(path)]
+
+
+def _put(document: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        document = document.setdefault(name, {})
+    document[path[-1]] = value
+
+
+def _bytes(schema: Schema, path: str, value: Any) -> bytes | None:
+    if value is None:
+        return None
+    if path == schema.vector_field:
+        return blob(schema, value)
+    return raw(value if isinstance(value, str) else json.dumps(value))
+
+
+def blob(schema: Schema, value: Any) -> bytes:
+    """Returns the bytes of a vector in JSON; none for what no server takes for a vector."""
+    if not (isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)):
+        return b""
+    encoded: bytes = encode(np.asarray([value], np.float64), schema.dtype)[0].tobytes()
+    return encoded
