@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fiftyone_redis.adoption import adopt, restore
     from fiftyone_redis.backend import (
         RedisSimilarity,
         RedisSimilarityConfig,
@@ -25,7 +26,9 @@ __all__ = [
     "RedisSimilarityConfig",
     "RedisSimilarityIndex",
     "__version__",
+    "adopt",
     "register",
+    "restore",
 ]
 
 __version__ = "0.1.0"
@@ -56,6 +59,8 @@ def _apply(config_cls: str) -> None:
 def __getattr__(name: str) -> Any:
     if name == "FiftyOneRedisError":
         return getattr(import_module("fiftyone_redis.engine.errors"), name)
+    if name in ("adopt", "restore"):
+        return getattr(import_module("fiftyone_redis.adoption"), name)
     if name in __all__:
         return getattr(import_module("fiftyone_redis.backend"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -81,6 +81,19 @@ def disable() -> None:
 
 
 @main.command()
+@click.argument("dataset")
+@click.argument("brain_key")
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option("--restore", "back", is_flag=True, help="Give the run back to FiftyOne's backend.")
+def adopt(dataset: str, brain_key: str, dry_run: bool, back: bool) -> None:
+    """Take over a run of FiftyOne's own Redis backend, without uploading again."""
+    from fiftyone_redis.adoption import adopt as take_over
+    from fiftyone_redis.adoption import restore as give_back
+
+    click.echo((give_back if back else take_over)(dataset, brain_key, dry_run=dry_run))
+
+
+@main.command()
 @click.option("--dataset", default="digits", show_default=True, help="Load this zoo dataset.")
 @click.option("--model", help="Embed with this zoo model, in place of one that fits.")
 @click.option(
