@@ -15,6 +15,7 @@ import fiftyone.brain as fob
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fiftyone import ViewField as F
 from fiftyone.brain.similarity import Similarity
 
 import fiftyone_redis
@@ -70,7 +71,7 @@ def saved(dataset) -> tuple[dict, bytes]:
 
 def keys(client) -> dict[bytes, bytes]:
     """Returns all documents of the server."""
-    return {key: client.execute_command("JSON.GET", key) for key in client.keys()}
+    return {key: client.execute_command("JSON.GET", key) for key in client.scan_iter()}
 
 
 def nearest(samples, row: int, k: int) -> list[str]:
@@ -101,7 +102,7 @@ def test_an_adopted_run_does_everything(client, own_run):
         own_run.ids[3], k=2, reverse=True, brain_key="key"
     )
     assert farthest.values("id") == nearest(own_run, 3, 60)[:-3:-1]
-    few = own_run.dataset.match_labels(filter={"label": "a"}).sort_by_similarity(
+    few = own_run.dataset.match(F("ground_truth.label") == "a").sort_by_similarity(
         own_run.ids[3], k=3, brain_key="key"
     )
     allowed = set(own_run.ids[::3])
@@ -124,7 +125,7 @@ def test_an_adopted_run_of_patches_is_searched_by_patch_and_by_sample(make_own_r
     fiftyone_redis.adopt(patches.dataset, "key")
     index = patches.dataset.load_brain_results("key")
 
-    embeddings, sample_ids, label_ids = index.get_embeddings(sample_ids=patches.sample_ids[:1])
+    _, sample_ids, label_ids = index.get_embeddings(sample_ids=patches.sample_ids[:1])
     assert sorted(label_ids) == sorted(patches.label_ids[:3])
     assert set(sample_ids) == {patches.sample_ids[0]}
     view = patches.dataset.to_patches("ground_truth").limit(9)

@@ -28,7 +28,7 @@ def converted(schema: Schema, prefix: str) -> Schema:
     Raises:
         IndexMismatchError: if it has fields that the other form cannot have
     """
-    odd = [f.name for f in schema.fields if f.kind not in _KINDS or _member(f.path) is None]
+    odd = [f.name for f in schema.fields if f.kind not in (*_KINDS, "") or _member(f.path) is None]
     if _member(schema.vector_field) is None:
         odd.append(schema.vector_name)
     target = "JSON" if schema.storage == "HASH" else "HASH"

@@ -60,7 +60,7 @@ def arguments(schema: Schema) -> list[str]:
         if name not in defined
     ]
     said: list[str] = []
-    for field in (*plain, *schema.fields):
+    for field in (*plain, *(field for field in schema.fields if field.kind)):
         alias = [] if field.name == field.path else ["AS", field.name]
         said += [field.path, *alias, field.kind, *field.options]
     return said
@@ -140,21 +140,27 @@ def vector(info: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
     return _writable(name, found[0], info)
 
 
-def id_field(info: Mapping[str, Any], wanted: str | None) -> str | None:
-    """Returns what queries call the field that holds a document's id; None if its key does.
+def id_field(info: Mapping[str, Any], wanted: str | None) -> tuple[str | None, list[Field]]:
+    """Finds the field that holds a document's id.
 
     Args:
         info: what FT.INFO says of the index
         wanted: its name or its place in the documents; None for FiftyOne's own, where there is one
+
+    Returns:
+        what queries call it, None if the key holds the id; and the field if the index lacks it
     """
     attributes = info["attributes"]
     if wanted is None:
         is_own = info["index_definition"]["key_type"] == "JSON" and any(
             a["attribute"] == FIFTYONE_ID and a["type"] == "TAG" for a in attributes
         )
-        return FIFTYONE_ID if is_own else None
+        return FIFTYONE_ID if is_own else None, []
     named = [a["attribute"] for a in attributes if wanted in (a["attribute"], a["identifier"])]
-    return str(named[0]) if named else wanted
+    if named:
+        return str(named[0]), []
+    in_json = info["index_definition"]["key_type"] == "JSON" and not wanted.startswith("$")
+    return wanted, [Field(f"$.{wanted}" if in_json else wanted, wanted, "")]
 
 
 def shortest(prefixes: Sequence[str]) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def of(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, str
 def check_id_field(client: redis.Redis, schema: Schema) -> None:
     """Raises an :class:`IndexMismatchError` unless the index or its documents have the id field."""
     name = schema.id_field
-    if name is None or schema.tag(name) or name in [field.name for field in schema.fields]:
+    if name not in [field.name for field in schema.fields if not field.kind]:
         return
     for key in protocol.read_some_keys(execute(client, *protocol.some_keys(schema.name, 1))):
         command, path = storage.existence(schema, name)

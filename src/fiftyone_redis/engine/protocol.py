@@ -267,7 +267,7 @@ def read_schema(
         raise IndexMismatchError(
             f"The index {name!r} is {vector['algorithm']} of {dtype}, which is not supported."
         )
-    id_name = definition.id_field(info, id_field)
+    id_name, unknown = definition.id_field(info, id_field)
     others, lost = definition.fields(a for a in info["attributes"] if a is not vector)
     all_tags = [f.name for f in others if f.kind == "TAG" and f.name != id_name]
     read = tuple(all_tags if tags is None else [tag for tag in tags if tag in all_tags])
@@ -291,7 +291,7 @@ def read_schema(
         id_field=id_name,
         prefixes=prefixes,
         key_prefixes=tuple(sorted(starts, key=len, reverse=True)),
-        fields=tuple(f for f in others if not _is_made_up(f, {*read, id_name}, storage)),
+        fields=(*(f for f in others if not _is_made_up(f, {*read, id_name}, storage)), *unknown),
         options=options,
         lost=(*lost, *lost_options, *flags),
     )

@@ -37,7 +37,8 @@ class Field:
     Args:
         path: where a document holds it: the field of a HASH, or a JSON path
         name: what queries call it
-        kind: ``"TAG"``, ``"TEXT"``, ``"NUMERIC"``, ``"GEO"``, ``"GEOSHAPE"`` or ``"VECTOR"``
+        kind: ``"TAG"``, ``"TEXT"``, ``"NUMERIC"``, ``"GEO"``, ``"GEOSHAPE"`` or ``"VECTOR"``;
+            empty if documents have the field, but the index does not
         options: the rest of its definition, as FT.CREATE takes it
     """
 
