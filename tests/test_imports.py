@@ -20,7 +20,7 @@ ENGINE = {
     "definition": "errors schema",
     "protocol": "errors schema definition",
     "storage": "errors schema codec protocol",
-    "conversion": "errors schema codec protocol storage",
+    "conversion": "errors schema codec definition protocol storage",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",

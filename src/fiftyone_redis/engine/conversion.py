@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.engine import codec, storage
+from fiftyone_redis.engine import codec, definition, storage
 from fiftyone_redis.engine.errors import IndexMismatchError, some
 from fiftyone_redis.engine.protocol import Command, pairs, raw, text
 from fiftyone_redis.engine.schema import FIFTYONE_ID, NO_SEPARATOR, Field, Schema
@@ -143,7 +143,7 @@ def _member(path: str) -> str | None:
     """Returns the name of the member at the top of a document, or None if it is further down."""
     if not path.startswith("$"):
         return path
-    found = storage.members(path)
+    found = storage.members(path) if definition.is_one_place(path) else []
     return found[0] if len(found) == 1 else None
 
 

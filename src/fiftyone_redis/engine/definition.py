@@ -163,6 +163,11 @@ def id_field(info: Mapping[str, Any], wanted: str | None) -> tuple[str | None, l
     return wanted, [Field(f"$.{wanted}" if in_json else wanted, wanted, "")]
 
 
+def is_one_place(path: str) -> bool:
+    """Returns whether a JSON path leads to one place, by names alone."""
+    return _SIMPLE_PATH.fullmatch(path) is not None
+
+
 def shortest(prefixes: Sequence[str]) -> tuple[str, ...]:
     """Returns those prefixes that start with no other one: they stand for the others."""
     unique = list(dict.fromkeys(prefixes))
@@ -227,7 +232,7 @@ def _writable(
     """Returns the field of vectors if a document has one place for one vector."""
     path = str(attribute["identifier"])
     is_json = info["index_definition"]["key_type"] == "JSON"
-    if is_json and not _SIMPLE_PATH.fullmatch(path):
+    if is_json and not is_one_place(path):
         raise IndexMismatchError(
             f"The index {name!r} takes vectors from {path!r}, which may be several in a document; "
             "only paths like $.vector are supported."

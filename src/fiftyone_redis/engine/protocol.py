@@ -313,6 +313,11 @@ def _hit(key: bytes, fields: Mapping[bytes, bytes], schema: Schema) -> Hit:
 
 def _id(key: str, held: bytes | None, schema: Schema) -> str:
     if schema.id_field is None:
+        if not key.startswith(schema.key_prefixes):
+            raise IndexMismatchError(
+                f"The index {schema.name!r} has documents of other names than when it was opened "
+                f"({key!r}); it was rebuilt, open it again."
+            )
         return schema.id_of(key)
     if not held:
         raise IndexMismatchError(

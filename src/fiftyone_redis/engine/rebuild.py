@@ -95,15 +95,15 @@ def _moved(
     execute(client, *protocol.create(built))
     try:
         _wait(client, new, None)
-        copied = _copy(client, schema, built, progress)
+        _copy(client, schema, built, progress)
     except IndexMismatchError:
         execute(client, *protocol.drop(new, documents=True))
         raise
-    copied |= _copy(client, schema, built, None)  # what was added meanwhile
-    gone = set(reading.ids(client, built)) - copied.keys()
+    found = _copy(client, schema, built, None)  # what was added meanwhile
+    gone = set(reading.ids(client, built)) - found.keys()
     documents.delete(client, built, list(gone))
     _switch(client, schema.name, old, new)
-    documents.unlink(client, schema, list(copied.values()))
+    documents.unlink(client, schema, list(found.values()))
     return replace(built, name=schema.name)
 
 
