@@ -13,6 +13,7 @@ from typing import Any
 
 import fiftyone.core.utils as fou
 import redis
+from bson import ObjectId
 from fiftyone.brain.similarity import (
     DuplicatesMixin,
     Similarity,
@@ -533,6 +534,8 @@ class RedisSimilarityIndex(NeighborsMixin):
                     f"The index {name!r} exists with {setting}={actual!r}, not {wanted!r}; leave "
                     "the setting out, choose another index_name, or call rebuild()."
                 )
+        if self._is_new:
+            _check_ids(index)
         index.timeout = self.config.query_timeout
         if self.config.ef_runtime is not None:
             index.schema = replace(index.schema, ef_runtime=self.config.ef_runtime)
@@ -637,6 +640,18 @@ def _brain_config() -> dict[str, Any]:
 
     config: dict[str, Any] = fob.brain_config.similarity_backends.get("redis", {})
     return config
+
+
+def _check_ids(index: VectorIndex) -> None:
+    """Raises unless an index that exists holds ids as FiftyOne has them, judging by a few."""
+    ids = sorted(index.existing(index.some_ids()))
+    if ids and not any(ObjectId.is_valid(id) for id in ids):
+        raise IndexMismatchError(
+            f"The index {index.schema.name!r} holds ids that FiftyOne does not know, such as "
+            f"{some(ids)}; "
+            "name the field that holds the sample or label IDs with id_field, or choose another "
+            "index_name."
+        )
 
 
 def _rows_to_add(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from bson import ObjectId
+
 from fiftyone_redis.engine.planner import Learning
 from fiftyone_redis.engine.protocol import Hit
 
@@ -48,8 +50,10 @@ class ViewSubset:
 
     def _narrowed(self, hits: list[Hit], ids: list[str]) -> Any:
         """Returns the part of the view in which MongoDB finds these documents by an index."""
+        ids = [id for id in ids if ObjectId.is_valid(id)]  # others may index other things, too
         if self._labels:
-            return self._view.select(list({hit.tags[self._sample_tag] for hit in hits}))
+            samples = {hit.tags.get(self._sample_tag, "") for hit in hits}
+            return self._view.select([id for id in samples if ObjectId.is_valid(id)])
         if self._path == SAMPLE_ID:
             return self._view.select_by(SAMPLE_ID, ids)
         return self._view.select(ids)

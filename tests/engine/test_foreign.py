@@ -140,6 +140,9 @@ def test_it_is_searched(opened, matrix):
     assert opened.search(matrix[:1], 3, within=few)[0].ids == nearest(matrix, matrix[0], 3, few)
     assert opened.search(matrix[:1], 9, within=most)[0].ids == nearest(matrix, matrix[0], 9, most)
     assert opened.search(matrix[:1], 9, within=["other"])[0].ids == []
+    sampled = opened.some_ids()
+    assert sampled
+    assert set(sampled) <= set(names())
     farthest = opened.search(matrix[:1], 2, farthest=True)[0].ids
     assert farthest == nearest(matrix, matrix[0], COUNT)[:-3:-1]
 
@@ -315,6 +318,21 @@ def test_ids_that_a_tag_changes_find_their_document(client, matrix, id):
     assert index.search(matrix[:1], 2, within=[id])[0].ids == [id]
     assert index.remove([id]) == 1
     assert list(client.scan_iter()) == [b"f:y"]
+
+
+def test_cursors_are_closed_after_an_answer_that_is_refused(client, matrix):
+    definition = f"ON HASH PREFIX 1 f: SCHEMA uid TAG v {FLAT}"
+    client.execute_command("FT.CREATE", "theirs", *definition.split())
+    pipeline = client.pipeline(transaction=False)
+    for row in range(10_001):
+        pipeline.hset(
+            f"f:{row}", mapping={"v": matrix[0].tobytes(), **({"uid": "1"} if row else {})}
+        )
+    pipeline.execute()
+    index = VectorIndex.open(client, "theirs", id_field="uid")
+    with pytest.raises(IndexMismatchError, match=r"'f:0' .* has no 'uid'|have the id '1'"):
+        index.ids()
+    assert index.info()["cursor_stats"]["index_total"] == 0
 
 
 def test_an_empty_index_without_a_separator_gets_a_colon(client, matrix):

@@ -118,8 +118,12 @@ def test_patches_are_searched_in_the_index_of_others(crops):
         ({}, "2 vector fields .*; name one with vector_field"),
         ({"vector_field": "none"}, "no vector field 'none'"),
         ({"vector_field": "full", "id_field": "none"}, "has the field 'none'"),
+        ({"vector_field": "full"}, "not know, such as .*; name .* with id_field"),
         ({"vector_field": "full", "metric": "euclidean"}, "exists with metric='cosine'"),
-        ({"vector_field": "full", "patches_field": "gt"}, "name the tag .* with sample_id_field"),
+        (
+            {"vector_field": "full", "id_field": "image_id", "patches_field": "gt"},
+            "name the tag .* with sample_id_field",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_touched(client, photos, options, reason):
@@ -127,6 +131,17 @@ def test_what_does_not_fit_is_told_before_anything_is_touched(client, photos, op
         use(photos.dataset, **options)
     assert photos.dataset.list_brain_runs() == []
     assert client.dbsize() == 60
+
+
+def test_what_fiftyone_does_not_know_is_left_out_of_views(client, samples):
+    client.execute_command("FT.CREATE", "photos", *f"ON HASH SCHEMA v {VECTOR}".split())
+    for id, vector in zip(samples.ids, samples.embeddings, strict=True):
+        client.hset(id, mapping={"v": vector.tobytes()})
+    client.hset("session:1", mapping={"user": "me"})
+    client.hset("theirs", mapping={"v": samples.embeddings[3].tobytes()})
+    use(samples.dataset)
+    found = samples.dataset.limit(40).sort_by_similarity(samples.ids[3], k=40, brain_key="key")
+    assert found.values("id") == nearest(samples.embeddings, samples.ids, 3, samples.ids[:40])
 
 
 def test_embeddings_of_another_dimension_are_told_before_anything_is_touched(client, photos):

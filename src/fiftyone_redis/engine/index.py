@@ -154,6 +154,10 @@ class VectorIndex:
         """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
         return reading.ids(self.client, self.schema)
 
+    def some_ids(self) -> list[str]:
+        """Returns the ids of a few documents; none if there are none."""
+        return [hit.id for hit in reading.sample(self.client, self.schema) if hit.id]
+
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
         return reading.ids_with_tag(

@@ -14,7 +14,7 @@ import redis
 
 from fiftyone_redis.engine import protocol, storage
 from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, mapped, some
+from fiftyone_redis.engine.errors import IndexMismatchError, mapped, some
 from fiftyone_redis.engine.protocol import raw
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 
@@ -129,13 +129,18 @@ def pages(
     Raises:
         IncompleteResultError: if the server cut the query short
     """
-    page, cursor = _page(
-        client, schema, command or protocol.all_keys(schema, timeout_ms=TIMEOUT_MS)
-    )
-    yield page
-    while cursor:
-        page, cursor = _page(client, schema, protocol.next_page(schema.name, cursor))
-        yield page
+    reply = execute(client, *(command or protocol.all_keys(schema, timeout_ms=TIMEOUT_MS)))
+    while True:
+        cursor, is_read = int(reply[1]), False
+        try:
+            yield protocol.read_keys(reply, schema)[0]
+            is_read = True
+        finally:
+            if cursor and not is_read:
+                execute(client, *protocol.close_cursor(schema.name, cursor))
+        if not cursor:
+            return
+        reply = execute(client, *protocol.next_page(schema.name, cursor))
 
 
 def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
@@ -150,18 +155,6 @@ def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
             if keys.setdefault(id, key) != key:
                 raise _not_unique(schema, id)
     return keys
-
-
-def _page(
-    client: redis.Redis, schema: Schema, command: protocol.Command
-) -> tuple[dict[str, str], int]:
-    reply = execute(client, *command)
-    try:
-        return protocol.read_keys(reply, schema)
-    except (IncompleteResultError, IndexMismatchError):
-        if reply[1]:
-            execute(client, *protocol.close_cursor(schema.name, reply[1]))
-        raise
 
 
 def _by_tag(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import redis
@@ -55,18 +55,26 @@ def ids_with_tag(
 
 def sample(client: redis.Redis, schema: Schema) -> list[Hit]:
     """Draws a few documents, with their tags: what comes first in the server's table of keys."""
-    first = next(_walk(client, schema, _SAMPLE_SCANNED), [])[:_SAMPLE]
-    values = tags(client, schema, first) if schema.tags else {}
-    return [
-        Hit("", 0.0, {tag: column[row] for tag, column in values.items()}, id)
-        for row, id in enumerate(first)
-    ]
+    prefix = schema.prefixes[0]
+    # The ids here are the rests of the keys, whatever the documents' ids are.
+    by_key = replace(
+        schema, id_field=None, prefix=prefix, prefixes=(prefix,), key_prefixes=(prefix,)
+    )
+    rests = next(documents.walk(client, by_key, _SAMPLE_SCANNED), [])[:_SAMPLE]
+    fields = [*schema.tags, *([schema.id_field] if schema.id_field else [])]
+    if not fields:
+        return [Hit(prefix + rest, 0.0, {}, schema.id_of(prefix + rest)) for rest in rests]
+    drawn = []
+    for batch, rows in documents.read(client, by_key, rests, fields):
+        for rest, row in zip(batch, rows, strict=True):
+            values = {f: protocol.text(v or b"") for f, v in zip(fields, row, strict=True)}
+            id = values.pop(schema.id_field) if schema.id_field else schema.id_of(prefix + rest)
+            drawn.append(Hit(prefix + rest, 0.0, values, id))
+    return drawn
 
 
-def _walk(client: redis.Redis, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
-    if schema.is_walkable:
-        return documents.walk(client, schema, scanned)
-    return keys.walk(client, schema)
+def _walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
+    return documents.walk(client, schema) if schema.is_walkable else keys.walk(client, schema)
 
 
 def tags(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
