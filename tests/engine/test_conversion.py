@@ -152,9 +152,29 @@ def test_what_a_hash_cannot_hold_is_told_and_nothing_changes(client, own, matrix
 def test_fields_that_a_hash_cannot_have_are_told(client, field):
     make(client, f"$.vector AS vector {VECTOR} {field}")
     index = VectorIndex.open(client, "own", vector_field="vector")
-    with pytest.raises(IndexMismatchError, match="cannot become those of HASH documents"):
+    with pytest.raises(IndexMismatchError, match="fields that HASH documents cannot have"):
         index.rebuild(storage="HASH")
     assert client.execute_command("FT._LIST") == [b"own"]
+
+
+def test_a_filter_is_told(client):
+    definition = f"ON HASH PREFIX 1 own: FILTER @n<5 SCHEMA n NUMERIC v {VECTOR}"
+    client.execute_command("FT.CREATE", "own", *definition.split())
+    with pytest.raises(IndexMismatchError, match="JSON documents cannot have: FILTER"):
+        VectorIndex.open(client, "own").rebuild(storage="JSON")
+
+
+@pytest.mark.parametrize("changes", [{"storage": "JSON"}, {"dtype": "float16"}], ids=str)
+def test_documents_that_another_index_reads_are_not_changed(client, matrix, changes):
+    make(client, f"v {VECTOR}", "HASH")
+    definition = f"ON HASH PREFIX 1 o SCHEMA v {VECTOR}"
+    client.execute_command("FT.CREATE", "second", *definition.split())
+    index = VectorIndex.open(client, "own")
+    index.add(names(), matrix)
+    with pytest.raises(IndexMismatchError, match="shares its documents with 'second'"):
+        index.rebuild(**changes)
+    index.rebuild(algorithm="HNSW")
+    assert len(VectorIndex.open(client, "second")) == len(index) == COUNT
 
 
 def test_bytes_that_json_cannot_hold_are_told(client, matrix):

@@ -19,6 +19,7 @@ from fiftyone_redis.engine.errors import IndexMismatchError, some
 from fiftyone_redis.engine.protocol import Command, pairs, raw, text
 from fiftyone_redis.engine.schema import FIFTYONE_ID, NO_SEPARATOR, Field, Schema
 
+_NAMING_FIELDS = ("FILTER", "LANGUAGE_FIELD", "SCORE_FIELD", "PAYLOAD_FIELD")
 _KINDS = ("TAG", "TEXT", "NUMERIC", "GEO", "GEOSHAPE")
 
 
@@ -31,10 +32,11 @@ def converted(schema: Schema, prefix: str) -> Schema:
     odd = [f.name for f in schema.fields if f.kind not in (*_KINDS, "") or _member(f.path) is None]
     if _member(schema.vector_field) is None:
         odd.append(schema.vector_name)
+    odd += [option for option in _NAMING_FIELDS if option in schema.options]
     target = "JSON" if schema.storage == "HASH" else "HASH"
     if odd:
         raise IndexMismatchError(
-            f"The index {schema.name!r} has fields that cannot become those of {target} documents: "
+            f"The index {schema.name!r} has fields that {target} documents cannot have: "
             f"{some(odd)}; it was left as it is."
         )
     id_field = schema.id_field

@@ -100,7 +100,7 @@ def read(
     )
     for batch, replies in exchange(client, requests):
         refuse_errors(client, batch, replies)
-        yield batch, [storage.read_values(schema, fields, reply) for reply in replies]
+        yield batch, storage.read_values(schema, fields, replies)
 
 
 def existing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> set[str]:

@@ -20,18 +20,23 @@ def refuse_overlap(client: redis.Redis, schema: Schema) -> None:
     Raises:
         IndexMismatchError: if a prefix is the start of another index's, or the other way round
     """
-    names = [protocol.text(name) for name in execute(client, *protocol.names())]
-    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
-    overlapping = [
-        repr(name)
-        for [name], [reply] in documents.exchange(client, requests)
-        if name != schema.name and _overlaps(reply, schema)
-    ]
+    overlapping = sharing(client, schema)
     if overlapping:
         raise IndexMismatchError(
             f"The index {schema.name!r} would share documents with others whose keys start alike: "
             f"{some(overlapping)}; choose another index_name."
         )
+
+
+def sharing(client: redis.Redis, schema: Schema) -> list[str]:
+    """Returns the names of the other indexes that hold documents of an index, or would."""
+    names = [protocol.text(name) for name in execute(client, *protocol.names())]
+    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
+    return [
+        repr(name)
+        for [name], [reply] in documents.exchange(client, requests)
+        if name != schema.name and _overlaps(reply, schema)
+    ]
 
 
 def _overlaps(reply: Any, schema: Schema) -> bool:

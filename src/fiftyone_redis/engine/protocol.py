@@ -20,6 +20,7 @@ Command = list[Arg]
 
 _DISTANCE = "distance"
 _ID = "__id"  # unlike a field's name
+_ID_BYTES = _ID.encode()
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
 
@@ -212,7 +213,7 @@ def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
         rows = [pairs(row) for row in page[1:]]
     # A document that was deleted while the query ran has no fields.
     found = [(text(row[b"__key"]), row) for row in rows if b"__key" in row]
-    return {key: _id(key, row.get(_ID.encode()), schema) for key, row in found}, int(cursor)
+    return {key: _id(key, row.get(_ID_BYTES), schema) for key, row in found}, int(cursor)
 
 
 def read_some_keys(reply: Any) -> list[str]:
@@ -304,21 +305,21 @@ def _is_made_up(field: Field, named: set[str | None], storage: str) -> bool:
 
 
 def _hit(key: bytes, fields: Mapping[bytes, bytes], schema: Schema) -> Hit:
-    values = {name.decode(): text(value) for name, value in fields.items()}
+    values = {name.decode(): text(value) for name, value in fields.items() if name != _ID_BYTES}
     name = text(key)
-    id = _id(name, fields.get(_ID.encode()), schema)
-    values.pop(_ID, None)
+    id = _id(name, fields.get(_ID_BYTES), schema)
     return Hit(name, float(values.pop(_DISTANCE)), values, id)
 
 
 def _id(key: str, held: bytes | None, schema: Schema) -> str:
     if schema.id_field is None:
-        if not key.startswith(schema.key_prefixes):
-            raise IndexMismatchError(
-                f"The index {schema.name!r} has documents of other names than when it was opened "
-                f"({key!r}); it was rebuilt, open it again."
-            )
-        return schema.id_of(key)
+        for prefix in schema.key_prefixes:
+            if key.startswith(prefix):
+                return key[len(prefix) :]
+        raise IndexMismatchError(
+            f"The index {schema.name!r} has documents of other names than when it was opened "
+            f"({key!r}); it was rebuilt, open it again."
+        )
     if not held:
         raise IndexMismatchError(
             f"The document {key!r} of the index {schema.name!r} has no {schema.id_field!r}, the "

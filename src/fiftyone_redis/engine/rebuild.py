@@ -25,9 +25,10 @@ from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import (
     IndexMismatchError,
     IndexNotFoundError,
+    InputError,
     some,
 )
-from fiftyone_redis.engine.overlap import refuse_overlap
+from fiftyone_redis.engine.overlap import refuse_overlap, sharing
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
 
@@ -63,9 +64,12 @@ def rebuild(
         )
     _check(client, schema, wanted)
     old, new = _generations(client, schema)
-    if wanted.storage != schema.storage:
-        return _moved(client, schema, wanted, old, new, progress)
+    moves = wanted.storage != schema.storage
     converts = wanted.dtype != schema.dtype and wanted.storage == "HASH"
+    if moves or converts:
+        _refuse_shared(client, replace(schema, name=old))
+    if moves:
+        return _moved(client, schema, wanted, old, new, progress)
     if converts:
         wanted = replace(wanted, vector_field=f"{wanted.vector_name}_{wanted.dtype}")
         _convert(client, schema, wanted)
@@ -89,14 +93,14 @@ def _moved(
     """Rebuilds an index on documents of the other form."""
     base = _base(old)
     prefix = f"{base}:" if f"{base}:" not in schema.prefixes else f"{new}~:"
-    changed = replace(wanted, storage=schema.storage)
+    changed = replace(wanted, storage=schema.storage, vector_field=schema.vector_field)
     built = replace(conversion.converted(changed, prefix), name=new)
     _refuse_taken(client, built)
     execute(client, *protocol.create(built))
     try:
         _wait(client, new, None)
         _copy(client, schema, built, progress)
-    except IndexMismatchError:
+    except (IndexMismatchError, InputError):
         execute(client, *protocol.drop(new, documents=True))
         raise
     found = _copy(client, schema, built, None)  # what was added meanwhile
@@ -148,6 +152,16 @@ def _copy_batch(
     )
     for batch, written in documents.exchange(client, [(writes, list(held))] if held else []):
         documents.refuse_errors(client, batch, written)
+
+
+def _refuse_shared(client: redis.Redis, schema: Schema) -> None:
+    """Raises if another index reads the documents that are about to be changed."""
+    others = sharing(client, schema)
+    if others:
+        raise IndexMismatchError(
+            f"The index {schema.name!r} shares its documents with {some(others)}, which would lose "
+            "them; it was left as it is."
+        )
 
 
 def _refuse_taken(client: redis.Redis, built: Schema) -> None:

@@ -59,22 +59,16 @@ def pack_reads(schema: Schema, keys: Iterable[bytes], fields: Sequence[str]) -> 
     return b"".join(b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, tail) for key in keys)
 
 
-def read_values(schema: Schema, fields: Sequence[str], reply: Any) -> list[bytes | None]:
-    """Reads the reply to one of :func:`pack_reads`: a value for each field, None where it is not.
+def read_values(
+    schema: Schema, fields: Sequence[str], replies: list[Any]
+) -> list[list[bytes | None]]:
+    """Reads the replies to :func:`pack_reads`: for each a value per field, None where it is not.
 
     A vector is given as the bytes of the index's type, whatever the form of the document.
     """
     if schema.storage == "HASH":
-        values: list[bytes | None] = reply
-        return values
-    if reply is None:
-        return [None] * len(fields)
-    read = json.loads(reply)
-    found = [read] if len(fields) == 1 else [read[schema.path(field)] for field in fields]
-    return [
-        _bytes(schema, schema.path(field), values[0] if values else None)
-        for field, values in zip(fields, found, strict=True)
-    ]
+        return replies
+    return [_members_of(schema, [schema.path(field) for field in fields], r) for r in replies]
 
 
 def existence(schema: Schema, field: str) -> tuple[str, str]:
@@ -145,6 +139,17 @@ def _put(document: dict[str, Any], path: list[str], value: Any) -> None:
     for name in path[:-1]:
         document = document.setdefault(name, {})
     document[path[-1]] = value
+
+
+def _members_of(schema: Schema, paths: list[str], reply: bytes | None) -> list[bytes | None]:
+    if reply is None:
+        return [None] * len(paths)
+    read = json.loads(reply)
+    found = [read] if len(paths) == 1 else [read[path] for path in paths]
+    return [
+        _bytes(schema, path, values[0] if values else None)
+        for path, values in zip(paths, found, strict=True)
+    ]
 
 
 def _bytes(schema: Schema, path: str, value: Any) -> bytes | None:
