@@ -42,11 +42,12 @@ ENGINE_LIBRARIES = {"numpy", "redis"}
 # Above the engine: each part, and the parts that it must not know of.
 FORBIDDEN = {
     "server": "backend settings brain_config cli demo app",
-    "views": "backend cli demo app",
-    "neighbors": "backend cli demo app",
-    "backend": "cli demo app",
-    "settings": "backend cli demo app",
-    "brain_config": "backend settings server cli demo app",
+    "views": "backend adoption cli demo app",
+    "neighbors": "backend adoption cli demo app",
+    "backend": "adoption cli demo app",
+    "adoption": "cli demo app",
+    "settings": "backend adoption cli demo app",
+    "brain_config": "backend adoption settings server cli demo app",
 }
 
 

@@ -86,7 +86,7 @@ def disable() -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @click.option("--restore", "back", is_flag=True, help="Give the run back to FiftyOne's backend.")
 def adopt(dataset: str, brain_key: str, dry_run: bool, back: bool) -> None:
-    """Take over a run of FiftyOne's own Redis backend, without uploading again."""
+    """Take over a run of FiftyOne's own Redis backend, uploading nothing."""
     from fiftyone_redis.adoption import adopt as take_over
     from fiftyone_redis.adoption import restore as give_back
 
