@@ -449,6 +449,10 @@ class RedisSimilarityIndex(NeighborsMixin):
         with progress_bar(len(index), progress) as bar:
             index.rebuild(bar.update, **changes)
         self._settle(index.schema)
+        if self.config.id_field is not None:
+            self.config.id_field = index.schema.id_field
+        if self.config.vector_field is not None:
+            self.config.vector_field = index.schema.vector_name
         self.save_config()
         self._forget()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine import Schema, VectorIndex, planner
 from fiftyone_redis.engine.errors import IndexMismatchError, SettingsError
 
 COUNT, DIM = 60, 4
@@ -133,7 +133,9 @@ def test_it_is_read(opened, matrix):
     assert len(opened) == COUNT
 
 
-def test_it_is_searched(opened, matrix):
+@pytest.mark.parametrize("plan", ["filtered by the server", "searched wider"])
+def test_it_is_searched(opened, matrix, plan, monkeypatch):
+    monkeypatch.setattr(planner, "filter_is_cheaper", lambda *_: plan == "filtered by the server")
     for query in matrix[:3]:
         assert opened.search(query[np.newaxis], 5)[0].ids == nearest(matrix, query, 5)
     few, most = names()[10:14], names()[:55]

@@ -1,5 +1,7 @@
 """Indexes that others made, behind FiftyOne's functions."""
 
+import json
+
 import fiftyone.brain as fob
 import numpy as np
 import pytest
@@ -94,6 +96,24 @@ def test_the_fields_are_saved_with_the_run_and_last_through_a_rebuild(client, ph
     assert found[b"total_results"] == 60
     index.cleanup()
     assert client.dbsize() == 0
+
+
+@pytest.mark.parametrize("field", ["$.uid", "uid"])
+def test_the_names_of_the_fields_follow_a_change_of_storage(client, samples, field):
+    definition = f"ON JSON PREFIX 1 photo: SCHEMA $.a AS first {VECTOR} $.n AS n NUMERIC"
+    client.execute_command("FT.CREATE", "photos", *definition.split())
+    for row, (id, vector) in enumerate(zip(samples.ids, samples.embeddings.tolist(), strict=True)):
+        content = json.dumps({"uid": id, "a": vector, "n": row})
+        client.execute_command("JSON.SET", f"photo:{row}", "$", content)
+    index = use(samples.dataset, vector_field="$.a", id_field=field)
+    index.rebuild(storage="HASH")
+    samples.dataset.clear_cache()
+    samples.dataset.reload()
+
+    again = samples.dataset.load_brain_results("key")
+    assert set(again.sample_ids) == set(samples.ids)
+    found = samples.dataset.sort_by_similarity(samples.ids[3], k=5, brain_key="key")
+    assert found.values("id") == nearest(samples.embeddings, samples.ids, 3)[:5]
 
 
 def test_patches_are_searched_in_the_index_of_others(crops):

@@ -44,22 +44,24 @@ def converted(schema: Schema, prefix: str) -> Schema:
         id_field = id_field or FIFTYONE_ID
     elif id_field == FIFTYONE_ID:
         id_field = None
-    # A field with no name of its own is called by its path, which in JSON starts with "$.".
-    name = schema.vector_name.removeprefix("$.")
+    fields = {
+        field.name: _field(field, target)
+        for field in schema.fields
+        if target == "JSON" or field.name != FIFTYONE_ID or id_field == FIFTYONE_ID
+    }
+    renamed = {name: field.name for name, field in fields.items()}
+    vector = schema.vector_name.removeprefix("$.")
     return replace(
         schema,
         storage=target,
-        vector_field=name,
-        vector_name=name,
-        id_field=id_field,
+        vector_field=vector,
+        vector_name=vector,
+        id_field=renamed.get(id_field, id_field) if id_field else None,
+        tags=tuple(renamed.get(tag, tag) for tag in schema.tags),
         prefix=prefix,
         prefixes=(prefix,),
         key_prefixes=(prefix,),
-        fields=tuple(
-            _field(f, target)
-            for f in schema.fields
-            if target == "JSON" or f.name != FIFTYONE_ID or id_field == FIFTYONE_ID
-        ),
+        fields=tuple(fields.values()),
     )
 
 
@@ -137,6 +139,7 @@ def _field(field: Field, target: str) -> Field:
             options = options[2:]
         elif target == "HASH" and "SEPARATOR" not in options:
             options = (*plain, *options)
+    # A field without a name of its own is called by its path, which starts with "$." in JSON only.
     name = member if field.name == field.path else field.name
     return Field(f"$.{member}" if target == "JSON" else member, name, field.kind, options)
 
