@@ -187,7 +187,10 @@ def _bad_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
         held = _widened(_rounded(block, schema.dtype), schema.dtype)
         # The server, too, sums the squares in the type that holds them.
         norms = np.einsum("ij,ij->i", held, held)
-    suspects = np.flatnonzero(~np.isfinite(norms))
+    searchable = np.isfinite(norms)
+    if searchable.all() and norms.all():
+        return
+    suspects = np.flatnonzero(~searchable)
     finite = np.isfinite(block[suspects]).all(axis=1)
     yield "hold NaN or infinite values", suspects[~finite]
     yield f"hold values too large for {schema.dtype}", suspects[finite]

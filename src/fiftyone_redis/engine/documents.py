@@ -82,6 +82,9 @@ def read(
     Raises:
         ServerError: if the server refuses some of them, naming the first ones
     """
+    if len(ids) == 1:
+        yield ids, [execute(client, "HMGET", *_keys(schema, ids), *fields)]
+        return
     names = "".join(f"${len(name.encode())}\r\n{name}\r\n" for name in fields).encode()
     head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(fields))
     requests = (

@@ -17,7 +17,7 @@ from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.restricted import Subset
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import Neighbors, search
+from fiftyone_redis.engine.search import Neighbors, search, search_ids
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
@@ -181,6 +181,39 @@ class VectorIndex:
             self.client,
             self.schema,
             queries,
+            k,
+            within=within,
+            farthest=farthest,
+            timeout_ms=self._timeout_ms(),
+        )
+
+    def search_ids(
+        self,
+        ids: Sequence[str],
+        k: int,
+        *,
+        within: Sequence[str] | Subset | None = None,
+        farthest: bool = False,
+    ) -> list[Neighbors]:
+        """Finds the nearest neighbours of documents, or the farthest; like :meth:`search`.
+
+        Args:
+            ids: ``n`` ids of documents
+            k: how many neighbours, at least 1; a document is among its own
+            within: the ids to choose among, or a subset that can tell them; None for all
+            farthest: whether to find the farthest, farthest first
+
+        Returns:
+            for each of the documents its neighbours
+
+        Raises:
+            InputError: if some of the ids are not in the index, or ``k`` is less than 1
+            IncompleteResultError: if the server cut a query short
+        """
+        return search_ids(
+            self.client,
+            self.schema,
+            ids,
             k,
             within=within,
             farthest=farthest,

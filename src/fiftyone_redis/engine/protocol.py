@@ -8,8 +8,8 @@ under FT.CREATE, FT.INFO and FT.SEARCH; ``tests/engine/recordings`` holds real o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, some
 from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Schema
@@ -18,12 +18,12 @@ Arg = str | bytes | int | float
 Command = list[Arg]
 
 _DISTANCE = "distance"
+_DISTANCE_FIELD = _DISTANCE.encode()
 _NO_SEPARATOR = "\x1f"  # a tag's value is one value, whatever it holds
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One document that a query found.
 
     Args:
@@ -34,7 +34,7 @@ class Hit:
 
     key: str
     distance: float
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = MappingProxyType({})
 
 
 def pack(command: Iterable[Arg]) -> bytes:
@@ -231,9 +231,11 @@ def read_schema(info: Mapping[str, Any]) -> Schema:
     )
 
 
-def _hit(key: bytes, fields: Mapping[bytes, bytes]) -> Hit:
-    values = {name.decode(): text(value) for name, value in fields.items()}
-    return Hit(text(key), float(values.pop(_DISTANCE)), values)
+def _hit(key: bytes, fields: dict[bytes, bytes]) -> Hit:
+    distance = float(fields.pop(_DISTANCE_FIELD))
+    if not fields:
+        return Hit(text(key), distance)
+    return Hit(text(key), distance, {name.decode(): text(v) for name, v in fields.items()})
 
 
 def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:

@@ -11,7 +11,7 @@ import redis
 from fiftyone_redis.engine import codec, documents, protocol
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import IncompleteResultError
+from fiftyone_redis.engine.errors import IncompleteResultError, InputError, some
 from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.schema import Schema
 
@@ -56,6 +56,23 @@ def ids_with_tag(
             keys, cursor = _page_of_keys(client, schema, protocol.next_page(schema.name, cursor))
             found += keys
     return [key[len(schema.prefix) :] for key in found]
+
+
+def blobs(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> list[bytes]:
+    """Reads vectors as the server holds them.
+
+    Raises:
+        InputError: if some of the ids have none
+    """
+    found = [
+        row[0]
+        for _, rows in documents.read(client, schema, ids, [schema.vector_field])
+        for row in rows
+    ]
+    missing = [repr(id) for id, blob in zip(ids, found, strict=True) if blob is None]
+    if missing:
+        raise InputError(f"Found {len(missing)} IDs that are not in the index ({some(missing)}).")
+    return [blob for blob in found if blob is not None]
 
 
 def sample(client: redis.Redis, schema: Schema) -> list[Hit]:

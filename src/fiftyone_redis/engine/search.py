@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import isnan, sqrt
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,7 @@ from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
 
+_nearness = attrgetter("distance", "key")
 _MANY = 32  # queries, before it is asked whether comparing here is cheaper
 
 
@@ -43,7 +47,7 @@ class Question:
     Args:
         client: a client of the server
         schema: the index
-        queries: ``n x dim`` floats that were checked
+        blobs: the vectors to compare with, encoded
         k: how many neighbours, at least 1
         within: what to choose among; None for all
         farthest: whether to find the farthest
@@ -52,11 +56,16 @@ class Question:
 
     client: redis.Redis
     schema: Schema
-    queries: Array
+    blobs: list[bytes]
     k: int
     within: Subset | None
     farthest: bool
     timeout_ms: int
+
+    @cached_property
+    def queries(self) -> Array:
+        """The vectors to compare with, as the server sees them: ``n x dim`` floats."""
+        return codec.decode(self.blobs, self.schema.dtype, self.schema.dim)
 
 
 def search(
@@ -70,16 +79,46 @@ def search(
     timeout_ms: int,
 ) -> list[Neighbors]:
     """Finds the nearest neighbours of vectors, or the farthest; see :meth:`VectorIndex.search`."""
-    if k < 1:
-        raise InputError(f"k must be at least 1, not {k}.")
     matrix = codec.as_matrix(queries, schema.dim)
     codec.check(matrix, schema)
-    if within is not None and not isinstance(within, Subset):
-        within = IdSubset(within, schema.prefix)
-    question = Question(client, schema, matrix, k, within, farthest, timeout_ms)
-    if farthest and schema.metric == "euclidean":
+    blobs = [blob.tobytes() for blob in codec.encode(matrix, schema.dtype)]
+    within = _subset(schema, within)
+    return _found(Question(client, schema, blobs, k, within, farthest, timeout_ms))
+
+
+def search_ids(
+    client: redis.Redis,
+    schema: Schema,
+    ids: Sequence[str],
+    k: int,
+    *,
+    within: Sequence[str] | Subset | None,
+    farthest: bool,
+    timeout_ms: int,
+) -> list[Neighbors]:
+    """Finds the neighbours of documents; see :meth:`VectorIndex.search_ids`."""
+    blobs = reading.blobs(client, schema, ids)
+    within = _subset(schema, within)
+    question = Question(client, schema, blobs, k, within, farthest, timeout_ms)
+    found = _found(question)
+    if any(isnan(distance) for each in found for distance in each.distances[:1]):
+        codec.check(question.queries, schema, ids)
+    return found
+
+
+def _subset(schema: Schema, within: Sequence[str] | Subset | None) -> Subset | None:
+    if within is None or isinstance(within, Subset):
+        return within
+    return IdSubset(within, schema.prefix)
+
+
+def _found(question: Question) -> list[Neighbors]:
+    schema, count = question.schema, len(question.blobs)
+    if question.k < 1:
+        raise InputError(f"k must be at least 1, not {question.k}.")
+    if question.farthest and schema.metric == "euclidean":
         return _compared(question)  # the server can only look for what is near
-    if len(matrix) >= _MANY and planner.compare_here(schema, _candidates(question), len(matrix)):
+    if count >= _MANY and planner.compare_here(schema, _candidates(question), count):
         return _compared_at_once(question)
     try:
         return _asked(question)
@@ -101,17 +140,18 @@ def _size(question: Question) -> int:
 def _asked(question: Question) -> list[Neighbors]:
     """Has the server find neighbours. The farthest are those nearest to the opposite vector."""
     schema, k = question.schema, question.k
-    queries = -question.queries if question.farthest else question.queries
-    blobs = [blob.tobytes() for blob in codec.encode(queries, schema.dtype)]
+    blobs = question.blobs
+    if question.farthest:
+        blobs = [blob.tobytes() for blob in codec.encode(-question.queries, schema.dtype)]
 
     def wide(numbers: list[int], width: int) -> list[list[Hit]]:
-        return _answers(question, (_knn(question, blobs[n], width) for n in numbers))
+        return _answers(question, [_knn(question, blobs[n], width) for n in numbers])
 
     def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
         if not ids:
             return [[] for _ in numbers]
         keys = [schema.prefix + id for id in ids]
-        return _answers(question, (_knn(question, blobs[n], width, keys) for n in numbers))
+        return _answers(question, [_knn(question, blobs[n], width, keys) for n in numbers])
 
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
@@ -134,7 +174,9 @@ def _knn(
     )
 
 
-def _answers(question: Question, commands: Iterable[protocol.Command]) -> list[list[Hit]]:
+def _answers(question: Question, commands: list[protocol.Command]) -> list[list[Hit]]:
+    if len(commands) == 1:
+        return [protocol.read_hits(execute(question.client, *commands[0]))]
     requests = ((protocol.pack(command), [None]) for command in commands)
     hits = []
     for _, [reply] in documents.exchange(question.client, requests):
@@ -146,17 +188,18 @@ def _answers(question: Question, commands: Iterable[protocol.Command]) -> list[l
 
 def _neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
     """Sorts here: without SORTBY, which not every dialect accepts, hits have no order."""
-    hits = sorted(hits, key=lambda hit: (hit.distance, hit.key))[:k]
-    distances = np.array([hit.distance for hit in hits], dtype=np.float64)
+    hits = sorted(hits, key=_nearness)[:k]
+    distances = [hit.distance for hit in hits]
     if farthest:
-        distances = 2 - distances
+        distances = [2 - distance for distance in distances]
     if schema.metric != "dotproduct":
         # Rounding can make the distance of equal vectors slightly negative.
-        distances = distances.clip(min=0)
+        distances = [max(distance, 0.0) for distance in distances]
     if schema.metric == "euclidean":
-        distances = np.sqrt(distances)
+        distances = [sqrt(distance) for distance in distances]
     tags = {tag: [hit.tags.get(tag, "") for hit in hits] for tag in schema.tags}
-    return Neighbors([hit.key[len(schema.prefix) :] for hit in hits], distances, tags)
+    ids = [hit.key[len(schema.prefix) :] for hit in hits]
+    return Neighbors(ids, np.array(distances, dtype=np.float64), tags)
 
 
 def _compared(question: Question) -> list[Neighbors]:
