@@ -13,6 +13,7 @@ import redis
 from fiftyone_redis.engine import codec, documents, protocol, reading
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
+from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.restricted import Subset
@@ -23,6 +24,7 @@ QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
 
 _SETTLE_SECONDS = 0.01
+_SAMPLE_SECONDS = 60.0
 
 
 class VectorIndex:
@@ -40,6 +42,7 @@ class VectorIndex:
         self.client = client
         self.schema = schema
         self.timeout = timeout
+        self._drawn: tuple[float, list[Hit]] | None = None
 
     @classmethod
     def create(cls, client: redis.Redis, schema: Schema) -> VectorIndex:
@@ -185,6 +188,7 @@ class VectorIndex:
             within=within,
             farthest=farthest,
             timeout_ms=self._timeout_ms(),
+            sample=self._sample,
         )
 
     def search_ids(
@@ -218,6 +222,7 @@ class VectorIndex:
             within=within,
             farthest=farthest,
             timeout_ms=self._timeout_ms(),
+            sample=self._sample,
         )
 
     def vectors(
@@ -263,6 +268,13 @@ class VectorIndex:
         self.schema = replace(
             found, ef_runtime=self.schema.ef_runtime, block_size=self.schema.block_size
         )
+
+    def _sample(self) -> list[Hit]:
+        """Draws a few documents, and remembers them for a while; only estimates rest on them."""
+        now = time.monotonic()
+        if self._drawn is None or now - self._drawn[0] > _SAMPLE_SECONDS:
+            self._drawn = now, reading.sample(self.client, self.schema)
+        return self._drawn[1]
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout

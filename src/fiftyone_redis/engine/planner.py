@@ -11,7 +11,7 @@ The costs are microseconds measured on one core; only their ratios matter (``doc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 
 from fiftyone_redis.engine.schema import DTYPES, Schema
 
@@ -23,10 +23,13 @@ class Learning:
     Args:
         id: for every id that is read, or asked about
         question: for asking at all
+        document: for every document of the index that is looked at, allowed or not, when all
+            allowed ids are read
     """
 
     id: float = 0.0
     question: float = 0.0
+    document: float = 0.0
 
 
 _KEY = 2.2  # the server reads a key in a query
@@ -50,12 +53,21 @@ def share(kept: int, seen: int) -> float:
     return (kept + 1) / (seen + 2)
 
 
+def least_share(kept: int, seen: int) -> float:
+    """Estimates with caution which share is allowed: half a standard deviation less.
+
+    A search that turns out too narrow was made for nothing, and few of those that were looked at
+    say little: of 1 or 2 in 64, twice as many or half as many would be no surprise.
+    """
+    return (kept + 1 - sqrt(kept + 1) / 2) / (seen + 2)
+
+
 def width(k: int, share: float, last: int, size: int) -> int:
     """Returns how wide to search.
 
     Args:
         k: how many neighbours are wanted
-        share: which share of the documents is allowed, as far as is known
+        share: which share of the documents is allowed at least, as far as is known
         last: how wide the last search was, which was too narrow; 0 at first
         size: how many documents the index has
     """
@@ -74,7 +86,7 @@ def filter_is_cheaper(
         width: how wide the search would be
         learning: what it takes to learn which ids are allowed
     """
-    return _filtering(schema, allowed, learning) <= _widening(schema, size, width, learning)
+    return _filtering(schema, size, allowed, learning) <= _widening(schema, size, width, learning)
 
 
 def compare_here(schema: Schema, size: int, queries: int) -> bool:
@@ -93,8 +105,8 @@ def _comparing(schema: Schema) -> float:
     return schema.dim * DTYPES[schema.dtype] / _BYTES
 
 
-def _filtering(schema: Schema, allowed: int, learning: Learning) -> float:
-    return allowed * (_KEY + learning.id + _comparing(schema))
+def _filtering(schema: Schema, size: int, allowed: int, learning: Learning) -> float:
+    return allowed * (_KEY + learning.id + _comparing(schema)) + size * learning.document
 
 
 def _widening(schema: Schema, size: int, width: int, learning: Learning) -> float:

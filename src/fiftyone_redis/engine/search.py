@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isnan, sqrt
@@ -52,6 +52,7 @@ class Question:
         within: what to choose among; None for all
         farthest: whether to find the farthest
         timeout_ms: after how many milliseconds the server may give up
+        sample: draws a few documents of the index
     """
 
     client: redis.Redis
@@ -61,6 +62,7 @@ class Question:
     within: Subset | None
     farthest: bool
     timeout_ms: int
+    sample: Callable[[], list[Hit]]
 
     @cached_property
     def queries(self) -> Array:
@@ -77,13 +79,14 @@ def search(
     within: Sequence[str] | Subset | None,
     farthest: bool,
     timeout_ms: int,
+    sample: Callable[[], list[Hit]],
 ) -> list[Neighbors]:
     """Finds the nearest neighbours of vectors, or the farthest; see :meth:`VectorIndex.search`."""
     matrix = codec.as_matrix(queries, schema.dim)
     codec.check(matrix, schema)
     blobs = [blob.tobytes() for blob in codec.encode(matrix, schema.dtype)]
     within = _subset(schema, within)
-    return _found(Question(client, schema, blobs, k, within, farthest, timeout_ms))
+    return _found(Question(client, schema, blobs, k, within, farthest, timeout_ms, sample))
 
 
 def search_ids(
@@ -95,11 +98,12 @@ def search_ids(
     within: Sequence[str] | Subset | None,
     farthest: bool,
     timeout_ms: int,
+    sample: Callable[[], list[Hit]],
 ) -> list[Neighbors]:
     """Finds the neighbours of documents; see :meth:`VectorIndex.search_ids`."""
     blobs = reading.blobs(client, schema, ids)
     within = _subset(schema, within)
-    question = Question(client, schema, blobs, k, within, farthest, timeout_ms)
+    question = Question(client, schema, blobs, k, within, farthest, timeout_ms, sample)
     found = _found(question)
     if any(isnan(distance) for each in found for distance in each.distances[:1]):
         codec.check(question.queries, schema, ids)
@@ -156,11 +160,7 @@ def _asked(question: Question) -> list[Neighbors]:
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
     else:
-
-        def sample() -> list[Hit]:
-            return reading.sample(question.client, schema)
-
-        searcher = Searcher(schema, _size(question), sample, wide, filtered)
+        searcher = Searcher(schema, _size(question), question.sample, wide, filtered)
         hits = restricted.search(searcher, question.within, len(blobs), k)
     return [_neighbors(schema, each, k, question.farthest) for each in hits]
 
