@@ -9,6 +9,7 @@ import pytest
 import redis
 from redis.connection import DefaultParser
 
+from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine import capabilities as module
 from fiftyone_redis.engine.capabilities import Capabilities, capabilities, check_server, read
 from fiftyone_redis.engine.errors import UnsupportedServerError
@@ -103,7 +104,7 @@ def test_valkey_is_asked_only_for_what_it_documents(number, version):
     found = of_search("search", number, **VALKEY)
     assert str(found) == f"Valkey 9.0.1, search {version}, RESP3, standalone"
     assert (found.dtypes, found.algorithms) == (("float32",), ("FLAT", "HNSW"))
-    assert not (found.filters_by_key or found.redisearch or found.coordinator)
+    assert (found.filters_by_key, found.redisearch, found.coordinator) == (False, False, False)
 
 
 def test_a_valkey_that_calls_itself_redis_is_not_taken_for_it():
@@ -180,6 +181,25 @@ def test_a_server_that_cannot_be_searched_is_refused_in_one_sentence(client, fou
     with pytest.raises(UnsupportedServerError, match=reason) as refused:
         check_server(client)
     assert str(refused.value).count(". ") == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (
+            {"dtype": "uint8"},
+            "has no dtype 'uint8'; use one of float32, float64, float16, bfloat16",
+        ),
+        ({"algorithm": "SVS-VAMANA"}, "has no algorithm 'SVS-VAMANA'; use one of FLAT, HNSW"),
+    ],
+)
+def test_an_index_that_the_server_cannot_hold_is_refused_before_anything_is_made(
+    client, wanted, reason
+):
+    with pytest.raises(UnsupportedServerError, match=reason) as refused:
+        VectorIndex.create(client, Schema("any", 4, **wanted))
+    assert "Redis 7.4.1, search 2.10.5" in str(refused.value)
+    assert not client.execute_command("FT._LIST")
 
 
 def test_every_type_and_algorithm_has_its_version():

@@ -20,6 +20,7 @@ import redis
 
 from fiftyone_redis.engine.errors import UnsupportedServerError, mapped
 from fiftyone_redis.engine.protocol import COORDINATOR, SEARCH
+from fiftyone_redis.engine.schema import Schema
 
 UNKNOWN = "unknown"
 """The name or version of what does not say it."""
@@ -120,6 +121,23 @@ def check_server(client: Any) -> Capabilities:
             "Redis 8, Redis Enterprise or Redis Cloud, or a server that is no cluster."
         )
     return found
+
+
+def require(client: Any, schema: Schema) -> None:
+    """Raises unless a client's server can hold an index.
+
+    Raises:
+        UnsupportedServerError: if it does not offer the index's type or algorithm
+        FiftyOneRedisError: if the server does not answer
+    """
+    found = capabilities(client)
+    for setting, offered in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
+        wanted = getattr(schema, setting)
+        if wanted not in offered:
+            raise UnsupportedServerError(
+                f"This server ({found}) has no {setting} {wanted!r}; use one of "
+                f"{', '.join(offered)}, or a newer server."
+            )
 
 
 def read(

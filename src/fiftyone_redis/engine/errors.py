@@ -118,6 +118,11 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
         "this server cannot hold such an index",
     ),
     (
+        "exceeded maximum size allowed by server limit",
+        UnsupportedServerError,
+        "this server cannot hold such an index",
+    ),
+    (
         "used memory > 'maxmemory'",
         ServerError,
         "its memory is full; raise maxmemory or remove data",
