@@ -261,6 +261,6 @@ def _refuse_overlap(client: redis.Redis, schema: Schema) -> None:
 
 def _overlaps(reply: Any, prefix: str) -> bool:
     if isinstance(reply, redis.RedisError):
-        return False  # dropped in the meantime
+        return False  # dropped in the meantime, or not for this user to see
     others = [other for other in protocol.read_prefixes(protocol.read_info(reply)) if other]
     return any(o.startswith(prefix) or prefix.startswith(o) for o in others)
