@@ -133,7 +133,7 @@ def _from_url(url: str, options: dict[str, Any]) -> redis.Redis:
             "options that redis-py knows."
         )
     fixed = {name: options[name] for name in ("protocol", "decode_responses")}
-    return redis.Redis(connection_pool=redis.ConnectionPool(**{**options, **parsed, **fixed}))
+    return redis.Redis.from_pool(redis.ConnectionPool(**{**options, **parsed, **fixed}))
 
 
 def _parsed(url: str) -> dict[str, Any] | None:
