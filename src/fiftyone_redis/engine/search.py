@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from math import isnan, sqrt
 from operator import attrgetter
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import redis
 
 from fiftyone_redis.engine import codec, documents, exact, planner, protocol, reading, restricted
+from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
@@ -22,6 +22,7 @@ from fiftyone_redis.engine.schema import Schema
 
 _nearness = attrgetter("distance", "key")
 _MANY = 32  # queries, before it is asked whether comparing here is cheaper
+_LONGEST_FILTER = 10_000  # characters of tags; Valkey's search takes queries of 10,240
 
 
 @dataclass(frozen=True)
@@ -47,27 +48,24 @@ class Question:
     Args:
         client: a client of the server
         schema: the index
-        blobs: the vectors to compare with, encoded
+        queries: ``n x dim`` floats that were checked
         k: how many neighbours, at least 1
         within: what to choose among; None for all
         farthest: whether to find the farthest
         timeout_ms: after how many milliseconds the server may give up
         sample: draws a few documents of the index
+        blobs: the queries as the server holds them, if they came from there
     """
 
     client: redis.Redis
     schema: Schema
-    blobs: list[bytes]
+    queries: Array
     k: int
     within: Subset | None
     farthest: bool
     timeout_ms: int
     sample: Callable[[], list[Hit]]
-
-    @cached_property
-    def queries(self) -> Array:
-        """The vectors to compare with, as the server sees them: ``n x dim`` floats."""
-        return codec.decode(self.blobs, self.schema.dtype, self.schema.dim)
+    blobs: list[bytes] | None = None
 
 
 def search(
@@ -83,10 +81,9 @@ def search(
 ) -> list[Neighbors]:
     """Finds the nearest neighbours of vectors, or the farthest; see :meth:`VectorIndex.search`."""
     matrix = codec.as_matrix(queries, schema.dim)
-    codec.check(matrix, schema)
-    blobs = [blob.tobytes() for blob in codec.encode(matrix, schema.dtype)]
+    codec.check_queries(matrix, schema)
     within = _subset(schema, within)
-    return _found(Question(client, schema, blobs, k, within, farthest, timeout_ms, sample))
+    return _found(Question(client, schema, matrix, k, within, farthest, timeout_ms, sample))
 
 
 def search_ids(
@@ -102,11 +99,11 @@ def search_ids(
 ) -> list[Neighbors]:
     """Finds the neighbours of documents; see :meth:`VectorIndex.search_ids`."""
     blobs = reading.blobs(client, schema, ids)
+    matrix = codec.decode(blobs, schema.dtype, schema.dim)
     within = _subset(schema, within)
-    question = Question(client, schema, blobs, k, within, farthest, timeout_ms, sample)
-    found = _found(question)
+    found = _found(Question(client, schema, matrix, k, within, farthest, timeout_ms, sample, blobs))
     if any(isnan(distance) for each in found for distance in each.distances[:1]):
-        codec.check(question.queries, schema, ids)
+        codec.check(matrix, schema, ids)
     return found
 
 
@@ -117,15 +114,18 @@ def _subset(schema: Schema, within: Sequence[str] | Subset | None) -> Subset | N
 
 
 def _found(question: Question) -> list[Neighbors]:
-    schema, count = question.schema, len(question.blobs)
+    schema, count = question.schema, len(question.queries)
     if question.k < 1:
         raise InputError(f"k must be at least 1, not {question.k}.")
     if question.farthest and schema.metric == "euclidean":
         return _compared(question)  # the server can only look for what is near
     if count >= _MANY and planner.compare_here(schema, _candidates(question), count):
         return _compared_at_once(question)
+    blobs = _encoded(question)
+    if blobs is None:
+        return _compared(question)
     try:
-        return _asked(question)
+        return _asked(question, blobs)
     except ResultLimitError:
         return _compared(question)
 
@@ -141,12 +141,22 @@ def _size(question: Question) -> int:
     return int(info["num_docs"])
 
 
-def _asked(question: Question) -> list[Neighbors]:
+def _encoded(question: Question) -> list[bytes] | None:
+    """Returns what to ask the server for; None where the index's type, in whole numbers, cannot."""
+    if question.blobs is not None and not question.farthest:
+        return question.blobs
+    queries, dtype = question.queries, question.schema.dtype
+    if question.farthest:
+        queries = -queries
+    if not codec.holds(queries, dtype):
+        return None
+    return [blob.tobytes() for blob in codec.encode(queries, dtype)]
+
+
+def _asked(question: Question, blobs: list[bytes]) -> list[Neighbors]:
     """Has the server find neighbours. The farthest are those nearest to the opposite vector."""
     schema, k = question.schema, question.k
-    blobs = question.blobs
-    if question.farthest:
-        blobs = [blob.tobytes() for blob in codec.encode(-question.queries, schema.dtype)]
+    way = planner.way_to_filter(schema, capabilities(question.client).filters_by_key)
 
     def wide(numbers: list[int], width: int) -> list[list[Hit]]:
         return _answers(question, [_knn(question, blobs[n], width) for n in numbers])
@@ -154,24 +164,82 @@ def _asked(question: Question) -> list[Neighbors]:
     def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
         if not ids:
             return [[] for _ in numbers]
-        keys = [schema.prefix + id for id in ids]
-        return _answers(question, [_knn(question, blobs[n], width, keys) for n in numbers])
+        asked = [blobs[number] for number in numbers]
+        found = None
+        if way == planner.KEYS:
+            keys = [schema.prefix + id for id in ids]
+            found = _answers(question, [_knn(question, each, width, keys) for each in asked])
+        elif way == planner.TAGS:
+            found = _tagged(question, asked, width, ids)
+        return _compared_hits(question, numbers, ids) if found is None else found
 
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
     else:
-        searcher = Searcher(schema, _size(question), question.sample, wide, filtered)
+        searcher = Searcher(schema, _size(question), way, question.sample, wide, filtered)
         hits = restricted.search(searcher, question.within, len(blobs), k)
     return [_neighbors(schema, each, k, question.farthest) for each in hits]
 
 
 def _knn(
-    question: Question, blob: bytes, k: int, keys: Sequence[str] | None = None
+    question: Question,
+    blob: bytes,
+    k: int,
+    keys: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
 ) -> protocol.Command:
-    schema = question.schema
+    schema, plain = question.schema, not capabilities(question.client).redisearch
     return protocol.knn(
-        schema, blob, k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
+        schema,
+        blob,
+        k,
+        tags=schema.tags,
+        keys=keys,
+        ids=ids,
+        plain=plain,
+        timeout_ms=question.timeout_ms,
     )
+
+
+def _tagged(
+    question: Question, blobs: list[bytes], k: int, ids: list[str]
+) -> list[list[Hit]] | None:
+    """Has the server choose among documents by the tag that holds their ids.
+
+    Returns:
+        None if that cannot tell them apart: others may have settled how their tags are split, and
+        whether upper case counts
+    """
+    text = "".join(ids)
+    if not (text.isascii() and text.isalnum()):
+        return None
+    if not capabilities(question.client).redisearch and len(text) + len(ids) > _LONGEST_FILTER:
+        return None
+    found = _answers(question, [_knn(question, blob, k, ids=ids) for blob in blobs])
+    told = {hit.tags.get(str(question.schema.id_field)) for hits in found for hit in hits}
+    return found if told <= set(ids) else None
+
+
+def _compared_hits(question: Question, numbers: list[int], ids: list[str]) -> list[list[Hit]]:
+    """Compares some of the queries with certain documents here; tells it as the server would."""
+    schema, farthest = question.schema, question.farthest
+    subset = IdSubset(ids, schema.prefix)
+    found = _compared(replace(question, queries=question.queries[numbers], within=subset))
+    return [
+        [
+            Hit(
+                schema.prefix + id,
+                2 - distance
+                if farthest
+                else distance ** (2 if schema.metric == "euclidean" else 1),
+                {tag: values[row] for tag, values in neighbors.tags.items()},
+            )
+            for row, (id, distance) in enumerate(
+                zip(neighbors.ids, neighbors.distances, strict=True)
+            )
+        ]
+        for neighbors in found
+    ]
 
 
 def _answers(question: Question, commands: list[protocol.Command]) -> list[list[Hit]]:
