@@ -53,7 +53,8 @@ def started(tmp_path, unused_port):
             )
         )
         where = {"host": "127.0.0.1", "port": settings["port"], "protocol": 2}
-        with redis.Redis(**where, retry=Retry(ConstantBackoff(0.02), 500)) as patient:
+        patience = Retry(ConstantBackoff(0.02), 500, (OSError, redis.ConnectionError))
+        with redis.Redis(**where, retry=patience) as patient:
             assert patient.ping()
         clients.append(redis.Redis(**where, retry=Retry(NoBackoff(), 0)))
         return clients[-1]

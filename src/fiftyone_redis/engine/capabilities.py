@@ -165,7 +165,8 @@ def read(
         info: its reply to INFO about the server, likewise
     """
     hello, info = hello or {}, info or {}
-    server = str(hello.get("server") or info.get("server_name") or "redis" * bool(info) or UNKNOWN)
+    unnamed = "redis" if info else UNKNOWN
+    server = str(hello.get("server") or info.get("server_name") or unnamed)
     version = hello.get("version") or info.get(f"{server}_version") or UNKNOWN
     mode = hello.get("mode") or info.get("server_mode") or info.get("redis_mode")
     knows_search, coordinates = [entry is not None for entry in commands or (None, None)]

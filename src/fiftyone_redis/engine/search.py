@@ -222,24 +222,27 @@ def _tagged(
 
 def _compared_hits(question: Question, numbers: list[int], ids: list[str]) -> list[list[Hit]]:
     """Compares some of the queries with certain documents here; tells it as the server would."""
-    schema, farthest = question.schema, question.farthest
+    schema = question.schema
     subset = IdSubset(ids, schema.prefix)
     found = _compared(replace(question, queries=question.queries[numbers], within=subset))
     return [
         [
             Hit(
                 schema.prefix + id,
-                2 - distance
-                if farthest
-                else distance ** (2 if schema.metric == "euclidean" else 1),
-                {tag: values[row] for tag, values in neighbors.tags.items()},
+                float(_told(question, each.distances[row])),
+                {tag: values[row] for tag, values in each.tags.items()},
             )
-            for row, (id, distance) in enumerate(
-                zip(neighbors.ids, neighbors.distances, strict=True)
-            )
+            for row, id in enumerate(each.ids)
         ]
-        for neighbors in found
+        for each in found
     ]
+
+
+def _told(question: Question, distance: float) -> float:
+    """Returns a distance as the server tells it, who is asked for what is near the opposite."""
+    if question.farthest:
+        return 2 - distance
+    return distance**2 if question.schema.metric == "euclidean" else distance
 
 
 def _answers(question: Question, commands: list[protocol.Command]) -> list[list[Hit]]:
