@@ -1,0 +1,222 @@
+"""A Redis Cluster: its nodes, which of them to ask for what, and what to do when they change.
+
+Commands of the query engine go to one node, whose coordinator asks the others. Documents belong to
+the node that holds their key's hash slot (``routing.py`` sends them there). Slots and roles move
+from node to node while the cluster works: whatever fails because of that is tried again, after the
+nodes were asked anew, with growing waits, and not for longer than :data:`PATIENCE`.
+https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ has the protocol.
+
+For a server that is no cluster each of these functions does the plain thing, so that the rest of
+the engine need not know the difference.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import redis
+from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    MovedError,
+    ReadOnlyError,
+    RedisClusterException,
+    TryAgainError,
+)
+
+from fiftyone_redis.engine.errors import (
+    ConnectionFailedError,
+    FiftyOneRedisError,
+    SettingsError,
+    UnsupportedServerError,
+    some,
+    translated,
+)
+
+Client = redis.Redis | redis.RedisCluster
+"""A client of one server, or of a cluster."""
+
+PATIENCE = 60.0
+"""Seconds to wait for a cluster that fails over, or moves slots, to answer again."""
+
+_FIRST_WAIT = 0.02
+_LONGEST_WAIT = 1.0
+
+_PASSING = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    AskError,
+    MovedError,
+    ClusterDownError,
+    TryAgainError,
+    ReadOnlyError,
+    RedisClusterException,
+)
+_LASTING = (AuthenticationError, AuthorizationError)
+
+# The coordinator's words for a shard that it cannot reach, or for nodes that it does not know yet.
+_COORDINATOR_WAITS = ("ERRCLUSTER", "Could not send query to cluster")
+
+# Which of the nodes this process asks to search: another process asks another one.
+_PREFERRED = random.randrange(1 << 16)
+
+_T = TypeVar("_T")
+
+
+def client(seed: redis.Redis) -> redis.RedisCluster:
+    """Returns a client of the cluster that a server is a node of.
+
+    Args:
+        seed: a client of that server; the other nodes are reached with the same options
+
+    Raises:
+        UnsupportedServerError: if the server is reached by a socket, which leads to one node only
+        SettingsError: if the installed redis-py would leave out an option
+        ConnectionFailedError: if no node tells which others there are
+    """
+    options = dict(seed.connection_pool.connection_kwargs)
+    if "path" in options:
+        raise UnsupportedServerError(
+            f"Redis at {options['path']} is a node of a cluster, whose other nodes cannot be "
+            "reached by a socket; set host and port."
+        )
+    host, port = options.pop("host", "localhost"), int(options.pop("port", 6379))
+    options.pop("redis_connect_func", None)  # that of another cluster's client
+    options = {name: value for name, value in options.items() if value is not None}
+    if issubclass(seed.connection_pool.connection_class, redis.SSLConnection):
+        options["ssl"] = True
+    _refuse_unknown(options)
+    try:
+        return redis.RedisCluster(
+            startup_nodes=[ClusterNode(host, port)], require_full_coverage=False, **options
+        )
+    except RedisClusterException as error:
+        raise ConnectionFailedError(
+            f"The cluster of Redis at {host}:{port} does not tell its nodes ({error})."
+        ) from error
+
+
+def primaries(client: Client) -> list[redis.Redis]:
+    """Returns clients of the nodes that hold the documents; for one server, its own."""
+    if not isinstance(client, redis.RedisCluster):
+        return [client]
+    nodes = sorted(client.get_primaries(), key=lambda node: str(node.name))
+    return [client.get_redis_connection(node) for node in nodes]
+
+
+def addresses(client: Client) -> str:
+    """Returns where the servers are that hold the documents, without credentials."""
+    return some([address(node) for node in primaries(client)])
+
+
+def address(node: redis.Redis) -> str:
+    """Returns where one server is, without credentials."""
+    options = node.connection_pool.connection_kwargs
+    if "path" in options:
+        return str(options["path"])
+    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def coordinated(client: Client, work: Callable[[redis.Redis], _T]) -> _T:
+    """Has one node do work that concerns the whole cluster; another one if that node is gone.
+
+    Args:
+        client: a client of the cluster, or of one server
+        work: done with a client of one node, from the start again if it has to be done elsewhere
+
+    Raises:
+        ConnectionFailedError: if no node could do it for as long as :data:`PATIENCE`
+        FiftyOneRedisError: or an error of redis-py: what ``work`` raised
+    """
+    if not isinstance(client, redis.RedisCluster):
+        return work(client)
+    for attempt in attempts():
+        node = _preferred(client, attempt)
+        try:
+            return work(node)
+        except (redis.RedisError, FiftyOneRedisError) as error:
+            if not passes(error):
+                raise
+            failure = error
+            refresh(client)
+    raise gone(node, failure, "The command was not carried out.") from failure
+
+
+def execute(client: Client, command: tuple[Any, ...]) -> Any:
+    """Sends one command; in a cluster to the node of its key, if it has one, or to any."""
+
+    def work(node: redis.Redis) -> Any:
+        try:
+            return node.execute_command(*command)
+        except MovedError:
+            return client.execute_command(*command)
+
+    return coordinated(client, work)
+
+
+def attempts() -> Iterator[int]:
+    """Counts attempts from 0, with growing, jittered waits, for as long as :data:`PATIENCE`."""
+    deadline = time.monotonic() + PATIENCE
+    wait, attempt = _FIRST_WAIT, 0
+    while True:
+        yield attempt
+        if time.monotonic() + wait > deadline:
+            return
+        time.sleep(wait * random.uniform(0.5, 1.0))
+        wait, attempt = min(2 * wait, _LONGEST_WAIT), attempt + 1
+
+
+def passes(error: object) -> bool:
+    """Tells whether what failed with an error may be repeated, and will succeed in a while."""
+    if isinstance(error, FiftyOneRedisError):
+        error = error.__cause__
+    if isinstance(error, _LASTING):
+        return False
+    if isinstance(error, redis.ResponseError) and str(error).startswith(_COORDINATOR_WAITS):
+        return True
+    return isinstance(error, _PASSING)
+
+
+def refresh(client: redis.RedisCluster) -> None:
+    """Asks the cluster again which node holds which slots, if one answers."""
+    try:
+        client.nodes_manager.initialize()
+    except (RedisClusterException, redis.RedisError):
+        return  # what was known stays; whoever waits for the cluster tries again
+
+
+def gone(
+    node: redis.Redis, error: BaseException | None, consequence: str
+) -> ConnectionFailedError:
+    """Returns the error of a node that did not come back, and that no other took the place of."""
+    if isinstance(error, FiftyOneRedisError):
+        error = error.__cause__
+    reason = error if isinstance(error, redis.RedisError) else redis.RedisError(str(error))
+    said = str(translated(reason, address(node)))
+    return ConnectionFailedError(
+        f"The cluster did not recover within {PATIENCE:.0f} seconds: {said} {consequence} Bring "
+        f"{address(node)} back, or have a replica take its place, and repeat this."
+    )
+
+
+def _preferred(client: redis.RedisCluster, attempt: int) -> redis.Redis:
+    nodes = primaries(client)
+    return nodes[(_PREFERRED + attempt) % len(nodes)]
+
+
+def _refuse_unknown(options: dict[str, Any]) -> None:
+    """Raises if redis-py would drop an option of TLS, and with it, silently, a check."""
+    dropped = sorted(
+        name for name in options if name.startswith("ssl_") and name not in REDIS_ALLOWED_KEYS
+    )
+    if dropped:
+        raise SettingsError(
+            f"redis-py {redis.__version__} leaves out {some(dropped)} for a cluster; install a "
+            "newer one or do without."
+        )
