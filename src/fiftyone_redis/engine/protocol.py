@@ -17,6 +17,12 @@ from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Schema
 Arg = str | bytes | int | float
 Command = list[Arg]
 
+SEARCH = "FT.SEARCH"
+"""The command that every query engine knows."""
+
+COORDINATOR = "SEARCH.CLUSTERINFO"
+"""A command that only a query engine knows that answers for all nodes of a cluster."""
+
 _DISTANCE = "distance"
 _NO_SEPARATOR = "\x1f"  # a tag's value is one value, whatever it holds
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
