@@ -22,12 +22,16 @@ ENGINE = {
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
-    "connection": "errors schema capabilities",
-    "documents": "errors schema codec protocol connection",
-    "reading": "errors schema codec protocol connection documents",
-    "rebuild": "errors schema codec protocol connection documents reading",
-    "search": "errors schema codec protocol exact planner restricted connection documents reading",
-    "index": "errors schema codec protocol restricted connection documents reading rebuild search",
+    "cluster": "errors",
+    "connection": "errors schema capabilities cluster",
+    "routing": "errors protocol cluster connection",
+    "documents": "errors schema codec protocol cluster connection routing",
+    "reading": "errors schema codec protocol cluster connection documents",
+    "rebuild": "errors schema codec protocol cluster connection documents reading",
+    "search": "errors schema codec protocol exact planner restricted cluster connection documents "
+    "reading",
+    "index": "errors schema codec protocol restricted cluster connection documents reading rebuild "
+    "search",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import fiftyone.core.utils as fou
-import redis
 from fiftyone.brain.similarity import (
     DuplicatesMixin,
     Similarity,
@@ -22,6 +21,7 @@ from fiftyone.brain.similarity import (
 
 from fiftyone_redis import settings
 from fiftyone_redis.engine import Schema, VectorIndex, codec, connection
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -264,14 +264,14 @@ class RedisSimilarityIndex(NeighborsMixin):
         # FiftyOne hands over the backend with a new run; one that is loaded takes what is there.
         self._is_new = backend is not None
         self._unfinished = self._is_new
-        self._text_client: redis.Redis | None = None
+        self._text_client: Client | None = None
         self._redis = settings.open_client(config.connection)
         self._index: VectorIndex | None = None
         self._open_or_name()
 
     @property
-    def client(self) -> redis.Redis:
-        """A ``redis.Redis`` client of the server, whose replies are text."""
+    def client(self) -> Client:
+        """A ``redis.Redis`` or ``redis.RedisCluster`` client, whose replies are text."""
         if self._text_client is None:
             self._text_client = connection.decoding(self._redis)
         return self._text_client

@@ -7,9 +7,8 @@ import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import redis
-
 from fiftyone_redis import server
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import connect
 from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
@@ -80,7 +79,7 @@ def read(values: dict[str, Any]) -> Settings:
     return Settings(**given)
 
 
-def open_client(settings: Settings) -> redis.Redis:
+def open_client(settings: Settings) -> Client:
     """Connects as the settings say, and to this user's private server where they say nothing.
 
     Raises:
@@ -102,7 +101,7 @@ def open_client(settings: Settings) -> redis.Redis:
         return _private_client()
 
 
-def _private_client() -> redis.Redis:
+def _private_client() -> Client:
     was_running = server.status() is not None
     try:
         private = server.start()

@@ -36,7 +36,6 @@ from fiftyone_redis.engine.errors import (
     SettingsError,
     UnsupportedServerError,
     some,
-    translated,
 )
 
 Client = redis.Redis | redis.RedisCluster
@@ -64,7 +63,7 @@ _LASTING = (AuthenticationError, AuthorizationError)
 _COORDINATOR_WAITS = ("ERRCLUSTER", "Could not send query to cluster")
 
 # Which of the nodes this process asks to search: another process asks another one.
-_PREFERRED = random.randrange(1 << 16)
+_PREFERRED = random.randrange(1 << 16)  # noqa: S311
 
 _T = TypeVar("_T")
 
@@ -136,7 +135,7 @@ def coordinated(client: Client, work: Callable[[redis.Redis], _T]) -> _T:
     """
     if not isinstance(client, redis.RedisCluster):
         return work(client)
-    for attempt in attempts():
+    for attempt in attempts(client):
         node = _preferred(client, attempt)
         try:
             return work(node)
@@ -145,7 +144,7 @@ def coordinated(client: Client, work: Callable[[redis.Redis], _T]) -> _T:
                 raise
             failure = error
             refresh(client)
-    raise gone(node, failure, "The command was not carried out.") from failure
+    raise gone(client, failure, "The command was not carried out.") from failure
 
 
 def execute(client: Client, command: tuple[Any, ...]) -> Any:
@@ -155,12 +154,12 @@ def execute(client: Client, command: tuple[Any, ...]) -> Any:
         try:
             return node.execute_command(*command)
         except MovedError:
-            return client.execute_command(*command)
+            return client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     return coordinated(client, work)
 
 
-def attempts() -> Iterator[int]:
+def attempts(client: redis.RedisCluster) -> Iterator[int]:
     """Counts attempts from 0, with growing, jittered waits, for as long as :data:`PATIENCE`."""
     deadline = time.monotonic() + PATIENCE
     wait, attempt = _FIRST_WAIT, 0
@@ -168,7 +167,7 @@ def attempts() -> Iterator[int]:
         yield attempt
         if time.monotonic() + wait > deadline:
             return
-        time.sleep(wait * random.uniform(0.5, 1.0))
+        time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311
         wait, attempt = min(2 * wait, _LONGEST_WAIT), attempt + 1
 
 
@@ -191,18 +190,29 @@ def refresh(client: redis.RedisCluster) -> None:
         return  # what was known stays; whoever waits for the cluster tries again
 
 
-def gone(
-    node: redis.Redis, error: BaseException | None, consequence: str
-) -> ConnectionFailedError:
-    """Returns the error of a node that did not come back, and that no other took the place of."""
-    if isinstance(error, FiftyOneRedisError):
-        error = error.__cause__
-    reason = error if isinstance(error, redis.RedisError) else redis.RedisError(str(error))
-    said = str(translated(reason, address(node)))
+def gone(client: redis.RedisCluster, error: Exception | None, undone: str) -> ConnectionFailedError:
+    """Returns the error of a cluster that did not recover; names the nodes that do not answer.
+
+    Args:
+        client: a client of the cluster
+        error: what was answered, or not, at last
+        undone: a sentence about what was not done
+    """
+    lost = [address(node) for node in primaries(client) if not _answers(node)]
+    reason = error.__cause__ if isinstance(error, FiftyOneRedisError) else error
     return ConnectionFailedError(
-        f"The cluster did not recover within {PATIENCE:.0f} seconds: {said} {consequence} Bring "
-        f"{address(node)} back, or have a replica take its place, and repeat this."
+        f"Redis at {some(lost) if lost else addresses(client)} does not answer for its part of the "
+        f"cluster ({str(reason).rstrip(' ,.')}), and no other node took its place within "
+        f"{PATIENCE:.0f} seconds. {undone} Bring it back, or have a replica take over, and repeat "
+        "this."
     )
+
+
+def _answers(node: redis.Redis) -> bool:
+    try:
+        return bool(node.ping())
+    except redis.RedisError:
+        return False
 
 
 def _preferred(client: redis.RedisCluster, attempt: int) -> redis.Redis:

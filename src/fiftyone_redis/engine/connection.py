@@ -11,7 +11,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from fiftyone_redis.engine.capabilities import check_server
+from fiftyone_redis.engine import cluster
+from fiftyone_redis.engine.capabilities import Capabilities, check_server
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     SettingsError,
@@ -36,8 +38,8 @@ def connect(
     db: int = 0,
     username: str | None = None,
     password: str | None = None,
-) -> redis.Redis:
-    """Connects to a server and makes sure that it can search.
+) -> Client:
+    """Connects to a server, or to the cluster it is a node of, and makes sure that it can search.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``, in the place of the other arguments
@@ -69,38 +71,38 @@ def connect(
         options.update(host=host, port=port, db=db, username=username, password=password)
         client = redis.Redis(**options)
     try:
-        _check_server(client)
+        found = _check_server(client)
+        return cluster.client(client) if found.clustered else client
     except FiftyOneRedisError:
         client.close()
         raise
-    return client
 
 
-def decoding(client: redis.Redis) -> redis.Redis:
+def decoding(client: Client) -> Client:
     """Returns a client of the same server whose replies are text, as people expect them."""
-    pool = client.connection_pool
+    pool = cluster.primaries(client)[0].connection_pool
     options = {**pool.connection_kwargs, "decode_responses": True}
-    return redis.Redis(
+    text_client = redis.Redis(
         connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options)
     )
+    return cluster.client(text_client) if isinstance(client, redis.RedisCluster) else text_client
 
 
-def address(client: redis.Redis) -> str:
-    """Returns where a client's server is, without credentials."""
-    options = client.connection_pool.connection_kwargs
-    if "path" in options:
-        return str(options["path"])
-    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+def address(client: Client) -> str:
+    """Returns where a client's server is, or the nodes of its cluster, without credentials."""
+    return cluster.addresses(client)
 
 
-def execute(client: redis.Redis, *command: Any) -> Any:
+def execute(client: Client, *command: Any) -> Any:
     """Sends one command and returns its raw reply.
+
+    In a cluster it goes to the node of its key, or, if it has none, to any.
 
     Raises:
         FiftyOneRedisError: in the place of any exception of redis-py
     """
     with mapped(address(client)):
-        return client.execute_command(*command)
+        return cluster.execute(client, command)
 
 
 @contextmanager
@@ -150,10 +152,10 @@ def _parsed(url: str) -> dict[str, Any] | None:
     return None if cut_short else options
 
 
-def _check_server(client: redis.Redis) -> None:
+def _check_server(client: redis.Redis) -> Capabilities:
     db = client.connection_pool.connection_kwargs.get("db") or 0
     if db != 0:
         raise UnsupportedServerError(
             f"Indexes can only be made in database 0, not in {db}; set db=0."
         )
-    check_server(client)
+    return check_server(client)

@@ -1,18 +1,22 @@
-"""Bulk writing, reading, deleting and walking of documents, pipelined on one connection.
+"""Bulk writing, reading, deleting and walking of documents, pipelined.
 
 A batch is on its way while the replies to the one before it are read, so that neither side waits
 for the other; two batches at most are in memory. Redis goes on reading requests while replies are
 unread, so this cannot lock up as long as one side of the exchange is small, and it always is:
 writes have short replies, and reads short requests.
+
+In a cluster the same goes for each node; ``routing.py`` splits the batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
 
+from fiftyone_redis.engine import routing
+from fiftyone_redis.engine.cluster import Client, primaries
 from fiftyone_redis.engine.codec import Array, encode
 from fiftyone_redis.engine.connection import address, borrowed, execute
 from fiftyone_redis.engine.errors import some, translated
@@ -21,6 +25,8 @@ from fiftyone_redis.engine.schema import DTYPES, Schema
 
 BATCH_BYTES = 1 << 21
 """How much of a bulk write or read is under way at a time, in bytes of vectors."""
+
+Rows = slice | list[int]
 
 _BATCH_ROWS = 4096
 _WALK_COUNT = 10_000
@@ -34,7 +40,7 @@ def batches(count: int, schema: Schema) -> Iterator[slice]:
 
 
 def write(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     ids: Sequence[str],
     matrix: Array,
@@ -55,17 +61,17 @@ def write(
     Raises:
         ServerError: if the server refuses some of them, naming the first ones
     """
-    requests = (
-        (_hset(schema, ids[rows], matrix[rows], {t: v[rows] for t, v in tags.items()}), ids[rows])
-        for rows in batches(len(ids), schema)
-    )
-    for batch, replies in exchange(client, requests):
-        _refuse_errors(client, batch, replies)
+
+    def packed(rows: Rows) -> bytes:
+        columns = {tag: _taken(values, rows) for tag, values in tags.items()}
+        return _hset(schema, _taken(ids, rows), matrix[rows], columns)
+
+    for _, replies in _replied(client, schema, ids, packed):
         yield len(replies)
 
 
 def read(
-    client: redis.Redis, schema: Schema, ids: Sequence[str], fields: Sequence[str]
+    client: Client, schema: Schema, ids: Sequence[str], fields: Sequence[str]
 ) -> Iterator[tuple[Sequence[str], list[list[bytes | None]]]]:
     """Reads fields of documents.
 
@@ -84,22 +90,15 @@ def read(
     """
     names = "".join(f"${len(name.encode())}\r\n{name}\r\n" for name in fields).encode()
     head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(fields))
-    requests = (
-        (
-            b"".join(
-                b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, names)
-                for key in _keys(schema, ids[rows])
-            ),
-            ids[rows],
-        )
-        for rows in batches(len(ids), schema)
-    )
-    for batch, replies in exchange(client, requests):
-        _refuse_errors(client, batch, replies)
-        yield batch, replies
+
+    def packed(rows: Rows) -> bytes:
+        keys = _keys(schema, _taken(ids, rows))
+        return b"".join(b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, names) for key in keys)
+
+    return _replied(client, schema, ids, packed)
 
 
-def existing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> set[str]:
+def existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
     """Returns those of the ids that have a document with a vector."""
     return {
         id
@@ -109,35 +108,48 @@ def existing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> set[str
     }
 
 
-def delete(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> int:
+def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
     """Deletes documents and returns how many there were."""
     return sum(sum(replies) for _, replies in _each(client, schema, "UNLINK", ids))
 
 
-def clear(client: redis.Redis, schema: Schema, ids: Sequence[str], field: str) -> int:
+def clear(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
     """Removes a field of documents and returns how many had it."""
     return sum(sum(replies) for _, replies in _each(client, schema, "HDEL", ids, field))
 
 
-def walk(client: redis.Redis, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
-    """Yields the ids of all HASHes under the index's prefix, each once, in pages.
-
-    Args:
-        client: where from
-        schema: the index
-        scanned: how many keys the server looks at for a page; 10,000 by default
-    """
+def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
+    """Yields the ids of all HASHes under the index's prefix, each once, in pages."""
     seen: set[str] = set()
-    pattern = _glob(schema.prefix) + "*"
-    cursor = 0
-    while True:
-        options = ("MATCH", pattern, "COUNT", scanned or _WALK_COUNT, "TYPE", "hash")
-        cursor, keys = execute(client, "SCAN", cursor, *options)
+    for keys in routing.scan(client, lambda node: _scan(node, schema, _WALK_COUNT)):
         # SCAN may return a key twice while the server's table grows or shrinks.
         page = {text(key)[len(schema.prefix) :] for key in keys} - seen
         seen |= page
         if page:
             yield sorted(page)
+
+
+def draw(client: Client, schema: Schema, scanned: int) -> list[str]:
+    """Returns the ids of a few documents: those that come first in a server's table of keys.
+
+    Args:
+        client: where from
+        schema: the index
+        scanned: how many keys the server looks at for them, and for as many again if it finds none
+    """
+    pages = (keys for node in primaries(client) for keys in _scan(node, schema, scanned))
+    first = next((keys for keys in pages if keys), [])
+    return sorted({text(key)[len(schema.prefix) :] for key in first})
+
+
+def _scan(node: redis.Redis, schema: Schema, count: int) -> Iterator[list[bytes]]:
+    """Yields the keys of all HASHes under the index's prefix on one server."""
+    pattern = _glob(schema.prefix) + "*"
+    cursor = 0
+    while True:
+        options = ("MATCH", pattern, "COUNT", count, "TYPE", "hash")
+        cursor, keys = execute(node, "SCAN", cursor, *options)
+        yield keys
         if int(cursor) == 0:
             return
 
@@ -176,7 +188,7 @@ def _replies(connection: Any, count: int) -> list[Any]:
     return replies
 
 
-def _refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) -> None:
+def _refuse_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
     errors = [
         (id, reply)
         for id, reply in zip(ids, replies, strict=True)
@@ -189,16 +201,56 @@ def _refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) 
 
 
 def _each(
-    client: redis.Redis, schema: Schema, command: str, ids: Sequence[str], *rest: str
+    client: Client, schema: Schema, command: str, ids: Sequence[str], *rest: str
 ) -> Iterator[tuple[Sequence[str], list[int]]]:
     """Sends a command that takes a key and returns a number, for each of the ids."""
-    requests = (
-        (b"".join(pack((command, key, *rest)) for key in _keys(schema, ids[rows])), ids[rows])
-        for rows in batches(len(ids), schema)
-    )
-    for batch, replies in exchange(client, requests):
+
+    def packed(rows: Rows) -> bytes:
+        return b"".join(pack((command, key, *rest)) for key in _keys(schema, _taken(ids, rows)))
+
+    return _replied(client, schema, ids, packed)
+
+
+def _replied(
+    client: Client, schema: Schema, ids: Sequence[str], packed: Callable[[Rows], bytes]
+) -> Iterator[tuple[Sequence[str], list[Any]]]:
+    """Sends a command for each of the ids, to where its document is, and refuses errors.
+
+    Args:
+        client: where to
+        schema: the index
+        ids: the documents' ids
+        packed: packs the commands for some of the ids, given by their positions
+
+    Yields:
+        some of the ids, in order, and the replies to their commands
+    """
+    for batch, replies in _exchanged(client, schema, ids, packed):
         _refuse_errors(client, batch, replies)
         yield batch, replies
+
+
+def _exchanged(
+    client: Client, schema: Schema, ids: Sequence[str], packed: Callable[[Rows], bytes]
+) -> Iterator[tuple[Sequence[str], list[Any]]]:
+    slices = batches(len(ids), schema)
+    if not isinstance(client, redis.RedisCluster):
+        yield from exchange(client, ((packed(rows), ids[rows]) for rows in slices))
+        return
+    split = (_split(schema, ids, rows, packed) for rows in batches(len(ids), schema))
+    for rows, replies in zip(slices, routing.exchange(client, split), strict=True):
+        yield ids[rows], replies
+
+
+def _split(
+    schema: Schema, ids: Sequence[str], rows: slice, packed: Callable[[Rows], bytes]
+) -> routing.Batch:
+    """Returns the commands for some of the ids as a batch that nodes can share."""
+
+    def some_packed(numbers: Sequence[int]) -> bytes:
+        return packed([rows.start + number for number in numbers])
+
+    return routing.Batch(_keys(schema, ids[rows]), some_packed)
 
 
 def _hset(
@@ -221,6 +273,10 @@ def _hset(
         for tag, value in zip(names, values, strict=True):
             pieces += (tag, pack([value])[4:])
     return b"".join(pieces)
+
+
+def _taken(values: Sequence[str], rows: Rows) -> Sequence[str]:
+    return values[rows] if isinstance(rows, slice) else [values[row] for row in rows]
 
 
 def _keys(schema: Schema, ids: Iterable[str]) -> list[bytes]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import redis
 
 from fiftyone_redis.engine import codec, documents, protocol, reading
+from fiftyone_redis.engine.cluster import Client, coordinated
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
 from fiftyone_redis.engine.reading import Progress, Vectors
@@ -36,13 +37,13 @@ class VectorIndex:
         timeout: seconds that the server may take for one query; None for :data:`QUERY_TIMEOUT`
     """
 
-    def __init__(self, client: redis.Redis, schema: Schema, timeout: float | None = None) -> None:
+    def __init__(self, client: Client, schema: Schema, timeout: float | None = None) -> None:
         self.client = client
         self.schema = schema
         self.timeout = timeout
 
     @classmethod
-    def create(cls, client: redis.Redis, schema: Schema) -> VectorIndex:
+    def create(cls, client: Client, schema: Schema) -> VectorIndex:
         """Makes a new index; documents that are already under its prefix become part of it.
 
         Raises:
@@ -58,7 +59,7 @@ class VectorIndex:
         return index
 
     @classmethod
-    def open(cls, client: redis.Redis, name: str) -> VectorIndex:
+    def open(cls, client: Client, name: str) -> VectorIndex:
         """Opens an index that exists, with the definition that the server has of it.
 
         Raises:
@@ -70,7 +71,7 @@ class VectorIndex:
         return cls(client, replace(schema, name=name))  # the server tells what is behind an alias
 
     @staticmethod
-    def exists(client: redis.Redis, name: str) -> bool:
+    def exists(client: Client, name: str) -> bool:
         """Returns whether the server has an index of that name."""
         try:
             execute(client, *protocol.info(name))
@@ -236,20 +237,24 @@ class VectorIndex:
         return max(1, round(seconds * 1000))
 
 
-def _refuse_overlap(client: redis.Redis, schema: Schema) -> None:
+def _refuse_overlap(client: Client, schema: Schema) -> None:
     """Raises if a prefix is the start of another index's: each would hold the other's documents."""
     names = [protocol.text(name) for name in execute(client, *protocol.names())]
-    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
-    overlapping = [
-        repr(name)
-        for [name], [reply] in documents.exchange(client, requests)
-        if name != schema.name and _overlaps(reply, schema.prefix)
-    ]
+    overlapping = coordinated(client, lambda node: _overlapping(node, schema, names))
     if overlapping:
         raise IndexMismatchError(
             f"The index {schema.name!r} would share documents with others whose names start alike: "
             f"{some(overlapping)}; choose another index_name."
         )
+
+
+def _overlapping(node: redis.Redis, schema: Schema, names: list[str]) -> list[str]:
+    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
+    return [
+        repr(name)
+        for [name], [reply] in documents.exchange(node, requests)
+        if name != schema.name and _overlaps(reply, schema.prefix)
+    ]
 
 
 def _overlaps(reply: Any, prefix: str) -> bool:
