@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import redis
@@ -62,6 +62,21 @@ _LASTING = (AuthenticationError, AuthorizationError)
 # The coordinator's words for a shard that it cannot reach, or for nodes that it does not know yet.
 _COORDINATOR_WAITS = ("ERRCLUSTER", "Could not send query to cluster")
 
+# Options of a connection that go for all nodes alike.
+_SHARED = (
+    "client_name",
+    "credential_provider",
+    "decode_responses",
+    "max_connections",
+    "password",
+    "protocol",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_keepalive_options",
+    "socket_timeout",
+    "username",
+)
+
 # Which of the nodes this process asks to search: another process asks another one.
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
 
@@ -79,18 +94,17 @@ def client(seed: redis.Redis) -> redis.RedisCluster:
         SettingsError: if the installed redis-py would leave out an option
         ConnectionFailedError: if no node tells which others there are
     """
-    options = dict(seed.connection_pool.connection_kwargs)
-    if "path" in options:
+    pool = seed.connection_pool
+    known = pool.connection_kwargs
+    if "path" in known:
         raise UnsupportedServerError(
-            f"Redis at {options['path']} is a node of a cluster, whose other nodes cannot be "
-            "reached by a socket; set host and port."
+            f"Redis at {known['path']} is a node of a cluster, whose other nodes cannot be reached "
+            "by a socket; set host and port."
         )
-    host, port = options.pop("host", "localhost"), int(options.pop("port", 6379))
-    options.pop("redis_connect_func", None)  # that of another cluster's client
-    options = {name: value for name, value in options.items() if value is not None}
-    if issubclass(seed.connection_pool.connection_class, redis.SSLConnection):
-        options["ssl"] = True
-    _refuse_unknown(options)
+    options = {name: known[name] for name in _SHARED if known.get(name) is not None}
+    if issubclass(pool.connection_class, redis.SSLConnection):
+        options |= {"ssl": True, **_tls(known)}
+    host, port = known.get("host", "localhost"), int(known.get("port", 6379))
     try:
         return redis.RedisCluster(
             startup_nodes=[ClusterNode(host, port)], require_full_coverage=False, **options
@@ -220,13 +234,17 @@ def _preferred(client: redis.RedisCluster, attempt: int) -> redis.Redis:
     return nodes[(_PREFERRED + attempt) % len(nodes)]
 
 
-def _refuse_unknown(options: dict[str, Any]) -> None:
-    """Raises if redis-py would drop an option of TLS, and with it, silently, a check."""
-    dropped = sorted(
-        name for name in options if name.startswith("ssl_") and name not in REDIS_ALLOWED_KEYS
-    )
+def _tls(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of TLS that are set; raises if redis-py would silently drop one."""
+    found = {
+        name: value
+        for name, value in known.items()
+        if name.startswith("ssl_") and value is not None and value is not False
+    }
+    dropped = sorted(found.keys() - set(REDIS_ALLOWED_KEYS))
     if dropped:
         raise SettingsError(
             f"redis-py {redis.__version__} leaves out {some(dropped)} for a cluster; install a "
             "newer one or do without."
         )
+    return found
