@@ -14,15 +14,19 @@ PACKAGE = "fiftyone_redis"
 
 # Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
 ENGINE = {
-    "errors": "",
+    "certificates": "",
+    "errors": "certificates",
     "schema": "errors",
     "codec": "errors schema",
     "protocol": "errors schema",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
-    "connection": "errors schema protocol",
-    "documents": "errors schema codec protocol connection",
+    "parameters": "errors",
+    "retry": "certificates",
+    "sentinel": "errors retry",
+    "connection": "errors schema protocol parameters retry sentinel",
+    "documents": "errors schema codec protocol connection retry",
     "reading": "errors schema codec protocol connection documents",
     "rebuild": "errors schema codec protocol connection documents reading",
     "search": "errors schema codec protocol exact planner restricted connection documents reading",
