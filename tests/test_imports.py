@@ -14,7 +14,8 @@ PACKAGE = "fiftyone_redis"
 
 # Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
 ENGINE = {
-    "errors": "",
+    "certificates": "",
+    "errors": "certificates",
     "schema": "errors",
     "codec": "errors schema",
     "protocol": "errors schema",
@@ -22,10 +23,13 @@ ENGINE = {
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
-    "cluster": "errors",
-    "connection": "errors schema capabilities cluster",
-    "routing": "errors protocol cluster connection",
-    "documents": "errors schema codec protocol cluster connection routing",
+    "parameters": "errors",
+    "retry": "certificates",
+    "sentinel": "errors retry",
+    "cluster": "errors retry",
+    "connection": "errors schema protocol parameters retry capabilities sentinel cluster",
+    "routing": "errors protocol retry cluster connection",
+    "documents": "errors schema codec protocol retry cluster connection routing",
     "reading": "errors schema codec protocol cluster connection documents",
     "rebuild": "errors schema codec protocol cluster connection documents reading",
     "search": "errors schema codec protocol exact planner restricted cluster connection documents "

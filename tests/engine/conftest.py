@@ -1,12 +1,22 @@
 """An index to write to, and settings of the server that are put back after a test."""
 
+import contextlib
 import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from fiftyone_redis import server
 from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.server.program import Program, command, environment
 
 DIM = 4
 
@@ -110,3 +120,94 @@ def listening_port():
     """A port that can be connected to, where nobody ever answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
+
+
+@dataclass
+class OwnServer:
+    """A real server of one test's own, with the query engine, that can be killed and come back.
+
+    Args:
+        folder: where its data are
+        port: its port, plain or for TLS
+        options: further settings of redis.conf, in order
+        tls: what a client needs to speak TLS with it
+    """
+
+    folder: Path
+    port: int
+    options: list[str]
+    tls: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen | None = None
+
+    def start(self, wait: bool = True) -> None:
+        """Runs it, with the data that it had; waits until it has loaded them."""
+        wheel = server.find_program()
+        program = wheel if "--sentinel" not in self.options else Program(
+            wheel.executable, (), wheel.libraries
+        )
+        plain = {} if self.tls or "--sentinel" in self.options else {"port": str(self.port)}
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*_sentinel_last(command(program, plain), self.options)],
+                cwd=self.folder,
+                env=environment(program, self.folder),
+                stdout=log,
+            )
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        def is_there() -> bool:
+            with self.client() as client, contextlib.suppress(redis.ConnectionError):
+                with contextlib.suppress(redis.AuthenticationError):
+                    client.ping()
+                return True
+            return False
+
+        wait_until(is_there)
+
+    def client(self, **options) -> redis.Redis:
+        """Returns a client of redis-py's own that tries once."""
+        retry = Retry(NoBackoff(), 0)
+        tls = {**self.tls, "ssl": True} if self.tls else {}
+        return redis.Redis("127.0.0.1", self.port, protocol=2, retry=retry, **{**tls, **options})
+
+    def kill(self) -> None:
+        """Ends it at once, as a machine that loses its power does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def _sentinel_last(words: list[str], options: list[str]) -> list[str]:
+    if "--sentinel" not in options:
+        return [*words, *options]
+    return [words[0], *options]
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits until something is so."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "It did not come to be."
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def own_server(tmp_path, unused_port):
+    """Starts servers of a test's own; they end with it."""
+    servers: list[OwnServer] = []
+
+    def own_server(*options: str, start: bool = True, **settings) -> OwnServer:
+        port = unused_port()
+        folder = tmp_path / f"redis-{port}"
+        folder.mkdir()
+        made = OwnServer(folder, port, ["--save", "", "--bind", "127.0.0.1", *options], **settings)
+        servers.append(made)
+        if start:
+            made.start()
+        return made
+
+    yield own_server
+    for each in servers:
+        each.kill()

@@ -13,18 +13,24 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import Schema, VectorIndex, cluster, connect, connection, documents
-from fiftyone_redis.engine import reading, routing
+from fiftyone_redis.engine import (
+    Schema,
+    VectorIndex,
+    cluster,
+    connect,
+    connection,
+    documents,
+    reading,
+)
 from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
     ServerError,
     SettingsError,
     UnsupportedServerError,
 )
+from fiftyone_redis.engine.retry import Retries
 from fiftyone_redis.server.program import Program, command, environment
 
 DIM = 4
@@ -33,7 +39,20 @@ SLOTS = 16384
 NODE_TIMEOUT_MS = 700
 READY_SECONDS = 20
 
-SPECIAL = ["{a}", "{a}b", "a{b}c", "{}a", "a{}b{c}", "{", "}{", "a}b{c", "{{a}}", "{é}", "日{本}😀", " "]
+SPECIAL = [
+    "{a}",
+    "{a}b",
+    "a{b}c",
+    "{}a",
+    "a{}b{c}",
+    "{",
+    "}{",
+    "a}b{c",
+    "{{a}}",
+    "{é}",
+    "日{本}😀",
+    " ",
+]
 
 
 class Node:
@@ -77,10 +96,9 @@ class Node:
         """Sends a command to this server, and no other."""
         return self._client.execute_command(*arguments)
 
-    def client(self):
-        return redis.Redis(
-            "127.0.0.1", self.port, protocol=3, socket_timeout=10, retry=Retry(NoBackoff(), 0)
-        )
+    def client(self, retries=20):
+        rules = Retries(retries, READY_SECONDS)
+        return redis.Redis("127.0.0.1", self.port, protocol=3, socket_timeout=10, retry=rules)
 
     def line(self):
         """Returns what CLUSTER NODES says of this server: id, address, flags, primary and so on."""
@@ -238,11 +256,6 @@ def client(nodes):
 def small_batches(monkeypatch):
     """Makes batches so small that there are many."""
     monkeypatch.setattr(documents, "_BATCH_ROWS", 500)
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
 
 
 def names(count):
@@ -452,8 +465,9 @@ def test_a_primary_may_be_killed_in_the_middle_of_a_walk(client, nodes, monkeypa
     assert sorted(seen) == ids
 
 
-def test_a_node_that_is_lost_for_good_is_named(client, nodes, impatient):
+def test_a_node_that_is_lost_for_good_is_named(client, nodes):
     write(client, 1000)
+    client.retry = Retries(4, READY_SECONDS)
     victim = nodes.primaries()[1]
     nodes.replica_of(victim).kill()
     victim.kill()
@@ -467,8 +481,7 @@ def test_a_node_that_is_lost_for_good_is_named(client, nodes, impatient):
 
 
 def test_commands_of_the_index_go_to_another_node_if_one_is_gone(client, nodes):
-    preferred = nodes.of(cluster.coordinated(client, lambda node: node))
-    preferred.kill()
+    nodes.of(cluster.node(client, 0)).kill()
     assert list(connection.execute(client, "FT._LIST")) == []
 
 
@@ -529,13 +542,13 @@ def test_where_a_cluster_is_names_its_nodes(client, nodes):
     assert all(port in connection.address(client) for port in ports)
 
 
-def test_a_socket_does_not_lead_to_a_cluster():
-    with redis.Redis(unix_socket_path="/tmp/none.sock") as seed:  # noqa: S108
-        with pytest.raises(UnsupportedServerError, match="set host and port"):
-            cluster.client(seed)
+def test_a_socket_does_not_lead_to_a_cluster(tmp_path):
+    seed = redis.Redis(unix_socket_path=str(tmp_path / "none.sock"))
+    with pytest.raises(UnsupportedServerError, match="set host and port"):
+        cluster.client(seed)
 
 
 def test_an_option_of_tls_that_redis_py_would_drop_is_refused():
-    with redis.Redis(ssl=True, ssl_ciphers="HIGH") as seed:
-        with pytest.raises(SettingsError, match="leaves out ssl_ciphers"):
-            cluster.client(seed)
+    seed = redis.Redis(ssl=True, ssl_ciphers="HIGH")
+    with pytest.raises(SettingsError, match="leaves out ssl_ciphers"):
+        cluster.client(seed)

@@ -1,66 +1,36 @@
 """A Redis Cluster: its nodes, which of them to ask for what, and what to do when they change.
 
 Commands of the query engine go to one node, whose coordinator asks the others. Documents belong to
-the node that holds their key's hash slot (``routing.py`` sends them there). Slots and roles move
-from node to node while the cluster works: whatever fails because of that is tried again, after the
-nodes were asked anew, with growing waits, and not for longer than :data:`PATIENCE`.
+the node that holds their key's hash slot; ``routing.py`` sends them there. Slots and roles move
+from node to node while the cluster works: what fails because of that is tried again, by the same
+rules as with one server, after the nodes were asked anew who holds what.
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ has the protocol.
 
-For a server that is no cluster each of these functions does the plain thing, so that the rest of
-the engine need not know the difference.
+For a server that is no cluster these functions do the plain thing, so that the rest of the engine
+need not know the difference.
 """
 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import redis
 from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    AuthorizationError,
-    ClusterDownError,
-    MovedError,
-    ReadOnlyError,
-    RedisClusterException,
-    TryAgainError,
-)
+from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 
+from fiftyone_redis.engine import retry
 from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
-    FiftyOneRedisError,
     SettingsError,
     UnsupportedServerError,
     some,
 )
+from fiftyone_redis.engine.retry import Attempts
 
 Client = redis.Redis | redis.RedisCluster
 """A client of one server, or of a cluster."""
-
-PATIENCE = 60.0
-"""Seconds to wait for a cluster that fails over, or moves slots, to answer again."""
-
-_FIRST_WAIT = 0.02
-_LONGEST_WAIT = 1.0
-
-_PASSING = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    AskError,
-    MovedError,
-    ClusterDownError,
-    TryAgainError,
-    ReadOnlyError,
-    RedisClusterException,
-)
-_LASTING = (AuthenticationError, AuthorizationError)
-
-# The coordinator's words for a shard that it cannot reach, or for nodes that it does not know yet.
-_COORDINATOR_WAITS = ("ERRCLUSTER", "Could not send query to cluster")
 
 # Options of a connection that go for all nodes alike.
 _SHARED = (
@@ -77,42 +47,31 @@ _SHARED = (
     "username",
 )
 
-# Which of the nodes this process asks to search: another process asks another one.
+# Which of the nodes this process asks to search: another process may ask another one.
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
 def client(seed: redis.Redis) -> redis.RedisCluster:
     """Returns a client of the cluster that a server is a node of.
 
     Args:
-        seed: a client of that server; the other nodes are reached with the same options
+        seed: a client of that server; the other nodes are reached with the same options, and its
+            rules for trying again hold for the cluster
 
     Raises:
         UnsupportedServerError: if the server is reached by a socket, which leads to one node only
-        SettingsError: if the installed redis-py would leave out an option
-        ConnectionFailedError: if no node tells which others there are
+        SettingsError: if the installed redis-py would leave out an option of TLS
+        ConnectionFailedError: if the server does not tell its cluster's nodes
     """
-    pool = seed.connection_pool
-    known = pool.connection_kwargs
-    if "path" in known:
-        raise UnsupportedServerError(
-            f"Redis at {known['path']} is a node of a cluster, whose other nodes cannot be reached "
-            "by a socket; set host and port."
-        )
-    options = {name: known[name] for name in _SHARED if known.get(name) is not None}
-    if issubclass(pool.connection_class, redis.SSLConnection):
-        options |= {"ssl": True, **_tls(known)}
-    host, port = known.get("host", "localhost"), int(known.get("port", 6379))
-    try:
-        return redis.RedisCluster(
-            startup_nodes=[ClusterNode(host, port)], require_full_coverage=False, **options
-        )
-    except RedisClusterException as error:
-        raise ConnectionFailedError(
-            f"The cluster of Redis at {host}:{port} does not tell its nodes ({error})."
-        ) from error
+    return _client(seed.connection_pool, retry.rules(seed))
+
+
+def decoding(client: redis.RedisCluster) -> redis.RedisCluster:
+    """Returns a client of the same cluster whose replies are text."""
+    pool = primaries(client)[0].connection_pool
+    return _client(pool, client.retry, decode_responses=True)
 
 
 def primaries(client: Client) -> list[redis.Redis]:
@@ -123,115 +82,116 @@ def primaries(client: Client) -> list[redis.Redis]:
     return [client.get_redis_connection(node) for node in nodes]
 
 
-def addresses(client: Client) -> str:
-    """Returns where the servers are that hold the documents, without credentials."""
-    return some([address(node) for node in primaries(client)])
-
-
-def address(node: redis.Redis) -> str:
-    """Returns where one server is, without credentials."""
-    options = node.connection_pool.connection_kwargs
-    if "path" in options:
-        return str(options["path"])
-    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-
-
-def coordinated(client: Client, work: Callable[[redis.Redis], _T]) -> _T:
-    """Has one node do work that concerns the whole cluster; another one if that node is gone.
+def node(client: Client, failures: int) -> redis.Redis:
+    """Returns a client of the node to ask for what no key leads to; for one server, its own.
 
     Args:
         client: a client of the cluster, or of one server
-        work: done with a client of one node, from the start again if it has to be done elsewhere
+        failures: how often others were asked in vain
+    """
+    nodes = primaries(client)
+    return nodes[(_PREFERRED + failures) % len(nodes)]
+
+
+def address(client: redis.RedisCluster) -> str:
+    """Returns where the nodes are that hold the documents, without credentials."""
+    return some([_address(node) for node in primaries(client)])
+
+
+def repeat(client: Client, attempt: Callable[[redis.Redis, bool], T]) -> T:
+    """Tries until it works, or is not to be tried again; in a cluster, at one node after the other.
+
+    Args:
+        client: the client whose rules hold
+        attempt: what to try; called with a client of the node to ask, and with whether an earlier
+            attempt may have been carried out, as its reply was lost
+
+    Returns:
+        what the attempt returned
 
     Raises:
-        ConnectionFailedError: if no node could do it for as long as :data:`PATIENCE`
-        FiftyOneRedisError: or an error of redis-py: what ``work`` raised
+        ConnectionFailedError: if a node of the cluster is gone, and no other takes its place
+        redis.RedisError: what the last attempt ended with
     """
-    if not isinstance(client, redis.RedisCluster):
-        return work(client)
-    for attempt in attempts(client):
-        node = _preferred(client, attempt)
-        try:
-            return work(node)
-        except (redis.RedisError, FiftyOneRedisError) as error:
-            if not passes(error):
-                raise
-            failure = error
-            refresh(client)
-    raise gone(client, failure, "The command was not carried out.") from failure
-
-
-def execute(client: Client, command: tuple[Any, ...]) -> Any:
-    """Sends one command; in a cluster to the node of its key, if it has one, or to any."""
-
-    def work(node: redis.Redis) -> Any:
-        try:
-            return node.execute_command(*command)
-        except MovedError:
-            return client.execute_command(*command)  # type: ignore[no-untyped-call]
-
-    return coordinated(client, work)
-
-
-def attempts(client: redis.RedisCluster) -> Iterator[int]:
-    """Counts attempts from 0, with growing, jittered waits, for as long as :data:`PATIENCE`."""
-    deadline = time.monotonic() + PATIENCE
-    wait, attempt = _FIRST_WAIT, 0
+    attempts = Attempts(retry.rules(client))
+    lost = False
     while True:
-        yield attempt
-        if time.monotonic() + wait > deadline:
-            return
-        time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311
-        wait, attempt = min(2 * wait, _LONGEST_WAIT), attempt + 1
+        try:
+            return attempt(node(client, attempts.failures), lost)
+        except redis.RedisError as error:
+            recover(client, attempts, error)
+            lost = lost or retry.is_lost(error)
 
 
-def passes(error: object) -> bool:
-    """Tells whether what failed with an error may be repeated, and will succeed in a while."""
-    if isinstance(error, FiftyOneRedisError):
-        error = error.__cause__
-    if isinstance(error, _LASTING):
-        return False
-    if isinstance(error, redis.ResponseError) and str(error).startswith(_COORDINATOR_WAITS):
-        return True
-    return isinstance(error, _PASSING)
+def recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None:
+    """Waits until the next attempt is to be made, and makes ready for it.
+
+    Args:
+        client: the client
+        attempts: those at the work that failed
+        error: what it failed with
+
+    Raises:
+        ConnectionFailedError: if a node of the cluster is gone, and no other takes its place
+        redis.RedisError: that error, if the work is not to be tried again
+    """
+    try:
+        attempts.failed(error)
+    except redis.RedisError:
+        if isinstance(client, redis.RedisCluster) and is_retried(error):
+            raise _gone(client, error) from error
+        raise
+    if isinstance(client, redis.RedisCluster):
+        refresh(client)
+    else:
+        retry.drop_idle(client)
 
 
 def refresh(client: redis.RedisCluster) -> None:
-    """Asks the cluster again which node holds which slots, if one answers."""
+    """Asks the nodes again who holds what; if none answers, what was known stays."""
     try:
         client.nodes_manager.initialize()
     except (RedisClusterException, redis.RedisError):
-        return  # what was known stays; whoever waits for the cluster tries again
+        return  # whoever waits for the cluster asks again
 
 
-def gone(client: redis.RedisCluster, error: Exception | None, undone: str) -> ConnectionFailedError:
-    """Returns the error of a cluster that did not recover; names the nodes that do not answer.
-
-    Args:
-        client: a client of the cluster
-        error: what was answered, or not, at last
-        undone: a sentence about what was not done
-    """
-    lost = [address(node) for node in primaries(client) if not _answers(node)]
-    reason = error.__cause__ if isinstance(error, FiftyOneRedisError) else error
-    return ConnectionFailedError(
-        f"Redis at {some(lost) if lost else addresses(client)} does not answer for its part of the "
-        f"cluster ({str(reason).rstrip(' ,.')}), and no other node took its place within "
-        f"{PATIENCE:.0f} seconds. {undone} Bring it back, or have a replica take over, and repeat "
-        "this."
-    )
-
-
-def _answers(node: redis.Redis) -> bool:
+def routed(client: Client, node: redis.Redis, command: tuple[Any, ...]) -> Any:
+    """Sends one command to a node, or, where it says so, to the node of the command's key."""
     try:
-        return bool(node.ping())
-    except redis.RedisError:
-        return False
+        return node.execute_command(*command)
+    except MovedError:
+        try:
+            return client.execute_command(*command)  # type: ignore[no-untyped-call]
+        except RedisClusterException as error:
+            raise ClusterDownError(str(error)) from error  # a slot that no node holds
 
 
-def _preferred(client: redis.RedisCluster, attempt: int) -> redis.Redis:
-    nodes = primaries(client)
-    return nodes[(_PREFERRED + attempt) % len(nodes)]
+def is_retried(error: Any) -> bool:
+    """Returns whether a reply or error is one that a cluster may not give the next time."""
+    return retry.passes(error) or (isinstance(error, redis.RedisError) and retry.is_lost(error))
+
+
+def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.RedisCluster:
+    known = pool.connection_kwargs
+    if "path" in known:
+        raise UnsupportedServerError(
+            f"Redis at {known['path']} is a node of a cluster, whose other nodes cannot be reached "
+            "by a socket; set host and port."
+        )
+    options = {name: known[name] for name in _SHARED if known.get(name) is not None}
+    if issubclass(pool.connection_class, redis.SSLConnection):
+        options |= {"ssl": True, **_tls(known)}
+    seed = ClusterNode(known.get("host", "localhost"), int(known.get("port", 6379)))
+    try:
+        found = redis.RedisCluster(
+            startup_nodes=[seed], require_full_coverage=False, **{**options, **changes}
+        )
+    except RedisClusterException as error:
+        raise ConnectionFailedError(
+            f"Redis at {seed.name} does not tell the nodes of its cluster ({error})."
+        ) from error
+    found.retry = rules
+    return found
 
 
 def _tls(known: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,3 +208,25 @@ def _tls(known: Mapping[str, Any]) -> dict[str, Any]:
             "newer one or do without."
         )
     return found
+
+
+def _gone(client: redis.RedisCluster, error: redis.RedisError) -> ConnectionFailedError:
+    """Returns the error of a cluster that did not recover; names the nodes that do not answer."""
+    lost = [_address(node) for node in primaries(client) if not _answers(node)]
+    return ConnectionFailedError(
+        f"Redis at {some(lost) if lost else address(client)} does not answer for its part of the "
+        f"cluster ({str(error).rstrip(' ,.')}), and no other node took its place; bring it back, "
+        "or have a replica take over, and repeat this."
+    )
+
+
+def _answers(node: redis.Redis) -> bool:
+    try:
+        return bool(node.ping())
+    except redis.RedisError:
+        return False
+
+
+def _address(node: redis.Redis) -> str:
+    options = node.connection_pool.connection_kwargs
+    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

@@ -22,6 +22,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis.exceptions
+from redis.sentinel import MasterNotFoundError
+
+from fiftyone_redis.engine.certificates import advice, fault
 
 
 class FiftyOneRedisError(Exception):
@@ -95,6 +98,12 @@ _REFUSED_LOGIN = (
     redis.exceptions.AuthorizationError,
 )
 
+_UNREACHABLE = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.InvalidResponse,
+)
+
 # The wordings are those of RediSearch 2.10 and of Redis 8.6's query engine.
 _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
     (
@@ -116,6 +125,11 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
         "bad arguments for vector similarity",
         UnsupportedServerError,
         "this server cannot hold such an index",
+    ),
+    (
+        "readonly you can't write",
+        ServerError,
+        "it is a replica, and nobody made it a primary; connect to the primary",
     ),
     (
         "used memory > 'maxmemory'",
@@ -145,22 +159,35 @@ def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedi
     """Returns this package's exception for one of redis-py's, the most specific that fits."""
     _without_echo(error)
     reason = str(error).rstrip(" ,.")
-    if isinstance(error, redis.exceptions.TimeoutError):
-        return ConnectionFailedError(f"Redis at {address} did not answer in time ({reason}).")
     if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
         return AuthenticationError(
             f"Redis at {address} refuses these credentials ({reason}); check "
             "username and password, and the rights of that user."
         )
-    if isinstance(error, redis.exceptions.ConnectionError):
-        return ConnectionFailedError(
-            f"No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` "
-            "runs a private one) or set host and port."
-        )
-    for fragment, kind, advice in _REPLIES:
+    if isinstance(error, _UNREACHABLE):
+        return ConnectionFailedError(_why_unreachable(error, address, reason))
+    for fragment, kind, what in _REPLIES:
         if fragment in reason.lower():
-            return kind(f"Redis at {address}: {advice} ({reason}).")
+            return kind(f"Redis at {address}: {what} ({reason}).")
     return ServerError(f"Redis at {address} refused a command: {reason}.")
+
+
+def _why_unreachable(error: redis.exceptions.RedisError, address: str, reason: str) -> str:
+    tls = fault(error)
+    if tls is not None:
+        return f"No Redis answers at {address} over TLS: {advice(tls)}."
+    if isinstance(error, redis.exceptions.TimeoutError):
+        return f"Redis at {address} did not answer in time ({reason})."
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return f"Redis at {address} is still loading its data; try again, or raise retry_timeout."
+    if isinstance(error, redis.exceptions.InvalidResponse):
+        return f"What answers at {address} is no Redis, or wants TLS; check the port, or set ssl."
+    if isinstance(error, MasterNotFoundError):
+        return f"{reason}."
+    return (
+        f"No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` "
+        "runs a private one) or set host and port."
+    )
 
 
 def _without_echo(error: BaseException | None) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import redis
 
 from fiftyone_redis.engine import codec, documents, protocol, reading
-from fiftyone_redis.engine.cluster import Client, coordinated
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
 from fiftyone_redis.engine.reading import Progress, Vectors
@@ -240,21 +240,17 @@ class VectorIndex:
 def _refuse_overlap(client: Client, schema: Schema) -> None:
     """Raises if a prefix is the start of another index's: each would hold the other's documents."""
     names = [protocol.text(name) for name in execute(client, *protocol.names())]
-    overlapping = coordinated(client, lambda node: _overlapping(node, schema, names))
+    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
+    overlapping = [
+        repr(name)
+        for [name], [reply] in documents.exchange(client, requests)
+        if name != schema.name and _overlaps(reply, schema.prefix)
+    ]
     if overlapping:
         raise IndexMismatchError(
             f"The index {schema.name!r} would share documents with others whose names start alike: "
             f"{some(overlapping)}; choose another index_name."
         )
-
-
-def _overlapping(node: redis.Redis, schema: Schema, names: list[str]) -> list[str]:
-    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
-    return [
-        repr(name)
-        for [name], [reply] in documents.exchange(node, requests)
-        if name != schema.name and _overlaps(reply, schema.prefix)
-    ]
 
 
 def _overlaps(reply: Any, prefix: str) -> bool:

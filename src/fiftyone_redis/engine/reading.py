@@ -10,9 +10,9 @@ import numpy as np
 import redis
 
 from fiftyone_redis.engine import codec, documents, protocol
-from fiftyone_redis.engine.cluster import Client, coordinated
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.connection import execute, repeated
 from fiftyone_redis.engine.errors import IncompleteResultError
 from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.schema import Schema
@@ -52,8 +52,7 @@ def ids_with_tag(
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
         command = protocol.keys_with_tag(schema, tag, batch, timeout_ms=timeout_ms)
-        # Only the node that opened a cursor knows it.
-        found += coordinated(client, partial(_all_keys, schema=schema, command=command))
+        found += repeated(client, partial(_all_keys, schema, command))
     return [key[len(schema.prefix) :] for key in found]
 
 
@@ -118,7 +117,14 @@ def fetch(
     return Vectors(found.ids, found.vectors[: len(found.ids)], found.tags)
 
 
-def _all_keys(node: redis.Redis, schema: Schema, command: protocol.Command) -> list[str]:
+def _all_keys(
+    schema: Schema, command: protocol.Command, node: redis.Redis, lost: bool
+) -> list[str]:
+    """Reads all pages, at one node: no other knows the cursor.
+
+    A page is not asked for again: the cursor may have moved on.
+    """
+    del lost
     found, cursor = _page_of_keys(node, schema, command)
     while cursor:
         keys, cursor = _page_of_keys(node, schema, protocol.next_page(schema.name, cursor))
@@ -129,7 +135,7 @@ def _all_keys(node: redis.Redis, schema: Schema, command: protocol.Command) -> l
 def _page_of_keys(
     node: redis.Redis, schema: Schema, command: protocol.Command
 ) -> tuple[list[str], int]:
-    reply = execute(node, *command)
+    reply = node.execute_command(*command)
     try:
         return protocol.read_keys(reply)
     except IncompleteResultError:

@@ -20,9 +20,10 @@ from redis.exceptions import AskError, ClusterDownError, SlotNotCoveredError
 
 from fiftyone_redis.engine import cluster
 from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import borrowed
-from fiftyone_redis.engine.errors import ConnectionFailedError, FiftyOneRedisError
+from fiftyone_redis.engine.connection import address, borrowed
+from fiftyone_redis.engine.errors import FiftyOneRedisError, mapped
 from fiftyone_redis.engine.protocol import pack, text
+from fiftyone_redis.engine.retry import Attempts, rules
 
 _ASKING = pack(["ASKING"])
 _COMPLETE_WALKS = 2
@@ -47,7 +48,7 @@ class _Line:
     """A connection to a node, and the error that broke it, if any."""
 
     connection: Any
-    error: Exception | None = None
+    error: redis.RedisError | None = None
 
     def send(self, request: bytes) -> None:
         if self.error is None:
@@ -89,9 +90,7 @@ class _Lines:
     def _opened(self, node: redis.Redis) -> _Line:
         try:
             return _Line(self._stack.enter_context(borrowed(node)))
-        except ConnectionFailedError as error:
-            if not cluster.passes(error):
-                raise
+        except redis.RedisError as error:
             return _Line(None, error)
 
 
@@ -165,7 +164,7 @@ def scan(
             for node in cluster.primaries(client):
                 yield from pages(node)
         except FiftyOneRedisError as error:
-            if not cluster.passes(error):
+            if not cluster.is_retried(error.__cause__):
                 raise
             failure = error  # of a node that another one takes the place of, or it comes back
             continue
@@ -179,17 +178,14 @@ def scan(
 
 def _layout(client: redis.RedisCluster) -> str:
     """Returns which node holds which slots, and which are on the move, as the nodes say it."""
-    failure: redis.RedisError | None = None
-    for _ in cluster.attempts(client):
-        cluster.refresh(client)
-        nodes = cluster.primaries(client)
-        try:
-            return "\n".join(_own_slots(node) for node in nodes)
-        except redis.RedisError as error:
-            if not cluster.passes(error):
-                raise
-            failure = error
-    raise cluster.gone(client, failure, "Its documents were not walked.") from failure
+    attempts = Attempts(rules(client))
+    cluster.refresh(client)
+    with mapped(address(client)):
+        while True:
+            try:
+                return "\n".join(_own_slots(node) for node in cluster.primaries(client))
+            except redis.RedisError as error:
+                cluster.recover(client, attempts, error)
 
 
 def _own_slots(node: redis.Redis) -> str:
@@ -242,23 +238,27 @@ def _receive(sent: _Sent) -> None:
 def _settled(client: redis.RedisCluster, sent: _Sent) -> list[Any]:
     """Reads the replies to a batch, and sends again what a changing cluster did not answer."""
     _receive(sent)
-    batch, replies = sent.batch, sent.replies
-    left = _unanswered(replies)
-    waits = cluster.attempts(client)
+    left = _unanswered(sent.replies)
+    if left:
+        cluster.refresh(client)  # slots that moved are mostly known to be elsewhere by now
+        left = _sent_again(client, sent, left)
+    attempts = Attempts(rules(client))
     while left:
-        if next(waits, None) is None:
-            failure = replies[left[0]]
-            raise cluster.gone(client, failure, f"{len(left)} documents are not done.") from failure
-        cluster.refresh(client)
-        with ExitStack() as stack:
-            _receive(_send(client, _Lines(stack), batch, left, replies))
-        left = _unanswered(replies)
-    return replies
+        with mapped(address(client)):
+            cluster.recover(client, attempts, sent.replies[left[0]])
+        left = _sent_again(client, sent, left)
+    return sent.replies
+
+
+def _sent_again(client: redis.RedisCluster, sent: _Sent, numbers: list[int]) -> list[int]:
+    """Sends some commands of a batch again, and returns those that were not answered again.
+
+    Other connections are used, as replies to the next batch are on their way over those.
+    """
+    with ExitStack() as stack:
+        _receive(_send(client, _Lines(stack), sent.batch, numbers, sent.replies))
+    return _unanswered(sent.replies)
 
 
 def _unanswered(replies: list[Any]) -> list[int]:
-    return [
-        number
-        for number, reply in enumerate(replies)
-        if isinstance(reply, Exception) and cluster.passes(reply)
-    ]
+    return [number for number, reply in enumerate(replies) if cluster.is_retried(reply)]

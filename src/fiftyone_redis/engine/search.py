@@ -10,7 +10,7 @@ import numpy.typing as npt
 import redis
 
 from fiftyone_redis.engine import codec, documents, exact, planner, protocol, reading, restricted
-from fiftyone_redis.engine.cluster import Client, coordinated
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
@@ -106,13 +106,13 @@ def _asked(question: Question) -> list[Neighbors]:
     blobs = [blob.tobytes() for blob in codec.encode(queries, schema.dtype)]
 
     def wide(numbers: list[int], width: int) -> list[list[Hit]]:
-        return _answers(question, [blobs[n] for n in numbers], width)
+        return _answers(question, (_knn(question, blobs[n], width) for n in numbers))
 
     def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
         if not ids:
             return [[] for _ in numbers]
         keys = [schema.prefix + id for id in ids]
-        return _answers(question, [blobs[n] for n in numbers], width, keys)
+        return _answers(question, (_knn(question, blobs[n], width, keys) for n in numbers))
 
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
@@ -126,29 +126,23 @@ def _asked(question: Question) -> list[Neighbors]:
     return [_neighbors(schema, each, k, question.farthest) for each in hits]
 
 
-def _answers(
-    question: Question, blobs: list[bytes], k: int, keys: Sequence[str] | None = None
-) -> list[list[Hit]]:
-    """Asks for the neighbours of each of the vectors; all questions travel together."""
-    schema, timeout_ms = question.schema, question.timeout_ms
-
-    def answers(node: redis.Redis) -> list[list[Hit]]:
-        requests = (
-            protocol.pack(
-                protocol.knn(schema, blob, k, tags=schema.tags, keys=keys, timeout_ms=timeout_ms)
-            )
-            for blob in blobs
-        )
-        return list(_hits(node, requests))
-
-    return coordinated(question.client, answers)
+def _knn(
+    question: Question, blob: bytes, k: int, keys: Sequence[str] | None = None
+) -> protocol.Command:
+    schema = question.schema
+    return protocol.knn(
+        schema, blob, k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
+    )
 
 
-def _hits(node: redis.Redis, requests: Iterable[bytes]) -> Iterator[list[Hit]]:
-    for _, [reply] in documents.exchange(node, ((request, [None]) for request in requests)):
+def _answers(question: Question, commands: Iterable[protocol.Command]) -> list[list[Hit]]:
+    requests = ((protocol.pack(command), [None]) for command in commands)
+    hits = []
+    for _, [reply] in documents.exchange(question.client, requests):
         if isinstance(reply, redis.RedisError):
-            raise translated(reply, address(node)) from reply
-        yield protocol.read_hits(reply)
+            raise translated(reply, address(question.client))
+        hits.append(protocol.read_hits(reply))
+    return hits
 
 
 def _neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
