@@ -5,10 +5,13 @@ the index's name has a hash tag, which keeps all of its documents, and the index
 """
 
 import signal
+import socket
 import subprocess
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,13 +27,14 @@ from fiftyone_redis.engine import (
     documents,
     reading,
 )
+from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
     ServerError,
     SettingsError,
     UnsupportedServerError,
 )
-from fiftyone_redis.engine.retry import Retries
+from fiftyone_redis.engine.retry import Retries, rules
 from fiftyone_redis.server.program import Program, command, environment
 
 DIM = 4
@@ -96,9 +100,11 @@ class Node:
         """Sends a command to this server, and no other."""
         return self._client.execute_command(*arguments)
 
-    def client(self, retries=20):
-        rules = Retries(retries, READY_SECONDS)
-        return redis.Redis("127.0.0.1", self.port, protocol=3, socket_timeout=10, retry=rules)
+    def client(self, **options):
+        often = Retries(20, READY_SECONDS)
+        return redis.Redis(
+            "127.0.0.1", self.port, protocol=3, socket_timeout=10, retry=often, **options
+        )
 
     def line(self):
         """Returns what CLUSTER NODES says of this server: id, address, flags, primary and so on."""
@@ -227,8 +233,6 @@ def join(nodes):
 
 
 def free_port():
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -540,6 +544,65 @@ def test_a_client_of_text_reaches_all_nodes(client):
 def test_where_a_cluster_is_names_its_nodes(client, nodes):
     ports = [str(node.port) for node in nodes.primaries()]
     assert all(port in connection.address(client) for port in ports)
+
+
+def test_threads_can_share_a_client_while_a_node_fails_over(client, nodes, small_batches):
+    def work(thread):
+        schema = Schema(f"docs{thread}", DIM)
+        for _ in range(3):
+            write(client, 2000, schema)
+        return read(client, names(2000), schema)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(work, thread) for thread in range(4)]
+        nodes.fail_over(nodes.primaries()[0])
+        expected = (names(2000), blobs(matrix_of(2000)))
+        assert all(result.result(READY_SECONDS) == expected for result in results)
+
+
+def test_all_nodes_are_reached_as_the_same_user(nodes):
+    rules = ("reset", "on", ">sEcr3t", "~docs:*", "+@all")
+    for node in nodes:
+        node("ACL", "SETUSER", "tester", *rules)
+    with nodes[0].client(username="tester", password="sEcr3t") as seed:
+        with cluster.client(seed) as client:
+            ids, matrix = write(client, 100)
+            assert read(client, ids) == (ids, blobs(matrix))
+        for node in nodes:
+            node("ACL", "DELUSER", "tester")
+        with pytest.raises(ConnectionFailedError, match="does not tell the nodes") as caught:
+            cluster.client(seed)
+    assert "sEcr3t" not in str(caught.value)
+
+
+def test_connecting_to_one_node_leads_to_all(nodes, monkeypatch):
+    def with_coordinator(client):  # which no server that can be had here has
+        return replace(capabilities(client), coordinator=True)
+
+    monkeypatch.setattr(connection, "check_server", with_coordinator)
+    with connect(host="127.0.0.1", port=nodes[4].port, retries=7) as client:
+        assert isinstance(client, redis.RedisCluster)
+        assert rules(client).count == 7
+        write(client, 100)
+    with connect(host="127.0.0.1", port=nodes[0].port, cluster=False) as alone:
+        assert isinstance(alone, redis.Redis)
+
+
+def test_a_server_that_is_no_cluster_is_not_taken_for_one(redis_server):
+    with pytest.raises(SettingsError, match="is not one of a cluster; leave cluster out"):
+        connect(redis_server.url, cluster=True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ERRCLUSTER Uninitialized cluster state, could not perform command",
+        "Could not send query to cluster",
+    ],
+)
+def test_what_a_coordinator_says_of_nodes_out_of_reach_is_tried_again(said):
+    assert cluster.is_retried(redis.ResponseError(said))
+    assert not cluster.is_retried(redis.ResponseError("No such index nope"))
 
 
 def test_a_socket_does_not_lead_to_a_cluster(tmp_path):

@@ -60,10 +60,14 @@ def connect(url: str | None = None, **parameters: Any) -> Client:
     client = redis.Redis.from_pool(_pool(wanted))
     try:
         found = _check_server(client)
-        return cluster.client(client) if _is_cluster(wanted, found) else client
+        if not _is_cluster(wanted, found):
+            return client
+        nodes = cluster.client(client)
     except FiftyOneRedisError:
         client.close()
         raise
+    client.close()
+    return nodes
 
 
 def decoding(client: Client) -> Client:
