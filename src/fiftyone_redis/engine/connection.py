@@ -11,6 +11,7 @@ import redis
 from redis.sentinel import SentinelConnectionPool
 
 from fiftyone_redis.engine import sentinel
+from fiftyone_redis.engine.certificates import fault
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     SettingsError,
@@ -20,6 +21,7 @@ from fiftyone_redis.engine.errors import (
 from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
 from fiftyone_redis.engine.protocol import is_done, names
 from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Retries, repeat
+from fiftyone_redis.engine.tls import TlsConnection, refusal
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 6379
@@ -153,7 +155,7 @@ def _pool(wanted: Parameters) -> redis.ConnectionPool:
     if wanted.sentinels:
         login = {"username": wanted.sentinel_username, "password": wanted.sentinel_password}
         return sentinel.pool(wanted.sentinels, str(wanted.service_name), login, options)
-    kind = redis.SSLConnection if options.pop("ssl") else redis.Connection
+    kind = TlsConnection if options.pop("ssl") else redis.Connection
     options.update(host=wanted.host or DEFAULT_HOST, port=wanted.port or DEFAULT_PORT)
     return redis.ConnectionPool(connection_class=kind, **options)
 
@@ -185,6 +187,7 @@ def _pool_from_url(url: str, options: dict[str, Any]) -> redis.ConnectionPool:
     if url.startswith("rediss:"):
         # redis-py 5 does not check it unless told to, and cannot without a certificate to check.
         options.setdefault("ssl_check_hostname", parsed.get("ssl_cert_reqs") != "none")
+        parsed["connection_class"] = TlsConnection
     fixed = {name: options[name] for name in ("protocol", "decode_responses", "retry")}
     return redis.ConnectionPool(**{**options, **parsed, **fixed})
 
@@ -209,6 +212,12 @@ def _check_server(client: redis.Redis) -> None:
         raise UnsupportedServerError(
             f"Indexes can only be made in database 0, not in {db}; set db=0."
         )
-    # What does not answer at all is said at once; what only loads will answer.
     with mapped(address(client)):
-        repeat(client, lambda _: client.execute_command(*names()), lost_too=False)
+        try:
+            # What does not answer at all is said at once; what only loads will answer.
+            repeat(client, lambda _: client.execute_command(*names()), lost_too=False)
+        except redis.ConnectionError as error:
+            told = refusal(client.connection_pool) if fault(error) is None else None
+            if told is None:
+                raise
+            raise redis.ConnectionError(str(told)) from told
