@@ -25,9 +25,11 @@ ENGINE = {
     "restricted": "errors schema protocol planner",
     "parameters": "errors",
     "retry": "certificates",
-    "sentinel": "errors retry",
+    "tls": "",
+    "sentinel": "errors retry tls",
     "cluster": "errors retry",
-    "connection": "errors schema protocol parameters retry capabilities sentinel cluster",
+    "connection": "certificates errors schema protocol parameters retry capabilities tls sentinel "
+    "cluster",
     "routing": "errors protocol retry cluster connection",
     "documents": "errors schema codec protocol retry cluster connection routing",
     "reading": "errors schema codec protocol cluster connection documents",

@@ -1,10 +1,9 @@
 """An index to write to, and settings of the server that are put back after a test."""
 
-import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,65 +123,59 @@ def listening_port():
 
 @dataclass
 class OwnServer:
-    """A real server of one test's own, with the query engine, that can be killed and come back.
+    """A real server of one test's own, that can be killed and come back.
 
     Args:
         folder: where its data are
-        port: its port, plain or for TLS
-        options: further settings of redis.conf, in order
-        tls: what a client needs to speak TLS with it
+        port: its port
+        options: the arguments of redis-server
+        modules: whether it has the query engine
+        tls: what a client of redis-py's needs to speak TLS with it
     """
 
     folder: Path
     port: int
-    options: list[str]
+    options: Sequence[str]
+    modules: bool = True
     tls: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
 
     def start(self, wait: bool = True) -> None:
-        """Runs it, with the data that it had; waits until it has loaded them."""
+        """Runs it, with the data that it had, and waits until it has loaded them."""
         wheel = server.find_program()
-        program = wheel if "--sentinel" not in self.options else Program(
-            wheel.executable, (), wheel.libraries
-        )
-        plain = {} if self.tls or "--sentinel" in self.options else {"port": str(self.port)}
+        program = wheel if self.modules else Program(wheel.executable, (), wheel.libraries)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*_sentinel_last(command(program, plain), self.options)],
+                [*command(program, {}), *self.options],
                 cwd=self.folder,
                 env=environment(program, self.folder),
                 stdout=log,
             )
         if wait:
-            self.wait()
+            wait_until(self.answers)
 
-    def wait(self) -> None:
-        def is_there() -> bool:
-            with self.client() as client, contextlib.suppress(redis.ConnectionError):
-                with contextlib.suppress(redis.AuthenticationError):
-                    client.ping()
-                return True
-            return False
+    def answers(self) -> bool:
+        """Returns whether it runs and has loaded its data."""
+        with self.client() as client:
+            try:
+                client.ping()
+            except redis.ResponseError:
+                pass
+            except redis.ConnectionError as error:
+                return isinstance(error, redis.AuthenticationError)
+            return True
 
-        wait_until(is_there)
-
-    def client(self, **options) -> redis.Redis:
+    def client(self) -> redis.Redis:
         """Returns a client of redis-py's own that tries once."""
         retry = Retry(NoBackoff(), 0)
-        tls = {**self.tls, "ssl": True} if self.tls else {}
-        return redis.Redis("127.0.0.1", self.port, protocol=2, retry=retry, **{**tls, **options})
+        tls = {**self.tls, "ssl": True, "ssl_check_hostname": False} if self.tls else {}
+        return redis.Redis("127.0.0.1", self.port, protocol=2, retry=retry, **tls)
 
     def kill(self) -> None:
         """Ends it at once, as a machine that loses its power does."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-
-
-def _sentinel_last(words: list[str], options: list[str]) -> list[str]:
-    if "--sentinel" not in options:
-        return [*words, *options]
-    return [words[0], *options]
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
@@ -198,14 +191,15 @@ def own_server(tmp_path, unused_port):
     """Starts servers of a test's own; they end with it."""
     servers: list[OwnServer] = []
 
-    def own_server(*options: str, start: bool = True, **settings) -> OwnServer:
+    def own_server(*options: str, **rest) -> OwnServer:
         port = unused_port()
         folder = tmp_path / f"redis-{port}"
         folder.mkdir()
-        made = OwnServer(folder, port, ["--save", "", "--bind", "127.0.0.1", *options], **settings)
+        where = ("--tls-port", str(port), "--port", "0") if "tls" in rest else ("--port", str(port))
+        options = (*where, "--bind", "127.0.0.1", "--save", "", *options)
+        made = OwnServer(folder, port, options, **rest)
         servers.append(made)
-        if start:
-            made.start()
+        made.start()
         return made
 
     yield own_server

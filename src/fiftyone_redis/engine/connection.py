@@ -11,7 +11,8 @@ import redis
 from redis.sentinel import SentinelConnectionPool
 
 from fiftyone_redis.engine import cluster, sentinel
-from fiftyone_redis.engine.capabilities import Capabilities, check_server
+from fiftyone_redis.engine.capabilities import Capabilities, check_server, learn
+from fiftyone_redis.engine.certificates import fault
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
@@ -20,8 +21,9 @@ from fiftyone_redis.engine.errors import (
     mapped,
 )
 from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
-from fiftyone_redis.engine.protocol import is_done, names
+from fiftyone_redis.engine.protocol import is_done
 from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Retries, repeat
+from fiftyone_redis.engine.tls import TlsConnection, refusal
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 6379
@@ -166,7 +168,7 @@ def _pool(wanted: Parameters) -> redis.ConnectionPool:
     if wanted.sentinels:
         login = {"username": wanted.sentinel_username, "password": wanted.sentinel_password}
         return sentinel.pool(wanted.sentinels, str(wanted.service_name), login, options)
-    kind = redis.SSLConnection if options.pop("ssl") else redis.Connection
+    kind = TlsConnection if options.pop("ssl") else redis.Connection
     options.update(host=wanted.host or DEFAULT_HOST, port=wanted.port or DEFAULT_PORT)
     return redis.ConnectionPool(connection_class=kind, **options)
 
@@ -198,6 +200,7 @@ def _pool_from_url(url: str, options: dict[str, Any]) -> redis.ConnectionPool:
     if url.startswith("rediss:"):
         # redis-py 5 does not check it unless told to, and cannot without a certificate to check.
         options.setdefault("ssl_check_hostname", parsed.get("ssl_cert_reqs") != "none")
+        parsed["connection_class"] = TlsConnection
     fixed = {name: options[name] for name in ("protocol", "decode_responses", "retry")}
     return redis.ConnectionPool(**{**options, **parsed, **fixed})
 
@@ -222,11 +225,16 @@ def _check_server(client: redis.Redis) -> Capabilities:
         raise UnsupportedServerError(
             f"Indexes can only be made in database 0, not in {db}; set db=0."
         )
-    found = check_server(client)
-    # What does not answer at all is said at once; what only loads will answer.
     with mapped(address(client)):
-        repeat(client, lambda _: client.execute_command(*names()), lost_too=False)
-    return found
+        try:
+            # What does not answer at all is said at once; what only loads will answer.
+            repeat(client, lambda _: learn(client), lost_too=False)
+        except redis.ConnectionError as error:
+            told = refusal(client.connection_pool) if fault(error) is None else None
+            if told is None:
+                raise
+            raise redis.ConnectionError(str(told)) from told
+    return check_server(client)
 
 
 def _is_cluster(wanted: Parameters, found: Capabilities) -> bool:

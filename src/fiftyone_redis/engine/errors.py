@@ -104,6 +104,28 @@ _UNREACHABLE = (
     redis.exceptions.InvalidResponse,
 )
 
+_WHY_UNREACHABLE = {
+    redis.exceptions.TimeoutError: "Redis at {address} did not answer in time ({reason}).",
+    redis.exceptions.BusyLoadingError: (
+        "Redis at {address} is still loading its data; try again, or raise retry_timeout."
+    ),
+    redis.exceptions.InvalidResponse: (
+        "What answers at {address} is no Redis, or wants TLS; check the port, or set ssl."
+    ),
+    MasterNotFoundError: "{reason}.",
+}
+_WHY_ENDED = (
+    "Redis at {address} ended the connection ({reason}); if it wants TLS set ssl, and if it wants "
+    "a client certificate set ssl_certfile and ssl_keyfile to one that it trusts."
+)
+_WHY_NONE = (
+    "No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` runs a "
+    "private one) or set host and port."
+)
+
+# How redis-py and OpenSSL say that the other side hung up.
+_ENDED = ("eof occurred", "connection reset", "closed by server", "broken pipe")
+
 # The wordings are those of RediSearch 2.10 and of Redis 8.6's query engine.
 _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
     (
@@ -127,7 +149,7 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
         "this server cannot hold such an index",
     ),
     (
-        "readonly you can't write",
+        "write against a read only",
         ServerError,
         "it is a replica, and nobody made it a primary; connect to the primary",
     ),
@@ -176,18 +198,11 @@ def _why_unreachable(error: redis.exceptions.RedisError, address: str, reason: s
     tls = fault(error)
     if tls is not None:
         return f"No Redis answers at {address} over TLS: {advice(tls)}."
-    if isinstance(error, redis.exceptions.TimeoutError):
-        return f"Redis at {address} did not answer in time ({reason})."
-    if isinstance(error, redis.exceptions.BusyLoadingError):
-        return f"Redis at {address} is still loading its data; try again, or raise retry_timeout."
-    if isinstance(error, redis.exceptions.InvalidResponse):
-        return f"What answers at {address} is no Redis, or wants TLS; check the port, or set ssl."
-    if isinstance(error, MasterNotFoundError):
-        return f"{reason}."
-    return (
-        f"No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` "
-        "runs a private one) or set host and port."
-    )
+    for kind, said in _WHY_UNREACHABLE.items():
+        if isinstance(error, kind):
+            return said.format(address=address, reason=reason)
+    ended = any(said in reason.lower() for said in _ENDED)
+    return (_WHY_ENDED if ended else _WHY_NONE).format(address=address, reason=reason)
 
 
 def _without_echo(error: BaseException | None) -> None:

@@ -11,13 +11,11 @@ from redis.sentinel import (
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
-    SentinelManagedSSLConnection,
 )
 
 from fiftyone_redis.engine.errors import some
 from fiftyone_redis.engine.retry import FailingOverError
-
-_FOR_SENTINELS = ("socket_timeout", "socket_connect_timeout", "retry")
+from fiftyone_redis.engine.tls import SentinelTlsConnection
 
 
 def pool(
@@ -32,15 +30,17 @@ def pool(
         sentinels: their addresses
         service_name: the name under which they know the service
         credentials: ``username`` and ``password`` for the sentinels
-        options: redis-py's options of the connections to the server; their timeouts and TLS
-            are those of the connections to the sentinels too
+        options: redis-py's options of the connections to the server; their TLS and time to
+            connect are those of the connections to the sentinels too
     """
-    shared = {k: v for k, v in options.items() if k in _FOR_SENTINELS or k.startswith("ssl")}
+    patience = options["socket_connect_timeout"]
+    shared = {name: value for name, value in options.items() if name.startswith("ssl")}
+    shared.update(socket_connect_timeout=patience, socket_timeout=patience, protocol=2)
     secure = options.get("ssl", False)
-    kind = SentinelManagedSSLConnection if secure else SentinelManagedConnection
+    kind = SentinelTlsConnection if secure else SentinelManagedConnection
     rest = {name: value for name, value in options.items() if name != "ssl"}
     manager: Sentinel = _Sentinels(  # type: ignore[no-untyped-call]
-        sentinels, sentinel_kwargs={**shared, **credentials, "protocol": 2}
+        sentinels, sentinel_kwargs={**shared, **credentials, "retry": options["retry"]}
     )
     return SentinelConnectionPool(service_name, manager, connection_class=kind, **rest)
 
