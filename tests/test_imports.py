@@ -19,7 +19,7 @@ ENGINE = {
     "schema": "errors",
     "codec": "errors schema",
     "protocol": "errors schema",
-    "capabilities": "errors protocol",
+    "capabilities": "errors schema protocol",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
@@ -32,12 +32,12 @@ ENGINE = {
     "cluster",
     "routing": "errors protocol retry cluster connection",
     "documents": "errors schema codec protocol retry cluster connection routing",
-    "reading": "errors schema codec protocol cluster connection documents",
-    "rebuild": "errors schema codec protocol cluster connection documents reading",
-    "search": "errors schema codec protocol exact planner restricted cluster connection documents "
-    "reading",
-    "index": "errors schema codec protocol restricted cluster connection documents reading rebuild "
-    "search",
+    "reading": "errors schema codec protocol capabilities cluster connection documents",
+    "rebuild": "errors schema codec protocol capabilities cluster connection documents reading",
+    "search": "errors schema codec protocol capabilities exact planner restricted cluster "
+    "connection documents reading",
+    "index": "errors schema codec protocol capabilities restricted cluster connection documents "
+    "reading rebuild search",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

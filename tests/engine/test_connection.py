@@ -186,7 +186,7 @@ def test_a_user_who_may_not_search_is_told_so(client, user, redis_server):
     client.execute_command("ACL", "SETUSER", user, "-ft.info")
     with (
         connect(host="127.0.0.1", port=redis_server.port, username=user, password=SECRET) as own,
-        pytest.raises(AuthenticationError, match="rights of that user") as caught,
+        pytest.raises(AuthenticationError, match=r"run the 'FT\.INFO' command") as caught,
     ):
         VectorIndex.open(own, "any")
     assert SECRET not in said(caught.value)

@@ -20,6 +20,7 @@ import redis
 
 from fiftyone_redis.engine.errors import UnsupportedServerError, mapped
 from fiftyone_redis.engine.protocol import COORDINATOR, SEARCH
+from fiftyone_redis.engine.schema import Schema
 
 UNKNOWN = "unknown"
 """The name or version of what does not say it."""
@@ -95,9 +96,19 @@ def capabilities(client: Any) -> Capabilities:
     Raises:
         FiftyOneRedisError: if the server does not answer
     """
+    if client not in _known:
+        options = _node(client).connection_pool.connection_kwargs
+        address = options.get("path") or f"{options.get('host')}:{options.get('port')}"
+        with mapped(str(address)):
+            learn(client)
+    return _known[client]
+
+
+def learn(client: Any) -> Capabilities:
+    """Does what :func:`capabilities` does, but lets redis-py's exceptions pass."""
     known = _known.get(client)
     if known is None:
-        known = _known[client] = _ask(client)
+        known = _known[client] = _ask(_node(client))
     return known
 
 
@@ -122,6 +133,23 @@ def check_server(client: Any) -> Capabilities:
     return found
 
 
+def require(client: Any, schema: Schema) -> None:
+    """Raises unless a client's server can hold an index.
+
+    Raises:
+        UnsupportedServerError: if it does not offer the index's type or algorithm
+        FiftyOneRedisError: if the server does not answer
+    """
+    found = capabilities(client)
+    for setting, offered in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
+        wanted = getattr(schema, setting)
+        if wanted not in offered:
+            raise UnsupportedServerError(
+                f"This server ({found}) has no {setting} {wanted!r}; use one of "
+                f"{', '.join(offered)}, or a newer server."
+            )
+
+
 def read(
     hello: Mapping[str, Any] | None,
     modules: Any = None,
@@ -137,7 +165,8 @@ def read(
         info: its reply to INFO about the server, likewise
     """
     hello, info = hello or {}, info or {}
-    server = str(hello.get("server") or info.get("server_name") or "redis" * bool(info) or UNKNOWN)
+    unnamed = "redis" if info else UNKNOWN
+    server = str(hello.get("server") or info.get("server_name") or unnamed)
     version = hello.get("version") or info.get(f"{server}_version") or UNKNOWN
     mode = hello.get("mode") or info.get("server_mode") or info.get("redis_mode")
     knows_search, coordinates = [entry is not None for entry in commands or (None, None)]
@@ -160,16 +189,19 @@ def read(
     )
 
 
-def _ask(client: Any) -> Capabilities:
+def _node(client: Any) -> redis.Redis:
     if isinstance(client, redis.RedisCluster):
-        client = client.get_redis_connection(client.get_default_node())
-    options = client.connection_pool.connection_kwargs
-    address = options.get("path") or f"{options.get('host')}:{options.get('port')}"
-    with mapped(str(address)):
-        hello = _hello(client)
-        found = read(hello)
-        told = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
-        return found if told else read(hello, *_details(client))
+        node: redis.Redis = client.get_redis_connection(client.get_default_node())
+        return node
+    known: redis.Redis = client
+    return known
+
+
+def _ask(client: redis.Redis) -> Capabilities:
+    hello = _hello(client)
+    found = read(hello)
+    told = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
+    return found if told else read(hello, *_details(client))
 
 
 def _hello(client: redis.Redis) -> dict[str, Any] | None:

@@ -94,7 +94,6 @@ _ECHO = "with args beginning with"
 
 _REFUSED_LOGIN = (
     redis.exceptions.AuthenticationError,
-    redis.exceptions.NoPermissionError,
     redis.exceptions.AuthorizationError,
 )
 
@@ -154,6 +153,11 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
         "it is a replica, and nobody made it a primary; connect to the primary",
     ),
     (
+        "exceeded maximum size allowed by server limit",
+        UnsupportedServerError,
+        "this server cannot hold such an index",
+    ),
+    (
         "used memory > 'maxmemory'",
         ServerError,
         "its memory is full; raise maxmemory or remove data",
@@ -181,10 +185,14 @@ def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedi
     """Returns this package's exception for one of redis-py's, the most specific that fits."""
     _without_echo(error)
     reason = str(error).rstrip(" ,.")
-    if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+    if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM"):
         return AuthenticationError(
-            f"Redis at {address} refuses these credentials ({reason}); check "
-            "username and password, and the rights of that user."
+            f"Redis at {address} refuses this user a right ({reason}); have it granted, "
+            "docs/permissions.md says which are needed."
+        )
+    if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH")):
+        return AuthenticationError(
+            f"Redis at {address} refuses these credentials ({reason}); check username and password."
         )
     if isinstance(error, _UNREACHABLE):
         return ConnectionFailedError(_why_unreachable(error, address, reason))
