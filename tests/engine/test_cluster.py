@@ -575,6 +575,39 @@ def test_all_nodes_are_reached_as_the_same_user(nodes):
     assert "sEcr3t" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["IP:127.0.0.1", "DNS:elsewhere"])
+def test_all_nodes_are_reached_over_tls(own_server, unused_port, tmp_path, name):
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=node"),
+            *("-addext", f"subjectAltName={name}", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    tls = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate]
+    options = ["--cluster-enabled", "yes", "--cluster-port", str(unused_port()), *tls]
+    known = {"ssl": True, "ssl_ca_certs": certificate, "ssl_check_hostname": True}
+    mine = {"ssl_certfile": certificate, "ssl_keyfile": key}
+    node = own_server(
+        *options, "--tls-cluster", "yes", modules=False, tls={"ssl_cert_reqs": "none", **mine}
+    )
+    often = Retries(20, READY_SECONDS)
+    with redis.Redis("127.0.0.1", node.port, protocol=3, retry=often, **known, **mine) as seed:
+        with pytest.raises(ConnectionFailedError, match="does not tell the nodes"):
+            cluster.client(seed)
+        with node.client() as own:
+            own.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+        if name != "IP:127.0.0.1":
+            with pytest.raises(ConnectionFailedError, match="CERTIFICATE_VERIFY_FAILED"):
+                cluster.client(seed)
+            return
+        with cluster.client(seed) as client:
+            ids, matrix = write(client, 100)
+            assert read(client, ids) == (ids, blobs(matrix))
+
+
 def test_connecting_to_one_node_leads_to_all(nodes, monkeypatch):
     def with_coordinator(client):  # which no server that can be had here has
         return replace(capabilities(client), coordinator=True)
@@ -608,10 +641,4 @@ def test_what_a_coordinator_says_of_nodes_out_of_reach_is_tried_again(said):
 def test_a_socket_does_not_lead_to_a_cluster(tmp_path):
     seed = redis.Redis(unix_socket_path=str(tmp_path / "none.sock"))
     with pytest.raises(UnsupportedServerError, match="set host and port"):
-        cluster.client(seed)
-
-
-def test_an_option_of_tls_that_redis_py_would_drop_is_refused():
-    seed = redis.Redis(ssl=True, ssl_ciphers="HIGH")
-    with pytest.raises(SettingsError, match="leaves out ssl_ciphers"):
         cluster.client(seed)

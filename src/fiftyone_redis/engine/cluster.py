@@ -13,17 +13,15 @@ need not know the difference.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
-from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode
 from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 
 from fiftyone_redis.engine import retry
 from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
-    SettingsError,
     UnsupportedServerError,
     some,
 )
@@ -50,6 +48,9 @@ _SHARED = (
 # Which of the nodes this process asks to search: another process may ask another one.
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
 
+# What redis-py raises if no node answers, or one that does holds no slots.
+_NO_NODES = (RedisClusterException, redis.RedisError, IndexError)
+
 T = TypeVar("T")
 
 
@@ -62,7 +63,6 @@ def client(seed: redis.Redis) -> redis.RedisCluster:
 
     Raises:
         UnsupportedServerError: if the server is reached by a socket, which leads to one node only
-        SettingsError: if the installed redis-py would leave out an option of TLS
         ConnectionFailedError: if the server does not tell its cluster's nodes
     """
     return _client(seed.connection_pool, retry.rules(seed))
@@ -151,7 +151,7 @@ def refresh(client: redis.RedisCluster) -> None:
     """Asks the nodes again who holds what; if none answers, what was known stays."""
     try:
         client.nodes_manager.initialize()
-    except (RedisClusterException, redis.RedisError):
+    except _NO_NODES:
         return  # whoever waits for the cluster asks again
 
 
@@ -179,35 +179,48 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
             "by a socket; set host and port."
         )
     options = {name: known[name] for name in _SHARED if known.get(name) is not None}
-    if issubclass(pool.connection_class, redis.SSLConnection):
-        options |= {"ssl": True, **_tls(known)}
-    seed = ClusterNode(known.get("host", "localhost"), int(known.get("port", 6379)))
+    host, port = str(known.get("host", "localhost")), int(known.get("port", 6379))
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        found = redis.RedisCluster(
-            startup_nodes=[seed], require_full_coverage=False, **{**options, **changes}
+        found = _Cluster(
+            url=f"redis://{where}",
+            connection_class=_node_connection(pool),
+            require_full_coverage=False,
+            **{**options, **changes},
         )
-    except RedisClusterException as error:
+    except _NO_NODES as error:
         raise ConnectionFailedError(
-            f"Redis at {seed.name} does not tell the nodes of its cluster ({error})."
+            f"Redis at {where} does not tell the nodes of its cluster ({error})."
         ) from error
     found.retry = rules
     return found
 
 
-def _tls(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options of TLS that are set; raises if redis-py would silently drop one."""
-    found = {
-        name: value
-        for name, value in known.items()
-        if name.startswith("ssl_") and value is not None and value is not False
-    }
-    dropped = sorted(found.keys() - set(REDIS_ALLOWED_KEYS))
-    if dropped:
-        raise SettingsError(
-            f"redis-py {redis.__version__} leaves out {some(dropped)} for a cluster; install a "
-            "newer one or do without."
-        )
-    return found
+class _Cluster(redis.RedisCluster):
+    """redis-py's, but that its connections end with it, however they are made."""
+
+    def close(self) -> None:
+        if hasattr(self, "nodes_manager"):  # which it lacks if it found no nodes
+            self.disconnect_connection_pools()  # type: ignore[no-untyped-call]
+        super().close()
+
+
+def _node_connection(pool: redis.ConnectionPool) -> type[redis.Connection]:
+    """Returns the kind of connection that a pool makes, with the pool's options of TLS.
+
+    redis-py has a list of the options that it hands on to the nodes of a cluster, and drops others
+    silently: the older ones the check of the host name.
+    """
+    kind: type[redis.Connection] = pool.connection_class
+    tls = {name: value for name, value in pool.connection_kwargs.items() if name[:4] == "ssl_"}
+    if not tls:
+        return kind
+
+    class NodeConnection(kind):  # type: ignore[misc, valid-type]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**{**options, **tls})
+
+    return NodeConnection
 
 
 def _gone(client: redis.RedisCluster, error: redis.RedisError) -> ConnectionFailedError:

@@ -121,11 +121,17 @@ def clear(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int
     return sum(sum(replies) for _, replies in _each(client, schema, "HDEL", ids, field))
 
 
-def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
-    """Yields the ids of all HASHes under the index's prefix, each once, in pages."""
+def walk(client: Client, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
+    """Yields the ids of all HASHes under the index's prefix, each once, in pages.
+
+    Args:
+        client: where from
+        schema: the index
+        scanned: how many keys a server looks at for a page; 10,000 by default
+    """
     seen: set[str] = set()
-    pattern = _glob(schema.prefix) + "*"
-    for keys in routing.scan(client, lambda node: _scan(node, pattern, _WALK_COUNT)):
+    pattern, count = _glob(schema.prefix) + "*", scanned or _WALK_COUNT
+    for keys in routing.scan(client, lambda node: _scan(node, pattern, count)):
         # SCAN may return a key twice while the server's table grows or shrinks.
         page = {text(key)[len(schema.prefix) :] for key in keys} - seen
         seen |= page
