@@ -489,8 +489,9 @@ def test_commands_of_the_index_go_to_another_node_if_one_is_gone(client, nodes):
     assert list(connection.execute(client, "FT._LIST")) == []
 
 
-def test_the_memory_of_a_write_and_a_read_is_bounded(client):
-    count, dim = 40_000, 128
+def test_the_memory_of_a_write_and_a_read_is_bounded(client, monkeypatch):
+    monkeypatch.setattr(documents, "BATCH_BYTES", 1 << 17)
+    count, dim = 10_000, 128
     schema, ids, matrix = Schema("docs", dim), names(count), matrix_of(count, dim)
     tracemalloc.start()
     for _ in documents.write(client, schema, ids, matrix, {}):
@@ -499,8 +500,8 @@ def test_the_memory_of_a_write_and_a_read_is_bounded(client):
         pass
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert matrix.nbytes > 20e6
-    assert most < 5 * documents.BATCH_BYTES
+    assert matrix.nbytes > 5e6
+    assert most < 1.5e6
 
 
 def test_a_cluster_whose_engine_has_no_coordinator_is_refused(nodes):

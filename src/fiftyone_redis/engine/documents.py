@@ -1,17 +1,15 @@
-"""Bulk writing, reading, deleting and walking of documents, pipelined.
+"""Bulk writing, reading, deleting and walking of documents, pipelined on one connection.
 
 A batch is on its way while the replies to the one before it are read, so that neither side waits
 for the other; two batches at most are in memory. Redis goes on reading requests while replies are
 unread, so this cannot lock up as long as one side of the exchange is small, and it always is:
 writes have short replies, and reads short requests.
-
-In a cluster the same goes for each node; ``routing.py`` splits the batches.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +26,6 @@ from fiftyone_redis.engine.schema import DTYPES, Schema
 
 BATCH_BYTES = 1 << 21
 """How much of a bulk write or read is under way at a time, in bytes of vectors."""
-
-Rows = slice | list[int]
 
 _BATCH_ROWS = 4096
 _WALK_COUNT = 10_000
@@ -64,12 +60,12 @@ def write(
     Raises:
         ServerError: if the server refuses some of them, naming the first ones
     """
-
-    def packed(rows: Rows) -> bytes:
-        columns = {tag: _taken(values, rows) for tag, values in tags.items()}
-        return _hset(schema, _taken(ids, rows), matrix[rows], columns)
-
-    for _, replies in _replied(client, schema, ids, packed):
+    requests = (
+        (_hset(schema, ids[rows], matrix[rows], {t: v[rows] for t, v in tags.items()}), ids[rows])
+        for rows in batches(len(ids), schema)
+    )
+    for batch, replies in exchange(client, requests):
+        _refuse_errors(client, batch, replies)
         yield len(replies)
 
 
@@ -93,12 +89,19 @@ def read(
     """
     names = "".join(f"${len(name.encode())}\r\n{name}\r\n" for name in fields).encode()
     head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(fields))
-
-    def packed(rows: Rows) -> bytes:
-        keys = _keys(schema, _taken(ids, rows))
-        return b"".join(b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, names) for key in keys)
-
-    return _replied(client, schema, ids, packed)
+    requests = (
+        (
+            b"".join(
+                b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, names)
+                for key in _keys(schema, ids[rows])
+            ),
+            ids[rows],
+        )
+        for rows in batches(len(ids), schema)
+    )
+    for batch, replies in exchange(client, requests):
+        _refuse_errors(client, batch, replies)
+        yield batch, replies
 
 
 def existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
@@ -154,17 +157,17 @@ def draw(client: Client, schema: Schema, scanned: int) -> list[str]:
     return sorted({text(key)[len(schema.prefix) :] for key in first})
 
 
-def _scan(node: redis.Redis, pattern: str, count: int) -> Iterator[list[bytes]]:
+def _scan(client: redis.Redis, pattern: str, count: int) -> Iterator[list[bytes]]:
     """Yields the keys of HASHes, some of them twice.
 
     A cursor means nothing to a server that was started again, or to one that took over, so all
     pages come over one connection, and after another one was made it begins anew.
     """
-    attempts = Attempts(rules(node))
-    with mapped(address(node)):
+    attempts = Attempts(rules(client))
+    with mapped(address(client)):
         while True:
             try:
-                with borrowed(node) as connection:
+                with borrowed(client) as connection:
                     for keys in _scan_over(connection, pattern, count):
                         try:
                             yield keys
@@ -173,7 +176,7 @@ def _scan(node: redis.Redis, pattern: str, count: int) -> Iterator[list[bytes]]:
                 return
             except redis.RedisError as error:
                 attempts.failed(error)
-                drop_idle(node)
+                drop_idle(client)
 
 
 def _scan_over(connection: Any, pattern: str, count: int) -> Iterator[list[bytes]]:
@@ -192,23 +195,27 @@ def exchange(
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
     """Sends packed requests, each before the replies to the one before it are read.
 
-    Those that were not answered are sent again where that may help, so that commands may be
-    carried out twice.
+    In a cluster each command goes to the node of its key, or to any if it has none; ``routing.py``
+    does that. Those that were not answered are sent again where that may help, so that commands may
+    be carried out twice.
 
     Args:
-        client: where to; in a cluster to one node, for commands that have no key
+        client: where to
         requests: packed commands, and what each of them is about, one item per command
 
     Yields:
         those items, and the replies to them; the server's errors are among the replies
     """
+    if isinstance(client, redis.RedisCluster):
+        yield from routing.exchange(client, requests)
+        return
     upcoming = iter(requests)
     unanswered: deque[_Request] = deque()
     attempts = Attempts(rules(client))
     with mapped(address(client)):
         while True:
             try:
-                with borrowed(cluster.node(client, attempts.failures)) as connection:
+                with borrowed(client) as connection:
                     for request in unanswered:
                         connection.send_packed_command([request.packed])
                     for request in _answered(connection, unanswered, upcoming):
@@ -216,7 +223,8 @@ def exchange(
                         attempts.start()
                 return
             except redis.RedisError as error:
-                cluster.recover(client, attempts, error)
+                attempts.failed(error)
+                drop_idle(client)
 
 
 @dataclass
@@ -286,53 +294,13 @@ def _each(
     client: Client, schema: Schema, command: str, ids: Sequence[str], *rest: str
 ) -> Iterator[tuple[Sequence[str], list[int]]]:
     """Sends a command that takes a key and returns a number, for each of the ids."""
-
-    def packed(rows: Rows) -> bytes:
-        return b"".join(pack((command, key, *rest)) for key in _keys(schema, _taken(ids, rows)))
-
-    return _replied(client, schema, ids, packed)
-
-
-def _replied(
-    client: Client, schema: Schema, ids: Sequence[str], packed: Callable[[Rows], bytes]
-) -> Iterator[tuple[Sequence[str], list[Any]]]:
-    """Sends a command for each of the ids, to where its document is, and refuses errors.
-
-    Args:
-        client: where to
-        schema: the index
-        ids: the documents' ids
-        packed: packs the commands for some of the ids, given by their positions
-
-    Yields:
-        some of the ids, in order, and the replies to their commands
-    """
-    for batch, replies in _exchanged(client, schema, ids, packed):
+    requests = (
+        (b"".join(pack((command, key, *rest)) for key in _keys(schema, ids[rows])), ids[rows])
+        for rows in batches(len(ids), schema)
+    )
+    for batch, replies in exchange(client, requests):
         _refuse_errors(client, batch, replies)
         yield batch, replies
-
-
-def _exchanged(
-    client: Client, schema: Schema, ids: Sequence[str], packed: Callable[[Rows], bytes]
-) -> Iterator[tuple[Sequence[str], list[Any]]]:
-    slices = batches(len(ids), schema)
-    if not isinstance(client, redis.RedisCluster):
-        yield from exchange(client, ((packed(rows), ids[rows]) for rows in slices))
-        return
-    split = (_split(schema, ids, rows, packed) for rows in batches(len(ids), schema))
-    for rows, replies in zip(slices, routing.exchange(client, split), strict=True):
-        yield ids[rows], replies
-
-
-def _split(
-    schema: Schema, ids: Sequence[str], rows: slice, packed: Callable[[Rows], bytes]
-) -> routing.Batch:
-    """Returns the commands for some of the ids as a batch that nodes can share."""
-
-    def some_packed(numbers: Sequence[int]) -> bytes:
-        return packed([rows.start + number for number in numbers])
-
-    return routing.Batch(_keys(schema, ids[rows]), some_packed)
 
 
 def _hset(
@@ -355,10 +323,6 @@ def _hset(
         for tag, value in zip(names, values, strict=True):
             pieces += (tag, pack([value])[4:])
     return b"".join(pieces)
-
-
-def _taken(values: Sequence[str], rows: Rows) -> Sequence[str]:
-    return values[rows] if isinstance(rows, slice) else [values[row] for row in rows]
 
 
 def _keys(schema: Schema, ids: Iterable[str]) -> list[bytes]:

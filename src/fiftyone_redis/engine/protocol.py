@@ -56,6 +56,39 @@ def pack(command: Iterable[Arg]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), body)
 
 
+@dataclass(frozen=True)
+class Packed:
+    """One packed command.
+
+    Args:
+        packed: the command as it goes over the wire
+        key: the key that it is about; None for commands of the query engine, which have none
+    """
+
+    packed: memoryview
+    key: bytes | None
+
+
+def unpack(packed: bytes, count: int) -> list[Packed]:
+    """Takes packed commands apart. All but the query engine's have one key, as their second word.
+
+    Args:
+        packed: the commands, as :func:`pack` packs them
+        count: how many there are
+    """
+    view, found, end = memoryview(packed), [], 0
+    for _ in range(count):
+        start, (words, end) = end, _number(packed, end)
+        command, end = _word(packed, end)
+        key, end = _word(packed, end) if words > 1 else (None, end)
+        for _ in range(words - 2 if count > 1 else 0):
+            length, end = _number(packed, end)
+            end += length + 2
+        end = end if count > 1 else len(packed)
+        found.append(Packed(view[start:end], None if command.startswith(b"FT.") else key))
+    return found
+
+
 def create(schema: Schema, *, plain: bool = False) -> Command:
     """Returns the command that makes an index.
 
@@ -302,6 +335,17 @@ def _compression(name: str) -> str:
     if name in COMPRESSIONS:
         return name
     return "none" if name in ("", "NO_COMPRESSION") else "LVQ8"
+
+
+def _number(packed: bytes, start: int) -> tuple[int, int]:
+    """Reads the number of a header such as ``*3`` or ``$12``; returns it, and where it ends."""
+    end = packed.index(b"\r\n", start)
+    return int(packed[start + 1 : end]), end + 2
+
+
+def _word(packed: bytes, start: int) -> tuple[bytes, int]:
+    length, start = _number(packed, start)
+    return packed[start : start + length], start + length + 2
 
 
 def _hit(key: bytes, fields: Mapping[bytes, bytes]) -> Hit:

@@ -1,8 +1,8 @@
-"""Sends commands that each concern one key to the nodes of a cluster that hold the keys.
+"""Sends commands to the nodes of a cluster that hold their keys, and walks the keys of all nodes.
 
-A batch is split by node, and its parts are sent to all nodes before any reply is read, so that the
-nodes work side by side; the next batch is on its way while the replies to the one before it are
-read. Two batches at most are in memory, whatever the number of nodes.
+A request is split by node, and its parts are sent to all nodes before any reply is read, so that
+the nodes work side by side; the next request is on its way while the replies to the one before it
+are read. Two requests at most are in memory, whatever the number of nodes.
 
 What a node does not answer, or says to ask another node for, is sent again. So all commands must
 be such as can be repeated.
@@ -22,25 +22,12 @@ from fiftyone_redis.engine import cluster
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, borrowed
 from fiftyone_redis.engine.errors import FiftyOneRedisError, mapped
-from fiftyone_redis.engine.protocol import pack, text
+from fiftyone_redis.engine.protocol import Packed, pack, text, unpack
 from fiftyone_redis.engine.retry import Attempts, rules
 
 _ASKING = pack(["ASKING"])
 _COMPLETE_WALKS = 2
 _MOST_WALKS = 5
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Commands that each concern one key.
-
-    Args:
-        keys: the key of each
-        packed: packs some of them, given by their numbers
-    """
-
-    keys: Sequence[bytes]
-    packed: Callable[[Sequence[int]], bytes]
 
 
 @dataclass
@@ -96,28 +83,32 @@ class _Lines:
 
 @dataclass(frozen=True)
 class _Sent:
-    """A batch that is under way.
+    """A request that is under way.
 
     Args:
-        batch: the batch
-        parts: which of its commands went where, and whether as ones that were asked for (ASKING)
+        commands: its commands
+        items: what each of them is about
+        parts: which of them went where, by number, and whether as ones that were asked for (ASKING)
         replies: those that are there, by the number of the command
     """
 
-    batch: Batch
+    commands: list[Packed]
+    items: Sequence[Any]
     parts: list[tuple[_Line, list[int], bool]]
     replies: list[Any]
 
 
-def exchange(client: redis.RedisCluster, batches: Iterable[Batch]) -> Iterator[list[Any]]:
-    """Sends batches, each before the replies to the one before it are read.
+def exchange(
+    client: redis.RedisCluster, requests: Iterable[tuple[bytes, Sequence[Any]]]
+) -> Iterator[tuple[Sequence[Any], list[Any]]]:
+    """Sends packed requests, each before the replies to the one before it are read.
 
     Args:
         client: a client of the cluster
-        batches: what to send
+        requests: packed commands, and what each of them is about, one item per command
 
     Yields:
-        the replies to a batch, in the order of its keys; the server's errors are among them
+        those items, and the replies to them; the server's errors are among the replies
 
     Raises:
         ConnectionFailedError: if a node is gone, and no other takes its place in time
@@ -125,14 +116,14 @@ def exchange(client: redis.RedisCluster, batches: Iterable[Batch]) -> Iterator[l
     with ExitStack() as stack:
         lines = _Lines(stack)
         before: _Sent | None = None
-        for batch in batches:
-            count = len(batch.keys)
-            sent = _send(client, lines, batch, range(count), [None] * count)
+        for packed, items in requests:
+            sent = _Sent(unpack(packed, len(items)), items, [], [None] * len(items))
+            _send(client, lines, sent, range(len(items)))
             if before is not None:
-                yield _settled(client, before)
+                yield before.items, _settled(client, before)
             before = sent
         if before is not None:
-            yield _settled(client, before)
+            yield before.items, _settled(client, before)
 
 
 def scan(
@@ -198,67 +189,67 @@ def _own_slots(node: redis.Redis) -> str:
 def _send(
     client: redis.RedisCluster,
     lines: _Lines,
-    batch: Batch,
+    sent: _Sent,
     numbers: Iterable[int],
-    replies: list[Any],
-) -> _Sent:
-    """Sends some commands of a batch to where their keys are, or where replies say they are."""
+    failures: int = 0,
+) -> None:
+    """Sends some commands of a request to where their keys are, or where replies say they are."""
     groups: dict[tuple[redis.Redis, bool], list[int]] = {}
     for number in numbers:
+        reply = sent.replies[number]
         try:
-            node = _target(client, batch.keys[number], replies[number])
+            node = _target(client, sent.commands[number].key, reply, failures)
         except SlotNotCoveredError as error:
-            replies[number] = ClusterDownError(str(error))
+            sent.replies[number] = ClusterDownError(str(error))
         else:
-            asking = type(replies[number]) is AskError
-            groups.setdefault((node, asking), []).append(number)
-    parts = [(lines.to(node), part, asking) for (node, asking), part in groups.items()]
-    for line, part, asking in parts:
-        if asking:
-            line.send(b"".join(_ASKING + batch.packed([number]) for number in part))
-        else:
-            line.send(batch.packed(part))
-    return _Sent(batch, parts, replies)
+            groups.setdefault((node, type(reply) is AskError), []).append(number)
+    sent.parts[:] = [(lines.to(node), part, asking) for (node, asking), part in groups.items()]
+    for line, part, asking in sent.parts:
+        ahead = _ASKING if asking else b""
+        line.send(b"".join(piece for n in part for piece in (ahead, sent.commands[n].packed)))
 
 
-def _target(client: redis.RedisCluster, key: bytes, reply: Any) -> redis.Redis:
+def _target(
+    client: redis.RedisCluster, key: bytes | None, reply: Any, failures: int
+) -> redis.Redis:
+    if key is None:
+        return cluster.node(client, failures)
     node = None
     if isinstance(reply, AskError):  # MovedError is one too
         node = client.get_node(host=reply.host, port=reply.port)
     return client.get_redis_connection(node or client.get_node_from_key(key))
 
 
-def _receive(sent: _Sent) -> None:
+def _receive(sent: _Sent) -> list[int]:
+    """Reads the replies that are on their way; returns which commands have no good one yet."""
     for line, part, asking in sent.parts:
         replies = line.replies(2 * len(part))[1::2] if asking else line.replies(len(part))
         for number, reply in zip(part, replies, strict=True):
             sent.replies[number] = reply
+    return [number for number, reply in enumerate(sent.replies) if cluster.is_retried(reply)]
 
 
 def _settled(client: redis.RedisCluster, sent: _Sent) -> list[Any]:
-    """Reads the replies to a batch, and sends again what a changing cluster did not answer."""
-    _receive(sent)
-    left = _unanswered(sent.replies)
+    """Reads the replies to a request, and sends again what a changing cluster did not answer."""
+    left = _receive(sent)
     if left:
         cluster.refresh(client)  # slots that moved are mostly known to be elsewhere by now
-        left = _sent_again(client, sent, left)
+        left = _sent_again(client, sent, left, 1)
     attempts = Attempts(rules(client))
     while left:
         with mapped(address(client)):
             cluster.recover(client, attempts, sent.replies[left[0]])
-        left = _sent_again(client, sent, left)
+        left = _sent_again(client, sent, left, attempts.failures + 1)
     return sent.replies
 
 
-def _sent_again(client: redis.RedisCluster, sent: _Sent, numbers: list[int]) -> list[int]:
-    """Sends some commands of a batch again, and returns those that were not answered again.
+def _sent_again(
+    client: redis.RedisCluster, sent: _Sent, numbers: list[int], failures: int
+) -> list[int]:
+    """Sends some commands of a request again, and returns which have no good reply yet.
 
-    Other connections are used, as replies to the next batch are on their way over those.
+    Other connections are used, as replies to the next request are on their way over those.
     """
     with ExitStack() as stack:
-        _receive(_send(client, _Lines(stack), sent.batch, numbers, sent.replies))
-    return _unanswered(sent.replies)
-
-
-def _unanswered(replies: list[Any]) -> list[int]:
-    return [number for number, reply in enumerate(replies) if cluster.is_retried(reply)]
+        _send(client, _Lines(stack), sent, numbers, failures)
+        return _receive(sent)
