@@ -29,6 +29,7 @@ from fiftyone_redis.engine import (
 )
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.errors import (
+    AuthenticationError,
     ConnectionFailedError,
     ServerError,
     SettingsError,
@@ -561,14 +562,22 @@ def test_threads_can_share_a_client_while_a_node_fails_over(client, nodes, small
         assert all(result.result(READY_SECONDS) == expected for result in results)
 
 
-def test_all_nodes_are_reached_as_the_same_user(nodes):
-    rules = ("reset", "on", ">sEcr3t", "~docs:*", "+@all")
+def test_all_nodes_are_reached_as_the_same_user_of_few_rights(nodes):
+    rights = ["+hset", "+hmget", "+scan", "+unlink", "+cluster|slots", "+cluster|nodes"]
     for node in nodes:
-        node("ACL", "SETUSER", "tester", *rules)
+        node("ACL", "SETUSER", "tester", "reset", "on", ">sEcr3t", "~docs:*", *rights, "+command")
     with nodes[0].client(username="tester", password="sEcr3t") as seed:
         with cluster.client(seed) as client:
             ids, matrix = write(client, 100)
             assert read(client, ids) == (ids, blobs(matrix))
+            assert sorted(walk(client)) == ids
+            assert documents.delete(client, SCHEMA, ids) == 100
+            with pytest.raises(AuthenticationError, match="hexists"):
+                documents.existing(client, SCHEMA, ids)
+        for node in nodes:
+            node("ACL", "SETUSER", "tester", "-command")
+        with pytest.raises(AuthenticationError, match="'command' command"):
+            cluster.client(seed)
         for node in nodes:
             node("ACL", "DELUSER", "tester")
         with pytest.raises(ConnectionFailedError, match="does not tell the nodes") as caught:

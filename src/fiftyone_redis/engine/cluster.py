@@ -24,6 +24,7 @@ from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
     UnsupportedServerError,
     some,
+    translated,
 )
 from fiftyone_redis.engine.retry import Attempts
 
@@ -48,9 +49,6 @@ _SHARED = (
 # Which of the nodes this process asks to search: another process may ask another one.
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
 
-# What redis-py raises if no node answers, or one that does holds no slots.
-_NO_NODES = (RedisClusterException, redis.RedisError, IndexError)
-
 T = TypeVar("T")
 
 
@@ -64,6 +62,7 @@ def client(seed: redis.Redis) -> redis.RedisCluster:
     Raises:
         UnsupportedServerError: if the server is reached by a socket, which leads to one node only
         ConnectionFailedError: if the server does not tell its cluster's nodes
+        AuthenticationError: if the user lacks the right to ask for them
     """
     return _client(seed.connection_pool, retry.rules(seed))
 
@@ -151,7 +150,7 @@ def refresh(client: redis.RedisCluster) -> None:
     """Asks the nodes again who holds what; if none answers, what was known stays."""
     try:
         client.nodes_manager.initialize()
-    except _NO_NODES:
+    except (RedisClusterException, redis.RedisError, IndexError):
         return  # whoever waits for the cluster asks again
 
 
@@ -168,7 +167,7 @@ def routed(client: Client, node: redis.Redis, command: tuple[Any, ...]) -> Any:
 
 def is_retried(error: Any) -> bool:
     """Returns whether a reply or error is one that a cluster may not give the next time."""
-    return retry.passes(error) or (isinstance(error, redis.RedisError) and retry.is_lost(error))
+    return isinstance(error, redis.RedisError) and (retry.passes(error) or retry.is_lost(error))
 
 
 def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.RedisCluster:
@@ -182,13 +181,16 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
     host, port = str(known.get("host", "localhost")), int(known.get("port", 6379))
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
+        # An IndexError is what redis-py makes of a node that holds no slots.
         found = _Cluster(
             url=f"redis://{where}",
             connection_class=_node_connection(pool),
             require_full_coverage=False,
             **{**options, **changes},
         )
-    except _NO_NODES as error:
+    except redis.RedisError as error:
+        raise translated(error, where) from error
+    except (RedisClusterException, IndexError) as error:
         raise ConnectionFailedError(
             f"Redis at {where} does not tell the nodes of its cluster ({error})."
         ) from error
@@ -236,6 +238,8 @@ def _gone(client: redis.RedisCluster, error: redis.RedisError) -> ConnectionFail
 def _answers(node: redis.Redis) -> bool:
     try:
         return bool(node.ping())
+    except redis.ResponseError:
+        return True  # this user may not ask
     except redis.RedisError:
         return False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, some
 from fiftyone_redis.engine.schema import ALGORITHMS, COMPRESSIONS, DTYPES, METRICS, Schema
@@ -56,8 +56,7 @@ def pack(command: Iterable[Arg]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), body)
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(NamedTuple):
     """One packed command.
 
     Args:
@@ -76,16 +75,21 @@ def unpack(packed: bytes, count: int) -> list[Packed]:
         packed: the commands, as :func:`pack` packs them
         count: how many there are
     """
-    view, found, end = memoryview(packed), [], 0
+    view, find = memoryview(packed), packed.index
+    found = []
+    end = 0
     for _ in range(count):
-        start, (words, end) = end, _number(packed, end)
-        command, end = _word(packed, end)
-        key, end = _word(packed, end) if words > 1 else (None, end)
-        for _ in range(words - 2 if count > 1 else 0):
-            length, end = _number(packed, end)
-            end += length + 2
-        end = end if count > 1 else len(packed)
-        found.append(Packed(view[start:end], None if command.startswith(b"FT.") else key))
+        start, head = end, find(b"\r\n", end)
+        end = head + 2
+        words: list[bytes] = []
+        for _ in range(int(packed[start + 1 : head])):
+            head = find(b"\r\n", end) + 2
+            length = int(packed[end + 1 : head - 2])
+            if len(words) < 2:
+                words.append(packed[head : head + length])
+            end = head + length + 2
+        has_key = len(words) > 1 and not words[0].startswith(b"FT.")
+        found.append(Packed(view[start:end], words[1] if has_key else None))
     return found
 
 
@@ -335,17 +339,6 @@ def _compression(name: str) -> str:
     if name in COMPRESSIONS:
         return name
     return "none" if name in ("", "NO_COMPRESSION") else "LVQ8"
-
-
-def _number(packed: bytes, start: int) -> tuple[int, int]:
-    """Reads the number of a header such as ``*3`` or ``$12``; returns it, and where it ends."""
-    end = packed.index(b"\r\n", start)
-    return int(packed[start + 1 : end]), end + 2
-
-
-def _word(packed: bytes, start: int) -> tuple[bytes, int]:
-    length, start = _number(packed, start)
-    return packed[start : start + length], start + length + 2
 
 
 def _hit(key: bytes, fields: Mapping[bytes, bytes]) -> Hit:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, SlotNotCoveredError
 
 from fiftyone_redis.engine import cluster
@@ -195,10 +196,11 @@ def _send(
 ) -> None:
     """Sends some commands of a request to where their keys are, or where replies say they are."""
     groups: dict[tuple[redis.Redis, bool], list[int]] = {}
+    target = _targets(client, failures)
     for number in numbers:
         reply = sent.replies[number]
         try:
-            node = _target(client, sent.commands[number].key, reply, failures)
+            node = target(sent.commands[number].key, reply)
         except SlotNotCoveredError as error:
             sent.replies[number] = ClusterDownError(str(error))
         else:
@@ -209,15 +211,25 @@ def _send(
         line.send(b"".join(piece for n in part for piece in (ahead, sent.commands[n].packed)))
 
 
-def _target(
-    client: redis.RedisCluster, key: bytes | None, reply: Any, failures: int
-) -> redis.Redis:
-    if key is None:
-        return cluster.node(client, failures)
-    node = None
-    if isinstance(reply, AskError):  # MovedError is one too
-        node = client.get_node(host=reply.host, port=reply.port)
-    return client.get_redis_connection(node or client.get_node_from_key(key))
+def _targets(
+    client: redis.RedisCluster, failures: int
+) -> Callable[[bytes | None, Any], redis.Redis]:
+    """Returns a function that tells to which node a command goes, by its key and last reply."""
+    known: dict[int, redis.Redis] = {}  # by slot
+
+    def target(key: bytes | None, reply: Any) -> redis.Redis:
+        if key is None:
+            return cluster.node(client, failures)
+        if isinstance(reply, AskError):  # MovedError is one too
+            named = client.get_node(host=reply.host, port=reply.port)
+            if named is not None:
+                return client.get_redis_connection(named)
+        slot = key_slot(key)
+        if slot not in known:
+            known[slot] = client.get_redis_connection(client.get_node_from_key(key))
+        return known[slot]
+
+    return target
 
 
 def _receive(sent: _Sent) -> list[int]:
