@@ -51,8 +51,9 @@ class FailingOverError(MasterNotFoundError):
     """The sentinels know the service, but no primary of it is up at the moment."""
 
 
-# Loading, failing over (MASTERDOWN is a kind of CLUSTERDOWN for redis-py), try again.
+# Loading, failing over, try again: as redis-py's exceptions, and as it leaves some in the text.
 _PASSING = (BusyLoadingError, FailingOverError, ReadOnlyError, ClusterDownError, TryAgainError)
+_PASSING_CODES = ("CLUSTERDOWN ", "MASTERDOWN ", "TRYAGAIN ")
 _LOST = (ConnectionError, TimeoutError)
 _REFUSED = (AuthenticationError, AuthorizationError)
 
@@ -132,7 +133,9 @@ class Attempts:
 
 def passes(error: Any) -> bool:
     """Returns whether a reply or error tells of a state that a server will leave by itself."""
-    return isinstance(error, _PASSING)
+    return isinstance(error, _PASSING) or (
+        isinstance(error, RedisError) and str(error).startswith(_PASSING_CODES)
+    )
 
 
 def is_lost(error: RedisError) -> bool:

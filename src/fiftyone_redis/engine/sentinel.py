@@ -14,8 +14,8 @@ from redis.sentinel import (
 )
 
 from fiftyone_redis.engine.errors import some
-from fiftyone_redis.engine.retry import FailingOverError
-from fiftyone_redis.engine.tls import SentinelTlsConnection
+from fiftyone_redis.engine.retry import FailingOverError, is_lost
+from fiftyone_redis.engine.tls import TlsConnection
 
 
 def pool(
@@ -37,7 +37,7 @@ def pool(
     shared = {name: value for name, value in options.items() if name.startswith("ssl")}
     shared.update(socket_connect_timeout=patience, socket_timeout=patience, protocol=2)
     secure = options.get("ssl", False)
-    kind = SentinelTlsConnection if secure else SentinelManagedConnection
+    kind = _TlsConnection if secure else _Connection
     rest = {name: value for name, value in options.items() if name != "ssl"}
     manager: Sentinel = _Sentinels(  # type: ignore[no-untyped-call]
         sentinels, sentinel_kwargs={**shared, **credentials, "retry": options["retry"]}
@@ -60,6 +60,28 @@ def copied(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool
 def address(pool: SentinelConnectionPool) -> str:
     """Returns the service's name and where the sentinels are."""
     return f"{pool.service_name!r} of the sentinels {_where(pool.sentinel_manager)}"
+
+
+class _Connection(SentinelManagedConnection):
+    """redis-py's, but that a primary that does not answer counts as failing over.
+
+    The sentinels take their time to notice, and name it until then.
+    """
+
+    def connect_to(self, address: tuple[str, int]) -> None:
+        try:
+            super().connect_to(address)  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            if not is_lost(error):
+                raise
+            raise FailingOverError(
+                f"The sentinels name a primary at {address[0]}:{address[1]}, which does not "
+                f"answer ({error}); check that it runs and can be reached from here"
+            ) from error
+
+
+class _TlsConnection(_Connection, TlsConnection):
+    """Such a connection over TLS."""
 
 
 class _Sentinels(Sentinel):
