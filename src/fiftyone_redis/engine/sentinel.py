@@ -91,7 +91,8 @@ class _Sentinels(Sentinel):
         try:
             found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except (MasterNotFoundError, redis.ResponseError):
-            raise self._why_none(service_name) from None
+            why = self._why_none(service_name)
+            raise why from why.__cause__
         return found
 
     def _why_none(self, service_name: str) -> redis.RedisError:
