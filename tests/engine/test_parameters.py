@@ -1,5 +1,8 @@
 """Connection parameters: the types they may come in, and what does not go together."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from fiftyone_redis.engine.errors import SettingsError
@@ -128,3 +131,10 @@ def test_secrets_are_not_shown():
     shown = repr(checked({"password": SECRET})) + repr(checked({"url": f"redis://:{SECRET}@a"}))
     more = {"sentinels": "a", "service_name": "s", "sentinel_password": SECRET}
     assert SECRET not in shown + repr(checked(more))
+
+
+def test_every_parameter_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "connections.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `\.\.\._(\w+)` \|", page, re.MULTILINE)
+    assert rows == [(name, name.upper()) for name, _ in rows]
+    assert {name for name, _ in rows} == set(NAMES)

@@ -411,8 +411,9 @@ def test_a_read_waits_for_a_replica_without_its_primary(own_server):
             assert len(blobs(client)) == 100
 
 
-def test_a_cluster_that_is_down_is_waited_for(own_server):
-    server = own_server("--cluster-enabled", "yes", modules=False)
+def test_a_cluster_that_is_down_is_waited_for(own_server, unused_port):
+    bus = ("--cluster-port", str(unused_port()))  # the usual one may be too large a number
+    server = own_server("--cluster-enabled", "yes", *bus, modules=False)
     with server.client() as own:
         rules = retry.Retries(10, 30)
         client = redis.Redis("127.0.0.1", server.port, retry=rules)

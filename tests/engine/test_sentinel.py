@@ -134,6 +134,17 @@ def test_settings_in_conflict_are_named(given, said):
         connect(**given)
 
 
+def test_a_primary_that_does_not_come_back_is_said(own_server, sentinel_for):
+    server = own_server()
+    sentinel = sentinel_for(server)
+    server.kill()
+    for _ in range(2):  # before and after the sentinel notices
+        with pytest.raises(ConnectionFailedError) as caught:
+            reached(sentinel, retry_timeout=1)
+        assert "The sentinels" in str(caught.value)
+        assert "'photos'" in str(caught.value) or "which does not answer" in str(caught.value)
+
+
 @pytest.mark.slow
 def test_a_failover_in_the_middle_of_an_upload_is_followed(own_server, sentinel_for, monkeypatch):
     monkeypatch.setattr(documents, "BATCH_BYTES", 10 * 4 * DIM)
@@ -148,7 +159,7 @@ def test_a_failover_in_the_middle_of_an_upload_is_followed(own_server, sentinel_
         for done in documents.write(client, SCHEMA, IDS, MATRIX, {}):
             written += done
             if written == 50:
-                client.execute_command("WAIT", 1, 5000)
+                wait_for_documents(new, 50)
                 old.kill()
         assert written == 100
         port = connection.execute(client, "CONFIG", "GET", "port")
@@ -165,18 +176,21 @@ def test_a_first_connection_waits_for_a_failover(own_server, sentinel_for):
         replica.replicaof("127.0.0.1", old.port)
     sentinel = sentinel_for(old)
     wait_for_replica(sentinel)
-    old.kill()
-    wait_for_down(sentinel)
+    old.kill()  # which the sentinel has not noticed yet
     with reached(sentinel) as client:
         assert connection.execute(client, "CONFIG", "GET", "port") == {b"port": b"%d" % new.port}
 
 
+def wait_for_documents(server, count: int) -> None:
+    with server.client() as client:
+        deadline = time.monotonic() + 30
+        while client.dbsize() < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 def wait_for_replica(sentinel: str) -> None:
     state_of(sentinel, lambda state: state["num-slaves"] == 1)
-
-
-def wait_for_down(sentinel: str) -> None:
-    state_of(sentinel, lambda state: state["is_sdown"])
 
 
 def state_of(sentinel: str, wanted) -> None:

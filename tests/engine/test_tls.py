@@ -178,6 +178,32 @@ def test_a_client_certificate_that_is_not_trusted_is_said(tls_server, authority,
     assert "does not trust the client certificate; set ssl_certfile" in said
 
 
+def test_sentinels_are_asked_over_tls_too(own_server, authority):
+    mine = authority.signed("server")
+    options = {
+        "tls-cert-file": mine["ssl_certfile"],
+        "tls-key-file": mine["ssl_keyfile"],
+        "tls-ca-cert-file": authority.certificate,
+        "tls-auth-clients": "no",
+        "tls-replication": "yes",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    server = own_server(*words, tls={"ssl_cert_reqs": "none"})
+    sentinel = own_server(*words, modules=False, tls={"ssl_cert_reqs": "none"})
+    sentinel.kill()
+    lines = [f"port 0\ntls-port {sentinel.port}", *(" ".join(pair) for pair in options.items())]
+    lines.append(f"sentinel monitor photos 127.0.0.1 {server.port} 1")
+    (sentinel.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+    sentinel.options = ("sentinel.conf", "--sentinel")
+    sentinel.start()
+
+    where = {"sentinels": f"localhost:{sentinel.port}", "service_name": "photos", "ssl": True}
+    with connect(**where, ssl_ca_certs=authority.certificate) as client:
+        assert client.ping()
+    with pytest.raises(ConnectionFailedError, match="unknown authority; set ssl_ca_certs"):
+        connect(**where)
+
+
 def test_a_server_that_wants_tls_is_said(tls_server):
     assert "if it wants TLS set ssl" in failure(port=tls_server(), ssl=False)
 

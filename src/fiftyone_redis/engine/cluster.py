@@ -185,6 +185,7 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
         found = _Cluster(
             url=f"redis://{where}",
             connection_class=_node_connection(pool),
+            connection_pool_class=type(pool),
             require_full_coverage=False,
             **{**options, **changes},
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,9 +34,26 @@ CONNECT_TIMEOUT = 5.0
 REPLY_TIMEOUT = 120.0
 """Seconds to wait for the reply to a command."""
 
+# redis-py 7 refuses to open a socket whose server it cannot follow to another host.
+_WITHOUT_NOTIFICATIONS: dict[str, Any] = {}
+with suppress(ImportError):
+    from redis.maint_notifications import MaintNotificationsConfig
+
+    _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
 T = TypeVar("T")
 
 _OLD_POOL = tuple(int(part) for part in redis.__version__.split(".")[:2]) < (5, 3)
+
+
+class Pool(redis.ConnectionPool):
+    """redis-py's pool, which in versions 6 and 7 shows the password."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, **(_WITHOUT_NOTIFICATIONS if "path" in options else {}))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({_place(self.connection_kwargs)})>"
 
 
 def connect(url: str | None = None, **parameters: Any) -> Client:
@@ -80,9 +97,8 @@ def decoding(client: Client) -> Client:
     if isinstance(pool, SentinelConnectionPool):
         return redis.Redis.from_pool(sentinel.copied(pool, decode_responses=True))
     options = {**pool.connection_kwargs, "decode_responses": True}
-    return redis.Redis.from_pool(
-        redis.ConnectionPool(connection_class=pool.connection_class, **options)
-    )
+    options.pop("maint_notifications_config", None)
+    return redis.Redis.from_pool(Pool(connection_class=pool.connection_class, **options))
 
 
 def address(client: Client) -> str:
@@ -92,10 +108,7 @@ def address(client: Client) -> str:
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
         return sentinel.address(pool)
-    options = pool.connection_kwargs
-    if "path" in options:
-        return str(options["path"])
-    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+    return _place(pool.connection_kwargs)
 
 
 def execute(client: Client, *command: Any) -> Any:
@@ -170,7 +183,13 @@ def _pool(wanted: Parameters) -> redis.ConnectionPool:
         return sentinel.pool(wanted.sentinels, str(wanted.service_name), login, options)
     kind = TlsConnection if options.pop("ssl") else redis.Connection
     options.update(host=wanted.host or DEFAULT_HOST, port=wanted.port or DEFAULT_PORT)
-    return redis.ConnectionPool(connection_class=kind, **options)
+    return Pool(connection_class=kind, **options)
+
+
+def _place(options: Mapping[str, Any]) -> str:
+    if "path" in options:
+        return str(options["path"])
+    return f"{options.get('host', DEFAULT_HOST)}:{options.get('port', DEFAULT_PORT)}"
 
 
 def _options(wanted: Parameters) -> dict[str, Any]:
@@ -202,7 +221,7 @@ def _pool_from_url(url: str, options: dict[str, Any]) -> redis.ConnectionPool:
         options.setdefault("ssl_check_hostname", parsed.get("ssl_cert_reqs") != "none")
         parsed["connection_class"] = TlsConnection
     fixed = {name: options[name] for name in ("protocol", "decode_responses", "retry")}
-    return redis.ConnectionPool(**{**options, **parsed, **fixed})
+    return Pool(**{**options, **parsed, **fixed})
 
 
 def _parsed(url: str) -> dict[str, Any] | None:

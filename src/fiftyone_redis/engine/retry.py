@@ -52,8 +52,9 @@ class FailingOverError(MasterNotFoundError):
     """The sentinels know the service, but no primary of it is up at the moment."""
 
 
-# Loading, failing over (MASTERDOWN is a kind of CLUSTERDOWN for redis-py), try again, ask another
-# node of the cluster (MOVED is a kind of ASK for redis-py).
+# Loading, failing over, try again, and ask another node of a cluster (MOVED is a kind of ASK for
+# redis-py): as redis-py's exceptions, and as it leaves some in the text. The last two are what the
+# coordinator of a cluster's query engine says of nodes that it does not know, or reach.
 _PASSING = (
     BusyLoadingError,
     FailingOverError,
@@ -62,8 +63,10 @@ _PASSING = (
     TryAgainError,
     AskError,
 )
-# What the coordinator of a cluster's query engine says of nodes that it does not reach, or know.
-_PASSING_WORDS = ("ERRCLUSTER", "Could not send query to cluster")
+_PASSING_CODES = (
+    *("CLUSTERDOWN ", "MASTERDOWN ", "TRYAGAIN "),
+    *("ERRCLUSTER ", "Could not send query to cluster"),
+)
 _LOST = (ConnectionError, TimeoutError)
 _REFUSED = (AuthenticationError, AuthorizationError)
 
@@ -144,8 +147,9 @@ class Attempts:
 
 def passes(error: Any) -> bool:
     """Returns whether a reply or error tells of a state that a server will leave by itself."""
-    said = str(error) if isinstance(error, redis.ResponseError) else ""
-    return isinstance(error, _PASSING) or said.startswith(_PASSING_WORDS)
+    return isinstance(error, _PASSING) or (
+        isinstance(error, RedisError) and str(error).startswith(_PASSING_CODES)
+    )
 
 
 def is_lost(error: RedisError) -> bool:

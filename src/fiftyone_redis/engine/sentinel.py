@@ -14,8 +14,8 @@ from redis.sentinel import (
 )
 
 from fiftyone_redis.engine.errors import some
-from fiftyone_redis.engine.retry import FailingOverError
-from fiftyone_redis.engine.tls import SentinelTlsConnection
+from fiftyone_redis.engine.retry import FailingOverError, is_lost
+from fiftyone_redis.engine.tls import TlsConnection
 
 
 def pool(
@@ -37,7 +37,7 @@ def pool(
     shared = {name: value for name, value in options.items() if name.startswith("ssl")}
     shared.update(socket_connect_timeout=patience, socket_timeout=patience, protocol=2)
     secure = options.get("ssl", False)
-    kind = SentinelTlsConnection if secure else SentinelManagedConnection
+    kind = _TlsConnection if secure else _Connection
     rest = {name: value for name, value in options.items() if name != "ssl"}
     manager: Sentinel = _Sentinels(  # type: ignore[no-untyped-call]
         sentinels, sentinel_kwargs={**shared, **credentials, "retry": options["retry"]}
@@ -62,6 +62,28 @@ def address(pool: SentinelConnectionPool) -> str:
     return f"{pool.service_name!r} of the sentinels {_where(pool.sentinel_manager)}"
 
 
+class _Connection(SentinelManagedConnection):
+    """redis-py's, but that a primary that does not answer counts as failing over.
+
+    The sentinels take their time to notice, and name it until then.
+    """
+
+    def connect_to(self, address: tuple[str, int]) -> None:
+        try:
+            super().connect_to(address)  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            if not is_lost(error):
+                raise
+            raise FailingOverError(
+                f"The sentinels name a primary at {address[0]}:{address[1]}, which does not "
+                f"answer ({error}); check that it runs and can be reached from here"
+            ) from error
+
+
+class _TlsConnection(_Connection, TlsConnection):
+    """Such a connection over TLS."""
+
+
 class _Sentinels(Sentinel):
     """redis-py's sentinels, but for what they say when they know no primary."""
 
@@ -69,7 +91,8 @@ class _Sentinels(Sentinel):
         try:
             found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except (MasterNotFoundError, redis.ResponseError):
-            raise self._why_none(service_name) from None
+            why = self._why_none(service_name)
+            raise why from why.__cause__
         return found
 
     def _why_none(self, service_name: str) -> redis.RedisError:

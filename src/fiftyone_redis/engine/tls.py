@@ -6,7 +6,6 @@ import ssl
 from typing import Any
 
 import redis
-from redis.sentinel import SentinelManagedConnection
 
 
 class TlsConnection(redis.SSLConnection):
@@ -27,10 +26,6 @@ class TlsConnection(redis.SSLConnection):
             self.socket_timeout = reply_timeout
         sock.settimeout(reply_timeout)
         return sock
-
-
-class SentinelTlsConnection(SentinelManagedConnection, TlsConnection):
-    """Such a connection, to the server that sentinels name."""
 
 
 def refusal(pool: redis.ConnectionPool) -> ssl.SSLError | None:
