@@ -14,7 +14,8 @@ PACKAGE = "fiftyone_redis"
 
 # Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
 ENGINE = {
-    "errors": "",
+    "certificates": "",
+    "errors": "certificates",
     "schema": "errors",
     "codec": "errors schema",
     "protocol": "errors schema",
@@ -22,14 +23,21 @@ ENGINE = {
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
-    "connection": "errors schema capabilities",
-    "documents": "errors schema codec protocol connection",
-    "reading": "errors schema codec protocol capabilities connection documents",
-    "rebuild": "errors schema codec protocol capabilities connection documents reading",
-    "search": "errors schema codec protocol capabilities exact planner restricted connection "
-    "documents reading",
-    "index": "errors schema codec protocol capabilities restricted connection documents reading "
-    "rebuild search",
+    "parameters": "errors",
+    "retry": "certificates",
+    "tls": "",
+    "sentinel": "errors retry tls",
+    "cluster": "errors retry",
+    "connection": "certificates errors schema protocol parameters retry capabilities tls sentinel "
+    "cluster",
+    "routing": "errors protocol retry cluster connection",
+    "documents": "errors schema codec protocol retry cluster connection routing",
+    "reading": "errors schema codec protocol capabilities cluster connection documents",
+    "rebuild": "errors schema codec protocol capabilities cluster connection documents reading",
+    "search": "errors schema codec protocol capabilities exact planner restricted cluster "
+    "connection documents reading",
+    "index": "errors schema codec protocol capabilities restricted cluster connection documents "
+    "reading rebuild search",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import fiftyone.core.utils as fou
-import redis
 from fiftyone.brain.similarity import (
     DuplicatesMixin,
     Similarity,
@@ -22,6 +21,7 @@ from fiftyone.brain.similarity import (
 
 from fiftyone_redis import settings
 from fiftyone_redis.engine import Schema, VectorIndex, capabilities, codec, connection
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -91,13 +91,10 @@ class RedisSimilarityConfig(SimilarityConfig):
         compression (None): how SVS-VAMANA compresses vectors, ``"none"`` by default. Supported
             values are ``("none", "LVQ8", "LVQ4", "LVQ4x4", "LVQ4x8", "LeanVec4x8", "LeanVec8x8")``
         query_timeout (None): seconds that the server may take for one query, 30 by default
-        url (None): ``redis://``, ``rediss://`` or ``unix://``, in the place of the following
-        host (None): the server's name or address, ``"localhost"`` by default
-        port (None): its TCP port, 6379 by default
-        db (None): its database; only 0 can be indexed
-        username (None): the user to log in as
-        password (None): that user's password
-        **kwargs: keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
+        **kwargs: how to reach the server, any of
+            :class:`~fiftyone_redis.engine.parameters.Parameters` (``url``, ``host``, ``port``,
+            ``username``, ``password``, ``ssl``, ``sentinels`` and more), none of which is saved;
+            and keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
 
     Raises:
         SettingsError: if a parameter is unknown, or its value is not supported
@@ -118,14 +115,10 @@ class RedisSimilarityConfig(SimilarityConfig):
         search_window_size: int | None = None,
         compression: str | None = None,
         query_timeout: float | None = None,
-        url: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        db: int | None = None,
-        username: str | None = None,
-        password: str | None = None,
         **kwargs: Any,
     ) -> None:
+        # Private, so that FiftyOne does not save them in the run.
+        self._connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
         # FiftyOne would save what it does not know in the run, secrets included.
         unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
         if unknown:
@@ -151,15 +144,6 @@ class RedisSimilarityConfig(SimilarityConfig):
         if query_timeout is not None and not query_timeout > 0:
             raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
 
-        # Private, so that FiftyOne does not save them in the run.
-        self._connection = {
-            "url": url,
-            "host": host,
-            "port": port,
-            "db": db,
-            "username": username,
-            "password": password,
-        }
         settings.read(self._connection)
 
     @property
@@ -198,37 +182,26 @@ class RedisSimilarityConfig(SimilarityConfig):
         return Schema(self.index_name or "unnamed", dim, tags=tags, **said)
 
     @property
-    def connection(self) -> settings.Settings:
+    def connection(self) -> settings.Parameters:
         """How to reach the server; never saved."""
         return settings.read(self._connection)
 
-    def load_credentials(
-        self,
-        url: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        db: int | None = None,
-        username: str | None = None,
-        password: str | None = None,
-    ) -> None:
+    def load_credentials(self, **kwargs: Any) -> None:
         """Takes the connection from these arguments, and from the brain config where they are None.
 
+        Args:
+            **kwargs: any of :class:`~fiftyone_redis.engine.parameters.Parameters`
+
         Raises:
-            SettingsError: if a value is not supported, or they are in conflict
+            SettingsError: if a name or value is not supported, or they are in conflict
         """
+        configured = settings.configured()
         given = {
-            "url": url,
-            "host": host,
-            "port": port,
-            "db": db,
-            "username": username,
-            "password": password,
+            name: configured.get(name) if kwargs.get(name) is None else kwargs[name]
+            for name in (*settings.NAMES, *kwargs)
         }
-        configured = _brain_config()
-        self._connection = {
-            name: configured.get(name) if value is None else value for name, value in given.items()
-        }
-        settings.read(self._connection)
+        settings.read(given)
+        self._connection = given
 
 
 class RedisSimilarity(Similarity):
@@ -298,14 +271,14 @@ class RedisSimilarityIndex(NeighborsMixin):
         # FiftyOne hands over the backend with a new run; one that is loaded takes what is there.
         self._is_new = backend is not None
         self._unfinished = self._is_new
-        self._text_client: redis.Redis | None = None
+        self._text_client: Client | None = None
         self._redis = settings.open_client(config.connection)
         self._index: VectorIndex | None = None
         self._open_or_name()
 
     @property
-    def client(self) -> redis.Redis:
-        """A ``redis.Redis`` client of the server, whose replies are text."""
+    def client(self) -> Client:
+        """A ``redis.Redis`` or ``redis.RedisCluster`` client, whose replies are text."""
         if self._text_client is None:
             self._text_client = connection.decoding(self._redis)
         return self._text_client
@@ -635,13 +608,6 @@ class RedisSimilarityIndex(NeighborsMixin):
             there = set(index.tags(ids)[SAMPLE_ID])
             report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
         return ids
-
-
-def _brain_config() -> dict[str, Any]:
-    import fiftyone.brain as fob  # noqa: PLC0415  (the brain imports backends on demand itself)
-
-    config: dict[str, Any] = fob.brain_config.similarity_backends.get("redis", {})
-    return config
 
 
 def _rows_to_add(

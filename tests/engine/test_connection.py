@@ -287,7 +287,7 @@ def test_a_connection_that_is_refused_is_closed(without_engine):
 
 
 def test_a_borrowed_connection_is_closed_after_an_error_and_comes_back(redis_server):
-    lone = redis.Redis.from_url(redis_server.url, protocol=3, max_connections=1)
+    lone = redis.Redis(port=redis_server.port, protocol=3, max_connections=1)
     with contextlib.suppress(RuntimeError), connection.borrowed(lone) as borrowed:
         borrowed.send_command("PING")  # its reply is never read
         raise RuntimeError

@@ -173,6 +173,19 @@ def test_what_the_server_says_of_an_index_is_read(recorded):
     assert float(info["percent_indexed"]) == 1
 
 
+def test_the_counts_of_an_index_are_numbers_that_add_up_over_all_nodes(recorded):
+    info = protocol.read_info(parsed(recorded("FT.INFO", "rec")))
+    found = parsed(recorded("FT.SEARCH", "rec", "*", "NOCONTENT"))
+    total = found[b"total_results"] if isinstance(found, dict) else found[0]
+    assert int(info["num_docs"]) == total
+    assert float(info["vector_index_sz_mb"]) > 0
+
+
+def test_the_names_of_all_indexes_are_read(recorded):
+    names = {protocol.text(name) for name in parsed(recorded(*protocol.names()))}
+    assert {"rec", "recflat", "empty"} <= names
+
+
 def test_what_the_server_says_of_an_index_is_the_same_in_both_protocols(server):
     two, three = (
         protocol.read_info(parsed(raw_reply(server, resp, "FT.INFO", "rec"))) for resp in (2, 3)

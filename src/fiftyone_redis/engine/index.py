@@ -12,6 +12,7 @@ import redis
 
 from fiftyone_redis.engine import codec, documents, protocol, reading
 from fiftyone_redis.engine.capabilities import capabilities, require
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
 from fiftyone_redis.engine.protocol import Hit
@@ -40,14 +41,14 @@ class VectorIndex:
         timeout: seconds that the server may take for one query; None for :data:`QUERY_TIMEOUT`
     """
 
-    def __init__(self, client: redis.Redis, schema: Schema, timeout: float | None = None) -> None:
+    def __init__(self, client: Client, schema: Schema, timeout: float | None = None) -> None:
         self.client = client
         self.schema = schema
         self.timeout = timeout
         self._drawn: tuple[float, list[Hit]] | None = None
 
     @classmethod
-    def create(cls, client: redis.Redis, schema: Schema) -> VectorIndex:
+    def create(cls, client: Client, schema: Schema) -> VectorIndex:
         """Makes a new index; documents that are already under its prefix become part of it.
 
         Raises:
@@ -65,7 +66,7 @@ class VectorIndex:
         return index
 
     @classmethod
-    def open(cls, client: redis.Redis, name: str) -> VectorIndex:
+    def open(cls, client: Client, name: str) -> VectorIndex:
         """Opens an index that exists, with the definition that the server has of it.
 
         Raises:
@@ -77,7 +78,7 @@ class VectorIndex:
         return cls(client, replace(schema, name=name))  # the server tells what is behind an alias
 
     @staticmethod
-    def exists(client: redis.Redis, name: str) -> bool:
+    def exists(client: Client, name: str) -> bool:
         """Returns whether the server has an index of that name."""
         try:
             execute(client, *protocol.info(name))
@@ -288,7 +289,7 @@ class VectorIndex:
         return max(1, round(seconds * 1000))
 
 
-def _refuse_overlap(client: redis.Redis, schema: Schema) -> None:
+def _refuse_overlap(client: Client, schema: Schema) -> None:
     """Raises if a prefix is the start of another index's: each would hold the other's documents."""
     names = [protocol.text(name) for name in execute(client, *protocol.names())]
     requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)

@@ -27,6 +27,11 @@ _DISTANCE = "distance"
 _DISTANCE_FIELD = _DISTANCE.encode()
 _MOST_CANDIDATES = 4096  # that Valkey's search keeps
 _NO_SEPARATOR = "\x1f"  # a tag's value is one value, whatever it holds
+_DONE_BEFORE = {
+    "FT.CREATE": ("index already exists",),
+    "FT.DROPINDEX": ("unknown index name", "no such index"),
+    "FT.ALIASADD": ("alias already exists",),
+}
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
 
@@ -49,6 +54,43 @@ def pack(command: Iterable[Arg]) -> bytes:
     parts = [arg if isinstance(arg, bytes) else raw(str(arg)) for arg in command]
     body = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
     return b"*%d\r\n%b" % (len(parts), body)
+
+
+class Packed(NamedTuple):
+    """One packed command.
+
+    Args:
+        packed: the command as it goes over the wire
+        key: the key that it is about; None for commands of the query engine, which have none
+    """
+
+    packed: memoryview
+    key: bytes | None
+
+
+def unpack(packed: bytes, count: int) -> list[Packed]:
+    """Takes packed commands apart. All but the query engine's have one key, as their second word.
+
+    Args:
+        packed: the commands, as :func:`pack` packs them
+        count: how many there are
+    """
+    view, find = memoryview(packed), packed.index
+    found = []
+    end = 0
+    for _ in range(count):
+        start, head = end, find(b"\r\n", end)
+        end = head + 2
+        words: list[bytes] = []
+        for _ in range(int(packed[start + 1 : head])):
+            head = find(b"\r\n", end) + 2
+            length = int(packed[end + 1 : head - 2])
+            if len(words) < 2:
+                words.append(packed[head : head + length])
+            end = head + length + 2
+        has_key = len(words) > 1 and not words[0].startswith(b"FT.")
+        found.append(Packed(view[start:end], words[1] if has_key else None))
+    return found
 
 
 def create(schema: Schema, *, plain: bool = False) -> Command:
@@ -111,6 +153,17 @@ def close_cursor(name: str, cursor: int) -> Command:
 def next_page(name: str, cursor: int) -> Command:
     """Returns the command that reads on from a cursor."""
     return ["FT.CURSOR", "READ", name, cursor]
+
+
+def is_done(command: Sequence[Any], refusal: str) -> bool:
+    """Returns whether a refusal tells that a command had been carried out before.
+
+    Args:
+        command: a command that was sent again, since the first time no reply came
+        refusal: what the server says now
+    """
+    done = _DONE_BEFORE.get(str(command[0]))
+    return done is not None and any(part in refusal.lower() for part in done)
 
 
 def knn(

@@ -13,6 +13,7 @@ import redis
 
 from fiftyone_redis.engine import codec, documents, exact, planner, protocol, reading, restricted
 from fiftyone_redis.engine.capabilities import capabilities
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
@@ -57,7 +58,7 @@ class Question:
         blobs: the queries as the server holds them, if they came from there
     """
 
-    client: redis.Redis
+    client: Client
     schema: Schema
     queries: Array
     k: int
@@ -69,7 +70,7 @@ class Question:
 
 
 def search(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     queries: npt.ArrayLike,
     k: int,
@@ -87,7 +88,7 @@ def search(
 
 
 def search_ids(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     ids: Sequence[str],
     k: int,
