@@ -14,26 +14,36 @@ PACKAGE = "fiftyone_redis"
 
 # Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
 ENGINE = {
-    "errors": "",
+    "certificates": "",
+    "errors": "certificates",
     "schema": "errors",
     "codec": "errors schema",
     "definition": "errors schema",
     "protocol": "errors schema definition",
     "storage": "errors schema codec protocol",
     "conversion": "errors schema codec definition protocol storage",
+    "capabilities": "errors schema protocol",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
-    "connection": "errors schema protocol",
-    "keys": "errors schema protocol storage connection",
-    "documents": "errors schema codec protocol storage keys connection",
-    "overlap": "errors schema protocol connection documents",
-    "reading": "errors schema codec protocol keys connection documents",
-    "rebuild": "errors schema codec protocol storage conversion keys connection documents overlap "
-    "reading",
-    "search": "errors schema codec protocol keys exact planner restricted connection documents "
-    "reading",
-    "index": "errors schema codec definition protocol keys restricted connection documents overlap "
+    "parameters": "errors",
+    "retry": "certificates",
+    "tls": "",
+    "sentinel": "errors retry tls",
+    "cluster": "errors retry",
+    "connection": "certificates errors schema protocol parameters retry capabilities tls sentinel "
+    "cluster",
+    "routing": "errors protocol retry cluster connection",
+    "keys": "errors schema protocol capabilities storage cluster connection",
+    "documents": "errors schema codec protocol storage retry cluster connection routing keys",
+    "overlap": "errors schema protocol cluster connection documents",
+    "reading": "errors schema codec protocol capabilities cluster keys documents",
+    "rebuild": "errors schema codec protocol storage conversion capabilities cluster connection "
+    "keys documents overlap reading",
+    "search": "errors schema codec protocol capabilities exact planner restricted cluster "
+    "connection keys documents reading",
+    "index": "errors schema codec definition protocol capabilities restricted cluster connection "
+    "keys documents overlap "
     "reading rebuild search",
     "__init__": "schema connection reading search index",
 }

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import fiftyone.core.utils as fou
-import redis
 from bson import ObjectId
 from fiftyone.brain.similarity import (
     DuplicatesMixin,
@@ -22,7 +21,8 @@ from fiftyone.brain.similarity import (
 )
 
 from fiftyone_redis import settings
-from fiftyone_redis.engine import Schema, VectorIndex, codec, connection
+from fiftyone_redis.engine import Schema, VectorIndex, capabilities, codec, connection
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -44,10 +44,25 @@ from fiftyone_redis.progress import bar as progress_bar
 logger = logging.getLogger("fiftyone." + __name__)
 
 _COMMON_SETTINGS = ("metric", "algorithm", "dtype", "block_size")
-_SCHEMA_SETTINGS = (*_COMMON_SETTINGS, "m", "ef_construction", "ef_runtime")
+_GRAPH_SETTINGS = {
+    "HNSW": ("m", "ef_construction", "ef_runtime"),
+    "SVS-VAMANA": (
+        "graph_max_degree",
+        "construction_window_size",
+        "search_window_size",
+        "compression",
+    ),
+}
+_SCHEMA_SETTINGS = (
+    *_COMMON_SETTINGS,
+    *(name for names in _GRAPH_SETTINGS.values() for name in names),
+)
 _FIELD_SETTINGS = ("vector_field", "id_field")
 _REBUILD_SETTINGS = (*_SCHEMA_SETTINGS, "storage")
-_FIXED_SETTINGS = ("metric", "algorithm", "dtype", "m", "ef_construction")
+_QUERY_SETTINGS = ("ef_runtime", "search_window_size")
+_FIXED_SETTINGS = tuple(
+    name for name in _SCHEMA_SETTINGS if name not in ("block_size", *_QUERY_SETTINGS)
+)
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
@@ -60,14 +75,23 @@ class RedisSimilarityConfig(SimilarityConfig):
         metric (None): the metric of a new index, ``"cosine"`` by default. Supported values are
             ``("cosine", "dotproduct", "euclidean")``. An index that exists keeps its own
         algorithm (None): the search algorithm of a new index, ``"FLAT"`` by default. Supported
-            values are ``("FLAT", "HNSW")``. An index that exists keeps its own
+            values are ``("FLAT", "HNSW", "SVS-VAMANA")``, the last with Redis 8.2 or newer. An
+            index that exists keeps its own
         dtype (None): the type of a new index's values, ``"float32"`` by default. Supported values
-            are ``("float32", "float64", "float16", "bfloat16")``
+            are ``("float32", "float64", "float16", "bfloat16")``, and ``("int8", "uint8")`` with
+            Redis 8 or newer, for embeddings that are whole numbers already
         m (None): HNSW's edges per vector and layer, 32 by default
         ef_construction (None): how many candidates HNSW keeps while it inserts a vector, 200 by
             default
         ef_runtime (None): how many candidates HNSW keeps while it answers a query, 400 by default
         block_size (None): how many vectors FLAT allocates at a time, 1023 by default
+        graph_max_degree (None): SVS-VAMANA's edges per vector, 32 by default
+        construction_window_size (None): how many candidates SVS-VAMANA keeps while it inserts a
+            vector, 200 by default
+        search_window_size (None): how many candidates SVS-VAMANA keeps while it answers a query,
+            10 by default
+        compression (None): how SVS-VAMANA compresses vectors, ``"none"`` by default. Supported
+            values are ``("none", "LVQ8", "LVQ4", "LVQ4x4", "LVQ4x8", "LeanVec4x8", "LeanVec8x8")``
         vector_field (None): the field of the documents that holds the vector, ``"vector"`` by
             default. For an index that exists, it is needed only where it has several
         id_field (None): the field of the documents that holds the sample or label ID. By default
@@ -75,13 +99,10 @@ class RedisSimilarityConfig(SimilarityConfig):
         sample_id_field (None): in an index of patches, the field of the documents that holds the
             sample ID, ``"sample_id"`` by default
         query_timeout (None): seconds that the server may take for one query, 30 by default
-        url (None): ``redis://``, ``rediss://`` or ``unix://``, in the place of the following
-        host (None): the server's name or address, ``"localhost"`` by default
-        port (None): its TCP port, 6379 by default
-        db (None): its database; only 0 can be indexed
-        username (None): the user to log in as
-        password (None): that user's password
-        **kwargs: keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
+        **kwargs: how to reach the server, any of
+            :class:`~fiftyone_redis.engine.parameters.Parameters` (``url``, ``host``, ``port``,
+            ``username``, ``password``, ``ssl``, ``sentinels`` and more), none of which is saved;
+            and keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
 
     Raises:
         SettingsError: if a parameter is unknown, or its value is not supported
@@ -97,18 +118,18 @@ class RedisSimilarityConfig(SimilarityConfig):
         ef_construction: int | None = None,
         ef_runtime: int | None = None,
         block_size: int | None = None,
+        graph_max_degree: int | None = None,
+        construction_window_size: int | None = None,
+        search_window_size: int | None = None,
+        compression: str | None = None,
         vector_field: str | None = None,
         id_field: str | None = None,
         sample_id_field: str | None = None,
         query_timeout: float | None = None,
-        url: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        db: int | None = None,
-        username: str | None = None,
-        password: str | None = None,
         **kwargs: Any,
     ) -> None:
+        # Private, so that FiftyOne does not save them in the run.
+        self._connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
         # FiftyOne would save what it does not know in the run, secrets included.
         unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
         if unknown:
@@ -125,6 +146,10 @@ class RedisSimilarityConfig(SimilarityConfig):
         self.ef_construction = ef_construction
         self.ef_runtime = ef_runtime
         self.block_size = block_size
+        self.graph_max_degree = graph_max_degree
+        self.construction_window_size = construction_window_size
+        self.search_window_size = search_window_size
+        self.compression = compression
         self.vector_field = vector_field
         self.id_field = id_field
         self.sample_id_field = sample_id_field
@@ -133,15 +158,6 @@ class RedisSimilarityConfig(SimilarityConfig):
         if query_timeout is not None and not query_timeout > 0:
             raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
 
-        # Private, so that FiftyOne does not save them in the run.
-        self._connection = {
-            "url": url,
-            "host": host,
-            "port": port,
-            "db": db,
-            "username": username,
-            "password": password,
-        }
         settings.read(self._connection)
 
     @property
@@ -180,37 +196,26 @@ class RedisSimilarityConfig(SimilarityConfig):
         return Schema(self.index_name or "unnamed", dim, tags=tags, **said)
 
     @property
-    def connection(self) -> settings.Settings:
+    def connection(self) -> settings.Parameters:
         """How to reach the server; never saved."""
         return settings.read(self._connection)
 
-    def load_credentials(
-        self,
-        url: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        db: int | None = None,
-        username: str | None = None,
-        password: str | None = None,
-    ) -> None:
+    def load_credentials(self, **kwargs: Any) -> None:
         """Takes the connection from these arguments, and from the brain config where they are None.
 
+        Args:
+            **kwargs: any of :class:`~fiftyone_redis.engine.parameters.Parameters`
+
         Raises:
-            SettingsError: if a value is not supported, or they are in conflict
+            SettingsError: if a name or value is not supported, or they are in conflict
         """
+        configured = settings.configured()
         given = {
-            "url": url,
-            "host": host,
-            "port": port,
-            "db": db,
-            "username": username,
-            "password": password,
+            name: configured.get(name) if kwargs.get(name) is None else kwargs[name]
+            for name in (*settings.NAMES, *kwargs)
         }
-        configured = _brain_config()
-        self._connection = {
-            name: configured.get(name) if value is None else value for name, value in given.items()
-        }
-        settings.read(self._connection)
+        settings.read(given)
+        self._connection = given
 
 
 class RedisSimilarity(Similarity):
@@ -224,9 +229,11 @@ class RedisSimilarity(Similarity):
         """Makes sure that the server can be used, before FiftyOne registers a run.
 
         Raises:
-            FiftyOneRedisError: if it cannot
+            UnsupportedServerError: if it cannot hold such an index
+            FiftyOneRedisError: if it cannot be used at all
         """
-        settings.open_client(self.config.connection).close()
+        with settings.open_client(self.config.connection) as client:
+            capabilities.require(client, self.config.schema(1))
 
     def initialize(self, samples: Any, brain_key: str | None) -> RedisSimilarityIndex:
         """Returns the index of a new run.
@@ -278,14 +285,14 @@ class RedisSimilarityIndex(NeighborsMixin):
         # FiftyOne hands over the backend with a new run; one that is loaded takes what is there.
         self._is_new = backend is not None
         self._unfinished = self._is_new
-        self._text_client: redis.Redis | None = None
+        self._text_client: Client | None = None
         self._redis = settings.open_client(config.connection)
         self._index: VectorIndex | None = None
         self._open_or_name()
 
     @property
-    def client(self) -> redis.Redis:
-        """A ``redis.Redis`` client of the server, whose replies are text."""
+    def client(self) -> Client:
+        """A ``redis.Redis`` or ``redis.RedisCluster`` client, whose replies are text."""
         if self._text_client is None:
             self._text_client = connection.decoding(self._redis)
         return self._text_client
@@ -430,10 +437,9 @@ class RedisSimilarityIndex(NeighborsMixin):
         Args:
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
-            **changes: any of ``metric``, ``algorithm``, ``dtype``, ``m``, ``ef_construction``,
-                ``ef_runtime`` and ``block_size``; see :class:`RedisSimilarityConfig`. Also
-                ``storage``: ``"HASH"``, which is fast, or ``"JSON"``, as FiftyOne's own backend
-                stores embeddings
+            **changes: any of ``metric``, ``algorithm``, ``dtype`` and the settings of the
+                algorithms; see :class:`RedisSimilarityConfig`. Also ``storage``: ``"HASH"``, which
+                is fast, or ``"JSON"``, as FiftyOne's own backend stores embeddings
 
         Raises:
             SettingsError: if a value is not supported
@@ -519,8 +525,7 @@ class RedisSimilarityIndex(NeighborsMixin):
 
     def _settle(self, schema: Schema) -> None:
         """Notes in the run what its index is, or will be."""
-        names = _SCHEMA_SETTINGS if schema.algorithm == "HNSW" else _COMMON_SETTINGS
-        for name in names:
+        for name in (*_COMMON_SETTINGS, *_GRAPH_SETTINGS.get(schema.algorithm, ())):
             setattr(self.config, name, getattr(schema, name))
 
     def _opened(self, name: str) -> VectorIndex:
@@ -541,8 +546,9 @@ class RedisSimilarityIndex(NeighborsMixin):
         if self._is_new:
             _check_ids(index)
         index.timeout = self.config.query_timeout
-        if self.config.ef_runtime is not None:
-            index.schema = replace(index.schema, ef_runtime=self.config.ef_runtime)
+        asked = {name: getattr(self.config, name) for name in _QUERY_SETTINGS}
+        known = {name: value for name, value in asked.items() if value is not None}
+        index.schema = replace(index.schema, **known)
         self._settle(index.schema)
         if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
             raise IndexMismatchError(
@@ -639,22 +645,14 @@ class RedisSimilarityIndex(NeighborsMixin):
         return ids
 
 
-def _brain_config() -> dict[str, Any]:
-    import fiftyone.brain as fob  # noqa: PLC0415  (the brain imports backends on demand itself)
-
-    config: dict[str, Any] = fob.brain_config.similarity_backends.get("redis", {})
-    return config
-
-
 def _check_ids(index: VectorIndex) -> None:
     """Raises unless an index that exists holds ids as FiftyOne has them, judging by a few."""
     ids = sorted(index.existing(index.some_ids()))
     if ids and not any(ObjectId.is_valid(id) for id in ids):
         raise IndexMismatchError(
             f"The index {index.schema.name!r} holds ids that FiftyOne does not know, such as "
-            f"{some(ids)}; "
-            "name the field that holds the sample or label IDs with id_field, or choose another "
-            "index_name."
+            f"{some(ids)}; name the field that holds the sample or label IDs with id_field, or "
+            "choose another index_name."
         )
 
 

@@ -26,7 +26,7 @@ class ViewSubset:
         sample_tag: the tag of a patch's document that holds the id of its sample
     """
 
-    learning = Learning(id=7.0, question=2500.0)
+    learning = Learning(id=7.0, question=2500.0, document=0.4)
     count: int | None = None
 
     def __init__(self, view: Any, patches_field: str | None, sample_tag: str = SAMPLE_ID) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fiftyone_redis.engine.errors import IndexMismatchError, some
@@ -50,17 +51,24 @@ _SIMPLE_PATH = re.compile(rf"\$(?:{_MEMBER})+")
 _SEPARATOR = re.compile(r"[^\w]+|_+")
 
 
-def arguments(schema: Schema) -> list[str]:
-    """Returns the definitions of all fields but the searched vector, for FT.CREATE."""
+def arguments(schema: Schema, *, plain: bool = False) -> list[str]:
+    """Returns the definitions of all fields but the searched vector, for FT.CREATE.
+
+    Args:
+        schema: the index
+        plain: whether to leave out what only RediSearch knows
+    """
     named = [*schema.tags, *([schema.id_field] if schema.id_field else [])]
     defined = {field.name for field in schema.fields}
-    plain = [
+    made_up = [
         plain_tag(name, schema.path(name), schema.storage)
         for name in dict.fromkeys(named)
         if name not in defined
     ]
+    if plain:
+        made_up = [replace(field, options=("CASESENSITIVE",)) for field in made_up]
     said: list[str] = []
-    for field in (*plain, *(field for field in schema.fields if field.kind)):
+    for field in (*made_up, *(field for field in schema.fields if field.kind)):
         alias = [] if field.name == field.path else ["AS", field.name]
         said += [field.path, *alias, field.kind, *field.options]
     return said

@@ -8,16 +8,20 @@ writes have short replies, and reads short requests.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import keys, storage
+from fiftyone_redis.engine import cluster, keys, routing, storage
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, borrowed, execute
-from fiftyone_redis.engine.errors import some, translated
+from fiftyone_redis.engine.errors import mapped, some, translated
 from fiftyone_redis.engine.protocol import pack, raw, text
+from fiftyone_redis.engine.retry import Attempts, drop_idle, passes, rules
 from fiftyone_redis.engine.schema import DTYPES, Schema
 
 BATCH_BYTES = 1 << 21
@@ -35,7 +39,7 @@ def batches(count: int, schema: Schema) -> Iterator[slice]:
 
 
 def write(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     ids: Sequence[str],
     matrix: Array,
@@ -76,7 +80,7 @@ def write(
 
 
 def read(
-    client: redis.Redis, schema: Schema, ids: Sequence[str], fields: Sequence[str]
+    client: Client, schema: Schema, ids: Sequence[str], fields: Sequence[str]
 ) -> Iterator[tuple[Sequence[str], list[list[bytes | None]]]]:
     """Reads fields of documents.
 
@@ -94,6 +98,10 @@ def read(
         ServerError: if the server refuses some of them, naming the first ones
     """
     of_ids = keys.for_reading(client, schema, ids)
+    if len(ids) == 1:
+        reply = execute(client, *storage.read_one(schema, of_ids(ids)[0], fields))
+        yield ids, storage.read_values(schema, fields, [reply])
+        return
     requests = (
         (storage.pack_reads(schema, of_ids(ids[rows]), fields), ids[rows])
         for rows in batches(len(ids), schema)
@@ -103,7 +111,7 @@ def read(
         yield batch, storage.read_values(schema, fields, replies)
 
 
-def existing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> set[str]:
+def existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
     """Returns those of the ids that have a document with a vector."""
     return {
         id
@@ -115,12 +123,12 @@ def existing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> set[str
     }
 
 
-def delete(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> int:
+def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
     """Deletes documents and returns how many there were."""
     return sum(sum(replies) for _, replies in _each(client, schema, ids, "UNLINK"))
 
 
-def unlink(client: redis.Redis, schema: Schema, keys: Sequence[str]) -> None:
+def unlink(client: Client, schema: Schema, keys: Sequence[str]) -> None:
     """Deletes documents of an index, which may be gone already, by their keys."""
     requests = (
         (b"".join(pack(("UNLINK", raw(key))) for key in keys[rows]), keys[rows])
@@ -130,39 +138,86 @@ def unlink(client: redis.Redis, schema: Schema, keys: Sequence[str]) -> None:
         refuse_errors(client, batch, replies)
 
 
-def clear(client: redis.Redis, schema: Schema, ids: Sequence[str], field: str) -> int:
+def clear(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
     """Removes a field of documents and returns how many had it."""
     return sum(sum(replies) for _, replies in _each(client, schema, ids, "HDEL", field))
 
 
-def walk(client: redis.Redis, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
+def walk(client: Client, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
     """Yields the ids of all documents under the index's prefix, each once, in pages.
 
     Args:
         client: where from
         schema: the index
-        scanned: how many keys the server looks at for a page; 10,000 by default
+        scanned: how many keys a server looks at for a page; 10,000 by default
     """
     seen: set[str] = set()
-    pattern = _glob(schema.prefix) + "*"
-    cursor = 0
-    while True:
-        kind = storage.TYPE_NAMES[schema.storage]
-        options = ("MATCH", pattern, "COUNT", scanned or _WALK_COUNT, "TYPE", kind)
-        cursor, found = execute(client, "SCAN", cursor, *options)
+    kind = storage.TYPE_NAMES[schema.storage]
+    pattern, count = _glob(schema.prefix) + "*", scanned or _WALK_COUNT
+    for found in routing.scan(client, lambda node: _scan(node, pattern, count, kind)):
         # SCAN may return a key twice while the server's table grows or shrinks.
         page = {text(key)[len(schema.prefix) :] for key in found} - seen
         seen |= page
         if page:
             yield sorted(page)
-        if int(cursor) == 0:
+
+
+def draw(client: Client, schema: Schema, scanned: int) -> list[str]:
+    """Returns the ids of a few documents: those that come first in a server's table of keys.
+
+    Args:
+        client: where from
+        schema: the index
+        scanned: how many keys the server looks at for them, and for as many again if it finds none
+    """
+    pattern, kind = _glob(schema.prefix) + "*", storage.TYPE_NAMES[schema.storage]
+    nodes = cluster.primaries(client)
+    pages = (found for node in nodes for found in _scan(node, pattern, scanned, kind))
+    first = next((found for found in pages if found), [])
+    return sorted({text(key)[len(schema.prefix) :] for key in first})
+
+
+def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[list[bytes]]:
+    """Yields the keys of documents, some of them twice.
+
+    A cursor means nothing to a server that was started again, or to one that took over, so all
+    pages come over one connection, and after another one was made it begins anew.
+    """
+    attempts = Attempts(rules(client))
+    with mapped(address(client)):
+        while True:
+            try:
+                with borrowed(client) as connection:
+                    for found in _scan_over(connection, pattern, count, kind):
+                        try:
+                            yield found
+                        except GeneratorExit:
+                            return  # no reply is on its way, so the connection can be kept
+                return
+            except redis.RedisError as error:
+                attempts.failed(error)
+                drop_idle(client)
+
+
+def _scan_over(connection: Any, pattern: str, count: int, kind: str) -> Iterator[list[bytes]]:
+    cursor = 0
+    while True:
+        connection.send_command("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", kind)
+        reply = connection.read_response()
+        cursor = int(reply[0])
+        yield reply[1]
+        if cursor == 0:
             return
 
 
 def exchange(
-    client: redis.Redis, requests: Iterable[tuple[bytes, Sequence[Any]]]
+    client: Client, requests: Iterable[tuple[bytes, Sequence[Any]]]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
     """Sends packed requests, each before the replies to the one before it are read.
+
+    In a cluster each command goes to the node of its key, or to any if it has none; ``routing.py``
+    does that. Those that were not answered are sent again where that may help, so that commands may
+    be carried out twice.
 
     Args:
         client: where to
@@ -171,29 +226,79 @@ def exchange(
     Yields:
         those items, and the replies to them; the server's errors are among the replies
     """
-    with borrowed(client) as connection:
-        pending: Sequence[Any] | None = None
-        for request, items in requests:
-            connection.send_packed_command([request])
-            if pending is not None:
-                yield pending, _replies(connection, len(pending))
-            pending = items
-        if pending is not None:
-            yield pending, _replies(connection, len(pending))
+    if isinstance(client, redis.RedisCluster):
+        yield from routing.exchange(client, requests)
+        return
+    upcoming = iter(requests)
+    unanswered: deque[_Request] = deque()
+    attempts = Attempts(rules(client))
+    with mapped(address(client)):
+        while True:
+            try:
+                with borrowed(client) as connection:
+                    for request in unanswered:
+                        connection.send_packed_command([request.packed])
+                    for request in _answered(connection, unanswered, upcoming):
+                        yield request.items, request.replies
+                        attempts.start()
+                return
+            except redis.RedisError as error:
+                attempts.failed(error)
+                drop_idle(client)
 
 
-def _replies(connection: Any, count: int) -> list[Any]:
+@dataclass
+class _Request:
+    """Packed commands, what they are about, and the replies to them."""
+
+    packed: bytes
+    items: Sequence[Any]
+    replies: list[Any] = field(default_factory=list)
+
+
+def _answered(
+    connection: Any, unanswered: deque[_Request], upcoming: Iterator[tuple[bytes, Sequence[Any]]]
+) -> Iterator[_Request]:
+    """Yields requests with their replies; sends one ahead of that whose replies are read."""
+    while True:
+        while len(unanswered) < 2 and (following := next(upcoming, None)) is not None:
+            unanswered.append(_Request(*following))
+            connection.send_packed_command([following[0]])
+        if not unanswered:
+            return
+        _read_replies(connection, unanswered[0])
+        yield unanswered.popleft()
+
+
+def _read_replies(connection: Any, request: _Request) -> None:
+    """Reads the replies to a request; raises if some tell of a state that will pass.
+
+    Those that did not are kept: a document that was deleted is not there when it is tried again.
+    """
+    replies, passing = _replies(connection, len(request.items))
+    if request.replies:
+        pairs = zip(request.replies, replies, strict=True)
+        replies = [new if passes(old) else old for old, new in pairs]
+    request.replies = replies
+    if passing is not None:
+        raise passing
+
+
+def _replies(connection: Any, count: int) -> tuple[list[Any], redis.RedisError | None]:
+    """Reads replies, errors among them; returns them, and one that tells of a passing state."""
     replies: list[Any] = []
+    passing = None
     read_response = connection.read_response
     while len(replies) < count:
         try:
             replies.append(read_response())
         except redis.ResponseError as error:
             replies.append(error)
-    return replies
+            passing = error if passes(error) else passing
+    return replies, passing
 
 
-def refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) -> None:
+def refuse_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
     """Raises if there are errors of the server among replies, naming the documents."""
     errors = [
         (id, reply)
@@ -207,7 +312,7 @@ def refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) -
 
 
 def _each(
-    client: redis.Redis, schema: Schema, ids: Sequence[str], command: str, *rest: str
+    client: Client, schema: Schema, ids: Sequence[str], command: str, *rest: str
 ) -> Iterator[tuple[Sequence[str], list[Any]]]:
     """Sends a command that takes a key, for each of the ids."""
     of_ids = keys.for_reading(client, schema, ids)

@@ -8,23 +8,27 @@ from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
-import redis
 
 from fiftyone_redis.engine import codec, definition, documents, keys, protocol, reading
+from fiftyone_redis.engine.capabilities import capabilities, require
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexNotFoundError
 from fiftyone_redis.engine.overlap import refuse_overlap
+from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.restricted import Subset
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import Neighbors, search
+from fiftyone_redis.engine.search import Neighbors, search, search_ids
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
 
 _SETTLE_SECONDS = 0.01
 _SAMPLE = 64
+_SAMPLE_SECONDS = 60.0
+_UNREAD = ("ef_runtime", "block_size", "search_window_size")  # servers do not tell
 
 
 class VectorIndex:
@@ -38,21 +42,24 @@ class VectorIndex:
         timeout: seconds that the server may take for one query; None for :data:`QUERY_TIMEOUT`
     """
 
-    def __init__(self, client: redis.Redis, schema: Schema, timeout: float | None = None) -> None:
+    def __init__(self, client: Client, schema: Schema, timeout: float | None = None) -> None:
         self.client = client
         self.schema = schema
         self.timeout = timeout
+        self._drawn: tuple[float, list[Hit]] | None = None
 
     @classmethod
-    def create(cls, client: redis.Redis, schema: Schema) -> VectorIndex:
+    def create(cls, client: Client, schema: Schema) -> VectorIndex:
         """Makes a new index; documents that are already under its prefix become part of it.
 
         Raises:
             IndexMismatchError: if an index of that name exists, or one that would share documents
             UnsupportedServerError: if the server cannot hold such an index
         """
+        require(client, schema)
         refuse_overlap(client, schema)
-        execute(client, *protocol.create(schema))
+        plain = not capabilities(client).redisearch
+        execute(client, *protocol.create(schema, plain=plain))
         index = cls(client, schema)
         # The server scans its keys in the background; until it is done, its counts are too small.
         while int(index.info()["indexing"]):
@@ -62,7 +69,7 @@ class VectorIndex:
     @classmethod
     def open(
         cls,
-        client: redis.Redis,
+        client: Client,
         name: str,
         *,
         vector_field: str | None = None,
@@ -97,7 +104,7 @@ class VectorIndex:
         return cls(client, schema)
 
     @staticmethod
-    def exists(client: redis.Redis, name: str) -> bool:
+    def exists(client: Client, name: str) -> bool:
         """Returns whether the server has an index of that name."""
         try:
             execute(client, *protocol.info(name))
@@ -216,6 +223,41 @@ class VectorIndex:
             within=within,
             farthest=farthest,
             timeout_ms=self._timeout_ms(),
+            sample=self._sample,
+        )
+
+    def search_ids(
+        self,
+        ids: Sequence[str],
+        k: int,
+        *,
+        within: Sequence[str] | Subset | None = None,
+        farthest: bool = False,
+    ) -> list[Neighbors]:
+        """Finds the nearest neighbours of documents, or the farthest; like :meth:`search`.
+
+        Args:
+            ids: ``n`` ids of documents
+            k: how many neighbours, at least 1; a document is among its own
+            within: the ids to choose among, or a subset that can tell them; None for all
+            farthest: whether to find the farthest, farthest first
+
+        Returns:
+            for each of the documents its neighbours
+
+        Raises:
+            InputError: if some of the ids are not in the index, or ``k`` is less than 1
+            IncompleteResultError: if the server cut a query short
+        """
+        return search_ids(
+            self.client,
+            self.schema,
+            ids,
+            k,
+            within=within,
+            farthest=farthest,
+            timeout_ms=self._timeout_ms(),
+            sample=self._sample,
         )
 
     def vectors(
@@ -240,12 +282,13 @@ class VectorIndex:
 
         Args:
             progress: called with the number of documents indexed since the last time
-            **changes: ``metric``, ``algorithm``, ``dtype``, ``m``, ``ef_construction``,
-                ``ef_runtime`` or ``block_size``, as for :class:`Schema`
+            **changes: ``metric``, ``algorithm``, ``dtype``, and the settings of the algorithms,
+                as for :class:`Schema`
 
         Raises:
             SettingsError: if a value is not supported
             InputError: if vectors that are there cannot be held or compared that way
+            UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
         self._refresh()
         wanted = replace(self.schema, **changes)
@@ -253,7 +296,10 @@ class VectorIndex:
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
-        execute(self.client, *protocol.drop(self.schema.name, documents))
+        at_once = documents and capabilities(self.client).redisearch
+        ids = self.ids() if documents and not at_once else []
+        execute(self.client, *protocol.drop(self.schema.name, at_once))
+        self.remove(ids)
 
     def _refresh(self) -> None:
         """Reads the index's definition again, but for what only queries know of."""
@@ -265,7 +311,15 @@ class VectorIndex:
             id_field=known.id_field,
             tags=known.tags,
         ).schema
-        self.schema = replace(found, ef_runtime=known.ef_runtime, block_size=known.block_size)
+        unread = {name: getattr(known, name) for name in _UNREAD}
+        self.schema = replace(found, **unread)
+
+    def _sample(self) -> list[Hit]:
+        """Draws a few documents, and remembers them for a while; only estimates rest on them."""
+        now = time.monotonic()
+        if self._drawn is None or now - self._drawn[0] > _SAMPLE_SECONDS:
+            self._drawn = now, reading.sample(self.client, self.schema)
+        return self._drawn[1]
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout

@@ -8,13 +8,16 @@ them where that is a TAG, by the keys that there could be, or by going through a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import redis
 
 from fiftyone_redis.engine import protocol, storage
-from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.errors import IndexMismatchError, mapped, some
+from fiftyone_redis.engine.capabilities import capabilities
+from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.engine.connection import address, execute, repeated
+from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, mapped, some
 from fiftyone_redis.engine.protocol import raw
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 
@@ -28,7 +31,7 @@ Keys = Callable[[Sequence[str]], list[bytes]]
 """Turns some of the ids that were asked about into their keys."""
 
 
-def for_reading(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> Keys:
+def for_reading(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
     """Returns what turns ids into keys; those without a document get a key that does not exist.
 
     Args:
@@ -39,20 +42,20 @@ def for_reading(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> Keys
     Raises:
         IndexMismatchError: if two documents have the same id
     """
-    if schema.is_direct:
+    if _is_direct(client, schema):
         return lambda some_ids: [raw(schema.prefix + id) for id in some_ids]
     found = of(client, schema, ids)
     nobody = f"{schema.prefix}{NO_SEPARATOR}nobody"
     return lambda some_ids: [raw(found.get(id, nobody)) for id in some_ids]
 
 
-def for_writing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> Keys:
+def for_writing(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
     """Returns what turns ids into keys, new ones made of the prefix and the id.
 
     Raises:
         IndexMismatchError: if two documents have the same id, or a new key belongs to another one
     """
-    if schema.is_direct:
+    if _is_direct(client, schema):
         return for_reading(client, schema, ids)
     found = of(client, schema, ids)
     fresh = [id for id in ids if id not in found]
@@ -65,13 +68,13 @@ def for_writing(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> Keys
     return lambda some_ids: [raw(found.get(id, schema.prefix + id)) for id in some_ids]
 
 
-def of(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
+def of(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
     """Returns the keys of those ids that have a document.
 
     Raises:
         IndexMismatchError: if two documents have the same id
     """
-    if schema.is_direct:
+    if _is_direct(client, schema):
         return {id: schema.prefix + id for id in ids}
     if schema.id_field is None:
         return _by_key(client, schema, ids)
@@ -83,7 +86,7 @@ def of(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, str
     return by_id(schema, _by_tag(client, schema, tag.name, ids))
 
 
-def check_id_field(client: redis.Redis, schema: Schema) -> None:
+def check_id_field(client: Client, schema: Schema) -> None:
     """Raises an :class:`IndexMismatchError` unless the index or its documents have the id field."""
     name = schema.id_field
     if name not in [field.name for field in schema.fields if not field.kind]:
@@ -98,7 +101,7 @@ def check_id_field(client: redis.Redis, schema: Schema) -> None:
     )
 
 
-def walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
+def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
     """Yields the ids of all documents, sorted within a page, as the index itself knows them.
 
     Raises:
@@ -117,9 +120,9 @@ def walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
 
 
 def pages(
-    client: redis.Redis, schema: Schema, command: protocol.Command | None = None
+    client: Client, schema: Schema, command: protocol.Command | None = None
 ) -> Iterator[dict[str, str]]:
-    """Yields the ids of documents by their keys, in pages.
+    """Yields the ids of documents by their keys.
 
     Args:
         client: a client of the server
@@ -129,18 +132,35 @@ def pages(
     Raises:
         IncompleteResultError: if the server cut the query short
     """
-    reply = execute(client, *(command or protocol.all_keys(schema, timeout_ms=TIMEOUT_MS)))
-    while True:
-        cursor, is_read = int(reply[1]), False
-        try:
-            yield protocol.read_keys(reply, schema)[0]
-            is_read = True
-        finally:
-            if cursor and not is_read:
-                execute(client, *protocol.close_cursor(schema.name, cursor))
-        if not cursor:
-            return
-        reply = execute(client, *protocol.next_page(schema.name, cursor))
+    asked = command or protocol.all_keys(schema, timeout_ms=TIMEOUT_MS)
+    yield repeated(client, partial(_all_pages, schema, asked))
+
+
+def _all_pages(
+    schema: Schema, command: protocol.Command, node: redis.Redis, lost: bool
+) -> dict[str, str]:
+    """Reads all pages, at one node: no other knows the cursor.
+
+    A page is not asked for again: the cursor may have moved on.
+    """
+    del lost
+    found, cursor = _page(node, schema, command)
+    while cursor:
+        page, cursor = _page(node, schema, protocol.next_page(schema.name, cursor))
+        found |= page
+    return found
+
+
+def _page(
+    node: redis.Redis, schema: Schema, command: protocol.Command
+) -> tuple[dict[str, str], int]:
+    reply = node.execute_command(*command)
+    try:
+        return protocol.read_keys(reply, schema)
+    except (IncompleteResultError, IndexMismatchError):
+        if reply[1]:
+            execute(node, *protocol.close_cursor(schema.name, reply[1]))
+        raise
 
 
 def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
@@ -157,8 +177,13 @@ def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
     return keys
 
 
+def _is_direct(client: Client, schema: Schema) -> bool:
+    """Returns whether keys are told from ids: they must be where nothing can list documents."""
+    return schema.is_direct or not capabilities(client).redisearch
+
+
 def _by_tag(
-    client: redis.Redis, schema: Schema, tag: str, ids: Sequence[str]
+    client: Client, schema: Schema, tag: str, ids: Sequence[str]
 ) -> Iterator[dict[str, str]]:
     """Yields what the server finds by a tag, which may compare without regard to case."""
     for start in range(0, len(ids), _TAG_VALUES):
@@ -169,7 +194,7 @@ def _by_tag(
             yield {key: id for key, id in page.items() if id in wanted}
 
 
-def _by_key(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
+def _by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
     """Finds keys that the prefixes and the ids make."""
     candidates = {
         prefix + id: id
@@ -180,7 +205,7 @@ def _by_key(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str
     return by_id(schema, [{key: candidates[key] for key in _existing(client, list(candidates))}])
 
 
-def _existing(client: redis.Redis, keys: list[str]) -> list[str]:
+def _existing(client: Client, keys: list[str]) -> list[str]:
     found: list[str] = []
     with mapped(address(client)), client.pipeline(transaction=False) as pipeline:
         for start in range(0, len(keys), _AT_ONCE):

@@ -7,12 +7,13 @@ from typing import Any
 import redis
 
 from fiftyone_redis.engine import documents, protocol
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexMismatchError, some
 from fiftyone_redis.engine.schema import Schema
 
 
-def refuse_overlap(client: redis.Redis, schema: Schema) -> None:
+def refuse_overlap(client: Client, schema: Schema) -> None:
     """Makes sure that a new index would share no documents with another one.
 
     An index holds every document of its storage whose key starts with one of its prefixes.
@@ -28,7 +29,7 @@ def refuse_overlap(client: redis.Redis, schema: Schema) -> None:
         )
 
 
-def sharing(client: redis.Redis, schema: Schema) -> list[str]:
+def sharing(client: Client, schema: Schema) -> list[str]:
     """Returns the names of the other indexes that hold documents of an index, or would."""
     names = [protocol.text(name) for name in execute(client, *protocol.names())]
     requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
@@ -41,6 +42,6 @@ def sharing(client: redis.Redis, schema: Schema) -> list[str]:
 
 def _overlaps(reply: Any, schema: Schema) -> bool:
     if isinstance(reply, redis.RedisError):
-        return False  # dropped in the meantime
+        return False  # dropped in the meantime, or not for this user to see
     others = protocol.read_prefixes(protocol.read_info(reply), schema.storage)
     return any(o.startswith(p) or p.startswith(o) for o in others for p in schema.prefixes)

@@ -8,24 +8,44 @@ under FT.CREATE, FT.INFO and FT.SEARCH; ``tests/engine/recordings`` holds real o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from fiftyone_redis.engine import definition
 from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError
-from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Field, Schema, plain_tag
+from fiftyone_redis.engine.schema import (
+    ALGORITHMS,
+    COMPRESSIONS,
+    DTYPES,
+    METRICS,
+    Field,
+    Schema,
+    plain_tag,
+)
 
 Arg = str | bytes | int | float
 Command = list[Arg]
 
+SEARCH = "FT.SEARCH"
+"""The command that every query engine knows."""
+
+COORDINATOR = "SEARCH.CLUSTERINFO"
+"""A command that only a query engine knows that answers for all nodes of a cluster."""
+
 _DISTANCE = "distance"
+_DISTANCE_FIELD = _DISTANCE.encode()
 _ID = "__id"  # unlike a field's name
-_ID_BYTES = _ID.encode()
+_ID_FIELD = _ID.encode()
+_MOST_CANDIDATES = 4096  # that Valkey's search keeps
+_DONE_BEFORE = {
+    "FT.CREATE": ("index already exists",),
+    "FT.DROPINDEX": ("unknown index name", "no such index"),
+    "FT.ALIASADD": ("alias already exists",),
+}
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One document that a query found.
 
     Args:
@@ -37,7 +57,7 @@ class Hit:
 
     key: str
     distance: float
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = MappingProxyType({})
     id: str = ""
 
 
@@ -48,21 +68,72 @@ def pack(command: Iterable[Arg]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), body)
 
 
-def create(schema: Schema) -> Command:
-    """Returns the command that makes an index."""
+class Packed(NamedTuple):
+    """One packed command.
+
+    Args:
+        packed: the command as it goes over the wire
+        key: the key that it is about; None for commands of the query engine, which have none
+    """
+
+    packed: memoryview
+    key: bytes | None
+
+
+def unpack(packed: bytes, count: int) -> list[Packed]:
+    """Takes packed commands apart. All but the query engine's have one key, as their second word.
+
+    Args:
+        packed: the commands, as :func:`pack` packs them
+        count: how many there are
+    """
+    view, find = memoryview(packed), packed.index
+    found = []
+    end = 0
+    for _ in range(count):
+        start, head = end, find(b"\r\n", end)
+        end = head + 2
+        words: list[bytes] = []
+        for _ in range(int(packed[start + 1 : head])):
+            head = find(b"\r\n", end) + 2
+            length = int(packed[end + 1 : head - 2])
+            if len(words) < 2:
+                words.append(packed[head : head + length])
+            end = head + length + 2
+        has_key = len(words) > 1 and not words[0].startswith(b"FT.")
+        found.append(Packed(view[start:end], words[1] if has_key else None))
+    return found
+
+
+def create(schema: Schema, *, plain: bool = False) -> Command:
+    """Returns the command that makes an index.
+
+    Args:
+        schema: the index
+        plain: whether to leave out what only RediSearch knows
+    """
     attributes: list[Arg] = ["TYPE", schema.dtype.upper(), "DIM", schema.dim]
-    attributes += ["DISTANCE_METRIC", METRICS[schema.metric]]
-    if schema.algorithm == "FLAT":
-        attributes += ["BLOCK_SIZE", schema.block_size]
-    if schema.algorithm == "HNSW":
-        attributes += ["M", schema.m, "EF_CONSTRUCTION", schema.ef_construction]
-        attributes += ["EF_RUNTIME", schema.ef_runtime]
+    attributes += ["DISTANCE_METRIC", METRICS[schema.metric], *_settings(schema, plain)]
     command: Command = ["FT.CREATE", schema.name, "ON", schema.storage]
     command += ["PREFIX", len(schema.prefixes), *schema.prefixes, *schema.options, "SCHEMA"]
     renamed = [] if schema.vector_name == schema.vector_field else ["AS", schema.vector_name]
     command += [schema.vector_field, *renamed, "VECTOR", schema.algorithm]
     command += [len(attributes), *attributes]
-    return [*command, *definition.arguments(schema)]
+    return [*command, *definition.arguments(schema, plain=plain)]
+
+
+def _settings(schema: Schema, plain: bool) -> list[Arg]:
+    """Returns the settings of an index's algorithm."""
+    if schema.algorithm == "FLAT":
+        return [] if plain else ["BLOCK_SIZE", schema.block_size]
+    if schema.algorithm == "HNSW":
+        runtime = min(schema.ef_runtime, _MOST_CANDIDATES) if plain else schema.ef_runtime
+        graph: list[Arg] = ["M", schema.m, "EF_CONSTRUCTION", schema.ef_construction]
+        return [*graph, "EF_RUNTIME", runtime]
+    settings: list[Arg] = ["GRAPH_MAX_DEGREE", schema.graph_max_degree]
+    settings += ["CONSTRUCTION_WINDOW_SIZE", schema.construction_window_size]
+    settings += ["SEARCH_WINDOW_SIZE", schema.search_window_size]
+    return settings + ([] if schema.compression == "none" else ["COMPRESSION", schema.compression])
 
 
 def info(name: str) -> Command:
@@ -95,6 +166,17 @@ def next_page(name: str, cursor: int) -> Command:
     return ["FT.CURSOR", "READ", name, cursor]
 
 
+def is_done(command: Sequence[Any], refusal: str) -> bool:
+    """Returns whether a refusal tells that a command had been carried out before.
+
+    Args:
+        command: a command that was sent again, since the first time no reply came
+        refusal: what the server says now
+    """
+    done = _DONE_BEFORE.get(str(command[0]))
+    return done is not None and any(part in refusal.lower() for part in done)
+
+
 def knn(
     schema: Schema,
     query: bytes,
@@ -102,6 +184,8 @@ def knn(
     *,
     tags: Sequence[str] = (),
     keys: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    plain: bool = False,
     timeout_ms: int,
 ) -> Command:
     """Returns the command that asks for the nearest neighbours of a vector.
@@ -112,15 +196,15 @@ def knn(
         k: how many neighbours
         tags: which tags to return
         keys: the keys of the documents to choose among; None for all
+        ids: the same, as values of the tag that is the index's ``id_field``
+        plain: whether to ask for no more than every query engine grants
         timeout_ms: after how many milliseconds the server may give up
     """
-    returned: list[Arg] = [_DISTANCE, *tags, *id_path(schema)]
-    runtime = f" EF_RUNTIME {max(k, schema.ef_runtime)}" if schema.algorithm == "HNSW" else ""
-    command: Command = [
-        "FT.SEARCH",
-        schema.name,
-        f"*=>[KNN {k} @{schema.vector_name} $query{runtime} AS {_DISTANCE}]",
-    ]
+    returned: list[Arg] = [_DISTANCE, *tags, *([] if schema.id_field in tags else id_path(schema))]
+    allowed = "*" if ids is None else f"({_tagged(str(schema.id_field), ids)})"
+    runtime = _runtime(schema, k, plain)
+    query_text = f"{allowed}=>[KNN {k} @{schema.vector_name} $query{runtime} AS {_DISTANCE}]"
+    command: Command = [SEARCH, schema.name, query_text]
     if keys is not None:
         command += ["INKEYS", len(keys), *keys]
     command += ["RETURN", len(returned), *returned, "LIMIT", 0, k, "TIMEOUT", timeout_ms]
@@ -129,8 +213,7 @@ def knn(
 
 def keys_with_tag(schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int) -> Command:
     """Returns the command that opens a cursor on the documents with certain tags."""
-    union = "|".join(escape(value) for value in values)
-    return _keys(schema, f"@{tag}:{{{union}}}", timeout_ms)
+    return _keys(schema, _tagged(tag, values), timeout_ms)
 
 
 def all_keys(schema: Schema, *, timeout_ms: int) -> Command:
@@ -149,7 +232,7 @@ def _keys(schema: Schema, query: str, timeout_ms: int) -> Command:
 
 def some_keys(name: str, count: int) -> Command:
     """Returns the command that asks for the keys of a few documents."""
-    return ["FT.SEARCH", name, "*", "NOCONTENT", "LIMIT", 0, count, "DIALECT", 2]
+    return [SEARCH, name, "*", "NOCONTENT", "LIMIT", 0, count, "DIALECT", 2]
 
 
 def id_path(schema: Schema) -> list[str]:
@@ -162,6 +245,20 @@ def id_path(schema: Schema) -> list[str]:
 def pairs(reply: Any) -> dict[Any, Any]:
     """Returns a reply that is a map in RESP3, and a flat list in RESP2, as a dictionary."""
     return reply if isinstance(reply, dict) else dict(_by_two(reply))
+
+
+def _tagged(tag: str, values: Sequence[str]) -> str:
+    return f"@{tag}:{{{'|'.join(escape(value) for value in values)}}}"
+
+
+def _runtime(schema: Schema, k: int, plain: bool) -> str:
+    """Returns how many candidates a query keeps, which must be as many as it asks for."""
+    if schema.algorithm == "HNSW":
+        candidates = max(k, schema.ef_runtime)
+        return f" EF_RUNTIME {min(candidates, _MOST_CANDIDATES) if plain else candidates}"
+    if schema.algorithm == "SVS-VAMANA":
+        return f" SEARCH_WINDOW_SIZE {max(k, schema.search_window_size)}"
+    return ""
 
 
 def escape(value: str) -> str:
@@ -213,7 +310,7 @@ def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
         rows = [pairs(row) for row in page[1:]]
     # A document that was deleted while the query ran has no fields.
     found = [(text(row[b"__key"]), row) for row in rows if b"__key" in row]
-    return {key: _id(key, row.get(_ID_BYTES), schema) for key, row in found}, int(cursor)
+    return {key: _id(key, row.get(_ID_FIELD), schema) for key, row in found}, int(cursor)
 
 
 def read_some_keys(reply: Any) -> list[str]:
@@ -224,10 +321,14 @@ def read_some_keys(reply: Any) -> list[str]:
 
 
 def read_info(reply: Any) -> dict[str, Any]:
-    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries."""
+    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries.
+
+    What Valkey's search calls otherwise gets the names that RediSearch has for it.
+    """
     info = {str(name): value for name, value in pairs(_decoded(reply)).items()}
     info["index_definition"] = pairs(info["index_definition"])
     info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
+    info.setdefault("indexing", info.get("backfill_in_progress", 0))
     return info
 
 
@@ -270,8 +371,9 @@ def read_schema(
         )
     id_name, unknown = definition.id_field(info, id_field)
     others, lost = definition.fields(a for a in info["attributes"] if a is not vector)
-    all_tags = [f.name for f in others if f.kind == "TAG" and f.name != id_name]
-    read = tuple(all_tags if tags is None else [tag for tag in tags if tag in all_tags])
+    all_tags = [f.name for f in others if f.kind == "TAG"]
+    wanted = [tag for tag in all_tags if tag != id_name] if tags is None else tags
+    read = tuple(tag for tag in wanted if tag in all_tags)
     options, lost_options = definition.options(info)
     flags = [f"{flag} of the field {vector['attribute']}" for flag in vector.get("flags", ())]
     prefixes = read_prefixes(info, storage)
@@ -287,6 +389,11 @@ def read_schema(
         tags=read,
         m=int(vector.get("M", Schema.m)),
         ef_construction=int(vector.get("ef_construction", Schema.ef_construction)),
+        graph_max_degree=int(vector.get("graph_max_degree", Schema.graph_max_degree)),
+        construction_window_size=int(
+            vector.get("construction_window_size", Schema.construction_window_size)
+        ),
+        compression=_compression(vector.get("compression", "")),
         storage=storage,
         vector_name=vector["attribute"],
         id_field=id_name,
@@ -298,17 +405,31 @@ def read_schema(
     )
 
 
+def _compression(name: str) -> str:
+    """Reads a compression; a server that has but one calls that by another name, for all of them.
+
+    It is said to be of 8 bits, so that an index that is made again like this one is like it.
+    """
+    if name in COMPRESSIONS:
+        return name
+    return "none" if name in ("", "NO_COMPRESSION") else "LVQ8"
+
+
 def _is_made_up(field: Field, named: set[str | None], storage: str) -> bool:
     """Returns whether a field is one that FT.CREATE gets without its definition being noted."""
     path = f"$.{field.name}" if storage == "JSON" else field.name
     return field.name in named and field == plain_tag(field.name, path, storage)
 
 
-def _hit(key: bytes, fields: Mapping[bytes, bytes], schema: Schema) -> Hit:
-    values = {name.decode(): text(value) for name, value in fields.items() if name != _ID_BYTES}
-    name = text(key)
-    id = _id(name, fields.get(_ID_BYTES), schema)
-    return Hit(name, float(values.pop(_DISTANCE)), values, id)
+def _hit(key: bytes, fields: dict[bytes, bytes], schema: Schema) -> Hit:
+    distance, name = float(fields.pop(_DISTANCE_FIELD)), text(key)
+    held = None
+    if schema.id_field is not None:
+        held = fields.pop(_ID_FIELD, None) or fields.get(raw(schema.id_field))
+    id = _id(name, held, schema)
+    if not fields:
+        return Hit(name, distance, id=id)
+    return Hit(name, distance, {name.decode(): text(v) for name, v in fields.items()}, id)
 
 
 def _id(key: str, held: bytes | None, schema: Schema) -> str:
@@ -338,8 +459,23 @@ def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
 
 def _attribute(flat: Any) -> dict[str, Any]:
     """Reads an attribute, which in RESP2 ends with flags that have no value (SORTABLE and such)."""
-    if isinstance(flat, dict):
-        return flat
+    attribute = flat if isinstance(flat, dict) else _with_flags(flat)
+    if "index" not in attribute:
+        return attribute
+    # As https://valkey.io/commands/ft.info/ has it: one map in another.
+    vector = pairs(attribute["index"])
+    graph = pairs(vector["algorithm"])
+    return {
+        **attribute,
+        **vector,
+        "algorithm": graph["name"],
+        "dim": vector["dimensions"],
+        "M": graph.get("m", Schema.m),
+        "ef_construction": graph.get("ef_construction", Schema.ef_construction),
+    }
+
+
+def _with_flags(flat: Sequence[Any]) -> dict[str, Any]:
     first = next((at for at in range(6, len(flat), 2) if flat[at] in definition.FLAGS), len(flat))
     return {**dict(_by_two(flat[:first])), "flags": list(flat[first:])}
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import redis
 
 from fiftyone_redis.engine import codec, documents, keys, protocol
+from fiftyone_redis.engine.capabilities import capabilities
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.errors import InputError, some
 from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.schema import Schema
 
@@ -35,15 +37,17 @@ class Vectors:
     tags: dict[str, list[str]] = field(default_factory=dict)
 
 
-def ids(client: redis.Redis, schema: Schema) -> list[str]:
+def ids(client: Client, schema: Schema) -> list[str]:
     """Returns the ids of all documents, sorted; those without a vector are among them."""
     return sorted(id for page in _walk(client, schema) for id in page)
 
 
 def ids_with_tag(
-    client: redis.Redis, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
+    client: Client, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
 ) -> list[str]:
     """Returns the ids of the documents whose tag has one of the values."""
+    if not capabilities(client).redisearch:
+        return _compared_with_tag(client, schema, tag, values)
     found: dict[str, str] = {}
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
@@ -53,14 +57,45 @@ def ids_with_tag(
     return list(found.values())
 
 
-def sample(client: redis.Redis, schema: Schema) -> list[Hit]:
-    """Draws a few documents, with their tags: what comes first in the server's table of keys."""
+def _compared_with_tag(
+    client: Client, schema: Schema, tag: str, values: Sequence[str]
+) -> list[str]:
+    """Finds them by reading all documents' tags, where the server cannot list them."""
+    wanted = {protocol.raw(value) for value in values}
+    return [
+        id
+        for page in _walk(client, schema)
+        for batch, rows in documents.read(client, schema, page, [tag])
+        for id, [value] in zip(batch, rows, strict=True)
+        if value in wanted
+    ]
+
+
+def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
+    """Reads vectors as the server holds them.
+
+    Raises:
+        InputError: if some of the ids have none
+    """
+    found = [
+        row[0]
+        for _, rows in documents.read(client, schema, ids, [schema.vector_field])
+        for row in rows
+    ]
+    missing = [repr(id) for id, blob in zip(ids, found, strict=True) if blob is None]
+    if missing:
+        raise InputError(f"Found {len(missing)} IDs that are not in the index ({some(missing)}).")
+    return [blob for blob in found if blob is not None]
+
+
+def sample(client: Client, schema: Schema) -> list[Hit]:
+    """Draws a few documents, with their tags: what comes first in a server's table of keys."""
     prefix = schema.prefixes[0]
     # The ids here are the rests of the keys, whatever the documents' ids are.
     by_key = replace(
         schema, id_field=None, prefix=prefix, prefixes=(prefix,), key_prefixes=(prefix,)
     )
-    rests = next(documents.walk(client, by_key, _SAMPLE_SCANNED), [])[:_SAMPLE]
+    rests = documents.draw(client, by_key, _SAMPLE_SCANNED)[:_SAMPLE]
     fields = [*schema.tags, *([schema.id_field] if schema.id_field else [])]
     if not fields:
         return [Hit(prefix + rest, 0.0, {}, schema.id_of(prefix + rest)) for rest in rests]
@@ -68,16 +103,18 @@ def sample(client: redis.Redis, schema: Schema) -> list[Hit]:
     for batch, rows in documents.read(client, by_key, rests, fields):
         for rest, row in zip(batch, rows, strict=True):
             values = {f: protocol.text(v or b"") for f, v in zip(fields, row, strict=True)}
-            id = values.pop(schema.id_field) if schema.id_field else schema.id_of(prefix + rest)
+            id = values[schema.id_field] if schema.id_field else schema.id_of(prefix + rest)
             drawn.append(Hit(prefix + rest, 0.0, values, id))
     return drawn
 
 
-def _walk(client: redis.Redis, schema: Schema) -> Iterator[list[str]]:
-    return documents.walk(client, schema) if schema.is_walkable else keys.walk(client, schema)
+def _walk(client: Client, schema: Schema) -> Iterator[list[str]]:
+    if schema.is_walkable or not capabilities(client).redisearch:
+        return documents.walk(client, schema)
+    return keys.walk(client, schema)
 
 
-def tags(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
+def tags(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
     """Returns the tags of documents, in the order of ``ids``; empty text where one is missing."""
     found: dict[str, list[str]] = {tag: [] for tag in schema.tags}
     for _, rows in documents.read(client, schema, ids, schema.tags):
@@ -87,7 +124,7 @@ def tags(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, l
 
 
 def pages(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     wanted: Sequence[str] | None,
     progress: Progress | None = None,
@@ -109,7 +146,7 @@ def pages(
 
 
 def fetch(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     wanted: Sequence[str] | None,
     progress: Progress | None = None,

@@ -18,14 +18,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import redis
-
 from fiftyone_redis.engine import codec, conversion, documents, keys, protocol, reading, storage
+from fiftyone_redis.engine.capabilities import capabilities, require
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import (
     IndexMismatchError,
     IndexNotFoundError,
     InputError,
+    UnsupportedServerError,
     some,
 )
 from fiftyone_redis.engine.overlap import refuse_overlap, sharing
@@ -37,7 +38,7 @@ _GENERATION = re.compile(r"(.*)~(\d+)")
 
 
 def rebuild(
-    client: redis.Redis, schema: Schema, wanted: Schema, progress: Progress | None = None
+    client: Client, schema: Schema, wanted: Schema, progress: Progress | None = None
 ) -> Schema:
     """Rebuilds an index.
 
@@ -54,9 +55,17 @@ def rebuild(
         InputError: if vectors that are there cannot be held or compared that way; nothing changes
         IndexMismatchError: if something of the index or its documents cannot be carried over;
             nothing changes
+        UnsupportedServerError: if the server cannot hold such an index, or cannot switch to it;
+            nothing changes
         FiftyOneRedisError: if the server cannot do it; the old index works on, and this can be
             called again
     """
+    require(client, wanted)
+    if not capabilities(client).redisearch:
+        raise UnsupportedServerError(
+            f"This server ({capabilities(client)}) cannot put one index in another's place, so "
+            "nothing can be rebuilt on it; make a new index instead."
+        )
     if schema.lost:
         raise IndexMismatchError(
             f"The index {schema.name!r} has what a rebuild cannot carry over: "
@@ -83,7 +92,7 @@ def rebuild(
 
 
 def _moved(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     wanted: Schema,
     old: str,
@@ -112,7 +121,7 @@ def _moved(
 
 
 def _copy(
-    client: redis.Redis, schema: Schema, built: Schema, progress: Progress | None
+    client: Client, schema: Schema, built: Schema, progress: Progress | None
 ) -> dict[str, str]:
     """Copies the documents that a new index lacks to the other form.
 
@@ -131,7 +140,7 @@ def _copy(
 
 
 def _copy_batch(
-    client: redis.Redis, schema: Schema, built: Schema, ids: Sequence[str], old_keys: Sequence[str]
+    client: Client, schema: Schema, built: Schema, ids: Sequence[str], old_keys: Sequence[str]
 ) -> None:
     reads = b"".join(
         protocol.pack(storage.read_whole(schema, protocol.raw(key))) for key in old_keys
@@ -154,7 +163,7 @@ def _copy_batch(
         documents.refuse_errors(client, batch, written)
 
 
-def _refuse_shared(client: redis.Redis, schema: Schema) -> None:
+def _refuse_shared(client: Client, schema: Schema) -> None:
     """Raises if another index reads the documents that are about to be changed."""
     others = sharing(client, schema)
     if others:
@@ -164,7 +173,7 @@ def _refuse_shared(client: redis.Redis, schema: Schema) -> None:
         )
 
 
-def _refuse_taken(client: redis.Redis, built: Schema) -> None:
+def _refuse_taken(client: Client, built: Schema) -> None:
     """Raises unless a new prefix is free, of indexes and of documents."""
     refuse_overlap(client, built)
     direct = replace(built, id_field=None)
@@ -176,14 +185,14 @@ def _refuse_taken(client: redis.Redis, built: Schema) -> None:
         )
 
 
-def _check(client: redis.Redis, schema: Schema, wanted: Schema) -> None:
+def _check(client: Client, schema: Schema, wanted: Schema) -> None:
     if wanted.dtype == schema.dtype and (wanted.metric != "cosine" or schema.metric == "cosine"):
         return
     for ids, matrix in _vectors(client, schema):
         codec.check(matrix, wanted, ids)
 
 
-def _generations(client: redis.Redis, schema: Schema) -> tuple[str, str]:
+def _generations(client: Client, schema: Schema) -> tuple[str, str]:
     """Returns the index behind the name, and a name for a new one; drops what died half-way."""
     old = protocol.read_info(execute(client, *protocol.info(schema.name)))["index_name"]
     base = _base(old)
@@ -203,7 +212,7 @@ def _base(name: str) -> str:
     return match[1] if match else name
 
 
-def _drop_leftover(client: redis.Redis, schema: Schema, base: str, name: str) -> bool:
+def _drop_leftover(client: Client, schema: Schema, base: str, name: str) -> bool:
     """Drops an index that a rebuild left behind, and nothing that others made."""
     try:
         info = protocol.read_info(execute(client, *protocol.info(name)))
@@ -217,7 +226,7 @@ def _drop_leftover(client: redis.Redis, schema: Schema, base: str, name: str) ->
     return same or copies
 
 
-def _convert(client: redis.Redis, schema: Schema, wanted: Schema) -> None:
+def _convert(client: Client, schema: Schema, wanted: Schema) -> None:
     """Writes the vectors of all documents that lack the wanted field to it."""
     for ids, matrix in _vectors(client, schema, lacking=wanted.vector_field):
         for _ in documents.write(client, wanted, ids, matrix, {}):
@@ -225,7 +234,7 @@ def _convert(client: redis.Redis, schema: Schema, wanted: Schema) -> None:
 
 
 def _vectors(
-    client: redis.Redis, schema: Schema, lacking: str | None = None
+    client: Client, schema: Schema, lacking: str | None = None
 ) -> Iterator[tuple[list[str], codec.Array]]:
     """Yields the vectors of all documents, or of those that lack a field, in pages."""
     fields = [schema.vector_field, *([lacking] if lacking else [])]
@@ -240,7 +249,7 @@ def _vectors(
         yield [id for id, _ in kept], codec.decode(blobs, schema.dtype, schema.dim)
 
 
-def _wait(client: redis.Redis, name: str, progress: Progress | None) -> None:
+def _wait(client: Client, name: str, progress: Progress | None) -> None:
     done = 0
     while True:
         info: dict[str, Any] = protocol.read_info(execute(client, *protocol.info(name)))
@@ -252,7 +261,7 @@ def _wait(client: redis.Redis, name: str, progress: Progress | None) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _switch(client: redis.Redis, name: str, old: str, new: str) -> None:
+def _switch(client: Client, name: str, old: str, new: str) -> None:
     base = _base(old)
     # The name may itself be an alias of an index that others call by its own name.
     is_generation = base != old and _behind(client, base) == old
@@ -261,7 +270,7 @@ def _switch(client: redis.Redis, name: str, old: str, new: str) -> None:
     execute(client, *protocol.drop(old, documents=False))
 
 
-def _behind(client: redis.Redis, name: str) -> str | None:
+def _behind(client: Client, name: str) -> str | None:
     """Returns the index behind a name, if there is one."""
     try:
         found = protocol.read_info(execute(client, *protocol.info(name)))["index_name"]

@@ -9,11 +9,14 @@ from fiftyone_redis.engine.errors import InputError, SettingsError
 METRICS = {"cosine": "COSINE", "dotproduct": "IP", "euclidean": "L2"}
 """FiftyOne's names of the metrics, and the query engine's."""
 
-ALGORITHMS = ("FLAT", "HNSW")
-"""FLAT compares with every vector and is exact; HNSW walks a graph and is approximate."""
+ALGORITHMS = ("FLAT", "HNSW", "SVS-VAMANA")
+"""FLAT compares with every vector and is exact; the others walk a graph and are approximate."""
 
-DTYPES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+DTYPES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
 """The types in which a server can hold a vector's values, and their sizes in bytes."""
+
+COMPRESSIONS = ("none", "LVQ8", "LVQ4", "LVQ4x4", "LVQ4x8", "LeanVec4x8", "LeanVec8x8")
+"""How SVS-VAMANA can compress the vectors that it compares."""
 
 STORAGES = ("HASH", "JSON")
 """How a server can hold a document: HASH takes a vector's bytes, JSON its numbers as text."""
@@ -24,7 +27,16 @@ NO_SEPARATOR = "\x1f"
 FIFTYONE_ID = "foid"
 """What FiftyOne's own backend calls the field that holds a document's id."""
 
-_LEAST = {"m": 2, "ef_construction": 1, "ef_runtime": 1, "block_size": 1}
+_LEAST = {
+    "m": 2,
+    "ef_construction": 1,
+    "ef_runtime": 1,
+    "block_size": 1,
+    "graph_max_degree": 1,
+    "construction_window_size": 1,
+    "search_window_size": 1,
+}
+_COMPRESSIBLE = ("float32", "float16")
 
 MAX_DIM = 32_768
 """The largest dimension that the query engine accepts."""
@@ -62,6 +74,7 @@ class Schema:
             document's id. Empty for the index's name and a colon
         vector_field: where a document holds its vector: the field of a HASH, or a JSON path
         tags: further fields, indexed as TAG, that are written and read with every vector
+        id_field: the field that holds a document's id; None if the key holds it
         m: HNSW's edges per vector and layer
         ef_construction: how many candidates HNSW keeps while it inserts a vector
         ef_runtime: how many candidates HNSW keeps while it answers a query; a query for more than
@@ -69,9 +82,13 @@ class Schema:
         block_size: how many vectors FLAT allocates at a time. The server's own choice, 1024, makes
             blocks of vectors whose sizes are powers of two just too large for the allocator's size
             classes, and wastes a fifth of their memory
+        graph_max_degree: SVS-VAMANA's edges per vector
+        construction_window_size: how many candidates SVS-VAMANA keeps while it inserts a vector
+        search_window_size: how many candidates SVS-VAMANA keeps while it answers a query; a query
+            for more than that keeps as many as it asks for
+        compression: one of :data:`COMPRESSIONS`, for SVS-VAMANA
         storage: one of :data:`STORAGES`
         vector_name: what queries call the vector; by default as ``vector_field``
-        id_field: the field that holds a document's id; None if the key holds it
         prefixes: what the keys of the documents that the server indexes start with; by default
             ``prefix`` alone. A document with an empty text among them may have any key
         key_prefixes: what stands before the id in a key, longest first; by default ``prefix`` alone
@@ -92,13 +109,17 @@ class Schema:
     prefix: str = ""
     vector_field: str = "vector"
     tags: tuple[str, ...] = ()
+    id_field: str | None = None
     m: int = 32
     ef_construction: int = 200
     ef_runtime: int = 400
     block_size: int = 1023
+    graph_max_degree: int = 32
+    construction_window_size: int = 200
+    search_window_size: int = 10
+    compression: str = "none"
     storage: str = "HASH"
     vector_name: str = ""
-    id_field: str | None = None
     prefixes: tuple[str, ...] = ()
     key_prefixes: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
@@ -110,6 +131,9 @@ class Schema:
         check_choice("metric", self.metric, tuple(METRICS))
         check_choice("algorithm", self.algorithm, ALGORITHMS)
         check_choice("dtype", self.dtype, tuple(DTYPES))
+        check_choice("compression", self.compression, COMPRESSIONS)
+        if self.algorithm == "SVS-VAMANA":
+            check_choice("dtype of SVS-VAMANA", self.dtype, _COMPRESSIBLE)
         for setting, least in _LEAST.items():
             check_at_least(setting, getattr(self, setting), least)
         if not 1 <= self.dim <= MAX_DIM:

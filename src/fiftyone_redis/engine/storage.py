@@ -59,6 +59,12 @@ def pack_reads(schema: Schema, keys: Iterable[bytes], fields: Sequence[str]) -> 
     return b"".join(b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, tail) for key in keys)
 
 
+def read_one(schema: Schema, key: Arg, fields: Sequence[str]) -> Command:
+    """Returns the command that reads fields of one document, by their names."""
+    command = "HMGET" if schema.storage == "HASH" else "JSON.GET"
+    return [command, key, *(schema.path(field) for field in fields)]
+
+
 def read_values(
     schema: Schema, fields: Sequence[str], replies: list[Any]
 ) -> list[list[bytes | None]]:
