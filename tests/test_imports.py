@@ -24,9 +24,13 @@ ENGINE = {
     "connection": "errors schema protocol",
     "documents": "errors schema codec protocol connection",
     "reading": "errors schema codec protocol connection documents",
+    "attributes": "schema codec protocol connection documents reading",
     "rebuild": "errors schema codec protocol connection documents reading",
     "search": "errors schema codec protocol exact planner restricted connection documents reading",
-    "index": "errors schema codec protocol restricted connection documents reading rebuild search",
+    "index": (
+        "errors schema codec protocol restricted connection documents reading attributes rebuild "
+        "search"
+    ),
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

@@ -12,12 +12,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, some
-from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Schema
+from fiftyone_redis.engine.schema import (
+    ALGORITHMS,
+    DISTANCE,
+    DTYPES,
+    KINDS,
+    METRICS,
+    Attribute,
+    Schema,
+)
 
 Arg = str | bytes | int | float
 Command = list[Arg]
 
-_DISTANCE = "distance"
+SEPARATOR = "\x1e"
+"""Stands between the values of an attribute that is a TAG: ASCII's record separator."""
+
 _NO_SEPARATOR = "\x1f"  # a tag's value is one value, whatever it holds
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
@@ -58,6 +68,10 @@ def create(schema: Schema) -> Command:
     command += [len(attributes), *attributes]
     for tag in schema.tags:
         command += [tag, "TAG", "SEPARATOR", _NO_SEPARATOR, "CASESENSITIVE"]
+    for attribute in schema.attributes:
+        command += [attribute.name, attribute.kind]
+        if attribute.kind == "TAG":
+            command += ["SEPARATOR", SEPARATOR, "CASESENSITIVE"]
     return command
 
 
@@ -110,12 +124,12 @@ def knn(
         keys: the keys of the documents to choose among; None for all
         timeout_ms: after how many milliseconds the server may give up
     """
-    returned = [_DISTANCE, *tags]
+    returned = [DISTANCE, *tags]
     runtime = f" EF_RUNTIME {max(k, schema.ef_runtime)}" if schema.algorithm == "HNSW" else ""
     command: Command = [
         "FT.SEARCH",
         schema.name,
-        f"*=>[KNN {k} @{schema.vector_field} $query{runtime} AS {_DISTANCE}]",
+        f"*=>[KNN {k} @{schema.vector_field} $query{runtime} AS {DISTANCE}]",
     ]
     if keys is not None:
         command += ["INKEYS", len(keys), *keys]
@@ -185,6 +199,15 @@ def read_prefixes(info: Mapping[str, Any]) -> list[str]:
     return list(definition["prefixes"]) if definition["key_type"] == "HASH" else []
 
 
+def read_attributes(info: Mapping[str, Any]) -> tuple[Attribute, ...]:
+    """Returns an index's fields that are neither its vectors nor tags of one value."""
+    return tuple(
+        Attribute(a["identifier"], a["type"])
+        for a in info["attributes"]
+        if _is_many(a) or (a["type"] in KINDS and a["type"] != "TAG")
+    )
+
+
 def read_schema(info: Mapping[str, Any]) -> Schema:
     """Reads an index's definition from what :func:`read_info` returned.
 
@@ -225,15 +248,20 @@ def read_schema(info: Mapping[str, Any]) -> Schema:
         dtype=dtype,
         prefix=definition["prefixes"][0],
         vector_field=vector["identifier"],
-        tags=tuple(a["identifier"] for a in attributes if a["type"] == "TAG"),
+        tags=tuple(a["identifier"] for a in attributes if a["type"] == "TAG" and not _is_many(a)),
+        attributes=read_attributes(info),
         m=int(vector.get("M", Schema.m)),
         ef_construction=int(vector.get("ef_construction", Schema.ef_construction)),
     )
 
 
+def _is_many(attribute: Mapping[str, Any]) -> bool:
+    return attribute["type"] == "TAG" and attribute.get("SEPARATOR") == SEPARATOR
+
+
 def _hit(key: bytes, fields: Mapping[bytes, bytes]) -> Hit:
     values = {name.decode(): text(value) for name, value in fields.items()}
-    return Hit(text(key), float(values.pop(_DISTANCE)), values)
+    return Hit(text(key), float(values.pop(DISTANCE)), values)
 
 
 def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
