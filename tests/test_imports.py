@@ -39,6 +39,7 @@ ENGINE_LIBRARIES = {"numpy", "redis"}
 FORBIDDEN = {
     "server": "backend settings brain_config cli demo app",
     "views": "backend cli demo app",
+    "attributes": "backend settings neighbors cli demo app",
     "neighbors": "backend cli demo app",
     "backend": "cli demo app",
     "settings": "backend cli demo app",
