@@ -18,19 +18,19 @@ ENGINE = {
     "schema": "errors",
     "codec": "errors schema",
     "protocol": "errors schema",
+    "capabilities": "errors schema protocol",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
-    "connection": "errors schema protocol",
+    "connection": "errors schema capabilities",
     "documents": "errors schema codec protocol connection",
-    "reading": "errors schema codec protocol connection documents",
+    "reading": "errors schema codec protocol capabilities connection documents",
     "attributes": "schema codec protocol connection documents reading",
-    "rebuild": "errors schema codec protocol connection documents reading",
-    "search": "errors schema codec protocol exact planner restricted connection documents reading",
-    "index": (
-        "errors schema codec protocol restricted connection documents reading attributes rebuild "
-        "search"
-    ),
+    "rebuild": "errors schema codec protocol capabilities connection documents reading",
+    "search": "errors schema codec protocol capabilities exact planner restricted connection "
+    "documents reading",
+    "index": "errors schema codec protocol capabilities restricted connection documents reading "
+    "attributes rebuild search",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

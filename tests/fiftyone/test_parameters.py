@@ -46,7 +46,7 @@ def test_the_defaults_are_noted_in_the_run(samples):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"dtype": "int8"}, "dtype 'int8'"),
+        ({"dtype": "int4"}, "dtype 'int4'"),
         ({"m": 1}, "m must be a whole number of at least 2"),
         ({"ef_runtime": 0.5}, "ef_runtime must be a whole number"),
         ({"block_size": -1}, "block_size"),

@@ -11,13 +11,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from fiftyone_redis.engine.capabilities import check_server
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     SettingsError,
     UnsupportedServerError,
     mapped,
 )
-from fiftyone_redis.engine.protocol import names
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""
@@ -156,4 +156,4 @@ def _check_server(client: redis.Redis) -> None:
         raise UnsupportedServerError(
             f"Indexes can only be made in database 0, not in {db}; set db=0."
         )
-    execute(client, *names())
+    check_server(client)

@@ -91,7 +91,6 @@ _ECHO = "with args beginning with"
 
 _REFUSED_LOGIN = (
     redis.exceptions.AuthenticationError,
-    redis.exceptions.NoPermissionError,
     redis.exceptions.AuthorizationError,
 )
 
@@ -114,6 +113,11 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
     ("limit exceeds maximum", ResultLimitError, "too many results are asked for"),
     (
         "bad arguments for vector similarity",
+        UnsupportedServerError,
+        "this server cannot hold such an index",
+    ),
+    (
+        "exceeded maximum size allowed by server limit",
         UnsupportedServerError,
         "this server cannot hold such an index",
     ),
@@ -147,10 +151,14 @@ def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedi
     reason = str(error).rstrip(" ,.")
     if isinstance(error, redis.exceptions.TimeoutError):
         return ConnectionFailedError(f"Redis at {address} did not answer in time ({reason}).")
-    if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+    if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM"):
         return AuthenticationError(
-            f"Redis at {address} refuses these credentials ({reason}); check "
-            "username and password, and the rights of that user."
+            f"Redis at {address} refuses this user a right ({reason}); have it granted, "
+            "docs/permissions.md says which are needed."
+        )
+    if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH")):
+        return AuthenticationError(
+            f"Redis at {address} refuses these credentials ({reason}); check username and password."
         )
     if isinstance(error, redis.exceptions.ConnectionError):
         return ConnectionFailedError(

@@ -12,6 +12,7 @@ import redis
 
 from fiftyone_redis.engine import attributes as attribute_values
 from fiftyone_redis.engine import codec, documents, protocol, reading
+from fiftyone_redis.engine.capabilities import capabilities, require
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
@@ -25,6 +26,7 @@ QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
 
 _SETTLE_SECONDS = 0.01
+_UNREAD = ("ef_runtime", "block_size", "search_window_size", "id_field")  # servers do not tell
 
 
 class VectorIndex:
@@ -53,8 +55,10 @@ class VectorIndex:
             UnsupportedServerError: if the server cannot hold such an index
         """
         check_attributes(schema)
+        require(client, schema)
         _refuse_overlap(client, schema)
-        execute(client, *protocol.create(schema))
+        plain = not capabilities(client).redisearch
+        execute(client, *protocol.create(schema, plain=plain))
         index = cls(client, schema)
         # The server scans its keys in the background; until it is done, its counts are too small.
         while int(index.info()["indexing"]):
@@ -234,12 +238,13 @@ class VectorIndex:
 
         Args:
             progress: called with the number of documents indexed since the last time
-            **changes: ``metric``, ``algorithm``, ``dtype``, ``m``, ``ef_construction``,
-                ``ef_runtime`` or ``block_size``, as for :class:`Schema`
+            **changes: ``metric``, ``algorithm``, ``dtype``, and the settings of the algorithms,
+                as for :class:`Schema`
 
         Raises:
             SettingsError: if a value is not supported
             InputError: if vectors that are there cannot be held or compared that way
+            UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
         self._refresh()
         wanted = replace(self.schema, **changes)
@@ -247,14 +252,16 @@ class VectorIndex:
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
-        execute(self.client, *protocol.drop(self.schema.name, documents))
+        at_once = documents and capabilities(self.client).redisearch
+        ids = self.ids() if documents and not at_once else []
+        execute(self.client, *protocol.drop(self.schema.name, at_once))
+        self.remove(ids)
 
     def _refresh(self) -> None:
         """Reads the index's definition again, but for what only queries know of."""
         found = VectorIndex.open(self.client, self.schema.name).schema
-        self.schema = replace(
-            found, ef_runtime=self.schema.ef_runtime, block_size=self.schema.block_size
-        )
+        unread = {name: getattr(self.schema, name) for name in _UNREAD}
+        self.schema = replace(found, **unread)
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
@@ -279,6 +286,6 @@ def _refuse_overlap(client: redis.Redis, schema: Schema) -> None:
 
 def _overlaps(reply: Any, prefix: str) -> bool:
     if isinstance(reply, redis.RedisError):
-        return False  # dropped in the meantime
+        return False  # dropped in the meantime, or not for this user to see
     others = [other for other in protocol.read_prefixes(protocol.read_info(reply)) if other]
     return any(o.startswith(prefix) or prefix.startswith(o) for o in others)

@@ -14,6 +14,7 @@ from typing import Any
 from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, some
 from fiftyone_redis.engine.schema import (
     ALGORITHMS,
+    COMPRESSIONS,
     DISTANCE,
     DTYPES,
     KINDS,
@@ -28,6 +29,14 @@ Command = list[Arg]
 SEPARATOR = "\x1e"
 """Stands between the values of an attribute that is a TAG: ASCII's record separator."""
 
+SEARCH = "FT.SEARCH"
+"""The command that every query engine knows."""
+
+COORDINATOR = "SEARCH.CLUSTERINFO"
+"""A command that only a query engine knows that answers for all nodes of a cluster."""
+
+_DISTANCE = DISTANCE
+_MOST_CANDIDATES = 4096  # that Valkey's search keeps
 _NO_SEPARATOR = "\x1f"  # a tag's value is one value, whatever it holds
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
@@ -54,25 +63,40 @@ def pack(command: Iterable[Arg]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), body)
 
 
-def create(schema: Schema) -> Command:
-    """Returns the command that makes an index."""
+def create(schema: Schema, *, plain: bool = False) -> Command:
+    """Returns the command that makes an index.
+
+    Args:
+        schema: the index
+        plain: whether to leave out what only RediSearch knows
+    """
     attributes: list[Arg] = ["TYPE", schema.dtype.upper(), "DIM", schema.dim]
-    attributes += ["DISTANCE_METRIC", METRICS[schema.metric]]
-    if schema.algorithm == "FLAT":
-        attributes += ["BLOCK_SIZE", schema.block_size]
-    if schema.algorithm == "HNSW":
-        attributes += ["M", schema.m, "EF_CONSTRUCTION", schema.ef_construction]
-        attributes += ["EF_RUNTIME", schema.ef_runtime]
+    attributes += ["DISTANCE_METRIC", METRICS[schema.metric], *_settings(schema, plain)]
     command: Command = ["FT.CREATE", schema.name, "ON", "HASH", "PREFIX", 1, schema.prefix]
     command += ["SCHEMA", schema.vector_field, "VECTOR", schema.algorithm]
     command += [len(attributes), *attributes]
     for tag in schema.tags:
-        command += [tag, "TAG", "SEPARATOR", _NO_SEPARATOR, "CASESENSITIVE"]
+        separator = [] if plain else ["SEPARATOR", _NO_SEPARATOR]
+        command += [tag, "TAG", *separator, "CASESENSITIVE"]
     for attribute in schema.attributes:
         command += [attribute.name, attribute.kind]
         if attribute.kind == "TAG":
             command += ["SEPARATOR", SEPARATOR, "CASESENSITIVE"]
     return command
+
+
+def _settings(schema: Schema, plain: bool) -> list[Arg]:
+    """Returns the settings of an index's algorithm."""
+    if schema.algorithm == "FLAT":
+        return [] if plain else ["BLOCK_SIZE", schema.block_size]
+    if schema.algorithm == "HNSW":
+        runtime = min(schema.ef_runtime, _MOST_CANDIDATES) if plain else schema.ef_runtime
+        graph: list[Arg] = ["M", schema.m, "EF_CONSTRUCTION", schema.ef_construction]
+        return [*graph, "EF_RUNTIME", runtime]
+    settings: list[Arg] = ["GRAPH_MAX_DEGREE", schema.graph_max_degree]
+    settings += ["CONSTRUCTION_WINDOW_SIZE", schema.construction_window_size]
+    settings += ["SEARCH_WINDOW_SIZE", schema.search_window_size]
+    return settings + ([] if schema.compression == "none" else ["COMPRESSION", schema.compression])
 
 
 def info(name: str) -> Command:
@@ -112,6 +136,8 @@ def knn(
     *,
     tags: Sequence[str] = (),
     keys: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    plain: bool = False,
     timeout_ms: int,
 ) -> Command:
     """Returns the command that asks for the nearest neighbours of a vector.
@@ -122,15 +148,15 @@ def knn(
         k: how many neighbours
         tags: which tags to return
         keys: the keys of the documents to choose among; None for all
+        ids: the same, as values of the tag that is the index's ``id_field``
+        plain: whether to ask for no more than every query engine grants
         timeout_ms: after how many milliseconds the server may give up
     """
-    returned = [DISTANCE, *tags]
-    runtime = f" EF_RUNTIME {max(k, schema.ef_runtime)}" if schema.algorithm == "HNSW" else ""
-    command: Command = [
-        "FT.SEARCH",
-        schema.name,
-        f"*=>[KNN {k} @{schema.vector_field} $query{runtime} AS {DISTANCE}]",
-    ]
+    returned = [_DISTANCE, *tags]
+    allowed = "*" if ids is None else f"({_tagged(str(schema.id_field), ids)})"
+    runtime = _runtime(schema, k, plain)
+    query_text = f"{allowed}=>[KNN {k} @{schema.vector_field} $query{runtime} AS {_DISTANCE}]"
+    command: Command = [SEARCH, schema.name, query_text]
     if keys is not None:
         command += ["INKEYS", len(keys), *keys]
     command += ["RETURN", len(returned), *returned, "LIMIT", 0, k, "TIMEOUT", timeout_ms]
@@ -139,9 +165,23 @@ def knn(
 
 def keys_with_tag(schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int) -> Command:
     """Returns the command that opens a cursor on the keys of the documents with certain tags."""
-    union = "|".join(escape(value) for value in values)
-    command: Command = ["FT.AGGREGATE", schema.name, f"@{tag}:{{{union}}}", "LOAD", 1, "@__key"]
+    query_text = _tagged(tag, values)
+    command: Command = ["FT.AGGREGATE", schema.name, query_text, "LOAD", 1, "@__key"]
     return [*command, "WITHCURSOR", "COUNT", 10_000, "TIMEOUT", timeout_ms, "DIALECT", 2]
+
+
+def _tagged(tag: str, values: Sequence[str]) -> str:
+    return f"@{tag}:{{{'|'.join(escape(value) for value in values)}}}"
+
+
+def _runtime(schema: Schema, k: int, plain: bool) -> str:
+    """Returns how many candidates a query keeps, which must be as many as it asks for."""
+    if schema.algorithm == "HNSW":
+        candidates = max(k, schema.ef_runtime)
+        return f" EF_RUNTIME {min(candidates, _MOST_CANDIDATES) if plain else candidates}"
+    if schema.algorithm == "SVS-VAMANA":
+        return f" SEARCH_WINDOW_SIZE {max(k, schema.search_window_size)}"
+    return ""
 
 
 def escape(value: str) -> str:
@@ -186,10 +226,14 @@ def read_keys(reply: Any) -> tuple[list[str], int]:
 
 
 def read_info(reply: Any) -> dict[str, Any]:
-    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries."""
+    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries.
+
+    What Valkey's search calls otherwise gets the names that RediSearch has for it.
+    """
     info = {str(name): value for name, value in _pairs(_decoded(reply)).items()}
     info["index_definition"] = _pairs(info["index_definition"])
     info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
+    info.setdefault("indexing", info.get("backfill_in_progress", 0))
     return info
 
 
@@ -252,6 +296,11 @@ def read_schema(info: Mapping[str, Any]) -> Schema:
         attributes=read_attributes(info),
         m=int(vector.get("M", Schema.m)),
         ef_construction=int(vector.get("ef_construction", Schema.ef_construction)),
+        graph_max_degree=int(vector.get("graph_max_degree", Schema.graph_max_degree)),
+        construction_window_size=int(
+            vector.get("construction_window_size", Schema.construction_window_size)
+        ),
+        compression=_compression(vector.get("compression", "")),
     )
 
 
@@ -259,9 +308,19 @@ def _is_many(attribute: Mapping[str, Any]) -> bool:
     return attribute["type"] == "TAG" and attribute.get("SEPARATOR") == SEPARATOR
 
 
+def _compression(name: str) -> str:
+    """Reads a compression; a server that has but one calls that by another name, for all of them.
+
+    It is said to be of 8 bits, so that an index that is made again like this one is like it.
+    """
+    if name in COMPRESSIONS:
+        return name
+    return "none" if name in ("", "NO_COMPRESSION") else "LVQ8"
+
+
 def _hit(key: bytes, fields: Mapping[bytes, bytes]) -> Hit:
     values = {name.decode(): text(value) for name, value in fields.items()}
-    return Hit(text(key), float(values.pop(DISTANCE)), values)
+    return Hit(text(key), float(values.pop(_DISTANCE)), values)
 
 
 def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
@@ -274,9 +333,20 @@ def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
 
 def _attribute(flat: Any) -> dict[str, Any]:
     """Reads an attribute, which in RESP2 ends with flags that have no value (SORTABLE and such)."""
-    if isinstance(flat, dict):
-        return flat
-    return dict(_by_two(flat[: len(flat) // 2 * 2]))
+    attribute = flat if isinstance(flat, dict) else dict(_by_two(flat[: len(flat) // 2 * 2]))
+    if "index" not in attribute:
+        return attribute
+    # As https://valkey.io/commands/ft.info/ has it: one map in another.
+    vector = _pairs(attribute["index"])
+    graph = _pairs(vector["algorithm"])
+    return {
+        **attribute,
+        **vector,
+        "algorithm": graph["name"],
+        "dim": vector["dimensions"],
+        "M": graph.get("m", Schema.m),
+        "ef_construction": graph.get("ef_construction", Schema.ef_construction),
+    }
 
 
 def _pairs(reply: Any) -> dict[Any, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import redis
 
 from fiftyone_redis.engine import codec, documents, protocol
+from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IncompleteResultError
@@ -46,6 +47,8 @@ def ids_with_tag(
     client: redis.Redis, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
 ) -> list[str]:
     """Returns the ids of the documents whose tag has one of the values."""
+    if not capabilities(client).redisearch:
+        return _compared_with_tag(client, schema, tag, values)
     found: list[str] = []
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
@@ -56,6 +59,21 @@ def ids_with_tag(
             keys, cursor = _page_of_keys(client, schema, protocol.next_page(schema.name, cursor))
             found += keys
     return [key[len(schema.prefix) :] for key in found]
+
+
+def _compared_with_tag(
+    client: redis.Redis, schema: Schema, tag: str, values: Sequence[str]
+) -> list[str]:
+    """Finds them by reading all documents' tags, where the server cannot list them."""
+    wanted = {protocol.raw(value) for value in values}
+    pages = documents.walk(client, schema)
+    return [
+        id
+        for page in pages
+        for batch, rows in documents.read(client, schema, page, [tag])
+        for id, [value] in zip(batch, rows, strict=True)
+        if value in wanted
+    ]
 
 
 def sample(client: redis.Redis, schema: Schema) -> list[Hit]:

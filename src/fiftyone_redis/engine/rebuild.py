@@ -20,7 +20,9 @@ from typing import Any
 import redis
 
 from fiftyone_redis.engine import codec, documents, protocol, reading
+from fiftyone_redis.engine.capabilities import capabilities, require
 from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.errors import UnsupportedServerError
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
 
@@ -43,9 +45,17 @@ def rebuild(
 
     Raises:
         InputError: if vectors that are there cannot be held or compared that way; nothing changes
+        UnsupportedServerError: if the server cannot hold such an index, or cannot switch to it;
+            nothing changes
         FiftyOneRedisError: if the server cannot do it; the old index works on, and this can be
             called again
     """
+    require(client, wanted)
+    if not capabilities(client).redisearch:
+        raise UnsupportedServerError(
+            f"This server ({capabilities(client)}) cannot put one index in another's place, so "
+            "nothing can be rebuilt on it; make a new index instead."
+        )
     _check(client, schema, wanted)
     converts = wanted.dtype != schema.dtype
     if converts:

@@ -64,6 +64,7 @@ class Searcher:
     Args:
         schema: the index
         size: how many documents it has
+        way: how the filtering is done, which is what it costs
         sample: draws a few documents
         wide: finds the nearest documents of some of the queries: (numbers of queries, k) -> hits
         filtered: the same among ids: (numbers of queries, k, ids) -> hits
@@ -71,6 +72,7 @@ class Searcher:
 
     schema: Schema
     size: int
+    way: str
     sample: Callable[[], Hits]
     wide: Callable[[list[int], int], list[Hits]]
     filtered: Callable[[list[int], int, list[str]], list[Hits]]
@@ -96,7 +98,7 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
     while True:
         allowed = subset.count or round(share * searcher.size)
         if planner.filter_is_cheaper(
-            searcher.schema, searcher.size, allowed, width, subset.learning
+            searcher.schema, searcher.size, allowed, width, subset.learning, searcher.way
         ):
             ids = subset.ids()
             done |= dict(zip(asked, searcher.filtered(asked, k, ids), strict=True))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import redis
 
 from fiftyone_redis.engine import codec, documents, exact, planner, protocol, reading, restricted
+from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
@@ -18,6 +19,7 @@ from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
 
 _MANY = 32  # queries, before it is asked whether comparing here is cheaper
+_LONGEST_FILTER = 10_000  # characters of tags; Valkey's search takes queries of 10,240
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def search(
     if k < 1:
         raise InputError(f"k must be at least 1, not {k}.")
     matrix = codec.as_matrix(queries, schema.dim)
-    codec.check(matrix, schema)
+    codec.check_queries(matrix, schema)
     if within is not None and not isinstance(within, Subset):
         within = IdSubset(within, schema.prefix)
     question = Question(client, schema, matrix, k, within, farthest, timeout_ms)
@@ -81,6 +83,8 @@ def search(
         return _compared(question)  # the server can only look for what is near
     if len(matrix) >= _MANY and planner.compare_here(schema, _candidates(question), len(matrix)):
         return _compared_at_once(question)
+    if not codec.holds(-matrix if farthest else matrix, schema.dtype):
+        return _compared(question)  # the server takes queries of the index's type only
     try:
         return _asked(question)
     except ResultLimitError:
@@ -100,9 +104,10 @@ def _size(question: Question) -> int:
 
 def _asked(question: Question) -> list[Neighbors]:
     """Has the server find neighbours. The farthest are those nearest to the opposite vector."""
-    schema, k = question.schema, question.k
+    client, schema, k = question.client, question.schema, question.k
     queries = -question.queries if question.farthest else question.queries
     blobs = [blob.tobytes() for blob in codec.encode(queries, schema.dtype)]
+    way = planner.way_to_filter(schema, capabilities(client).filters_by_key)
 
     def wide(numbers: list[int], width: int) -> list[list[Hit]]:
         return _answers(question, (_knn(question, blobs[n], width) for n in numbers))
@@ -110,28 +115,86 @@ def _asked(question: Question) -> list[Neighbors]:
     def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
         if not ids:
             return [[] for _ in numbers]
-        keys = [schema.prefix + id for id in ids]
-        return _answers(question, (_knn(question, blobs[n], width, keys) for n in numbers))
+        asked = [blobs[number] for number in numbers]
+        found = None
+        if way == planner.KEYS:
+            keys = [schema.prefix + id for id in ids]
+            found = _answers(question, (_knn(question, each, width, keys) for each in asked))
+        elif way == planner.TAGS:
+            found = _tagged(question, asked, width, ids)
+        return _compared_hits(question, numbers, ids) if found is None else found
 
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
     else:
 
         def sample() -> list[Hit]:
-            return reading.sample(question.client, schema)
+            return reading.sample(client, schema)
 
-        searcher = Searcher(schema, _size(question), sample, wide, filtered)
+        searcher = Searcher(schema, _size(question), way, sample, wide, filtered)
         hits = restricted.search(searcher, question.within, len(blobs), k)
     return [_neighbors(schema, each, k, question.farthest) for each in hits]
 
 
 def _knn(
-    question: Question, blob: bytes, k: int, keys: Sequence[str] | None = None
+    question: Question,
+    blob: bytes,
+    k: int,
+    keys: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
 ) -> protocol.Command:
-    schema = question.schema
+    schema, plain = question.schema, not capabilities(question.client).redisearch
     return protocol.knn(
-        schema, blob, k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
+        schema,
+        blob,
+        k,
+        tags=schema.tags,
+        keys=keys,
+        ids=ids,
+        plain=plain,
+        timeout_ms=question.timeout_ms,
     )
+
+
+def _tagged(
+    question: Question, blobs: list[bytes], k: int, ids: list[str]
+) -> list[list[Hit]] | None:
+    """Has the server choose among documents by the tag that holds their ids.
+
+    Returns:
+        None if that cannot tell them apart: others may have settled how their tags are split, and
+        whether upper case counts
+    """
+    text = "".join(ids)
+    if not (text.isascii() and text.isalnum()):
+        return None
+    if not capabilities(question.client).redisearch and len(text) + len(ids) > _LONGEST_FILTER:
+        return None
+    found = _answers(question, (_knn(question, blob, k, ids=ids) for blob in blobs))
+    told = {hit.tags.get(str(question.schema.id_field)) for hits in found for hit in hits}
+    return found if told <= set(ids) else None
+
+
+def _compared_hits(question: Question, numbers: list[int], ids: list[str]) -> list[list[Hit]]:
+    """Compares some of the queries with certain documents here; tells it as the server would."""
+    schema, farthest = question.schema, question.farthest
+    subset = IdSubset(ids, schema.prefix)
+    found = _compared(replace(question, queries=question.queries[numbers], within=subset))
+    return [
+        [
+            Hit(
+                schema.prefix + id,
+                2 - distance
+                if farthest
+                else distance ** (2 if schema.metric == "euclidean" else 1),
+                {tag: values[row] for tag, values in neighbors.tags.items()},
+            )
+            for row, (id, distance) in enumerate(
+                zip(neighbors.ids, neighbors.distances, strict=True)
+            )
+        ]
+        for neighbors in found
+    ]
 
 
 def _answers(question: Question, commands: Iterable[protocol.Command]) -> list[list[Hit]]:
