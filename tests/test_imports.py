@@ -14,7 +14,8 @@ PACKAGE = "fiftyone_redis"
 
 # Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
 ENGINE = {
-    "errors": "",
+    "certificates": "",
+    "errors": "certificates",
     "schema": "errors",
     "codec": "errors schema",
     "protocol": "errors schema",
@@ -22,8 +23,12 @@ ENGINE = {
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
-    "connection": "errors schema capabilities",
-    "documents": "errors schema codec protocol connection",
+    "parameters": "errors",
+    "retry": "certificates",
+    "tls": "",
+    "sentinel": "errors retry tls",
+    "connection": "certificates errors schema capabilities protocol parameters retry sentinel tls",
+    "documents": "errors schema codec protocol connection retry",
     "reading": "errors schema codec protocol capabilities connection documents",
     "attributes": "schema codec protocol connection documents reading",
     "rebuild": "errors schema codec protocol capabilities connection documents reading",

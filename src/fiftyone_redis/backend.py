@@ -73,13 +73,10 @@ class RedisSimilarityConfig(SimilarityConfig):
         query_timeout (None): seconds that the server may take for one query, 30 by default
         attributes (None): sample fields to store beside the vectors, for others to filter by: a
             list of their names, and of pairs of a name and ``"TAG"``, ``"TEXT"`` or ``"NUMERIC"``
-        url (None): ``redis://``, ``rediss://`` or ``unix://``, in the place of the following
-        host (None): the server's name or address, ``"localhost"`` by default
-        port (None): its TCP port, 6379 by default
-        db (None): its database; only 0 can be indexed
-        username (None): the user to log in as
-        password (None): that user's password
-        **kwargs: keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
+        **kwargs: how to reach the server, any of
+            :class:`~fiftyone_redis.engine.parameters.Parameters` (``url``, ``host``, ``port``,
+            ``username``, ``password``, ``ssl``, ``sentinels`` and more), none of which is saved;
+            and keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
 
     Raises:
         SettingsError: if a parameter is unknown, or its value is not supported
@@ -97,14 +94,10 @@ class RedisSimilarityConfig(SimilarityConfig):
         block_size: int | None = None,
         query_timeout: float | None = None,
         attributes: Any = None,
-        url: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        db: int | None = None,
-        username: str | None = None,
-        password: str | None = None,
         **kwargs: Any,
     ) -> None:
+        # Private, so that FiftyOne does not save them in the run.
+        self._connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
         # FiftyOne would save what it does not know in the run, secrets included.
         unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
         if unknown:
@@ -129,15 +122,6 @@ class RedisSimilarityConfig(SimilarityConfig):
         # Not called attributes, which is a method of every configuration.
         self._stored_fields = parse(attributes)
 
-        # Private, so that FiftyOne does not save them in the run.
-        self._connection = {
-            "url": url,
-            "host": host,
-            "port": port,
-            "db": db,
-            "username": username,
-            "password": password,
-        }
         settings.read(self._connection)
 
     @property
@@ -196,37 +180,26 @@ class RedisSimilarityConfig(SimilarityConfig):
         return Schema(name, dim, tags=tags, attributes=attributes, **said)
 
     @property
-    def connection(self) -> settings.Settings:
+    def connection(self) -> settings.Parameters:
         """How to reach the server; never saved."""
         return settings.read(self._connection)
 
-    def load_credentials(
-        self,
-        url: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        db: int | None = None,
-        username: str | None = None,
-        password: str | None = None,
-    ) -> None:
+    def load_credentials(self, **kwargs: Any) -> None:
         """Takes the connection from these arguments, and from the brain config where they are None.
 
+        Args:
+            **kwargs: any of :class:`~fiftyone_redis.engine.parameters.Parameters`
+
         Raises:
-            SettingsError: if a value is not supported, or they are in conflict
+            SettingsError: if a name or value is not supported, or they are in conflict
         """
+        configured = settings.configured()
         given = {
-            "url": url,
-            "host": host,
-            "port": port,
-            "db": db,
-            "username": username,
-            "password": password,
+            name: configured.get(name) if kwargs.get(name) is None else kwargs[name]
+            for name in (*settings.NAMES, *kwargs)
         }
-        configured = _brain_config()
-        self._connection = {
-            name: configured.get(name) if value is None else value for name, value in given.items()
-        }
-        settings.read(self._connection)
+        settings.read(given)
+        self._connection = given
 
 
 class RedisSimilarity(Similarity):
@@ -700,13 +673,6 @@ class RedisSimilarityIndex(NeighborsMixin):
             there = set(index.tags(ids)[SAMPLE_ID])
             report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
         return ids
-
-
-def _brain_config() -> dict[str, Any]:
-    import fiftyone.brain as fob  # noqa: PLC0415  (the brain imports backends on demand itself)
-
-    config: dict[str, Any] = fob.brain_config.similarity_backends.get("redis", {})
-    return config
 
 
 def _rows_to_add(

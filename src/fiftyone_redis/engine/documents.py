@@ -8,15 +8,18 @@ writes have short replies, and reads short requests.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
 from fiftyone_redis.engine.codec import Array, encode
-from fiftyone_redis.engine.connection import address, borrowed, execute
-from fiftyone_redis.engine.errors import some, translated
+from fiftyone_redis.engine.connection import address, borrowed
+from fiftyone_redis.engine.errors import mapped, some, translated
 from fiftyone_redis.engine.protocol import pack, raw, text
+from fiftyone_redis.engine.retry import Attempts, drop_idle, passes, rules
 from fiftyone_redis.engine.schema import DTYPES, Schema
 
 BATCH_BYTES = 1 << 21
@@ -168,17 +171,44 @@ def walk(client: redis.Redis, schema: Schema, scanned: int | None = None) -> Ite
         scanned: how many keys the server looks at for a page; 10,000 by default
     """
     seen: set[str] = set()
-    pattern = _glob(schema.prefix) + "*"
-    cursor = 0
-    while True:
-        options = ("MATCH", pattern, "COUNT", scanned or _WALK_COUNT, "TYPE", "hash")
-        cursor, keys = execute(client, "SCAN", cursor, *options)
+    for keys in _scan(client, _glob(schema.prefix) + "*", scanned or _WALK_COUNT):
         # SCAN may return a key twice while the server's table grows or shrinks.
         page = {text(key)[len(schema.prefix) :] for key in keys} - seen
         seen |= page
         if page:
             yield sorted(page)
-        if int(cursor) == 0:
+
+
+def _scan(client: redis.Redis, pattern: str, count: int) -> Iterator[list[bytes]]:
+    """Yields the keys of HASHes, some of them twice.
+
+    A cursor means nothing to a server that was started again, or to one that took over, so all
+    pages come over one connection, and after another one was made it begins anew.
+    """
+    attempts = Attempts(rules(client))
+    with mapped(address(client)):
+        while True:
+            try:
+                with borrowed(client) as connection:
+                    for keys in _scan_over(connection, pattern, count):
+                        try:
+                            yield keys
+                        except GeneratorExit:
+                            return  # no reply is on its way, so the connection can be kept
+                return
+            except redis.RedisError as error:
+                attempts.failed(error)
+                drop_idle(client)
+
+
+def _scan_over(connection: Any, pattern: str, count: int) -> Iterator[list[bytes]]:
+    cursor = 0
+    while True:
+        connection.send_command("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", "hash")
+        reply = connection.read_response()
+        cursor = int(reply[0])
+        yield reply[1]
+        if cursor == 0:
             return
 
 
@@ -187,6 +217,9 @@ def exchange(
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
     """Sends packed requests, each before the replies to the one before it are read.
 
+    Those that were not answered are sent again where that may help, so that commands may be
+    carried out twice.
+
     Args:
         client: where to
         requests: packed commands, and what each of them is about, one item per command
@@ -194,26 +227,73 @@ def exchange(
     Yields:
         those items, and the replies to them; the server's errors are among the replies
     """
-    with borrowed(client) as connection:
-        pending: Sequence[Any] | None = None
-        for request, items in requests:
-            connection.send_packed_command([request])
-            if pending is not None:
-                yield pending, _replies(connection, len(pending))
-            pending = items
-        if pending is not None:
-            yield pending, _replies(connection, len(pending))
+    upcoming = iter(requests)
+    unanswered: deque[_Request] = deque()
+    attempts = Attempts(rules(client))
+    with mapped(address(client)):
+        while True:
+            try:
+                with borrowed(client) as connection:
+                    for request in unanswered:
+                        connection.send_packed_command([request.packed])
+                    for request in _answered(connection, unanswered, upcoming):
+                        yield request.items, request.replies
+                        attempts.start()
+                return
+            except redis.RedisError as error:
+                attempts.failed(error)
+                drop_idle(client)
 
 
-def _replies(connection: Any, count: int) -> list[Any]:
+@dataclass
+class _Request:
+    """Packed commands, what they are about, and the replies to them."""
+
+    packed: bytes
+    items: Sequence[Any]
+    replies: list[Any] = field(default_factory=list)
+
+
+def _answered(
+    connection: Any, unanswered: deque[_Request], upcoming: Iterator[tuple[bytes, Sequence[Any]]]
+) -> Iterator[_Request]:
+    """Yields requests with their replies; sends one ahead of that whose replies are read."""
+    while True:
+        while len(unanswered) < 2 and (following := next(upcoming, None)) is not None:
+            unanswered.append(_Request(*following))
+            connection.send_packed_command([following[0]])
+        if not unanswered:
+            return
+        _read_replies(connection, unanswered[0])
+        yield unanswered.popleft()
+
+
+def _read_replies(connection: Any, request: _Request) -> None:
+    """Reads the replies to a request; raises if some tell of a state that will pass.
+
+    Those that did not are kept: a document that was deleted is not there when it is tried again.
+    """
+    replies, passing = _replies(connection, len(request.items))
+    if request.replies:
+        pairs = zip(request.replies, replies, strict=True)
+        replies = [new if passes(old) else old for old, new in pairs]
+    request.replies = replies
+    if passing is not None:
+        raise passing
+
+
+def _replies(connection: Any, count: int) -> tuple[list[Any], redis.RedisError | None]:
+    """Reads replies, errors among them; returns them, and one that tells of a passing state."""
     replies: list[Any] = []
+    passing = None
     read_response = connection.read_response
     while len(replies) < count:
         try:
             replies.append(read_response())
         except redis.ResponseError as error:
             replies.append(error)
-    return replies
+            passing = error if passes(error) else passing
+    return replies, passing
 
 
 def _refuse_errors(client: redis.Redis, ids: Sequence[str], replies: list[Any]) -> None:

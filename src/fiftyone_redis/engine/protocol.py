@@ -38,6 +38,11 @@ COORDINATOR = "SEARCH.CLUSTERINFO"
 _DISTANCE = DISTANCE
 _MOST_CANDIDATES = 4096  # that Valkey's search keeps
 _NO_SEPARATOR = "\x1f"  # a tag's value is one value, whatever it holds
+_DONE_BEFORE = {
+    "FT.CREATE": ("index already exists",),
+    "FT.DROPINDEX": ("unknown index name", "no such index"),
+    "FT.ALIASADD": ("alias already exists",),
+}
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
 
@@ -127,6 +132,17 @@ def close_cursor(name: str, cursor: int) -> Command:
 def next_page(name: str, cursor: int) -> Command:
     """Returns the command that reads on from a cursor."""
     return ["FT.CURSOR", "READ", name, cursor]
+
+
+def is_done(command: Sequence[Any], refusal: str) -> bool:
+    """Returns whether a refusal tells that a command had been carried out before.
+
+    Args:
+        command: a command that was sent again, since the first time no reply came
+        refusal: what the server says now
+    """
+    done = _DONE_BEFORE.get(str(command[0]))
+    return done is not None and any(part in refusal.lower() for part in done)
 
 
 def knn(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import redis
@@ -11,7 +12,7 @@ import redis
 from fiftyone_redis.engine import codec, documents, protocol
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.connection import execute, repeated
 from fiftyone_redis.engine.errors import IncompleteResultError
 from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.schema import Schema
@@ -53,11 +54,7 @@ def ids_with_tag(
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
         command = protocol.keys_with_tag(schema, tag, batch, timeout_ms=timeout_ms)
-        keys, cursor = _page_of_keys(client, schema, command)
-        found += keys
-        while cursor:
-            keys, cursor = _page_of_keys(client, schema, protocol.next_page(schema.name, cursor))
-            found += keys
+        found += repeated(client, partial(_all_keys, client, schema, command))
     return [key[len(schema.prefix) :] for key in found]
 
 
@@ -137,10 +134,22 @@ def fetch(
     return Vectors(found.ids, found.vectors[: len(found.ids)], found.tags)
 
 
+def _all_keys(
+    client: redis.Redis, schema: Schema, command: protocol.Command, lost: bool
+) -> list[str]:
+    """Reads all pages. A page is not asked for again: the cursor may have moved on."""
+    del lost
+    found, cursor = _page_of_keys(client, schema, command)
+    while cursor:
+        keys, cursor = _page_of_keys(client, schema, protocol.next_page(schema.name, cursor))
+        found += keys
+    return found
+
+
 def _page_of_keys(
     client: redis.Redis, schema: Schema, command: protocol.Command
 ) -> tuple[list[str], int]:
-    reply = execute(client, *command)
+    reply = client.execute_command(*command)
     try:
         return protocol.read_keys(reply)
     except IncompleteResultError:
