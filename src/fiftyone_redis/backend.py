@@ -23,7 +23,7 @@ from fiftyone.brain.similarity import (
 
 from fiftyone_redis import settings
 from fiftyone_redis.attributes import FieldReader, Requested, StoredField, parse, resolve
-from fiftyone_redis.engine import Attribute, Schema, VectorIndex, codec, connection
+from fiftyone_redis.engine import Attribute, Schema, VectorIndex, capabilities, codec, connection
 from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
@@ -48,8 +48,23 @@ from fiftyone_redis.views import SAMPLE_ID
 logger = logging.getLogger("fiftyone." + __name__)
 
 _COMMON_SETTINGS = ("metric", "algorithm", "dtype", "block_size")
-_SCHEMA_SETTINGS = (*_COMMON_SETTINGS, "m", "ef_construction", "ef_runtime")
-_FIXED_SETTINGS = ("metric", "algorithm", "dtype", "m", "ef_construction")
+_GRAPH_SETTINGS = {
+    "HNSW": ("m", "ef_construction", "ef_runtime"),
+    "SVS-VAMANA": (
+        "graph_max_degree",
+        "construction_window_size",
+        "search_window_size",
+        "compression",
+    ),
+}
+_SCHEMA_SETTINGS = (
+    *_COMMON_SETTINGS,
+    *(name for names in _GRAPH_SETTINGS.values() for name in names),
+)
+_QUERY_SETTINGS = ("ef_runtime", "search_window_size")
+_FIXED_SETTINGS = tuple(
+    name for name in _SCHEMA_SETTINGS if name not in ("block_size", *_QUERY_SETTINGS)
+)
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
@@ -62,14 +77,23 @@ class RedisSimilarityConfig(SimilarityConfig):
         metric (None): the metric of a new index, ``"cosine"`` by default. Supported values are
             ``("cosine", "dotproduct", "euclidean")``. An index that exists keeps its own
         algorithm (None): the search algorithm of a new index, ``"FLAT"`` by default. Supported
-            values are ``("FLAT", "HNSW")``. An index that exists keeps its own
+            values are ``("FLAT", "HNSW", "SVS-VAMANA")``, the last with Redis 8.2 or newer. An
+            index that exists keeps its own
         dtype (None): the type of a new index's values, ``"float32"`` by default. Supported values
-            are ``("float32", "float64", "float16", "bfloat16")``
+            are ``("float32", "float64", "float16", "bfloat16")``, and ``("int8", "uint8")`` with
+            Redis 8 or newer, for embeddings that are whole numbers already
         m (None): HNSW's edges per vector and layer, 32 by default
         ef_construction (None): how many candidates HNSW keeps while it inserts a vector, 200 by
             default
         ef_runtime (None): how many candidates HNSW keeps while it answers a query, 400 by default
         block_size (None): how many vectors FLAT allocates at a time, 1023 by default
+        graph_max_degree (None): SVS-VAMANA's edges per vector, 32 by default
+        construction_window_size (None): how many candidates SVS-VAMANA keeps while it inserts a
+            vector, 200 by default
+        search_window_size (None): how many candidates SVS-VAMANA keeps while it answers a query,
+            10 by default
+        compression (None): how SVS-VAMANA compresses vectors, ``"none"`` by default. Supported
+            values are ``("none", "LVQ8", "LVQ4", "LVQ4x4", "LVQ4x8", "LeanVec4x8", "LeanVec8x8")``
         query_timeout (None): seconds that the server may take for one query, 30 by default
         attributes (None): sample fields to store beside the vectors, for others to filter by: a
             list of their names, and of pairs of a name and ``"TAG"``, ``"TEXT"`` or ``"NUMERIC"``
@@ -92,6 +116,10 @@ class RedisSimilarityConfig(SimilarityConfig):
         ef_construction: int | None = None,
         ef_runtime: int | None = None,
         block_size: int | None = None,
+        graph_max_degree: int | None = None,
+        construction_window_size: int | None = None,
+        search_window_size: int | None = None,
+        compression: str | None = None,
         query_timeout: float | None = None,
         attributes: Any = None,
         **kwargs: Any,
@@ -114,6 +142,10 @@ class RedisSimilarityConfig(SimilarityConfig):
         self.ef_construction = ef_construction
         self.ef_runtime = ef_runtime
         self.block_size = block_size
+        self.graph_max_degree = graph_max_degree
+        self.construction_window_size = construction_window_size
+        self.search_window_size = search_window_size
+        self.compression = compression
         self.query_timeout = query_timeout
         self.schema(1)
         if query_timeout is not None and not query_timeout > 0:
@@ -213,9 +245,11 @@ class RedisSimilarity(Similarity):
         """Makes sure that the server can be used, before FiftyOne registers a run.
 
         Raises:
-            FiftyOneRedisError: if it cannot
+            UnsupportedServerError: if it cannot hold such an index
+            FiftyOneRedisError: if it cannot be used at all
         """
-        settings.open_client(self.config.connection).close()
+        with settings.open_client(self.config.connection) as client:
+            capabilities.require(client, self.config.schema(1))
 
     def initialize(self, samples: Any, brain_key: str | None) -> RedisSimilarityIndex:
         """Returns the index of a new run.
@@ -451,8 +485,8 @@ class RedisSimilarityIndex(NeighborsMixin):
         Args:
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
-            **changes: any of ``metric``, ``algorithm``, ``dtype``, ``m``, ``ef_construction``,
-                ``ef_runtime`` and ``block_size``; see :class:`RedisSimilarityConfig`
+            **changes: any of ``metric``, ``algorithm``, ``dtype`` and the settings of the
+                algorithms; see :class:`RedisSimilarityConfig`
 
         Raises:
             SettingsError: if a value is not supported
@@ -552,8 +586,7 @@ class RedisSimilarityIndex(NeighborsMixin):
 
     def _settle(self, schema: Schema) -> None:
         """Notes in the run what its index is, or will be."""
-        names = _SCHEMA_SETTINGS if schema.algorithm == "HNSW" else _COMMON_SETTINGS
-        for name in names:
+        for name in (*_COMMON_SETTINGS, *_GRAPH_SETTINGS.get(schema.algorithm, ())):
             setattr(self.config, name, getattr(schema, name))
 
     def _opened(self, name: str) -> VectorIndex:
@@ -573,8 +606,9 @@ class RedisSimilarityIndex(NeighborsMixin):
                 "choose another index_name."
             )
         index.timeout = self.config.query_timeout
-        if self.config.ef_runtime is not None:
-            index.schema = replace(index.schema, ef_runtime=self.config.ef_runtime)
+        asked = {name: getattr(self.config, name) for name in _QUERY_SETTINGS}
+        known = {name: value for name, value in asked.items() if value is not None}
+        index.schema = replace(index.schema, **known)
         self._settle(index.schema)
         if self.config.patches_field is not None and SAMPLE_ID not in index.schema.tags:
             raise IndexMismatchError(

@@ -2,18 +2,30 @@
 
 import gc
 import json
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import hiredis
 import pytest
 import redis
+from redis.backoff import ConstantBackoff, NoBackoff
 from redis.connection import DefaultParser
+from redis.retry import Retry
 
+from fiftyone_redis import server
 from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine import capabilities as module
-from fiftyone_redis.engine.capabilities import Capabilities, capabilities, check_server, read
-from fiftyone_redis.engine.errors import UnsupportedServerError
+from fiftyone_redis.engine.capabilities import (
+    Capabilities,
+    capabilities,
+    check_server,
+    learn,
+    read,
+)
+from fiftyone_redis.engine.errors import ConnectionFailedError, UnsupportedServerError
 from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES
+from fiftyone_redis.server.program import command, environment
 
 RECORDINGS = Path(__file__).parent / "recordings"
 STACK = "redis-stack-7.4.1-search-2.10.5"
@@ -22,6 +34,36 @@ CLUSTER = "redis-8.6.3-search-8.6.7-cluster-of-3"
 
 # What Valkey's documentation says of its HELLO; its search module writes its version in bytes.
 VALKEY = {"server": "valkey", "version": "9.0.1", "proto": 3, "mode": "standalone"}
+
+
+@pytest.fixture
+def started(tmp_path, unused_port):
+    """Starts another server with the query engine and certain options; gives a client of it."""
+    processes, clients = [], []
+
+    def started(*options: str) -> redis.Redis:
+        program = server.find_program()
+        settings = {"port": str(unused_port()), "bind": "127.0.0.1", "save": ""}
+        processes.append(
+            subprocess.Popen(
+                [*command(program, settings), *options],
+                cwd=tmp_path,
+                env=environment(program, tmp_path),
+                stdout=subprocess.DEVNULL,
+            )
+        )
+        where = {"host": "127.0.0.1", "port": settings["port"], "protocol": 2}
+        with redis.Redis(**where, retry=Retry(ConstantBackoff(0.02), 500)) as patient:
+            assert patient.ping()
+        clients.append(redis.Redis(**where, retry=Retry(NoBackoff(), 0)))
+        return clients[-1]
+
+    yield started
+    for client in clients:
+        client.close()
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def recorded(server: str, resp: int, *start: str):
@@ -39,8 +81,8 @@ def recorded(server: str, resp: int, *start: str):
     return reader.gets()
 
 
-def of_recorded(server: str, resp: int) -> Capabilities:
-    return read(module._mapping(recorded(server, resp, "HELLO")))
+def of_recorded(name: str, resp: int) -> Capabilities:
+    return read(module._mapping(recorded(name, resp, "HELLO")))
 
 
 def of_search(name: str, number: int, **hello) -> Capabilities:
@@ -138,6 +180,26 @@ def test_the_running_server_offers_what_it_is_known_to(client):
 def test_a_client_of_another_kind_is_told_the_same(speaker, redis_server):
     with redis.Redis.from_url(redis_server.url, decode_responses=True, protocol=3) as text:
         assert capabilities(speaker).dtypes == capabilities(text).dtypes
+
+
+def test_a_server_that_does_not_know_hello_is_asked_for_what_else_it_says(started):
+    found = capabilities(started("--rename-command", "HELLO", ""))
+    assert str(found) == "Redis 7.4.1, search 2.10.5, RESP2, standalone"
+    assert found == replace(of_recorded(STACK, 2), resp=2)
+
+
+def test_a_node_of_a_cluster_without_coordinator_is_refused(started):
+    with pytest.raises(UnsupportedServerError, match="RESP2, cluster without coordinator"):
+        check_server(started("--cluster-enabled", "yes"))
+
+
+def test_a_server_that_is_gone_has_its_error(started):
+    client = started()
+    client.shutdown(nosave=True)
+    with pytest.raises(ConnectionFailedError, match=r"No Redis answers at 127\.0\.0\.1:\d+"):
+        capabilities(client)
+    with pytest.raises(redis.ConnectionError):
+        learn(client)
 
 
 def test_a_server_is_asked_once(client, redis_server):

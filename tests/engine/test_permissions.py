@@ -156,6 +156,22 @@ def test_the_reading_user_changes_nothing_and_is_told_what_is_missing(
     assert len(admin.execute_command("FT._LIST")) == 1
 
 
+@pytest.mark.usefixtures("filled")
+def test_everything_is_searched_without_the_right_to_list_keys(user):
+    index = VectorIndex.open(user(READER, without="+scan"), NAME)
+    assert index.search(VECTORS[:1], 1)[0].ids == ["00000"]
+    assert index.search(VECTORS[:1], 1, within=["00007"])[0].ids == ["00007"]
+    with pytest.raises(AuthenticationError, match="run the 'scan' command"):
+        index.ids()
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_pattern_for_reading_keys_only_is_not_enough(user):
+    line = READER.replace("~fiftyone-*", "%R~fiftyone-*")
+    with pytest.raises(AuthenticationError, match="No permissions to access a key"):
+        VectorIndex.open(user(line), NAME)
+
+
 def test_an_index_of_another_name_is_closed_to_both_users(user, admin):
     other = VectorIndex.create(admin, Schema("other", DIM))
     for line in (READER, WRITER):

@@ -96,9 +96,19 @@ def capabilities(client: Any) -> Capabilities:
     Raises:
         FiftyOneRedisError: if the server does not answer
     """
+    if client not in _known:
+        options = _node(client).connection_pool.connection_kwargs
+        address = options.get("path") or f"{options.get('host')}:{options.get('port')}"
+        with mapped(str(address)):
+            learn(client)
+    return _known[client]
+
+
+def learn(client: Any) -> Capabilities:
+    """Does what :func:`capabilities` does, but lets redis-py's exceptions pass."""
     known = _known.get(client)
     if known is None:
-        known = _known[client] = _ask(client)
+        known = _known[client] = _ask(_node(client))
     return known
 
 
@@ -178,16 +188,19 @@ def read(
     )
 
 
-def _ask(client: Any) -> Capabilities:
+def _node(client: Any) -> redis.Redis:
     if isinstance(client, redis.RedisCluster):
-        client = client.get_redis_connection(client.get_default_node())
-    options = client.connection_pool.connection_kwargs
-    address = options.get("path") or f"{options.get('host')}:{options.get('port')}"
-    with mapped(str(address)):
-        hello = _hello(client)
-        found = read(hello)
-        told = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
-        return found if told else read(hello, *_details(client))
+        node: redis.Redis = client.get_redis_connection(client.get_default_node())
+        return node
+    known: redis.Redis = client
+    return known
+
+
+def _ask(client: redis.Redis) -> Capabilities:
+    hello = _hello(client)
+    found = read(hello)
+    told = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
+    return found if told else read(hello, *_details(client))
 
 
 def _hello(client: redis.Redis) -> dict[str, Any] | None:
