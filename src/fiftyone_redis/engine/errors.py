@@ -153,7 +153,7 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
         "this server cannot hold such an index",
     ),
     (
-        "readonly you can't write",
+        "write against a read only",
         ServerError,
         "it is a replica, and nobody made it a primary; connect to the primary",
     ),
