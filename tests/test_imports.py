@@ -36,6 +36,7 @@ ENGINE = {
     "documents reading",
     "index": "errors schema codec protocol capabilities restricted connection documents reading "
     "attributes rebuild search",
+    "health": "errors protocol capabilities connection index",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}
@@ -49,6 +50,8 @@ FORBIDDEN = {
     "backend": "cli demo app",
     "settings": "backend cli demo app",
     "brain_config": "backend settings server cli demo app",
+    "runs": "backend settings server cli demo app",
+    "doctor": "backend cli demo app",
 }
 
 

@@ -114,6 +114,11 @@ def names() -> Command:
     return ["FT._LIST"]
 
 
+def setting(name: str) -> Command:
+    """Returns the command that reads a setting of the query engine."""
+    return ["FT.CONFIG", "GET", name]
+
+
 def drop(name: str, documents: bool) -> Command:
     """Returns the command that deletes an index, with its documents or without."""
     return ["FT.DROPINDEX", name, *(["DD"] if documents else [])]
@@ -251,6 +256,21 @@ def read_info(reply: Any) -> dict[str, Any]:
     info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
     info.setdefault("indexing", info.get("backfill_in_progress", 0))
     return info
+
+
+def read_setting(reply: Any) -> str | None:
+    """Reads the one value of a reply to :func:`setting`, or to CONFIG GET; None for none."""
+    if not isinstance(reply, dict):
+        flat = reply[0] if reply and isinstance(reply[0], (list, tuple)) else reply
+        reply = dict(_by_two(flat))
+    value = next(iter(reply.values()), None)
+    return None if value is None else str(_decoded(value))
+
+
+def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
+    """Reads from :func:`read_info` why a document was last not indexed, and its key; or nothing."""
+    told = _pairs(info.get("Index Errors", {}))
+    return told.get("last indexing error", ""), told.get("last indexing error key", "")
 
 
 def read_prefixes(info: Mapping[str, Any]) -> list[str]:
