@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -21,6 +22,7 @@ from fiftyone_redis.engine.errors import (
     AuthenticationError,
     ConnectionFailedError,
     FiftyOneRedisError,
+    ServerError,
     mapped,
 )
 from fiftyone_redis.engine.index import QUERY_TIMEOUT
@@ -117,7 +119,8 @@ def _server(client: redis.Redis) -> list[Finding]:
             "Enterprise or Redis Cloud, or a server that is no cluster."
         )
         return [Finding("server", PROBLEM, text, advice)]
-    if execute(client, "INFO", "replication").get("role") == "slave":
+    replication = _told(client, "INFO", "replication")
+    if replication is not None and replication.get("role") == "slave":
         text = f"{text} It is a replica, which takes no writes."
         return [Finding("server", PROBLEM, text, "Connect to its primary.")]
     return [Finding("server", OK, text)]
@@ -167,11 +170,16 @@ def _persistence(client: redis.Redis) -> list[Finding]:
 
 def _snapshots(client: redis.Redis) -> str | None:
     """Returns when the server makes snapshots; empty for never, None if it does not tell."""
+    told = _told(client, "CONFIG", "GET", "save")
+    return None if told is None else protocol.read_setting(told)
+
+
+def _told(client: redis.Redis, *command: str) -> Any:
+    """Returns a reply; None if the server refuses the command."""
     try:
-        told = execute(client, "CONFIG", "GET", "save")
-    except FiftyOneRedisError:
+        return execute(client, *command)
+    except (AuthenticationError, ServerError):
         return None
-    return protocol.read_setting(told)
 
 
 def _limits(client: redis.Redis) -> list[Finding]:
@@ -184,8 +192,8 @@ def _limits(client: redis.Redis) -> list[Finding]:
     text = f"At most {most} results of a search (MAXSEARCHRESULTS)"
     if most is not None and most.isdecimal() and int(most) < _FEW_RESULTS:
         text += "; for more, all vectors are read and compared here."
-        advice = "FT.CONFIG SET MAXSEARCHRESULTS 1000000"
-        findings.append(Finding("limits", WARNING, text, f"Allow more: {advice}"))
+        advice = "Allow more with FT.CONFIG SET MAXSEARCHRESULTS 1000000."
+        findings.append(Finding("limits", WARNING, text, advice))
     else:
         findings.append(Finding("limits", OK, f"{text}."))
     text = f"{QUERY_TIMEOUT:g} s for a query; the server's own {timeout} ms do not count."
