@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -72,9 +73,10 @@ def _package() -> Finding:
         text = f'{_BACKENDS} leaves "redis" out.'
         return Finding("package", PROBLEM, text, 'Add "redis" to it, or unset it.')
     path = brain_config.locate()
+    shown = str(path).replace(str(Path.home()), "~", 1)
     if brain_config.is_enabled(path):
-        return Finding("package", OK, f'backend="redis" is fiftyone-redis, as {path} says.')
-    text = f'backend="redis" is fiftyone-redis only where that is imported: {path} does not say so.'
+        return Finding("package", OK, f'backend="redis" is fiftyone-redis ({shown}).')
+    text = f'backend="redis" is fiftyone-redis only where that is imported ({shown}).'
     return Finding("package", WARNING, text, "fiftyone-redis enable")
 
 

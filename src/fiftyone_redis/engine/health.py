@@ -223,8 +223,8 @@ def _index(client: redis.Redis, name: str) -> Finding:
     failures = int(info.get("hash_indexing_failures", 0))
     if failures:
         why, key = protocol.read_last_failure(info)
-        text += f"; {failures} times one could not be indexed, so that no search finds it"
-        text += f". The last was {key} ({why})." if key else "."
+        text += f"; indexing failed {failures} times, and no search finds what is not indexed."
+        text += f" The last was {key} ({why})." if key else ""
         return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")
     if int(info.get("indexing", 0)):
         return Finding("index", OK, f"{text}, still being filled.")
