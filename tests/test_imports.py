@@ -33,11 +33,13 @@ ENGINE = {
     "routing": "errors protocol retry cluster connection",
     "documents": "errors schema codec protocol retry cluster connection routing",
     "reading": "errors schema codec protocol capabilities cluster connection documents",
+    "attributes": "schema codec protocol cluster connection documents reading",
     "rebuild": "errors schema codec protocol capabilities cluster connection documents reading",
     "search": "errors schema codec protocol capabilities exact planner restricted cluster "
     "connection documents reading",
     "index": "errors schema codec protocol capabilities restricted cluster connection documents "
-    "reading rebuild search",
+    "reading attributes rebuild search",
+    "health": "errors protocol capabilities cluster connection index",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}
@@ -46,10 +48,13 @@ ENGINE_LIBRARIES = {"numpy", "redis"}
 FORBIDDEN = {
     "server": "backend settings brain_config cli demo app",
     "views": "backend cli demo app",
+    "attributes": "backend settings neighbors cli demo app",
     "neighbors": "backend cli demo app",
     "backend": "cli demo app",
     "settings": "backend cli demo app",
     "brain_config": "backend settings server cli demo app",
+    "runs": "backend settings server cli demo app",
+    "doctor": "backend cli demo app",
 }
 
 

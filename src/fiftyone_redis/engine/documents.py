@@ -9,7 +9,7 @@ writes have short replies, and reads short requests.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,12 @@ from fiftyone_redis.engine.schema import DTYPES, Schema
 BATCH_BYTES = 1 << 21
 """How much of a bulk write or read is under way at a time, in bytes of vectors."""
 
+Columns = Mapping[str, Sequence[str | None]]
+"""For each of some fields, the values of several documents; None where there is none."""
+
+Reader = Callable[[Sequence[str]], Columns]
+"""Tells further fields of the documents with certain ids, when they are about to be written."""
+
 _BATCH_ROWS = 4096
 _WALK_COUNT = 10_000
 
@@ -43,7 +49,8 @@ def write(
     schema: Schema,
     ids: Sequence[str],
     matrix: Array,
-    tags: Mapping[str, Sequence[str]],
+    tags: Columns,
+    attributes: Reader | None = None,
 ) -> Iterator[int]:
     """Writes documents, new or over old ones.
 
@@ -53,6 +60,7 @@ def write(
         ids: ``n`` ids
         matrix: ``n x dim`` floats that were checked
         tags: for each tag, ``n`` values
+        attributes: tells further fields, a batch of documents at a time
 
     Yields:
         how many documents were written since the last time
@@ -60,8 +68,13 @@ def write(
     Raises:
         ServerError: if the server refuses some of them, naming the first ones
     """
+
+    def columns(rows: slice) -> Columns:
+        further = attributes(ids[rows]) if attributes is not None else {}
+        return {**{tag: values[rows] for tag, values in tags.items()}, **further}
+
     requests = (
-        (_hset(schema, ids[rows], matrix[rows], {t: v[rows] for t, v in tags.items()}), ids[rows])
+        (_hset(schema, ids[rows], matrix[rows], columns(rows)), ids[rows])
         for rows in batches(len(ids), schema)
     )
     for batch, replies in exchange(client, requests):
@@ -125,6 +138,31 @@ def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
 def clear(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
     """Removes a field of documents and returns how many had it."""
     return sum(sum(replies) for _, replies in _each(client, schema, "HDEL", ids, field))
+
+
+def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, str | None]]) -> None:
+    """Writes and removes fields of a few thousand documents at most.
+
+    Args:
+        client: where to
+        schema: the index
+        changes: for each id the fields to change and their values; None to remove one
+
+    Raises:
+        ServerError: if the server refuses some of them, naming the first ones
+    """
+    commands: list[tuple[str, list[str]]] = []
+    for id, values in changes.items():
+        key = schema.prefix + id
+        there = [(name, value) for name, value in values.items() if value is not None]
+        gone = [name for name, value in values.items() if value is None]
+        if there:
+            commands.append((id, ["HSET", key, *(part for pair in there for part in pair)]))
+        if gone:
+            commands.append((id, ["HDEL", key, *gone]))
+    request = b"".join(pack(command) for _, command in commands)
+    for batch, replies in exchange(client, [(request, [id for id, _ in commands])]):
+        _refuse_errors(client, batch, replies)
 
 
 def walk(client: Client, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
@@ -306,25 +344,25 @@ def _each(
         yield batch, replies
 
 
-def _hset(
-    schema: Schema, ids: Sequence[str], matrix: Array, tags: Mapping[str, Sequence[str]]
-) -> bytes:
+def _hset(schema: Schema, ids: Sequence[str], matrix: Array, tags: Columns) -> bytes:
     """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
     blobs = encode(matrix, schema.dtype)
-    head = b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * len(tags))
+    heads = [b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * count) for count in range(len(tags) + 1)]
     name = schema.vector_field.encode()
     middle = b"\r\n$%d\r\n%b\r\n$%d\r\n" % (len(name), name, blobs.shape[1])
     pieces: list[Any] = []
     if not tags:
         for key, blob in zip(_keys(schema, ids), blobs, strict=True):
-            pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
+            pieces += (heads[0], b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
         return b"".join(pieces)
     names = [pack([tag])[4:] for tag in tags]
     rows = zip(*tags.values(), strict=True)
     for key, blob, values in zip(_keys(schema, ids), blobs, rows, strict=True):
+        head = heads[len(values) - values.count(None)]
         pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
         for tag, value in zip(names, values, strict=True):
-            pieces += (tag, pack([value])[4:])
+            if value is not None:
+                pieces += (tag, pack([value])[4:])
     return b"".join(pieces)
 
 

@@ -12,10 +12,22 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, some
-from fiftyone_redis.engine.schema import ALGORITHMS, COMPRESSIONS, DTYPES, METRICS, Schema
+from fiftyone_redis.engine.schema import (
+    ALGORITHMS,
+    COMPRESSIONS,
+    DISTANCE,
+    DTYPES,
+    KINDS,
+    METRICS,
+    Attribute,
+    Schema,
+)
 
 Arg = str | bytes | int | float
 Command = list[Arg]
+
+SEPARATOR = "\x1e"
+"""Stands between the values of an attribute that is a TAG: ASCII's record separator."""
 
 SEARCH = "FT.SEARCH"
 """The command that every query engine knows."""
@@ -23,7 +35,7 @@ SEARCH = "FT.SEARCH"
 COORDINATOR = "SEARCH.CLUSTERINFO"
 """A command that only a query engine knows that answers for all nodes of a cluster."""
 
-_DISTANCE = "distance"
+_DISTANCE = DISTANCE
 _DISTANCE_FIELD = _DISTANCE.encode()
 _MOST_CANDIDATES = 4096  # that Valkey's search keeps
 _NO_SEPARATOR = "\x1f"  # a tag's value is one value, whatever it holds
@@ -108,6 +120,10 @@ def create(schema: Schema, *, plain: bool = False) -> Command:
     for tag in schema.tags:
         separator = [] if plain else ["SEPARATOR", _NO_SEPARATOR]
         command += [tag, "TAG", *separator, "CASESENSITIVE"]
+    for attribute in schema.attributes:
+        command += [attribute.name, attribute.kind]
+        if attribute.kind == "TAG":
+            command += ["SEPARATOR", SEPARATOR, "CASESENSITIVE"]
     return command
 
 
@@ -133,6 +149,11 @@ def info(name: str) -> Command:
 def names() -> Command:
     """Returns the command that lists the names of all indexes."""
     return ["FT._LIST"]
+
+
+def setting(name: str) -> Command:
+    """Returns the command that reads a setting of the query engine."""
+    return ["FT.CONFIG", "GET", name]
 
 
 def drop(name: str, documents: bool) -> Command:
@@ -274,10 +295,34 @@ def read_info(reply: Any) -> dict[str, Any]:
     return info
 
 
+def read_setting(reply: Any) -> str | None:
+    """Reads the one value of a reply to :func:`setting`, or to CONFIG GET; None for none."""
+    if not isinstance(reply, dict):
+        flat = reply[0] if reply and isinstance(reply[0], (list, tuple)) else reply
+        reply = dict(_by_two(flat))
+    value = next(iter(reply.values()), None)
+    return None if value is None else str(_decoded(value))
+
+
+def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
+    """Reads from :func:`read_info` why a document was last not indexed, and its key; or nothing."""
+    told = _pairs(info.get("Index Errors", {}))
+    return told.get("last indexing error", ""), told.get("last indexing error key", "")
+
+
 def read_prefixes(info: Mapping[str, Any]) -> list[str]:
     """Returns the prefixes of the HASH documents that an index holds; none for other documents."""
     definition = info["index_definition"]
     return list(definition["prefixes"]) if definition["key_type"] == "HASH" else []
+
+
+def read_attributes(info: Mapping[str, Any]) -> tuple[Attribute, ...]:
+    """Returns an index's fields that are neither its vectors nor tags of one value."""
+    return tuple(
+        Attribute(a["identifier"], a["type"])
+        for a in info["attributes"]
+        if _is_many(a) or (a["type"] in KINDS and a["type"] != "TAG")
+    )
 
 
 def read_schema(info: Mapping[str, Any]) -> Schema:
@@ -320,7 +365,8 @@ def read_schema(info: Mapping[str, Any]) -> Schema:
         dtype=dtype,
         prefix=definition["prefixes"][0],
         vector_field=vector["identifier"],
-        tags=tuple(a["identifier"] for a in attributes if a["type"] == "TAG"),
+        tags=tuple(a["identifier"] for a in attributes if a["type"] == "TAG" and not _is_many(a)),
+        attributes=read_attributes(info),
         m=int(vector.get("M", Schema.m)),
         ef_construction=int(vector.get("ef_construction", Schema.ef_construction)),
         graph_max_degree=int(vector.get("graph_max_degree", Schema.graph_max_degree)),
@@ -329,6 +375,10 @@ def read_schema(info: Mapping[str, Any]) -> Schema:
         ),
         compression=_compression(vector.get("compression", "")),
     )
+
+
+def _is_many(attribute: Mapping[str, Any]) -> bool:
+    return attribute["type"] == "TAG" and attribute.get("SEPARATOR") == SEPARATOR
 
 
 def _compression(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from fiftyone_redis.engine.errors import InputError, SettingsError
@@ -32,6 +33,25 @@ _COMPRESSIBLE = ("float32", "float16")
 MAX_DIM = 32_768
 """The largest dimension that the query engine accepts."""
 
+KINDS = ("TAG", "TEXT", "NUMERIC")
+"""How an attribute can be indexed: whole values, the words of a text, a number."""
+
+DISTANCE = "distance"
+"""The name under which a query returns the distance, so that no field can have it."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A field of the documents that is there for others to filter by; searches do not return it.
+
+    Args:
+        name: the field's name
+        kind: one of :data:`KINDS`
+    """
+
+    name: str
+    kind: str
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -45,7 +65,8 @@ class Schema:
         dtype: one of :data:`DTYPES`
         prefix: what every document's key starts with; the rest of the key is the document's id
         vector_field: the field of a document that holds the vector
-        tags: further fields of the documents, indexed as TAG
+        tags: further fields of the documents, indexed as TAG, with one value each
+        attributes: fields for others to filter by; a TAG among them may have several values
         id_field: the field that holds a document's id; None if that is the rest of its key
         m: HNSW's edges per vector and layer
         ef_construction: how many candidates HNSW keeps while it inserts a vector
@@ -72,6 +93,7 @@ class Schema:
     prefix: str = ""
     vector_field: str = "vector"
     tags: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
     id_field: str | None = None
     m: int = 32
     ef_construction: int = 200
@@ -96,6 +118,26 @@ class Schema:
             raise InputError(f"The dimension must be in 1..{MAX_DIM}, not {self.dim}.")
         if not self.prefix:
             object.__setattr__(self, "prefix", f"{self.name}:")
+
+
+def check_attributes(schema: Schema) -> None:
+    """Raises a :class:`SettingsError` unless each attribute can be a field of a new index.
+
+    Queries can name it without escapes, and no other field of the index has its name.
+    """
+    taken = {DISTANCE, schema.vector_field, *(f"vector_{dtype}" for dtype in DTYPES), *schema.tags}
+    for attribute in schema.attributes:
+        check_choice(f"kind of the attribute {attribute.name!r}:", attribute.kind, KINDS)
+        if not re.fullmatch(r"\w+", attribute.name, re.ASCII):
+            raise SettingsError(
+                f"Unsupported name of an attribute {attribute.name!r}; use letters, digits and _."
+            )
+        if attribute.name in taken:
+            raise SettingsError(
+                f"The attribute {attribute.name!r} would have the name of another field of the "
+                "index; leave it out, or rename it."
+            )
+        taken.add(attribute.name)
 
 
 def check_choice(setting: str, value: str, supported: tuple[str, ...]) -> None:
