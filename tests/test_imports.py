@@ -38,13 +38,14 @@ ENGINE = {
     "documents": "errors schema codec protocol storage retry cluster connection routing keys",
     "overlap": "errors schema protocol cluster connection documents",
     "reading": "errors schema codec protocol capabilities cluster keys documents",
+    "attributes": "schema codec protocol cluster connection documents reading storage",
     "rebuild": "errors schema codec protocol storage conversion capabilities cluster connection "
     "keys documents overlap reading",
     "search": "errors schema codec protocol capabilities exact planner restricted cluster "
     "connection keys documents reading",
     "index": "errors schema codec definition protocol capabilities restricted cluster connection "
-    "keys documents overlap "
-    "reading rebuild search",
+    "keys documents overlap reading attributes rebuild search",
+    "health": "errors protocol capabilities cluster connection index",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}
@@ -53,11 +54,14 @@ ENGINE_LIBRARIES = {"numpy", "redis"}
 FORBIDDEN = {
     "server": "backend settings brain_config cli demo app",
     "views": "backend adoption cli demo app",
+    "attributes": "backend adoption settings neighbors cli demo app",
     "neighbors": "backend adoption cli demo app",
     "backend": "adoption cli demo app",
     "adoption": "cli demo app",
     "settings": "backend adoption cli demo app",
     "brain_config": "backend adoption settings server cli demo app",
+    "runs": "backend adoption settings server cli demo app",
+    "doctor": "backend cli demo app",
 }
 
 

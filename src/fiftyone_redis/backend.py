@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +22,10 @@ from fiftyone.brain.similarity import (
 )
 
 from fiftyone_redis import settings
-from fiftyone_redis.engine import Schema, VectorIndex, capabilities, codec, connection
+from fiftyone_redis.attributes import FieldReader, Requested, StoredField, parse, resolve
+from fiftyone_redis.engine import Attribute, Schema, VectorIndex, capabilities, codec, connection
 from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -31,6 +34,7 @@ from fiftyone_redis.engine.errors import (
     SettingsError,
     some,
 )
+from fiftyone_redis.engine.schema import check_attributes
 from fiftyone_redis.neighbors import (
     AGGREGATIONS,
     NeighborsMixin,
@@ -99,6 +103,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         sample_id_field (None): in an index of patches, the field of the documents that holds the
             sample ID, ``"sample_id"`` by default
         query_timeout (None): seconds that the server may take for one query, 30 by default
+        attributes (None): sample fields to store beside the vectors, for others to filter by: a
+            list of their names, and of pairs of a name and ``"TAG"``, ``"TEXT"`` or ``"NUMERIC"``
         **kwargs: how to reach the server, any of
             :class:`~fiftyone_redis.engine.parameters.Parameters` (``url``, ``host``, ``port``,
             ``username``, ``password``, ``ssl``, ``sentinels`` and more), none of which is saved;
@@ -126,6 +132,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         id_field: str | None = None,
         sample_id_field: str | None = None,
         query_timeout: float | None = None,
+        attributes: Any = None,
         **kwargs: Any,
     ) -> None:
         # Private, so that FiftyOne does not save them in the run.
@@ -158,6 +165,9 @@ class RedisSimilarityConfig(SimilarityConfig):
         if query_timeout is not None and not query_timeout > 0:
             raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
 
+        # Not called attributes, which is a method of every configuration.
+        self._stored_fields = parse(attributes)
+
         settings.read(self._connection)
 
     @property
@@ -180,12 +190,31 @@ class RedisSimilarityConfig(SimilarityConfig):
         """The supported values of ``aggregation``."""
         return ("mean", *AGGREGATIONS)
 
-    def schema(self, dim: int, tags: tuple[str, ...] = ()) -> Schema:
+    @property
+    def stored_fields(self) -> Requested:
+        """The fields stored beside the vectors, each with its kind: the keyword ``attributes``."""
+        return self._stored_fields
+
+    def store_fields(self, fields: Sequence[StoredField]) -> None:
+        """Settles which fields are stored beside the vectors."""
+        self._stored_fields = tuple((field.path, field.kind) for field in fields)
+
+    def serialize(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns what is saved in the run; see :meth:`eta.core.serial.Serializable.serialize`."""
+        saved: dict[str, Any] = super().serialize(*args, **kwargs)
+        if self._stored_fields:
+            saved["attributes"] = [list(field) for field in self._stored_fields]
+        return saved
+
+    def schema(
+        self, dim: int, tags: tuple[str, ...] = (), attributes: tuple[Attribute, ...] = ()
+    ) -> Schema:
         """Returns the definition of a new index.
 
         Args:
             dim: the dimension of its vectors
             tags: the fields of its documents to be indexed as tags
+            attributes: the fields of its documents for others to filter by
 
         Raises:
             SettingsError: if a setting is not supported
@@ -193,7 +222,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         """
         given = {name: getattr(self, name) for name in (*_SCHEMA_SETTINGS, *_FIELD_SETTINGS)}
         said = {name: value for name, value in given.items() if value is not None}
-        return Schema(self.index_name or "unnamed", dim, tags=tags, **said)
+        name = self.index_name or "unnamed"
+        return Schema(name, dim, tags=tags, attributes=attributes, **said)
 
     @property
     def connection(self) -> settings.Parameters:
@@ -288,6 +318,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         self._text_client: Client | None = None
         self._redis = settings.open_client(config.connection)
         self._index: VectorIndex | None = None
+        self._fields: tuple[StoredField, ...] = ()
         self._open_or_name()
 
     @property
@@ -428,6 +459,37 @@ class RedisSimilarityIndex(NeighborsMixin):
             return found.vectors, id_array(found.ids), None
         return found.vectors, id_array(found.tags[self._sample_tag]), id_array(found.ids)
 
+    def update_attributes(
+        self, sample_ids: Any = None, label_ids: Any = None, progress: Any = None
+    ) -> int:
+        """Brings the fields stored beside the vectors up to what the dataset holds now.
+
+        Documents whose fields are the same already are not written.
+
+        Args:
+            sample_ids (None): a sample ID or list of sample IDs; in a patch index, all of their
+                patches. If no IDs are provided, the whole index is brought up to date
+            label_ids (None): a label ID or list of label IDs; sample IDs are ignored then
+            progress (None): whether to render a progress bar (True/False), use the default value
+                ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
+
+        Returns:
+            the number of documents that were changed; 0 if the run stores no fields
+
+        Raises:
+            FiftyOneRedisError: if there is no index, or the server cannot do it
+        """
+        read = self._field_reader(lambda ids: index.tags(ids)[self._sample_tag])
+        if read is None:
+            return 0
+        index = self._existing_index()
+        if sample_ids is None and label_ids is None:
+            ids = index.ids()
+        else:
+            ids = self._ids(index, sample_ids, label_ids, allow_missing=True, warn_missing=False)
+        with progress_bar(len(ids), progress) as bar:
+            return index.update_attributes(ids, read, bar.update)
+
     def rebuild(self, progress: Any = None, **changes: Any) -> None:
         """Makes the index another one over the embeddings that are there.
 
@@ -513,6 +575,7 @@ class RedisSimilarityIndex(NeighborsMixin):
     def _open_or_name(self) -> None:
         """Opens the index if it exists; else settles what a new one will be."""
         before = self.config.serialize()
+        self._settle_fields()
         if self.config.index_name is None:
             self.config.index_name = self._new_name()
             self._settle(self.config.schema(1))
@@ -522,6 +585,23 @@ class RedisSimilarityIndex(NeighborsMixin):
             self._settle(self.config.schema(1))
         if before != self.config.serialize():
             self.save_config()
+
+    def _settle_fields(self) -> None:
+        """Finds the kinds of the fields to store, from the dataset as it is at the beginning."""
+        requested, patches_field = self.config.stored_fields, self.config.patches_field
+        if self._is_new:
+            self._fields = resolve(self.samples, patches_field, requested)
+            check_attributes(self._schema(1))
+            self.config.store_fields(self._fields)
+        else:
+            self._fields = tuple(StoredField(path, kind) for path, kind in requested if kind)
+
+    def _schema(self, dim: int) -> Schema:
+        """Returns the definition of a new index."""
+        tags = (self._sample_tag,) if self.config.patches_field is not None else ()
+        attributes = tuple(field.attribute for field in self._fields)
+        schema: Schema = self.config.schema(dim, tags, attributes)
+        return schema
 
     def _settle(self, schema: Schema) -> None:
         """Notes in the run what its index is, or will be."""
@@ -545,6 +625,13 @@ class RedisSimilarityIndex(NeighborsMixin):
                 )
         if self._is_new:
             _check_ids(index)
+        lacking = {field.attribute for field in self._fields} - {*index.schema.attributes}
+        if self._is_new and lacking:
+            raise IndexMismatchError(
+                f"The index {name!r} exists without attributes of this kind: "
+                f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
+                "choose another index_name."
+            )
         index.timeout = self.config.query_timeout
         asked = {name: getattr(self.config, name) for name in _QUERY_SETTINGS}
         known = {name: value for name, value in asked.items() if value is not None}
@@ -602,18 +689,30 @@ class RedisSimilarityIndex(NeighborsMixin):
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
         except IndexNotFoundError:
             tags = tags if patches else {}
-            index, created = self._created(matrix.shape[1], tuple(tags)), True
+            index, created = self._created(matrix.shape[1]), True
+        sample_of = dict(zip(ids, tags.get(self._sample_tag, ()), strict=False))
+        read = self._field_reader(lambda ids: [sample_of[id] for id in ids])
         try:
             with progress_bar(len(ids), progress) as bar:
-                index.add(ids, matrix, tags, bar.update)
+                index.add(ids, matrix, tags, bar.update, read)
         except InputError:
             if created:
                 index.drop(documents=False)
                 self._index = None
             raise
 
-    def _created(self, dim: int, tags: tuple[str, ...]) -> VectorIndex:
-        self._index = VectorIndex.create(self._redis, self.config.schema(dim, tags))
+    def _field_reader(self, samples_of: Callable[[Sequence[str]], Sequence[str]]) -> Reader | None:
+        """Returns what reads the stored fields of documents, given what tells patches' samples."""
+        if not self._fields:
+            return None
+        patches_field = self.config.patches_field
+        reader = FieldReader(self.samples, patches_field, self._fields)
+        if patches_field is None:
+            return reader.of_samples
+        return lambda ids: reader.of_labels(ids, samples_of(ids))
+
+    def _created(self, dim: int) -> VectorIndex:
+        self._index = VectorIndex.create(self._redis, self._schema(dim))
         self._index.timeout = self.config.query_timeout
         return self._index
 

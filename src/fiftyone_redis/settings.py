@@ -108,13 +108,16 @@ def open_client(settings: Parameters) -> Client:
     try:
         return connect(**said)
     except ConnectionFailedError:
-        names_one = any(
-            getattr(settings, name) is not None for name in NAMES if name not in _ANY_SERVER
-        )
-        if names_one or settings.cluster:
+        if names_server(settings):
             raise
         how = {name: said[name] for name in _ANY_SERVER if name in said}
         return _private_client(how)
+
+
+def names_server(settings: Parameters) -> bool:
+    """Returns whether the settings say which server is meant; else a private one may do."""
+    said = [name for name in NAMES if getattr(settings, name) is not None]
+    return bool(settings.cluster) or not set(said) <= set(_ANY_SERVER)
 
 
 def _private_client(how: Mapping[str, Any]) -> Client:
@@ -160,8 +163,8 @@ def _raw(name: str, value: Any) -> Any:
 def _from_environment(name: str, value: Any) -> str | None:
     """Returns the text of an environment variable, if FiftyOne has a value from there."""
     raw = os.environ.get(_VARIABLE + name.upper())
-    if raw is None:
-        return None
+    if raw is None or raw == value:
+        return raw
     from fiftyone.brain.config import _parse_env_value  # noqa: PLC0415
 
     return raw if _parse_env_value(raw) == value else None

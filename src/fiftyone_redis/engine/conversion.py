@@ -58,6 +58,9 @@ def converted(schema: Schema, prefix: str) -> Schema:
         vector_name=vector,
         id_field=renamed.get(id_field, id_field) if id_field else None,
         tags=tuple(renamed.get(tag, tag) for tag in schema.tags),
+        attributes=tuple(
+            replace(each, name=renamed.get(each.name, each.name)) for each in schema.attributes
+        ),
         prefix=prefix,
         prefixes=(prefix,),
         key_prefixes=(prefix,),
@@ -84,6 +87,7 @@ def read(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], bytes | N
         fields = dict(pairs(reply))
         blob = fields.pop(raw(schema.vector_field), None)
         numbers = {f.path for f in schema.fields if f.kind == "NUMERIC"}
+        numbers |= {schema.path(a.name) for a in schema.attributes if a.kind == "NUMERIC"}
         return {
             text(k): _number(v) if text(k) in numbers else _text(id, k, v)
             for k, v in fields.items()

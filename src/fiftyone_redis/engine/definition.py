@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from fiftyone_redis.engine.errors import IndexMismatchError, some
-from fiftyone_redis.engine.schema import FIFTYONE_ID, Field, Schema, plain_tag
+from fiftyone_redis.engine.schema import FIFTYONE_ID, Field, Schema, attribute_field, plain_tag
 
 # In the order in which FT.CREATE takes them.
 FLAGS = (
@@ -67,6 +67,11 @@ def arguments(schema: Schema, *, plain: bool = False) -> list[str]:
     ]
     if plain:
         made_up = [replace(field, options=("CASESENSITIVE",)) for field in made_up]
+    made_up += [
+        attribute_field(attribute, schema.path(attribute.name))
+        for attribute in schema.attributes
+        if attribute.name not in defined
+    ]
     said: list[str] = []
     for field in (*made_up, *(field for field in schema.fields if field.kind)):
         alias = [] if field.name == field.path else ["AS", field.name]
@@ -218,7 +223,8 @@ def _common_separator(rests: Sequence[str]) -> str:
 def _options(kind: str, attribute: Mapping[str, Any]) -> tuple[list[str], set[str]]:
     """Returns a field's options that have values, and the names under which FT.INFO tells them."""
     if kind == "TEXT" and "WEIGHT" in attribute:
-        return ["WEIGHT", f"{float(attribute['WEIGHT']):g}"], {"WEIGHT"}
+        weight = float(attribute["WEIGHT"])
+        return (["WEIGHT", f"{weight:g}"] if weight != 1 else []), {"WEIGHT"}
     if kind == "TAG" and "SEPARATOR" in attribute:
         # JSON's tags have no separator unless one is named.
         separator = str(attribute["SEPARATOR"])

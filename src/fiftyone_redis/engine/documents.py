@@ -9,7 +9,7 @@ writes have short replies, and reads short requests.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,12 @@ from fiftyone_redis.engine.schema import DTYPES, Schema
 BATCH_BYTES = 1 << 21
 """How much of a bulk write or read is under way at a time, in bytes of vectors."""
 
+Columns = Mapping[str, Sequence[str | None]]
+"""For each of some fields, the values of several documents; None where there is none."""
+
+Reader = Callable[[Sequence[str]], Columns]
+"""Tells further fields of the documents with certain ids, when they are about to be written."""
+
 _BATCH_ROWS = 4096
 _WALK_COUNT = 10_000
 
@@ -43,7 +49,8 @@ def write(
     schema: Schema,
     ids: Sequence[str],
     matrix: Array,
-    tags: Mapping[str, Sequence[str]],
+    tags: Columns,
+    attributes: Reader | None = None,
 ) -> Iterator[int]:
     """Writes documents, new or over old ones.
 
@@ -53,6 +60,7 @@ def write(
         ids: ``n`` ids
         matrix: ``n x dim`` floats that were checked
         tags: for each tag, ``n`` values
+        attributes: tells further fields, a batch of documents at a time
 
     Yields:
         how many documents were written since the last time
@@ -61,15 +69,14 @@ def write(
         ServerError: if the server refuses some of them, naming the first ones
     """
     of_ids = keys.for_writing(client, schema, ids)
+
+    def columns(rows: slice) -> Columns:
+        further = attributes(ids[rows]) if attributes is not None else {}
+        return {**{tag: values[rows] for tag, values in tags.items()}, **further}
+
     requests = (
         (
-            storage.pack_writes(
-                schema,
-                of_ids(ids[rows]),
-                ids[rows],
-                matrix[rows],
-                {t: v[rows] for t, v in tags.items()},
-            ),
+            storage.pack_writes(schema, of_ids(ids[rows]), ids[rows], matrix[rows], columns(rows)),
             ids[rows],
         )
         for rows in batches(len(ids), schema)
@@ -140,7 +147,31 @@ def unlink(client: Client, schema: Schema, keys: Sequence[str]) -> None:
 
 def clear(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
     """Removes a field of documents and returns how many had it."""
-    return sum(sum(replies) for _, replies in _each(client, schema, ids, "HDEL", field))
+    command = "HDEL" if schema.storage == "HASH" else "JSON.DEL"
+    return sum(sum(r) for _, r in _each(client, schema, ids, command, schema.path(field)))
+
+
+def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, str | None]]) -> None:
+    """Writes and removes fields of a few thousand documents at most.
+
+    Args:
+        client: where to
+        schema: the index
+        changes: for each id the fields to change and their values; None to remove one
+
+    Raises:
+        ServerError: if the server refuses some of them, naming the first ones
+    """
+    ids = list(changes)
+    of_ids = keys.for_reading(client, schema, ids)(ids)
+    commands = [
+        (id, command)
+        for key, id in zip(of_ids, ids, strict=True)
+        for command in storage.changes(schema, key, changes[id])
+    ]
+    request = b"".join(pack(command) for _, command in commands)
+    for batch, replies in exchange(client, [(request, [id for id, _ in commands])]):
+        refuse_errors(client, batch, replies)
 
 
 def walk(client: Client, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:

@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy.typing as npt
 
+from fiftyone_redis.engine import attributes as attribute_values
 from fiftyone_redis.engine import codec, definition, documents, keys, protocol, reading
 from fiftyone_redis.engine.capabilities import capabilities, require
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.errors import IndexNotFoundError
 from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.restricted import Subset
-from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.schema import Schema, check_attributes
 from fiftyone_redis.engine.search import Neighbors, search, search_ids
 
 QUERY_TIMEOUT = 30.0
@@ -53,9 +55,11 @@ class VectorIndex:
         """Makes a new index; documents that are already under its prefix become part of it.
 
         Raises:
+            SettingsError: if the name of an attribute cannot be used
             IndexMismatchError: if an index of that name exists, or one that would share documents
             UnsupportedServerError: if the server cannot hold such an index
         """
+        check_attributes(schema)
         require(client, schema)
         refuse_overlap(client, schema)
         plain = not capabilities(client).redisearch
@@ -125,6 +129,7 @@ class VectorIndex:
         vectors: npt.ArrayLike,
         tags: Mapping[str, Sequence[str]] | None = None,
         progress: Progress | None = None,
+        attributes: Reader | None = None,
     ) -> None:
         """Adds vectors, over those of the same ids where there are any.
 
@@ -133,6 +138,8 @@ class VectorIndex:
             vectors: ``n x dim`` numbers
             tags: for each tag of the index, ``n`` values
             progress: called with the number of documents written since the last time
+            attributes: tells the attributes of some of the documents, a batch at a time; the
+                documents have none without it
 
         Raises:
             InputError: if anything is wrong with them; nothing is written then
@@ -145,9 +152,27 @@ class VectorIndex:
         codec.check(matrix, self.schema, ids)
         # Raises if the index is gone; it may also have been rebuilt with another data type.
         self._refresh()
-        for written in documents.write(self.client, self.schema, ids, matrix, tags):
+        if attributes is None:
+            batches = documents.write(self.client, self.schema, ids, matrix, tags)
+        else:
+            batches = attribute_values.write(
+                self.client, self.schema, ids, matrix, tags, attributes
+            )
+        for written in batches:
             if progress is not None:
                 progress(written)
+
+    def update_attributes(
+        self, ids: Sequence[str], attributes: Reader, progress: Progress | None = None
+    ) -> int:
+        """Brings the attributes of existing documents up to date and returns how many it changed.
+
+        Args:
+            ids: the documents' ids; those that do not exist are passed over
+            attributes: tells the attributes of some of the documents
+            progress: called with the number of ids that were looked at since the last time
+        """
+        return attribute_values.update(self.client, self.schema, ids, attributes, progress)
 
     def remove(self, ids: Sequence[str]) -> int:
         """Removes documents and returns how many there were."""

@@ -16,10 +16,15 @@ from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchErr
 from fiftyone_redis.engine.schema import (
     ALGORITHMS,
     COMPRESSIONS,
+    DISTANCE,
     DTYPES,
+    KINDS,
     METRICS,
+    SEPARATOR,
+    Attribute,
     Field,
     Schema,
+    attribute_field,
     plain_tag,
 )
 
@@ -32,7 +37,7 @@ SEARCH = "FT.SEARCH"
 COORDINATOR = "SEARCH.CLUSTERINFO"
 """A command that only a query engine knows that answers for all nodes of a cluster."""
 
-_DISTANCE = "distance"
+_DISTANCE = DISTANCE
 _DISTANCE_FIELD = _DISTANCE.encode()
 _ID = "__id"  # unlike a field's name
 _ID_FIELD = _ID.encode()
@@ -144,6 +149,11 @@ def info(name: str) -> Command:
 def names() -> Command:
     """Returns the command that lists the names of all indexes."""
     return ["FT._LIST"]
+
+
+def setting(name: str) -> Command:
+    """Returns the command that reads a setting of the query engine."""
+    return ["FT.CONFIG", "GET", name]
 
 
 def drop(name: str, documents: bool) -> Command:
@@ -332,6 +342,21 @@ def read_info(reply: Any) -> dict[str, Any]:
     return info
 
 
+def read_setting(reply: Any) -> str | None:
+    """Reads the one value of a reply to :func:`setting`, or to CONFIG GET; None for none."""
+    if not isinstance(reply, dict):
+        flat = reply[0] if reply and isinstance(reply[0], (list, tuple)) else reply
+        reply = dict(_by_two(flat))
+    value = next(iter(reply.values()), None)
+    return None if value is None else str(_decoded(value))
+
+
+def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
+    """Reads from :func:`read_info` why a document was last not indexed, and its key; or nothing."""
+    told = pairs(info.get("Index Errors", {}))
+    return told.get("last indexing error", ""), told.get("last indexing error key", "")
+
+
 def read_prefixes(info: Mapping[str, Any], storage: str) -> tuple[str, ...]:
     """Returns the prefixes of an index's documents; none if they are of another storage.
 
@@ -371,7 +396,7 @@ def read_schema(
         )
     id_name, unknown = definition.id_field(info, id_field)
     others, lost = definition.fields(a for a in info["attributes"] if a is not vector)
-    all_tags = [f.name for f in others if f.kind == "TAG"]
+    all_tags = [f.name for f in others if f.kind == "TAG" and SEPARATOR not in f.options]
     wanted = [tag for tag in all_tags if tag != id_name] if tags is None else tags
     read = tuple(tag for tag in wanted if tag in all_tags)
     options, lost_options = definition.options(info)
@@ -387,6 +412,11 @@ def read_schema(
         prefix=starts[0],
         vector_field=vector["identifier"],
         tags=read,
+        attributes=tuple(
+            Attribute(f.name, f.kind)
+            for f in others
+            if f.name != id_name and (f.kind in ("TEXT", "NUMERIC") or SEPARATOR in f.options)
+        ),
         m=int(vector.get("M", Schema.m)),
         ef_construction=int(vector.get("ef_construction", Schema.ef_construction)),
         graph_max_degree=int(vector.get("graph_max_degree", Schema.graph_max_degree)),
@@ -418,7 +448,10 @@ def _compression(name: str) -> str:
 def _is_made_up(field: Field, named: set[str | None], storage: str) -> bool:
     """Returns whether a field is one that FT.CREATE gets without its definition being noted."""
     path = f"$.{field.name}" if storage == "JSON" else field.name
-    return field.name in named and field == plain_tag(field.name, path, storage)
+    if field.name in named:
+        return field == plain_tag(field.name, path, storage)
+    known = field.kind in KINDS
+    return known and field == attribute_field(Attribute(field.name, field.kind), path)
 
 
 def _hit(key: bytes, fields: dict[bytes, bytes], schema: Schema) -> Hit:

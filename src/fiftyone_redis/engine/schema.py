@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from fiftyone_redis.engine.errors import InputError, SettingsError
@@ -41,6 +42,28 @@ _COMPRESSIBLE = ("float32", "float16")
 MAX_DIM = 32_768
 """The largest dimension that the query engine accepts."""
 
+SEPARATOR = "\x1e"
+"""Stands between the values of an attribute that is a TAG: ASCII's record separator."""
+
+KINDS = ("TAG", "TEXT", "NUMERIC")
+"""How an attribute can be indexed: whole values, the words of a text, a number."""
+
+DISTANCE = "distance"
+"""The name under which a query returns the distance, so that no field can have it."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A field of the documents that is there for others to filter by; searches do not return it.
+
+    Args:
+        name: the field's name
+        kind: one of :data:`KINDS`
+    """
+
+    name: str
+    kind: str
+
 
 @dataclass(frozen=True)
 class Field:
@@ -74,6 +97,7 @@ class Schema:
             document's id. Empty for the index's name and a colon
         vector_field: where a document holds its vector: the field of a HASH, or a JSON path
         tags: further fields, indexed as TAG, that are written and read with every vector
+        attributes: fields for others to filter by; a TAG among them may have several values
         id_field: the field that holds a document's id; None if the key holds it
         m: HNSW's edges per vector and layer
         ef_construction: how many candidates HNSW keeps while it inserts a vector
@@ -109,6 +133,7 @@ class Schema:
     prefix: str = ""
     vector_field: str = "vector"
     tags: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
     id_field: str | None = None
     m: int = 32
     ef_construction: int = 200
@@ -196,6 +221,32 @@ def plain_tag(name: str, path: str, storage: str) -> Field:
     # JSON strings are one value unless a separator is named.
     separator = () if storage == "JSON" else ("SEPARATOR", NO_SEPARATOR)
     return Field(path, name, "TAG", (*separator, "CASESENSITIVE"))
+
+
+def attribute_field(attribute: Attribute, path: str) -> Field:
+    """Returns the definition of an attribute."""
+    options = ("SEPARATOR", SEPARATOR, "CASESENSITIVE") if attribute.kind == "TAG" else ()
+    return Field(path, attribute.name, attribute.kind, options)
+
+
+def check_attributes(schema: Schema) -> None:
+    """Raises a :class:`SettingsError` unless each attribute can be a field of a new index.
+
+    Queries can name it without escapes, and no other field of the index has its name.
+    """
+    taken = {DISTANCE, schema.vector_field, *(f"vector_{dtype}" for dtype in DTYPES), *schema.tags}
+    for attribute in schema.attributes:
+        check_choice(f"kind of the attribute {attribute.name!r}:", attribute.kind, KINDS)
+        if not re.fullmatch(r"\w+", attribute.name, re.ASCII):
+            raise SettingsError(
+                f"Unsupported name of an attribute {attribute.name!r}; use letters, digits and _."
+            )
+        if attribute.name in taken:
+            raise SettingsError(
+                f"The attribute {attribute.name!r} would have the name of another field of the "
+                "index; leave it out, or rename it."
+            )
+        taken.add(attribute.name)
 
 
 def check_choice(setting: str, value: str, supported: tuple[str, ...]) -> None:

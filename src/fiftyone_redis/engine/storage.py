@@ -20,6 +20,9 @@ from fiftyone_redis.engine.codec import Array, decode, encode
 from fiftyone_redis.engine.protocol import Arg, Command, pack, raw
 from fiftyone_redis.engine.schema import Schema
 
+Columns = Mapping[str, Sequence[str | None]]
+"""For each field the values of documents; None where one has no value."""
+
 TYPE_NAMES = {"HASH": "hash", "JSON": "ReJSON-RL"}
 """What the server calls the type of a key, as TYPE returns it."""
 
@@ -31,7 +34,7 @@ def pack_writes(
     keys: Sequence[bytes],
     ids: Sequence[str],
     matrix: Array,
-    tags: Mapping[str, Sequence[str]],
+    tags: Columns,
 ) -> bytes:
     """Packs the commands that write documents.
 
@@ -40,9 +43,11 @@ def pack_writes(
         keys: ``n`` keys
         ids: ``n`` ids
         matrix: ``n x dim`` floats
-        tags: for each tag, ``n`` values
+        tags: for each tag, ``n`` values; None where a document has none
     """
-    columns = {schema.path(name): values for name, values in tags.items()}
+    columns: dict[str, Sequence[str | None]] = {
+        schema.path(name): values for name, values in tags.items()
+    }
     if schema.id_field is not None:
         columns[schema.path(schema.id_field)] = ids
     if schema.storage == "JSON":
@@ -92,31 +97,29 @@ def read_whole(schema: Schema, key: Arg) -> Command:
     return ["HGETALL", key] if schema.storage == "HASH" else ["JSON.GET", key, "$"]
 
 
-def _hsets(
-    schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Mapping[str, Sequence[str]]
-) -> bytes:
+def _hsets(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> bytes:
     """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
     blobs = encode(matrix, schema.dtype)
-    head = b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * len(columns))
+    heads = [b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * count) for count in range(len(columns) + 1)]
     name = schema.vector_field.encode()
     middle = b"\r\n$%d\r\n%b\r\n$%d\r\n" % (len(name), name, blobs.shape[1])
     pieces: list[Any] = []
     if not columns:
         for key, blob in zip(keys, blobs, strict=True):
-            pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
+            pieces += (heads[0], b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
         return b"".join(pieces)
     names = [pack([path])[4:] for path in columns]
     rows = zip(*columns.values(), strict=True)
     for key, blob, values in zip(keys, blobs, rows, strict=True):
+        head = heads[len(values) - values.count(None)]
         pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
         for path, value in zip(names, values, strict=True):
-            pieces += (path, pack([value])[4:])
+            if value is not None:
+                pieces += (path, pack([value])[4:])
     return b"".join(pieces)
 
 
-def _merges(
-    schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Mapping[str, Sequence[str]]
-) -> bytes:
+def _merges(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> bytes:
     """Packs one JSON.MERGE per document, which makes one that is missing."""
     vectors = exact(schema, matrix)
     rows = zip(*columns.values(), strict=True) if columns else repeat((), len(keys))
@@ -124,7 +127,8 @@ def _merges(
     for key, vector, values in zip(keys, vectors, rows, strict=True):
         document: dict[str, Any] = {}
         for path, value in zip((*columns, schema.vector_field), (*values, vector), strict=True):
-            _put(document, members(path), value)
+            if value is not None:
+                _put(document, members(path), _in_json(schema, path, value))
         pieces.append(pack(("JSON.MERGE", key, "$", json.dumps(document))))
     return b"".join(pieces)
 
@@ -139,6 +143,26 @@ def exact(schema: Schema, matrix: Array) -> list[list[float]]:
 def members(path: str) -> list[str]:
     """Returns the names of the members of a JSON path like ``$.a.b`` or ``$["a"].b``."""
     return ["".join(names) for names in _MEMBER.findall(path)]
+
+
+def changes(schema: Schema, key: bytes, values: Mapping[str, str | None]) -> list[Command]:
+    """Returns the commands that write fields of a document, and remove those that are None."""
+    if schema.storage == "JSON":
+        document: dict[str, Any] = {}
+        for name, value in values.items():
+            path = schema.path(name)
+            _put(document, members(path), _in_json(schema, path, value))
+        return [["JSON.MERGE", key, "$", json.dumps(document)]]
+    there = [part for n, v in values.items() if v is not None for part in (schema.path(n), v)]
+    gone = [schema.path(name) for name, value in values.items() if value is None]
+    commands: list[Command] = [["HSET", key, *there]] if there else []
+    return commands + ([["HDEL", key, *gone]] if gone else [])
+
+
+def _in_json(schema: Schema, path: str, value: Any) -> Any:
+    """Returns a value as JSON has it: that of a number is no text."""
+    numeric = any(a.kind == "NUMERIC" and schema.path(a.name) == path for a in schema.attributes)
+    return json.loads(value) if numeric and isinstance(value, str) else value
 
 
 def _put(document: dict[str, Any], path: list[str], value: Any) -> None:
