@@ -14,7 +14,11 @@ import redis
 from fiftyone_redis import server
 from fiftyone_redis.engine import connection
 from fiftyone_redis.engine.connection import connect
-from fiftyone_redis.engine.errors import ConnectionFailedError, PrivateServerError
+from fiftyone_redis.engine.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    PrivateServerError,
+)
 from fiftyone_redis.engine.parameters import NAMES, SECRETS, Parameters, checked
 from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT
 
@@ -108,6 +112,8 @@ def open_client(settings: Parameters) -> redis.Redis:
         said = {"host": DEFAULT_HOST, "port": DEFAULT_PORT, **said}
     try:
         return connect(**said)
+    except AuthenticationError:
+        raise  # a server is there
     except ConnectionFailedError:
         names_one = any(
             getattr(settings, name) is not None for name in NAMES if name not in _ANY_SERVER
