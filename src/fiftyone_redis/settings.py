@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import connection
+from fiftyone_redis.engine import connection, pool
 from fiftyone_redis.engine.connection import connect
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
@@ -27,8 +27,8 @@ __all__ = ["NAMES", "Parameters", "Source", "configured", "open_client", "read",
 # FiftyOne shows what its own loggers say; the line about a server that is started belongs there.
 logger = logging.getLogger("fiftyone." + __name__)
 
-DEFAULT_HOST = connection.DEFAULT_HOST
-DEFAULT_PORT = connection.DEFAULT_PORT
+DEFAULT_HOST = pool.DEFAULT_HOST
+DEFAULT_PORT = pool.DEFAULT_PORT
 
 _VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
 _MASK = "***"
