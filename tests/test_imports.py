@@ -24,12 +24,13 @@ ENGINE = {
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
     "parameters": "errors",
+    "pool": "",
     "retry": "certificates",
     "tls": "",
-    "sentinel": "errors retry tls",
+    "sentinel": "errors pool retry tls",
     "cluster": "errors retry",
-    "connection": "certificates errors schema protocol parameters retry capabilities tls sentinel "
-    "cluster",
+    "connection": "certificates errors schema protocol parameters pool retry capabilities tls "
+    "sentinel cluster",
     "routing": "errors protocol retry cluster connection",
     "documents": "errors schema codec protocol retry cluster connection routing",
     "reading": "errors schema codec protocol capabilities cluster connection documents",
