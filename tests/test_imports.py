@@ -27,12 +27,13 @@ ENGINE = {
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
     "parameters": "errors",
+    "pool": "",
     "retry": "certificates",
     "tls": "",
-    "sentinel": "errors retry tls",
+    "sentinel": "errors pool retry tls",
     "cluster": "errors retry",
-    "connection": "certificates errors schema protocol parameters retry capabilities tls sentinel "
-    "cluster",
+    "connection": "certificates errors schema protocol parameters pool retry capabilities tls "
+    "sentinel cluster",
     "routing": "errors protocol retry cluster connection",
     "keys": "errors schema protocol capabilities storage cluster connection",
     "documents": "errors schema codec protocol storage retry cluster connection routing keys",

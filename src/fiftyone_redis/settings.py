@@ -10,10 +10,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import connection
+from fiftyone_redis.engine import connection, pool
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import connect
-from fiftyone_redis.engine.errors import ConnectionFailedError, PrivateServerError
+from fiftyone_redis.engine.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    PrivateServerError,
+)
 from fiftyone_redis.engine.parameters import NAMES, SECRETS, Parameters, checked
 from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT
 
@@ -22,8 +26,8 @@ __all__ = ["NAMES", "Parameters", "Source", "configured", "open_client", "read",
 # FiftyOne shows what its own loggers say; the line about a server that is started belongs there.
 logger = logging.getLogger("fiftyone." + __name__)
 
-DEFAULT_HOST = connection.DEFAULT_HOST
-DEFAULT_PORT = connection.DEFAULT_PORT
+DEFAULT_HOST = pool.DEFAULT_HOST
+DEFAULT_PORT = pool.DEFAULT_PORT
 
 _VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
 _MASK = "***"
@@ -107,6 +111,8 @@ def open_client(settings: Parameters) -> Client:
         said = {"host": DEFAULT_HOST, "port": DEFAULT_PORT, **said}
     try:
         return connect(**said)
+    except AuthenticationError:
+        raise  # a server is there
     except ConnectionFailedError:
         if names_server(settings):
             raise

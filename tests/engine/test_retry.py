@@ -296,6 +296,13 @@ def test_no_page_of_a_cursor_is_lost_with_its_reply(client, cutter, far, monkeyp
     assert sorted(distant.ids_with_tag("tag", ["same"])) == ids
 
 
+def test_an_abandoned_walk_keeps_its_connection(client):
+    write(client)
+    before = client.client_id()
+    assert len(next(documents.walk(client, SCHEMA, scanned=10))) < 100
+    assert client.client_id() == before
+
+
 # Servers that end, load, sleep and fail over
 
 

@@ -209,6 +209,19 @@ def test_how_to_connect_leaves_the_private_server_open(nowhere, free_port, monke
         server.stop()
 
 
+def test_a_server_that_wants_a_password_is_not_replaced_by_a_private_one(
+    nowhere, client, redis_server, monkeypatch
+):
+    monkeypatch.setattr(settings, "DEFAULT_PORT", redis_server.port)
+    client.config_set("requirepass", PASSWORD)
+    try:
+        with pytest.raises(AuthenticationError):
+            settings.open_client(settings.Parameters())
+    finally:
+        client.config_set("requirepass", "")
+    assert server.status() is None
+
+
 @pytest.mark.parametrize("named", [{"ssl": True}, {"cluster": True}, {"username": "anna"}])
 def test_what_a_private_server_is_not_keeps_it_from_being_started(free_port, monkeypatch, named):
     monkeypatch.setattr(settings, "DEFAULT_PORT", free_port)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import redis
+from redis.cluster import ClusterNode
 from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 
 from fiftyone_redis.engine import retry
@@ -26,7 +27,7 @@ from fiftyone_redis.engine.errors import (
     some,
     translated,
 )
-from fiftyone_redis.engine.retry import Attempts
+from fiftyone_redis.engine.retry import Attempts, Retries
 
 Client = redis.Redis | redis.RedisCluster
 """A client of one server, or of a cluster."""
@@ -177,7 +178,7 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
             f"Redis at {known['path']} is a node of a cluster, whose other nodes cannot be reached "
             "by a socket; set host and port."
         )
-    options = {name: known[name] for name in _SHARED if known.get(name) is not None}
+    options = {name: known[name] for name in _SHARED if known.get(name) is not None} | changes
     host, port = str(known.get("host", "localhost")), int(known.get("port", 6379))
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -187,7 +188,7 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
             connection_class=_node_connection(pool),
             connection_pool_class=type(pool),
             require_full_coverage=False,
-            **{**options, **changes},
+            **options,
         )
     except redis.RedisError as error:
         raise translated(error, where) from error
@@ -200,9 +201,39 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
 
 
 class _Cluster(redis.RedisCluster):
-    """redis-py's, but that its connections end with it, however they are made."""
+    """redis-py's, with connections of its own to each node.
+
+    When redis-py asks the nodes again who holds what, versions 6 and 7 end all of its connections
+    to one of them, those in use too, and each makes itself anew with the next request: replies
+    would be taken for those to other requests.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = {
+            name: options[name] for name in (*_SHARED, "connection_class") if name in options
+        }
+        self._pool_class = options["connection_pool_class"]
+        self._nodes: dict[str, redis.Redis] = {}
+        super().__init__(**options)
+
+    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
+        """Returns a client of a node, which tries once."""
+        name = str(node.name)
+        if name not in self._nodes:
+            pool = self._pool_class(
+                host=node.host,
+                port=node.port,
+                redis_connect_func=self.on_connect,
+                retry=Retries(0, 0),
+                **self._options,
+            )
+            self._nodes.setdefault(name, redis.Redis.from_pool(pool))
+        return self._nodes[name]
 
     def close(self) -> None:
+        """Closes all connections."""
+        for node in self._nodes.values():
+            node.close()
         if hasattr(self, "nodes_manager"):  # which it lacks if it found no nodes
             self.disconnect_connection_pools()  # type: ignore[no-untyped-call]
         super().close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,12 +21,10 @@ from fiftyone_redis.engine.errors import (
     mapped,
 )
 from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
+from fiftyone_redis.engine.pool import DEFAULT_HOST, DEFAULT_PORT, Pool, place
 from fiftyone_redis.engine.protocol import is_done
 from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Retries, repeat
 from fiftyone_redis.engine.tls import TlsConnection, refusal
-
-DEFAULT_HOST = "localhost"
-DEFAULT_PORT = 6379
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""
@@ -34,26 +32,9 @@ CONNECT_TIMEOUT = 5.0
 REPLY_TIMEOUT = 120.0
 """Seconds to wait for the reply to a command."""
 
-# redis-py 7 refuses to open a socket whose server it cannot follow to another host.
-_WITHOUT_NOTIFICATIONS: dict[str, Any] = {}
-with suppress(ImportError):
-    from redis.maint_notifications import MaintNotificationsConfig
-
-    _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
-
 T = TypeVar("T")
 
 _OLD_POOL = tuple(int(part) for part in redis.__version__.split(".")[:2]) < (5, 3)
-
-
-class Pool(redis.ConnectionPool):
-    """redis-py's pool, which in versions 6 and 7 shows the password."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, **(_WITHOUT_NOTIFICATIONS if "path" in options else {}))
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}({_place(self.connection_kwargs)})>"
 
 
 def connect(url: str | None = None, **parameters: Any) -> Client:
@@ -108,7 +89,7 @@ def address(client: Client) -> str:
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
         return sentinel.address(pool)
-    return _place(pool.connection_kwargs)
+    return place(pool.connection_kwargs)
 
 
 def execute(client: Client, *command: Any) -> Any:
@@ -184,12 +165,6 @@ def _pool(wanted: Parameters) -> redis.ConnectionPool:
     kind = TlsConnection if options.pop("ssl") else redis.Connection
     options.update(host=wanted.host or DEFAULT_HOST, port=wanted.port or DEFAULT_PORT)
     return Pool(connection_class=kind, **options)
-
-
-def _place(options: Mapping[str, Any]) -> str:
-    if "path" in options:
-        return str(options["path"])
-    return f"{options.get('host', DEFAULT_HOST)}:{options.get('port', DEFAULT_PORT)}"
 
 
 def _options(wanted: Parameters) -> dict[str, Any]:

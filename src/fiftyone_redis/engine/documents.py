@@ -131,7 +131,11 @@ def existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
 
 
 def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
-    """Deletes documents and returns how many there were."""
+    """Deletes documents and returns how many there were.
+
+    After a connection was lost these can be fewer: what was deleted without a reply is gone when
+    it is tried again.
+    """
     return sum(sum(replies) for _, replies in _each(client, schema, ids, "UNLINK"))
 
 

@@ -32,7 +32,7 @@ from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.engine.certificates import fault
 
-RETRIES = 10
+RETRIES = 20
 """How often something is tried again."""
 
 RETRY_TIMEOUT = 30.0

@@ -14,6 +14,7 @@ from redis.sentinel import (
 )
 
 from fiftyone_redis.engine.errors import some
+from fiftyone_redis.engine.pool import ForkSafe
 from fiftyone_redis.engine.retry import FailingOverError, is_lost
 from fiftyone_redis.engine.tls import TlsConnection
 
@@ -42,14 +43,14 @@ def pool(
     manager: Sentinel = _Sentinels(  # type: ignore[no-untyped-call]
         sentinels, sentinel_kwargs={**shared, **credentials, "retry": options["retry"]}
     )
-    return SentinelConnectionPool(service_name, manager, connection_class=kind, **rest)
+    return _Pool(service_name, manager, connection_class=kind, **rest)
 
 
 def copied(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool:
     """Returns another pool for the same service, with other options."""
     options = {**pool.connection_kwargs, **changes}
     del options["connection_pool"]
-    return SentinelConnectionPool(
+    return _Pool(
         pool.service_name,
         pool.sentinel_manager,
         connection_class=pool.connection_class,
@@ -60,6 +61,13 @@ def copied(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool
 def address(pool: SentinelConnectionPool) -> str:
     """Returns the service's name and where the sentinels are."""
     return f"{pool.service_name!r} of the sentinels {_where(pool.sentinel_manager)}"
+
+
+class _Pool(SentinelConnectionPool, ForkSafe):
+    """redis-py's pool for sentinels, in child processes too."""
+
+    def __init__(self, service_name: str, manager: Sentinel, **options: Any) -> None:
+        super().__init__(service_name, manager, **options)  # type: ignore[no-untyped-call]
 
 
 class _Connection(SentinelManagedConnection):
