@@ -35,15 +35,17 @@ ENGINE = {
     "connection": "certificates errors schema protocol parameters pool retry capabilities tls "
     "sentinel cluster",
     "routing": "errors protocol retry cluster connection",
-    "keys": "errors schema protocol capabilities storage cluster connection",
-    "documents": "errors schema codec protocol storage retry cluster connection routing keys",
-    "overlap": "errors schema protocol cluster connection documents",
+    "pipeline": "errors retry cluster connection routing",
+    "keys": "errors schema protocol capabilities storage retry cluster connection pipeline",
+    "documents": "errors schema codec protocol storage retry cluster connection routing pipeline "
+    "keys",
+    "overlap": "errors schema protocol cluster connection pipeline",
     "reading": "errors schema codec protocol capabilities cluster keys documents",
     "attributes": "schema codec protocol cluster connection documents reading storage",
     "rebuild": "errors schema codec protocol storage conversion capabilities cluster connection "
-    "keys documents overlap reading",
+    "pipeline keys documents overlap reading",
     "search": "errors schema codec protocol capabilities exact planner restricted cluster "
-    "connection keys documents reading",
+    "connection pipeline keys reading",
     "index": "errors schema codec definition protocol capabilities restricted cluster connection "
     "keys documents overlap reading attributes rebuild search",
     "health": "errors protocol capabilities cluster connection index",

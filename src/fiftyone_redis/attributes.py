@@ -18,9 +18,9 @@ import fiftyone.core.labels as fol
 from bson import ObjectId
 
 from fiftyone_redis.engine import Attribute
-from fiftyone_redis.engine.documents import Columns
 from fiftyone_redis.engine.errors import SettingsError, some
 from fiftyone_redis.engine.schema import KINDS, SEPARATOR
+from fiftyone_redis.engine.storage import Columns
 
 Requested = tuple[tuple[str, str | None], ...]
 """Fields by name, each with the kind that was asked for, or None."""

@@ -192,7 +192,7 @@ def test_progress_gives_all_attempts_back(monkeypatch):
 def test_a_client_made_elsewhere_is_left_to_its_own_rules(client, redis_server):
     with redis.Redis.from_url(redis_server.url) as own:
         assert retry.rules(own) == retry.Retries(0, 0)
-    assert retry.rules(client) == retry.Retries(10, 30)
+    assert retry.rules(client) == retry.Retries(retry.RETRIES, retry.RETRY_TIMEOUT)
 
 
 # Connections that are lost
@@ -422,7 +422,7 @@ def test_a_cluster_that_is_down_is_waited_for(own_server, unused_port):
     bus = ("--cluster-port", str(unused_port()))  # the usual one may be too large a number
     server = own_server("--cluster-enabled", "yes", *bus, modules=False)
     with server.client() as own:
-        rules = retry.Retries(10, 30)
+        rules = retry.Retries(retry.RETRIES, retry.RETRY_TIMEOUT)
         client = redis.Redis("127.0.0.1", server.port, retry=rules)
         with later(0.2, lambda: own.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)):
             assert connection.execute(client, "SET", "key", "value")

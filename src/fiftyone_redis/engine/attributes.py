@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from fiftyone_redis.engine import documents, protocol
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.documents import Columns, Reader
+from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.storage import Columns
 
 _ROWS = 2048  # documents that are compared at a time
 

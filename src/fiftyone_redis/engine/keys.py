@@ -8,17 +8,17 @@ them where that is a TAG, by the keys that there could be, or by going through a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import protocol, storage
+from fiftyone_redis.engine import cluster, protocol, storage
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import address, execute, repeated
-from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError, mapped, some
+from fiftyone_redis.engine.connection import address, execute
+from fiftyone_redis.engine.errors import IndexMismatchError, mapped, some
+from fiftyone_redis.engine.pipeline import exchange, refuse_errors
 from fiftyone_redis.engine.protocol import raw
+from fiftyone_redis.engine.retry import Attempts, rules
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 
 TIMEOUT_MS = 30_000
@@ -122,7 +122,10 @@ def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
 def pages(
     client: Client, schema: Schema, command: protocol.Command | None = None
 ) -> Iterator[dict[str, str]]:
-    """Yields the ids of documents by their keys.
+    """Yields the ids of documents by their keys, in pages.
+
+    Where a connection is lost it begins anew, since the cursor may have moved on; some documents
+    come twice then. All pages come from one server, as no other knows its cursor.
 
     Args:
         client: a client of the server
@@ -132,35 +135,32 @@ def pages(
     Raises:
         IncompleteResultError: if the server cut the query short
     """
-    asked = command or protocol.all_keys(schema, timeout_ms=TIMEOUT_MS)
-    yield repeated(client, partial(_all_pages, schema, asked))
+    first = command or protocol.all_keys(schema, timeout_ms=TIMEOUT_MS)
+    attempts = Attempts(rules(client))
+    with mapped(address(client)):
+        while True:
+            try:
+                yield from _pages(cluster.node(client, attempts.failures), schema, first)
+                return
+            except redis.RedisError as error:
+                cluster.recover(client, attempts, error)
 
 
-def _all_pages(
-    schema: Schema, command: protocol.Command, node: redis.Redis, lost: bool
-) -> dict[str, str]:
-    """Reads all pages, at one node: no other knows the cursor.
-
-    A page is not asked for again: the cursor may have moved on.
-    """
-    del lost
-    found, cursor = _page(node, schema, command)
-    while cursor:
-        page, cursor = _page(node, schema, protocol.next_page(schema.name, cursor))
-        found |= page
-    return found
-
-
-def _page(
+def _pages(
     node: redis.Redis, schema: Schema, command: protocol.Command
-) -> tuple[dict[str, str], int]:
+) -> Iterator[dict[str, str]]:
     reply = node.execute_command(*command)
-    try:
-        return protocol.read_keys(reply, schema)
-    except (IncompleteResultError, IndexMismatchError):
-        if reply[1]:
-            execute(node, *protocol.close_cursor(schema.name, reply[1]))
-        raise
+    while True:
+        cursor, is_read = int(reply[1]), False
+        try:
+            yield protocol.read_keys(reply, schema)[0]
+            is_read = True
+        finally:
+            if cursor and not is_read:
+                execute(node, *protocol.close_cursor(schema.name, cursor))
+        if not cursor:
+            return
+        reply = node.execute_command(*protocol.next_page(schema.name, cursor))
 
 
 def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
@@ -206,14 +206,14 @@ def _by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str
 
 
 def _existing(client: Client, keys: list[str]) -> list[str]:
+    batches = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
+    requests = (
+        (b"".join(protocol.pack(("EXISTS", raw(key))) for key in batch), batch) for batch in batches
+    )
     found: list[str] = []
-    with mapped(address(client)), client.pipeline(transaction=False) as pipeline:
-        for start in range(0, len(keys), _AT_ONCE):
-            batch = keys[start : start + _AT_ONCE]
-            for key in batch:
-                pipeline.exists(raw(key))
-            replies: list[Any] = pipeline.execute()
-            found += [key for key, there in zip(batch, replies, strict=True) if there]
+    for batch, replies in exchange(client, requests):
+        refuse_errors(client, batch, replies)
+        found += [key for key, there in zip(batch, replies, strict=True) if there]
     return found
 
 

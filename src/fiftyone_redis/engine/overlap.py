@@ -6,10 +6,11 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import documents, protocol
+from fiftyone_redis.engine import protocol
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexMismatchError, some
+from fiftyone_redis.engine.pipeline import exchange
 from fiftyone_redis.engine.schema import Schema
 
 
@@ -35,7 +36,7 @@ def sharing(client: Client, schema: Schema) -> list[str]:
     requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
     return [
         repr(name)
-        for [name], [reply] in documents.exchange(client, requests)
+        for [name], [reply] in exchange(client, requests)
         if name != schema.name and _overlaps(reply, schema)
     ]
 

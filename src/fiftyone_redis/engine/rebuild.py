@@ -30,6 +30,7 @@ from fiftyone_redis.engine.errors import (
     some,
 )
 from fiftyone_redis.engine.overlap import refuse_overlap, sharing
+from fiftyone_redis.engine.pipeline import exchange, refuse_errors
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
 
@@ -145,8 +146,8 @@ def _copy_batch(
     reads = b"".join(
         protocol.pack(storage.read_whole(schema, protocol.raw(key))) for key in old_keys
     )
-    [(_, replies)] = list(documents.exchange(client, [(reads, ids)]))
-    documents.refuse_errors(client, ids, replies)
+    [(_, replies)] = list(exchange(client, [(reads, ids)]))
+    refuse_errors(client, ids, replies)
     held = {
         id: conversion.read(schema, id, reply)
         for id, reply in zip(ids, replies, strict=True)
@@ -159,8 +160,8 @@ def _copy_batch(
         protocol.pack(conversion.write(built, built.prefix + id, id, members, rows.get(id)))
         for id, (members, _) in held.items()
     )
-    for batch, written in documents.exchange(client, [(writes, list(held))] if held else []):
-        documents.refuse_errors(client, batch, written)
+    for batch, written in exchange(client, [(writes, list(held))] if held else []):
+        refuse_errors(client, batch, written)
 
 
 def _refuse_shared(client: Client, schema: Schema) -> None:

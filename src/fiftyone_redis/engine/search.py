@@ -13,7 +13,6 @@ import redis
 
 from fiftyone_redis.engine import (
     codec,
-    documents,
     exact,
     keys,
     planner,
@@ -26,6 +25,7 @@ from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
+from fiftyone_redis.engine.pipeline import exchange
 from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
@@ -263,7 +263,7 @@ def _answers(question: Question, commands: list[protocol.Command]) -> list[list[
         return [protocol.read_hits(execute(question.client, *commands[0]), question.schema)]
     requests = ((protocol.pack(command), [None]) for command in commands)
     hits = []
-    for _, [reply] in documents.exchange(question.client, requests):
+    for _, [reply] in exchange(question.client, requests):
         if isinstance(reply, redis.RedisError):
             raise translated(reply, address(question.client))
         hits.append(protocol.read_hits(reply, question.schema))
