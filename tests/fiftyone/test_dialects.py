@@ -6,7 +6,7 @@ import fiftyone.brain as fob
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import capabilities, planner
+from fiftyone_redis.engine import capabilities, connection, planner
 from fiftyone_redis.engine.errors import UnsupportedServerError
 
 
@@ -21,6 +21,7 @@ def plain(monkeypatch):
         return capabilities._known[client]
 
     monkeypatch.setattr(capabilities, "learn", learn)
+    monkeypatch.setattr(connection, "learn", learn)
 
 
 @pytest.fixture(params=[True, False], ids=["filtered", "wider"])
