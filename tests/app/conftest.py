@@ -35,6 +35,7 @@ import fiftyone.zoo as foz
 import numpy as np
 import pytest
 from driving import Page
+from fiftyone.core.odm import get_db_conn
 from packaging.version import Version
 from playwright.sync_api import sync_playwright
 
@@ -153,10 +154,22 @@ def chromium():
 @pytest.fixture
 def page(chromium, app, tmp_path) -> Page:
     """A page of the App in which nothing is open yet."""
+    forget_what_was_done(app)
     context = chromium.new_context(viewport=SIZE)
     pictures = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     yield Page(context.new_page(), app, pictures)
     context.close()
+
+
+def forget_what_was_done(url: str) -> None:
+    """Closes what other pages had opened, which the server keeps, and forgets their searches."""
+    close = 'mutation { setDataset(subscription: "", session: null, name: null, viewName: null) }'
+    body = json.dumps({"query": close}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/graphql", data=body, headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        assert json.load(answer) == {"data": {"setDataset": True}}
+    get_db_conn()["execution_store"].delete_many({"store_name": "similarity_search_panel"})
 
 
 @pytest.fixture(scope="session")

@@ -82,16 +82,11 @@ class Page:
         """Waits until the grid shows these first, and fails if it never does.
 
         Args:
-            expected: ids; only as many of them are compared as there is room for
+            expected: the ids of samples or patches, not more than fit into the page (about 25)
         """
         self.tick("id", True)
-
-        def same() -> bool:
-            seen = self._ids()
-            return bool(seen) and seen == expected[: len(seen)]
-
-        if not happens(same):
-            raise AssertionError(f"The page shows {self._ids()}, not {expected[:30]}")
+        if not happens(lambda: self._ids()[: len(expected)] == expected):
+            raise AssertionError(f"The page shows {self._ids()[: len(expected)]}, not {expected}")
         self.tick("id", False)
         self.pictures_are_there()
 
@@ -105,17 +100,30 @@ class Page:
         """Returns what the page says of how many there are, such as "1,797 samples"."""
         return self.there("entry-counts").inner_text()
 
+    def open_panel(self, name: str) -> Locator:
+        """Opens a panel beside the pictures, by the plus above them, and returns its content."""
+        self.there("new-panel-btn").first.click()
+        self.there(f"new-panel-option-{name}").click()
+        return self.there(f"panel-content-{name}")
+
     def show_similar(self) -> None:
-        """Asks for those that are similar to the selected ones, by the button above the grid."""
+        """Finds what is similar to the selected ones, by the button above the grid."""
         self.there("action-sort-by-similarity").click()
-        self.browser.get_by_text("Show similar").click()
+        self.there("popout").get_by_text("Show similar").click()
+        self.show_results()
 
     def show_similar_to_text(self, prompt: str) -> None:
-        """Asks for those that fit a prompt, by the button above the grid."""
+        """Finds what fits a prompt, by the button above the grid."""
         self.there("action-sort-by-similarity").click()
-        box = self.there("input-Type anything!")
+        box = self.there("popout").get_by_role("textbox")
         box.fill(prompt)
         box.press("Enter")
+        self.show_results()
+
+    def show_results(self) -> None:
+        """Waits for the newest search in FiftyOne's panel, and shows what it found."""
+        results = self.browser.locator('[aria-label="Show results"]:not([disabled])')
+        results.first.click(force=True)  # not disabled, though a part of the page around it is
 
     def picture(self, name: str) -> None:
         """Takes a screenshot."""
