@@ -40,6 +40,7 @@ from packaging.version import Version
 from playwright.sync_api import sync_playwright
 
 from fiftyone_redis import CONFIG_CLS, server
+from fiftyone_redis.app import install
 from fiftyone_redis.demo import datasets
 from fiftyone_redis.demo.model import register_model
 
@@ -116,9 +117,10 @@ def app(app_folder, app_redis) -> str:
 
 
 def environment(folder: Path, redis_url: str) -> dict[str, str]:
-    """Writes the App's settings and returns the environment that names them."""
+    """Writes the App's settings, installs the plugin, and returns the environment that names them."""
     settings = {"similarity_backends": {"redis": {"config_cls": CONFIG_CLS, "url": redis_url}}}
     (folder / "brain_config.json").write_text(json.dumps(settings))
+    install.install(folder / "plugins")
     mine = {key: value for key, value in os.environ.items() if "_BRAIN_SIMILARITY_" not in key}
     return mine | {
         "FIFTYONE_BRAIN_CONFIG_PATH": str(folder / "brain_config.json"),
