@@ -19,7 +19,7 @@ from fiftyone_redis.app import OPERATORS, PANELS
 from fiftyone_redis.engine.errors import SettingsError, some
 
 NAME = "@fiftyone-redis/app"
-"""The plugin's name in FiftyOne; the URI of an operator is this, a slash and the operator's."""
+"""The plugin's name in FiftyOne; an operator's URI is this, a slash and its own name."""
 
 FOLDER = "fiftyone-redis"
 """The name of its folder in the plugins directory."""
