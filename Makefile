@@ -19,7 +19,7 @@ WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 .PHONY: help env demo app browser test test-slow screenshots test-oldest bench lint format types check package clean
 
 help: ## Say what can be made.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 env: $(READY) ## Make the environment in .venv.
 

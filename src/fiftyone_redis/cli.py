@@ -177,9 +177,7 @@ def app_status() -> None:
     if found is None:
         click.echo("Not installed.")
     elif not found.fits:
-        click.echo(
-            f"{found.folder} does not fit version {__version__}; run `fiftyone-redis app install`."
-        )
+        click.echo(f"{found.folder} does not fit version {__version__}: install it again.")
     else:
         click.echo(f"Installed {found.folder}, version {__version__}.")
     if found is None or not found.fits:

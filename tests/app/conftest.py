@@ -66,6 +66,10 @@ class Indexed:
     ids: list[str]
     embeddings: np.ndarray
 
+    def embedding(self, one: str) -> np.ndarray:
+        """Returns the vector of an id."""
+        return self.embeddings[self.ids.index(one)]
+
     def nearest(self, query: np.ndarray, among: list[str] | None = None, farthest=False):
         """Returns ids by their cosine distance from a query, found by brute force."""
         rows = range(len(self.ids)) if among is None else [self.ids.index(one) for one in among]
@@ -117,7 +121,7 @@ def app(app_folder, app_redis) -> str:
 
 
 def environment(folder: Path, redis_url: str) -> dict[str, str]:
-    """Writes the App's settings, installs the plugin, and returns the environment that names them."""
+    """Writes settings, installs the plugin, and returns the environment that names both."""
     settings = {"similarity_backends": {"redis": {"config_cls": CONFIG_CLS, "url": redis_url}}}
     (folder / "brain_config.json").write_text(json.dumps(settings))
     install.install(folder / "plugins")

@@ -120,6 +120,60 @@ class Page:
         box.press("Enter")
         self.show_results()
 
+    def filter_tags(self, tag: str) -> None:
+        """Shows only the samples with a tag, by the sidebar."""
+        before = self.count()
+        self.there("sidebar-field-arrow-enabled-tags").click()
+        box = self.browser.get_by_placeholder("+ filter by sample tag")
+        box.fill(tag)
+        box.press("Enter")
+        until(lambda: self.count() not in ("", before))
+        self.pictures_are_there()
+
+    def show_patches(self, field: str) -> None:
+        """Shows the patches of a field, by the button above the grid."""
+        self.there("action-clips-patches").click()
+        self.there(f"item-action-{field}").click()
+        until(lambda: "patch" in self.count())
+        self.pictures_are_there()
+
+    def search(
+        self,
+        text: str | None = None,
+        picture: Path | None = None,
+        within_view: bool = False,
+        k: int = 25,
+        least: bool = False,
+        distances: str | None = None,
+    ) -> None:
+        """Fills in the form of FiftyOne's panel, which must be open, and searches.
+
+        Args:
+            text: a prompt
+            picture: a file to upload; without it and a prompt the selected images are searched
+            within_view: whether to search the current view rather than the whole dataset
+            k: how many to find
+            least: whether to find the least similar
+            distances: a field for the distances
+        """
+        panel = self.there("panel-content-similarity_search_panel")
+        panel.get_by_text("New Search").first.click()
+        panel.get_by_text("Current View" if within_view else "Full Dataset").click()
+        if text is not None:
+            panel.get_by_role("button", name="Text Search").click()
+            panel.get_by_placeholder("Enter a text prompt").fill(text)
+        elif picture is not None:
+            panel.get_by_role("button", name="Upload Image").click()
+            panel.locator("input[type=file]").set_input_files(picture)
+        panel.locator("input[type=number]").fill(str(k))
+        if least:
+            panel.get_by_text("Least similar").click()
+        if distances is not None:
+            panel.get_by_placeholder("similarity_dist").fill(distances)
+        panel.get_by_role("button", name="Search", exact=True).click()
+        self.browser.get_by_text("Run this operation synchronously").click()
+        self.show_results()
+
     def show_results(self) -> None:
         """Waits for the newest search in FiftyOne's panel, and shows what it found."""
         results = self.browser.locator('[aria-label="Show results"]:not([disabled])')

@@ -28,7 +28,7 @@ _MANIFEST = "fiftyone.yml"
 _MODULE = "__init__.py"
 _CACHE = "__pycache__"
 _OURS = f'name: "{NAME}"\n'
-_STUB = '''"""Written by `fiftyone-redis app install`; the plugin is in the package fiftyone-redis."""
+"""The plugin's name in FiftyOne. An operator's URI is this, a slash, and its own name."""
 
 from fiftyone_redis.app.plugin import register
 
