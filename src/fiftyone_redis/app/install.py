@@ -28,7 +28,7 @@ _MANIFEST = "fiftyone.yml"
 _MODULE = "__init__.py"
 _CACHE = "__pycache__"
 _OURS = f'name: "{NAME}"\n'
-"""The plugin's name in FiftyOne. An operator's URI is this, a slash, and its own name."""
+_STUB = '''"""Written by `fiftyone-redis app install`: it stands in for fiftyone_redis.app."""
 
 from fiftyone_redis.app.plugin import register
 
