@@ -70,13 +70,21 @@ class Indexed:
         """Returns the vector of an id."""
         return self.embeddings[self.ids.index(one)]
 
+    @property
+    def index_name(self) -> str:
+        """The name of the index in Redis."""
+        return self.dataset.get_brain_info(self.brain_key).config.index_name
+
+    def distances(self, query: np.ndarray, ids: list[str]) -> np.ndarray:
+        """Returns the cosine distances of ids from a query."""
+        vectors = self.embeddings[[self.ids.index(one) for one in ids]].astype(float)
+        return 1 - vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query))
+
     def nearest(self, query: np.ndarray, among: list[str] | None = None, farthest=False):
         """Returns ids by their cosine distance from a query, found by brute force."""
-        rows = range(len(self.ids)) if among is None else [self.ids.index(one) for one in among]
-        vectors = self.embeddings[rows].astype(float)
-        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-        order = np.argsort(1 - vectors @ query / lengths, kind="stable")
-        return [self.ids[rows[i]] for i in (reversed(order) if farthest else order)]
+        among = among or self.ids
+        order = np.argsort(self.distances(query, among))
+        return [among[i] for i in (reversed(order) if farthest else order)]
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,23 @@ Playwright's page, for whatever is not here.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Locator
 from playwright.sync_api import Page as PlaywrightPage
 
 PATIENCE = 30  # seconds that anything may take, on a machine that does much else
-ORDER = """lookers => lookers
-    .map(one => [one.getBoundingClientRect(), one.querySelector('[data-cy="tag-id"]')])
+PASSING = re.compile(r"Showing \d+ results")  # a message that goes by itself
+# What the thumbnails show of a field, row by row: the page keeps them in another order.
+VALUES = """(thumbnails, field) => thumbnails
+    .map(one => [one.getBoundingClientRect(), one.querySelector(`[data-cy="tag-${field}"]`)])
     .sort(([a], [b]) => a.y - b.y || a.x - b.x)
-    .map(([, tag]) => tag && tag.title.replace('id: ', ''))"""
+    .map(([, tag]) => tag && tag.title.replace(`${field}: `, ""))"""
 
 
 class Page:
@@ -72,11 +77,15 @@ class Page:
 
     def ids(self) -> list[str]:
         """Returns the ids of the samples or patches whose thumbnails are seen, in their order."""
-        self.tick("id", True)
-        until(lambda: None not in self._ids())
-        ids = self._ids()
-        self.tick("id", False)
-        return ids
+        return self.values("id")
+
+    def values(self, field: str) -> list[str]:
+        """Returns what the thumbnails show of a field, in their order."""
+        self.tick(field, True)
+        until(lambda: None not in self._values(field))
+        values = self._values(field)
+        self.tick(field, False)
+        return values
 
     def shows(self, expected: list[str]) -> None:
         """Waits until the grid shows these first, and fails if it never does.
@@ -85,8 +94,9 @@ class Page:
             expected: the ids of samples or patches, not more than fit into the page (about 25)
         """
         self.tick("id", True)
-        if not happens(lambda: self._ids()[: len(expected)] == expected):
-            raise AssertionError(f"The page shows {self._ids()[: len(expected)]}, not {expected}")
+        if not happens(lambda: self._values("id")[: len(expected)] == expected):
+            seen = self._values("id")[: len(expected)]
+            raise AssertionError(f"The page shows {seen}, not {expected}")
         self.tick("id", False)
         self.pictures_are_there()
 
@@ -180,13 +190,15 @@ class Page:
         results.first.click(force=True)  # not disabled, though a part of the page around it is
 
     def picture(self, name: str) -> None:
-        """Takes a screenshot."""
+        """Takes a screenshot, in 256 colours, so that it is small enough for the docs."""
         self.pictures.mkdir(parents=True, exist_ok=True)
         self.browser.mouse.move(0, 0)
-        self.browser.screenshot(path=self.pictures / f"{name}.png")
+        self.browser.get_by_text(PASSING).wait_for(state="hidden")
+        screenshot = Image.open(BytesIO(self.browser.screenshot())).convert("RGB")
+        screenshot.quantize(256).save(self.pictures / f"{name}.png", optimize=True)
 
-    def _ids(self) -> list[str | None]:
-        return self.there("looker").evaluate_all(ORDER)
+    def _values(self, field: str) -> list[str | None]:
+        return self.there("looker").evaluate_all(VALUES, field)
 
 
 def happens(condition: Callable[[], bool], within: float = PATIENCE) -> bool:

@@ -1,6 +1,26 @@
 """FiftyOne's own similarity button: pointing at images, and typing, finds the right ones."""
 
+import fiftyone.brain as fob
 import numpy as np
+import pytest
+
+
+@pytest.fixture
+def held_out(digits) -> str:
+    """A saved view of the digits that the model was not fitted to."""
+    digits.dataset.save_view("held-out", digits.dataset.match_tags("test"))
+    yield "held-out"
+    digits.dataset.delete_saved_view("held-out")
+
+
+@pytest.fixture
+def sorted_view(digits, app_redis, monkeypatch) -> str:
+    """A saved view of the 25 digits that are most similar to the sixth one."""
+    monkeypatch.setitem(fob.brain_config.similarity_backends["redis"], "url", app_redis)
+    view = digits.dataset.sort_by_similarity(digits.ids[5], k=25, brain_key=digits.brain_key)
+    digits.dataset.save_view("sorted", view)
+    yield "sorted"
+    digits.dataset.delete_saved_view("sorted")
 
 
 def test_the_nearest_of_a_selected_image_come_first(page, digits):
@@ -28,21 +48,17 @@ def test_a_prompt_finds_what_it_names(page, digits, app_model):
 def test_a_search_in_a_filtered_view_finds_only_what_is_in_it(page, digits):
     page.open(digits.dataset.name)
     page.filter_tags("test")
-    page.picture("debug-filter")
+    page.picture("filtered")
     page.select(0)
     page.show_similar()
-    page.picture("debug-filtered")
     there = digits.dataset.match_tags("test").values("id")
     page.shows(digits.nearest(digits.embedding(there[0]), among=there)[:25])
 
 
-def test_a_search_in_a_saved_view_finds_only_what_is_in_it(page, digits, app_model):
-    view = digits.dataset.match_tags("test")
-    digits.dataset.save_view("held out", view, overwrite=True)
-    page.open(digits.dataset.name, view="held-out")
+def test_a_search_in_a_saved_view_finds_only_what_is_in_it(page, digits, held_out, app_model):
+    page.open(digits.dataset.name, view=held_out)
     page.show_similar_to_text("seven")
-    page.picture("debug-saved")
-    there = view.values("id")
+    there = digits.dataset.load_saved_view(held_out).values("id")
     page.shows(digits.nearest(app_model.embed_prompt("seven"), among=there)[:25])
 
 
@@ -55,9 +71,6 @@ def test_patches_are_found_among_patches(page, scenes):
     page.picture("patches")
 
 
-def test_the_least_similar_come_first_when_asked_for(page, digits, app_model):
-    page.open(digits.dataset.name)
-    page.open_panel("similarity_search_panel")
-    page.search("seven", least=True, distances="distance")
-    page.picture("debug-least")
-    page.shows(digits.nearest(app_model.embed_prompt("seven"), farthest=True)[:25])
+def test_a_view_that_a_script_has_sorted_is_shown_in_its_order(page, digits, sorted_view):
+    page.open(digits.dataset.name, view=sorted_view)
+    page.shows(digits.nearest(digits.embeddings[5])[:25])
