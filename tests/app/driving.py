@@ -61,8 +61,14 @@ class Page:
         """Returns the thumbnail in a place of the grid, from 0."""
         return self.there("looker").nth(place)
 
-    def select(self, *places: int) -> None:
-        """Selects the thumbnails in these places of the grid, from 0."""
+    def select(self, *places: int, against: bool = False) -> None:
+        """Selects the thumbnails in these places of the grid, from 0.
+
+        Args:
+            *places: the places
+            against: whether to do so with the Alt key, which in FiftyOne's panel makes them
+                examples of what is not wanted
+        """
         for place in places:
             thumbnail = self.thumbnail(place)
             checked = thumbnail.locator("input:checked")
@@ -70,7 +76,8 @@ class Page:
             def tick(thumbnail: Locator = thumbnail, checked: Locator = checked) -> bool:
                 # While a page loads, its first clicks are lost.
                 thumbnail.hover()
-                thumbnail.locator("[class*=showSelector] label").click()
+                box = thumbnail.locator("[class*=showSelector] label")
+                box.click(modifiers=["Alt"] if against else [])
                 return happens(lambda: checked.count() == 1, within=2)
 
             until(tick)
@@ -175,6 +182,8 @@ class Page:
         elif picture is not None:
             panel.get_by_role("button", name="Upload Image").click()
             panel.locator("input[type=file]").set_input_files(picture)
+        else:
+            panel.get_by_role("button", name="Image Search").click()
         panel.locator("input[type=number]").fill(str(k))
         if least:
             panel.get_by_text("Least similar").click()

@@ -37,6 +37,15 @@ def test_a_picture_from_elsewhere_finds_its_like(page, digits, app_model, tmp_pa
     assert page.count() == "12 samples"
 
 
+def test_examples_of_what_is_not_wanted_are_kept_away_from(page, digits):
+    page.open(digits.dataset.name)
+    page.open_panel(PANEL)
+    page.select(3)
+    page.select(8, against=True)
+    page.search()
+    page.shows(digits.nearest(2 * digits.embeddings[3] - digits.embeddings[8])[:25])
+
+
 def test_the_form_knows_what_the_index_is(page, digits):
     page.open(digits.dataset.name)
     form = page.open_panel(PANEL)
