@@ -127,9 +127,13 @@ class Page:
 
     def show_similar(self) -> None:
         """Finds what is similar to the selected ones, by the button above the grid."""
+        self.ask_for_similar()
+        self.show_results()
+
+    def ask_for_similar(self) -> None:
+        """Presses that button, whatever comes of it."""
         self.there("action-sort-by-similarity").click()
         self.there("popout").get_by_text("Show similar").click()
-        self.show_results()
 
     def show_similar_to_text(self, prompt: str) -> None:
         """Finds what fits a prompt, by the button above the grid."""
