@@ -33,13 +33,13 @@ ENGINE_LIBRARIES = {"numpy", "redis"}
 
 # Above the engine: each part, and the parts that it must not know of.
 FORBIDDEN = {
+    "app": "cli demo",
     "server": "backend settings brain_config cli demo app",
     "views": "backend cli demo app",
     "neighbors": "backend cli demo app",
     "backend": "cli demo app",
     "settings": "backend cli demo app",
     "brain_config": "backend settings server cli demo app",
-    "app": "cli demo",
 }
 
 
