@@ -55,6 +55,7 @@ ENGINE_LIBRARIES = {"numpy", "redis"}
 
 # Above the engine: each part, and the parts that it must not know of.
 FORBIDDEN = {
+    "app": "cli demo",
     "server": "backend settings brain_config cli demo app",
     "views": "backend adoption cli demo app",
     "attributes": "backend adoption settings neighbors cli demo app",
