@@ -1,0 +1,198 @@
+"""The FiftyOne App as a person meets it: its server, a browser, and datasets that are indexed.
+
+One server and one browser serve all tests; each test gets a page of its own, which remembers
+nothing of the one before:
+
+    def test_the_nearest_come_first(page, digits):
+        page.open(digits.dataset.name)
+        page.select(3)
+        page.show_similar()
+        page.shows(digits.nearest(digits.embeddings[3]))
+
+`driving.py` has what a person can do in a page. The server is a process of its own; it finds this
+package and Redis by the brain config, as after `fiftyone-redis enable`, and plugins in a folder of
+its own, where `fiftyone-redis app install` has put this package's. `page.picture("name")` takes a
+screenshot, into the folder that the variable SCREENSHOTS names (`make screenshots`), else into
+the test's own.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import browser as browsers
+import fiftyone as fo
+import fiftyone.brain as fob
+import fiftyone.zoo as foz
+import numpy as np
+import pytest
+from driving import Page
+from packaging.version import Version
+from playwright.sync_api import sync_playwright
+
+from fiftyone_redis import CONFIG_CLS, server
+from fiftyone_redis.demo import datasets
+from fiftyone_redis.demo.model import register_model
+
+SIZE = {"width": 1280, "height": 800}
+# No test needs the internet, and the App asks for fonts there.
+OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+STARTS_WITHIN = 120  # seconds, on a machine that does much else
+
+
+@dataclass
+class Indexed:
+    """A dataset with an index of its samples or patches.
+
+    Attributes:
+        dataset: the dataset
+        brain_key: the key of the index
+        ids: the ids of what is indexed, in the order of the dataset
+        embeddings: their vectors, in the same order
+    """
+
+    dataset: Any
+    brain_key: str
+    ids: list[str]
+    embeddings: np.ndarray
+
+    def nearest(self, query: np.ndarray, among: list[str] | None = None, farthest=False):
+        """Returns ids by their cosine distance from a query, found by brute force."""
+        rows = range(len(self.ids)) if among is None else [self.ids.index(one) for one in among]
+        vectors = self.embeddings[rows].astype(float)
+        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+        order = np.argsort(1 - vectors @ query / lengths, kind="stable")
+        return [self.ids[rows[i]] for i in (reversed(order) if farthest else order)]
+
+
+@pytest.fixture(scope="session")
+def app_folder(tmp_path_factory) -> Path:
+    """The folder of the App's server: its settings, its plugins and its log."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="session")
+def app_redis(app_folder) -> str:
+    """The URL of a Redis that the tests of the App have to themselves."""
+    folder = Path(os.environ["HOME"]) / "app-redis"  # short, as a path to a socket has to be
+    yield server.start(folder).url
+    server.stop(folder)
+
+
+@pytest.fixture(scope="session")
+def app(app_folder, app_redis) -> str:
+    """The URL of the App: a server of its own process, on a free port of this machine."""
+    if Version(fo.__version__) < Version("1.22"):
+        pytest.skip("The tests drive the pages of FiftyOne 1.22 and newer.")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "main.py", "--address", "127.0.0.1", "--port", port]
+    url = f"http://127.0.0.1:{port}"
+    log = app_folder / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=Path(find_spec("fiftyone").origin).parent / "server",
+            env=environment(app_folder, app_redis),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until_it_answers(f"{url}/fiftyone", process, log)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def environment(folder: Path, redis_url: str) -> dict[str, str]:
+    """Writes the App's settings and returns the environment that names them."""
+    settings = {"similarity_backends": {"redis": {"config_cls": CONFIG_CLS, "url": redis_url}}}
+    (folder / "brain_config.json").write_text(json.dumps(settings))
+    mine = {key: value for key, value in os.environ.items() if "_BRAIN_SIMILARITY_" not in key}
+    return mine | {
+        "FIFTYONE_BRAIN_CONFIG_PATH": str(folder / "brain_config.json"),
+        "FIFTYONE_PLUGINS_DIR": str(folder / "plugins"),
+    }
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"The App's server did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser. Without one the tests are skipped, but in CI they fail."""
+    program = browsers.find()
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(browsers.MISSING)
+    flags = [*browsers.FLAGS, OFFLINE]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(chromium, app, tmp_path) -> Page:
+    """A page of the App in which nothing is open yet."""
+    context = chromium.new_context(viewport=SIZE)
+    pictures = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    yield Page(context.new_page(), app, pictures)
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def app_model(app_redis):
+    """The demo's model, which takes text prompts, registered so that the App finds it by name."""
+    return foz.load_zoo_model(register_model())
+
+
+@pytest.fixture(scope="session")
+def digits(app_folder, app_redis, app_model) -> Indexed:
+    """The 1,797 digits, indexed with their model. No test changes them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "DIGITS", "digits")  # other tests have one of the usual name
+        dataset = datasets.digits(app_folder)
+    embeddings = dataset.compute_embeddings(app_model)
+    index(dataset, app_redis, embeddings=embeddings)
+    yield Indexed(dataset, "redis", dataset.values("id"), embeddings)
+    dataset.delete()
+
+
+@pytest.fixture(scope="session")
+def scenes(app_folder, app_redis, app_model) -> Indexed:
+    """60 scenes of several digits each, whose patches are indexed. No test changes them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "SCENES", "scenes")
+        dataset = datasets.scenes(app_folder, count=60)
+    patches = dataset.compute_patch_embeddings(app_model, datasets.FIELD)
+    index(dataset, app_redis, embeddings=patches, patches_field=datasets.FIELD)
+    ids = dataset.to_patches(datasets.FIELD).values("id")
+    yield Indexed(dataset, "redis", ids, np.concatenate([patches[i] for i in dataset.values("id")]))
+    dataset.delete()
+
+
+def index(dataset, url, **settings) -> None:
+    """Indexes a dataset by the demo's model, under the brain key "redis"."""
+    model = register_model()
+    fob.compute_similarity(
+        dataset, model=model, brain_key="redis", backend="redis", url=url, **settings
+    )
