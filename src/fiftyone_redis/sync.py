@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,7 +162,8 @@ def _of_field(index: Any, view: Any, field: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for labels, vectors in zip(*view.values(paths), strict=True):
         single = isinstance(labels, str)
-        pairs = zip(*(([labels], [vectors]) if single else (labels or (), vectors or ())))
+        columns = ([labels], [vectors]) if single else (labels or (), vectors or ())
+        pairs = zip(*columns, strict=True)
         found |= {id: value for id, value in pairs if value is not None}
     return found
 
@@ -193,14 +195,28 @@ def load_model(index: Any) -> Any:
             "This index does not know a model: it was made of vectors, or of a model that was not "
             "named. Make an index by a model's name, so that other pictures can be embedded."
         )
-    try:
+    with loading(name):
         return index.get_model()
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Turns what goes wrong while a model is loaded into an error that says what to do.
+
+    Args:
+        name: the model's name
+
+    Raises:
+        InputError: in the place of what FiftyOne's zoo and the models' own loaders raise
+    """
+    try:
+        yield
     except FiftyOneRedisError:
         raise
-    # What a model's own loader raises is not known: FiftyOne's are ValueError, ImportError,
-    # OSError and RuntimeError.
     except (ValueError, ImportError, OSError, RuntimeError) as error:
+        if not name:
+            raise
         raise InputError(
-            f"The model {name!r} of this index cannot be loaded here ({error}); install what it "
+            f"The model {name!r} cannot be loaded here ({error}); check its name, install what it "
             "needs, or register its zoo source."
         ) from error

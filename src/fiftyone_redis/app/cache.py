@@ -38,14 +38,16 @@ def kept_distances(index: Any, engine: VectorIndex) -> Distances:
         engine: the same index, opened
     """
     key = ("distances", *_name(index))
-    version = (index.total_index_size, engine.schema.metric, engine.schema.dtype)
-    return _remembered(key, version, lambda: nearest(index, engine))
+    return _remembered(key, _version(index), lambda: nearest(index, engine))
 
 
-def keep_distances(index: Any, engine: VectorIndex, found: Distances) -> None:
+def keep_distances(index: Any, found: Distances) -> None:
     """Keeps distances that were found otherwise."""
-    version = (index.total_index_size, engine.schema.metric, engine.schema.dtype)
-    _kept["distances", *_name(index)] = (version, found)
+    _kept[("distances", *_name(index))] = (_version(index), found)
+
+
+def _version(index: Any) -> tuple[Any, ...]:
+    return index.total_index_size, index.config.metric, index.config.dtype
 
 
 def _name(index: Any) -> tuple[str, ...]:

@@ -1,0 +1,19 @@
+"""What FiftyOne calls to learn of the plugin's operators and panels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fiftyone_redis.app import panel
+from fiftyone_redis.app.operators import duplicates, manage, search
+
+
+def register(plugin: Any) -> None:
+    """Registers every operator and panel.
+
+    Args:
+        plugin: FiftyOne's :class:`fiftyone.plugins.context.PluginContext`
+    """
+    operators = (*manage.OPERATORS, *search.OPERATORS, *duplicates.OPERATORS)
+    for kind in (*operators, *panel.PANELS):
+        plugin.register(kind)
