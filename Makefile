@@ -11,14 +11,15 @@ READY := $(VENV)/.ready
 DEMO := $(CURDIR)/.demo
 DEMO_ENV := FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models FIFTYONE_BRAIN_CONFIG_PATH=$(DEMO)/brain_config.json \
 	FIFTYONE_REDIS_SERVER_DIR=$(DEMO)/redis FIFTYONE_REDIS_DEMO_DIR=$(DEMO) \
+	FIFTYONE_PLUGINS_DIR=$(DEMO)/plugins \
 	FIFTYONE_DO_NOT_TRACK=1 FIFTYONE_DATABASE_VALIDATION=false
 WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo app test test-slow test-oldest bench lint format types check package clean
+.PHONY: help env demo app browser test test-slow screenshots test-oldest bench lint format types check package clean
 
 help: ## Say what can be made.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 env: $(READY) ## Make the environment in .venv.
 
@@ -35,13 +36,20 @@ demo: env ## Index, search and picture handwritten digits.
 	@$(DEMO_ENV) $(WITH_MONGOD) $(BIN)/fiftyone-redis demo
 
 app: env ## Do the same, and leave it open in the FiftyOne App.
+	@$(DEMO_ENV) $(BIN)/fiftyone-redis app install
 	@$(DEMO_ENV) $(WITH_MONGOD) $(BIN)/fiftyone-redis demo --app
 
-test: env ## Run the tests.
+browser: env # Bring a browser for the tests of the App; quick when it is there.
+	@$(BIN)/python scripts/browser.py ensure
+
+test: browser ## Run the tests.
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: env ## Run the slow tests.
+test-slow: browser ## Run the slow tests.
 	$(BIN)/python -m pytest -m slow
+
+screenshots: browser ## Take the screenshots of docs/app.md anew.
+	SCREENSHOTS=$(CURDIR)/docs/images/app $(BIN)/python -m pytest tests/app
 
 test-oldest: ## Run the tests on the oldest Python, FiftyOne and redis-py.
 	$(MAKE) test PYTHON=$(OLDEST_PYTHON) VENV=.venv-oldest CONSTRAINT='--constraint scripts/oldest.txt'

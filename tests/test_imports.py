@@ -39,6 +39,7 @@ FORBIDDEN = {
     "backend": "cli demo app",
     "settings": "backend cli demo app",
     "brain_config": "backend settings server cli demo app",
+    "app": "brain_config cli demo server",
 }
 
 

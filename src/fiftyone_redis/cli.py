@@ -22,6 +22,7 @@ _EXAMPLES = """\b
 Examples:
   fiftyone-redis enable         use this package for backend="redis" from now on
   fiftyone-redis server start   start a Redis that the backend finds by itself
+  fiftyone-redis app install    have its panel in the FiftyOne App
   fiftyone-redis demo           see it at work on handwritten digits
 """
 
@@ -143,6 +144,43 @@ def status(folder: Path | None) -> None:
     running = server_status(folder)
     click.echo(_table(running) if running else "Not running.")
     if not running:
+        raise click.exceptions.Exit(1)
+
+
+@main.group(name="app")
+def app_plugin() -> None:
+    """Have this package's plugin in the FiftyOne App."""
+
+
+@app_plugin.command()
+def install() -> None:
+    """Put the plugin into FiftyOne's plugins directory."""
+    from fiftyone_redis.app.install import install as install_plugin
+
+    click.echo(f"Installed {install_plugin()}; start the App anew to see it.")
+
+
+@app_plugin.command()
+def uninstall() -> None:
+    """Take the plugin out of FiftyOne's plugins directory."""
+    from fiftyone_redis.app.install import uninstall as uninstall_plugin
+
+    click.echo("Uninstalled." if uninstall_plugin() else "Not installed.")
+
+
+@app_plugin.command(name="status")
+def app_status() -> None:
+    """Show the plugin; exit with status 1 if it is not as it should be."""
+    from fiftyone_redis.app.install import status as plugin_status
+
+    found = plugin_status()
+    if found is None:
+        click.echo("Not installed.")
+    elif not found.fits:
+        click.echo(f"{found.folder} does not fit version {__version__}: install it again.")
+    else:
+        click.echo(f"Installed {found.folder}, version {__version__}.")
+    if found is None or not found.fits:
         raise click.exceptions.Exit(1)
 
 

@@ -35,10 +35,12 @@ import fiftyone.zoo as foz
 import numpy as np
 import pytest
 from driving import Page
+from fiftyone.core.odm import get_db_conn
 from packaging.version import Version
 from playwright.sync_api import sync_playwright
 
 from fiftyone_redis import CONFIG_CLS, server
+from fiftyone_redis.app import install
 from fiftyone_redis.demo import datasets
 from fiftyone_redis.demo.model import register_model
 
@@ -64,13 +66,25 @@ class Indexed:
     ids: list[str]
     embeddings: np.ndarray
 
+    def embedding(self, one: str) -> np.ndarray:
+        """Returns the vector of an id."""
+        return self.embeddings[self.ids.index(one)]
+
+    @property
+    def index_name(self) -> str:
+        """The name of the index in Redis."""
+        return self.dataset.get_brain_info(self.brain_key).config.index_name
+
+    def distances(self, query: np.ndarray, ids: list[str]) -> np.ndarray:
+        """Returns the cosine distances of ids from a query."""
+        vectors = self.embeddings[[self.ids.index(one) for one in ids]].astype(float)
+        return 1 - vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query))
+
     def nearest(self, query: np.ndarray, among: list[str] | None = None, farthest=False):
         """Returns ids by their cosine distance from a query, found by brute force."""
-        rows = range(len(self.ids)) if among is None else [self.ids.index(one) for one in among]
-        vectors = self.embeddings[rows].astype(float)
-        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-        order = np.argsort(1 - vectors @ query / lengths, kind="stable")
-        return [self.ids[rows[i]] for i in (reversed(order) if farthest else order)]
+        among = among or self.ids
+        order = np.argsort(self.distances(query, among))
+        return [among[i] for i in (reversed(order) if farthest else order)]
 
 
 @pytest.fixture(scope="session")
@@ -115,9 +129,10 @@ def app(app_folder, app_redis) -> str:
 
 
 def environment(folder: Path, redis_url: str) -> dict[str, str]:
-    """Writes the App's settings and returns the environment that names them."""
+    """Writes settings, installs the plugin, and returns the environment that names both."""
     settings = {"similarity_backends": {"redis": {"config_cls": CONFIG_CLS, "url": redis_url}}}
     (folder / "brain_config.json").write_text(json.dumps(settings))
+    install.install(folder / "plugins")
     mine = {key: value for key, value in os.environ.items() if "_BRAIN_SIMILARITY_" not in key}
     return mine | {
         "FIFTYONE_BRAIN_CONFIG_PATH": str(folder / "brain_config.json"),
@@ -153,10 +168,22 @@ def chromium():
 @pytest.fixture
 def page(chromium, app, tmp_path) -> Page:
     """A page of the App in which nothing is open yet."""
+    forget_what_was_done(app)
     context = chromium.new_context(viewport=SIZE)
     pictures = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     yield Page(context.new_page(), app, pictures)
     context.close()
+
+
+def forget_what_was_done(url: str) -> None:
+    """Closes what other pages had opened, which the server keeps, and forgets their searches."""
+    close = 'mutation { setDataset(subscription: "", session: null, name: null, viewName: null) }'
+    body = json.dumps({"query": close}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/graphql", data=body, headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        assert json.load(answer) == {"data": {"setDataset": True}}
+    get_db_conn()["execution_store"].delete_many({"store_name": "similarity_search_panel"})
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,23 @@ Playwright's page, for whatever is not here.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Locator
 from playwright.sync_api import Page as PlaywrightPage
 
 PATIENCE = 30  # seconds that anything may take, on a machine that does much else
-ORDER = """lookers => lookers
-    .map(one => [one.getBoundingClientRect(), one.querySelector('[data-cy="tag-id"]')])
+PASSING = re.compile(r"Showing \d+ results")  # a message that goes by itself
+# What the thumbnails show of a field, row by row: the page keeps them in another order.
+VALUES = """(thumbnails, field) => thumbnails
+    .map(one => [one.getBoundingClientRect(), one.querySelector(`[data-cy="tag-${field}"]`)])
     .sort(([a], [b]) => a.y - b.y || a.x - b.x)
-    .map(([, tag]) => tag && tag.title.replace('id: ', ''))"""
+    .map(([, tag]) => tag && tag.title.replace(`${field}: `, ""))"""
 
 
 class Page:
@@ -72,26 +77,26 @@ class Page:
 
     def ids(self) -> list[str]:
         """Returns the ids of the samples or patches whose thumbnails are seen, in their order."""
-        self.tick("id", True)
-        until(lambda: None not in self._ids())
-        ids = self._ids()
-        self.tick("id", False)
-        return ids
+        return self.values("id")
+
+    def values(self, field: str) -> list[str]:
+        """Returns what the thumbnails show of a field, in their order."""
+        self.tick(field, True)
+        until(lambda: None not in self._values(field))
+        values = self._values(field)
+        self.tick(field, False)
+        return values
 
     def shows(self, expected: list[str]) -> None:
         """Waits until the grid shows these first, and fails if it never does.
 
         Args:
-            expected: ids; only as many of them are compared as there is room for
+            expected: the ids of samples or patches, not more than fit into the page (about 25)
         """
         self.tick("id", True)
-
-        def same() -> bool:
-            seen = self._ids()
-            return bool(seen) and seen == expected[: len(seen)]
-
-        if not happens(same):
-            raise AssertionError(f"The page shows {self._ids()}, not {expected[:30]}")
+        if not happens(lambda: self._values("id")[: len(expected)] == expected):
+            seen = self._values("id")[: len(expected)]
+            raise AssertionError(f"The page shows {seen}, not {expected}")
         self.tick("id", False)
         self.pictures_are_there()
 
@@ -105,26 +110,95 @@ class Page:
         """Returns what the page says of how many there are, such as "1,797 samples"."""
         return self.there("entry-counts").inner_text()
 
+    def open_panel(self, name: str) -> Locator:
+        """Opens a panel beside the pictures, by the plus above them, and returns its content."""
+        self.there("new-panel-btn").first.click()
+        self.there(f"new-panel-option-{name}").click()
+        return self.there(f"panel-content-{name}")
+
     def show_similar(self) -> None:
-        """Asks for those that are similar to the selected ones, by the button above the grid."""
+        """Finds what is similar to the selected ones, by the button above the grid."""
         self.there("action-sort-by-similarity").click()
-        self.browser.get_by_text("Show similar").click()
+        self.there("popout").get_by_text("Show similar").click()
+        self.show_results()
 
     def show_similar_to_text(self, prompt: str) -> None:
-        """Asks for those that fit a prompt, by the button above the grid."""
+        """Finds what fits a prompt, by the button above the grid."""
         self.there("action-sort-by-similarity").click()
-        box = self.there("input-Type anything!")
+        box = self.there("popout").get_by_role("textbox")
         box.fill(prompt)
         box.press("Enter")
+        self.show_results()
+
+    def filter_tags(self, tag: str) -> None:
+        """Shows only the samples with a tag, by the sidebar."""
+        before = self.count()
+        self.there("sidebar-field-arrow-enabled-tags").click()
+        box = self.browser.get_by_placeholder("+ filter by sample tag")
+        box.fill(tag)
+        box.press("Enter")
+        until(lambda: self.count() not in ("", before))
+        self.pictures_are_there()
+
+    def show_patches(self, field: str) -> None:
+        """Shows the patches of a field, by the button above the grid."""
+        self.there("action-clips-patches").click()
+        self.there(f"item-action-{field}").click()
+        until(lambda: "patch" in self.count())
+        self.pictures_are_there()
+
+    def search(
+        self,
+        text: str | None = None,
+        picture: Path | None = None,
+        within_view: bool = False,
+        k: int = 25,
+        least: bool = False,
+        distances: str | None = None,
+    ) -> None:
+        """Fills in the form of FiftyOne's panel, which must be open, and searches.
+
+        Args:
+            text: a prompt
+            picture: a file to upload; without it and a prompt the selected images are searched
+            within_view: whether to search the current view rather than the whole dataset
+            k: how many to find
+            least: whether to find the least similar
+            distances: a field for the distances
+        """
+        panel = self.there("panel-content-similarity_search_panel")
+        panel.get_by_text("New Search").first.click()
+        panel.get_by_text("Current View" if within_view else "Full Dataset").click()
+        if text is not None:
+            panel.get_by_role("button", name="Text Search").click()
+            panel.get_by_placeholder("Enter a text prompt").fill(text)
+        elif picture is not None:
+            panel.get_by_role("button", name="Upload Image").click()
+            panel.locator("input[type=file]").set_input_files(picture)
+        panel.locator("input[type=number]").fill(str(k))
+        if least:
+            panel.get_by_text("Least similar").click()
+        if distances is not None:
+            panel.get_by_placeholder("similarity_dist").fill(distances)
+        panel.get_by_role("button", name="Search", exact=True).click()
+        self.browser.get_by_text("Run this operation synchronously").click()
+        self.show_results()
+
+    def show_results(self) -> None:
+        """Waits for the newest search in FiftyOne's panel, and shows what it found."""
+        results = self.browser.locator('[aria-label="Show results"]:not([disabled])')
+        results.first.click(force=True)  # not disabled, though a part of the page around it is
 
     def picture(self, name: str) -> None:
-        """Takes a screenshot."""
+        """Takes a screenshot, in 256 colours, so that it is small enough for the docs."""
         self.pictures.mkdir(parents=True, exist_ok=True)
         self.browser.mouse.move(0, 0)
-        self.browser.screenshot(path=self.pictures / f"{name}.png")
+        self.browser.get_by_text(PASSING).wait_for(state="hidden")
+        screenshot = Image.open(BytesIO(self.browser.screenshot())).convert("RGB")
+        screenshot.quantize(256).save(self.pictures / f"{name}.png", optimize=True)
 
-    def _ids(self) -> list[str | None]:
-        return self.there("looker").evaluate_all(ORDER)
+    def _values(self, field: str) -> list[str | None]:
+        return self.there("looker").evaluate_all(VALUES, field)
 
 
 def happens(condition: Callable[[], bool], within: float = PATIENCE) -> bool:

@@ -92,7 +92,7 @@ class RedisPanel(foo.Panel):
         except FiftyOneRedisError as error:
             row["missing"] = row["gone"] = "?"
             ctx.panel.state.problems = [*(ctx.panel.state.problems or []), str(error)]
-        ctx.panel.state.rows = rows
+        _set_rows(ctx, rows)
         ctx.prompt(self.method_to_uri("count"), skip_prompt=True)
 
     def measure(self, ctx: Any) -> None:
@@ -151,8 +151,7 @@ class RedisPanel(foo.Panel):
         self._paint_buttons(panel, state)
         if state.rows and not state.problem:
             self._paint_distances(panel, state)
-        view = types.GridView(align_x="left", align_y="top", orientation="vertical", padding=2)
-        return types.Property(panel, view=view)
+        return types.Property(panel, view=types.VStackView(gap=2, padding=2, width=100))
 
     def _read(self, ctx: Any) -> None:
         """Reads the server and the indexes: what takes a few milliseconds."""
@@ -174,6 +173,7 @@ class RedisPanel(foo.Panel):
         chosen = ctx.panel.state.chosen
         fresh["chosen"] = chosen if chosen in names else next(iter(names), None)
         ctx.panel.set_state(fresh)
+        _set_rows(ctx, fresh["rows"])
         if names:
             ctx.prompt(self.method_to_uri("count"), skip_prompt=True)
 
@@ -183,7 +183,7 @@ class RedisPanel(foo.Panel):
             table.add_column(key, label=label)
         for name, (label, icon) in _ACTIONS.items():
             table.add_row_action(name, on_click=self.act, label=label, icon=icon, tooltip=label)
-        panel.list("rows", types.Object(), default=state.rows, view=table)
+        panel.list("table", types.Object(), view=table)
 
     def _paint_buttons(self, panel: Any, state: Any) -> None:
         buttons = panel.h_stack("buttons", gap=1, align_x="left")
@@ -266,11 +266,17 @@ def _row(one: IndexSummary) -> dict[str, str]:
     }
 
 
+def _set_rows(ctx: Any, rows: list[dict[str, str]]) -> None:
+    """Keeps the rows where the next event finds them, and shows them."""
+    ctx.panel.state.rows = rows
+    ctx.panel.set_data("table", rows)
+
+
 def _paint_server(panel: Any, server: dict[str, Any]) -> None:
     panel.md(
         f"**{server['version']}** at `{server['address']}` · user {server['login']} · "
         f"memory {server['memory']}",
-        name="server",
+        name="server_text",
     )
 
 

@@ -1,0 +1,193 @@
+"""Puts the plugin into FiftyOne's plugins directory, and takes it out again.
+
+FiftyOne finds plugins as folders, not as installed packages. So a folder with two small files
+stands in for the plugin: a manifest, which names every operator and panel, because FiftyOne passes
+over those that it does not name; and a module that imports the plugin from this package. This
+module never imports FiftyOne itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from fiftyone_redis import __version__
+from fiftyone_redis.app import OPERATORS, PANELS
+from fiftyone_redis.engine.errors import SettingsError, some
+
+NAME = "@fiftyone-redis/app"
+"""The plugin's name in FiftyOne; an operator's URI is this, a slash and its own name."""
+
+FOLDER = "fiftyone-redis"
+"""The name of its folder in the plugins directory."""
+
+_MANIFEST = "fiftyone.yml"
+_MODULE = "__init__.py"
+_CACHE = "__pycache__"
+_OURS = f'name: "{NAME}"\n'
+_STUB = '''"""Written by `fiftyone-redis app install`: it stands in for fiftyone_redis.app."""
+
+from fiftyone_redis.app.plugin import register
+
+__all__ = ["register"]
+'''
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The plugin's folder.
+
+    Attributes:
+        folder: where it is
+        fits: whether it is as this version of the package would write it
+    """
+
+    folder: Path
+    fits: bool
+
+
+def locate() -> Path:
+    """Returns FiftyOne's plugins directory, whether or not it exists.
+
+    Returns:
+        what ``fiftyone.config.plugins_dir`` would be in this environment
+
+    Raises:
+        SettingsError: FiftyOne's config file is not one, or cannot be read
+    """
+    config = _config()
+    plugins = os.environ.get("FIFTYONE_PLUGINS_DIR") or config.get("plugins_dir")
+    if plugins:
+        return Path(plugins)
+    datasets = os.environ.get("FIFTYONE_DEFAULT_DATASET_DIR") or config.get("default_dataset_dir")
+    return Path(datasets or "~/fiftyone").expanduser().absolute() / "__plugins__"
+
+
+def install(plugins: Path | None = None) -> Path:
+    """Puts the plugin into the plugins directory, in the place of any other version of it.
+
+    Args:
+        plugins: the plugins directory, by default that of :func:`locate`; made when it is missing
+
+    Returns:
+        the plugin's folder
+
+    Raises:
+        SettingsError: something else is in its place, or it cannot be written
+    """
+    folder = _folder(plugins)
+    _read(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MODULE).write_text(_STUB, encoding="ascii")
+        (folder / _MANIFEST).write_text(manifest(), encoding="ascii")
+    except OSError as error:
+        raise _failed(folder, "write", error) from error
+    return folder
+
+
+def uninstall(plugins: Path | None = None) -> bool:
+    """Takes the plugin out of the plugins directory, and nothing else.
+
+    Args:
+        plugins: the plugins directory, by default that of :func:`locate`
+
+    Returns:
+        whether it was there
+
+    Raises:
+        SettingsError: something else is in its place, other files are with it, or it cannot be
+            removed
+    """
+    folder = _folder(plugins)
+    if _read(folder) is None:
+        return False
+    others = sorted({path.name for path in folder.iterdir()} - {_MANIFEST, _MODULE, _CACHE})
+    if others:
+        raise SettingsError(
+            f"{folder} holds files that fiftyone-redis did not put there ({some(others)}); "
+            "move them away first."
+        )
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise _failed(folder, "remove", error) from error
+    return True
+
+
+def status(plugins: Path | None = None) -> Installed | None:
+    """Finds the plugin in the plugins directory.
+
+    Args:
+        plugins: the plugins directory, by default that of :func:`locate`
+
+    Returns:
+        the plugin's folder, or None if it is not there
+
+    Raises:
+        SettingsError: something else is in its place, or it cannot be read
+    """
+    folder = _folder(plugins)
+    found = _read(folder)
+    return None if found is None else Installed(folder, found == (manifest(), _STUB))
+
+
+def manifest() -> str:
+    """Returns the text of the manifest, ``fiftyone.yml``.
+
+    Returns:
+        a YAML document
+    """
+    lines = [
+        'description: "Similarity search on Redis: manage indexes, search with a picture"',
+        f"version: {__version__}",
+        f"operators: {json.dumps(OPERATORS)}",  # JSON is YAML
+        f"panels: {json.dumps(PANELS)}",
+    ]
+    return _OURS + "\n".join(lines) + "\n"
+
+
+def _folder(plugins: Path | None) -> Path:
+    return (plugins or locate()) / FOLDER
+
+
+def _read(folder: Path) -> tuple[str, str] | None:
+    """Returns the manifest and the module in the plugin's folder, or None if there is no folder."""
+    try:
+        if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+            return None
+        manifest, module = (
+            path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+            for path in (folder / _MANIFEST, folder / _MODULE)
+        )
+    except OSError as error:
+        raise _failed(folder, "read", error) from error
+    if folder.is_symlink() or not manifest.startswith(_OURS):
+        raise SettingsError(
+            f"{folder} was not made by `fiftyone-redis app install`; move it away first."
+        )
+    return manifest, module
+
+
+def _failed(path: Path, what: str, error: OSError) -> SettingsError:
+    return SettingsError(f"Cannot {what} {path} ({error.strerror or error}); see to its folder.")
+
+
+def _config() -> dict[str, str]:
+    """Returns FiftyOne's config file, which need not exist."""
+    named = os.environ.get("FIFTYONE_CONFIG_PATH")
+    path = Path(named) if named else Path.home() / ".fiftyone" / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _failed(path, "read", error) from error
+    except ValueError:  # it may hold passwords: no chained error carries its text
+        raise SettingsError(f"{path} is not valid JSON; correct it or move it away.") from None
+    if not isinstance(config, dict):
+        raise SettingsError(f"{path} must hold one JSON object; correct it or move it away.")
+    return config
