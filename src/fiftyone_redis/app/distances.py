@@ -54,12 +54,16 @@ class Distances:
 
     @property
     def largest(self) -> float:
-        """The largest threshold that is worth trying."""
-        return float(f"{self.values[-1]:.2g}") if len(self.values) else 1.0
+        """The largest distance but for the farthest hundredth, which would hide the others."""
+        return float(np.quantile(self.values, 0.99)) if len(self.values) else 1.0
 
     def histogram(self) -> tuple[list[float], list[int]]:
-        """Returns the left edges of equally wide bins, one more than bins, and their counts."""
-        counts, edges = np.histogram(self.values, bins=_BINS)
+        """Returns the edges of equally wide bins, one more than bins, and their counts.
+
+        The farthest hundredth is left out.
+        """
+        shown = self.values[self.values <= self.largest]
+        counts, edges = np.histogram(shown, bins=_BINS)
         return edges.tolist(), counts.tolist()
 
 

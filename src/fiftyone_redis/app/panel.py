@@ -16,6 +16,7 @@ from fiftyone_redis.app import cache, changes, charts, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
 from fiftyone_redis.engine.errors import FiftyOneRedisError
 
+_STATE = ("server", "problem", "problems", "rows", "chosen", "plot")
 _COUNTING = "counting …"
 
 _COLUMNS = {
@@ -25,10 +26,22 @@ _COLUMNS = {
     "missing": "Not indexed",
     "gone": "Gone",
     "memory": "Memory",
+    "metric": "Metric",
     "algorithm": "Algorithm",
     "type": "Type",
-    "metric": "Metric",
     "source": "Vectors from",
+}
+
+# What Material UI is told, so that a wide table scrolls and does not stretch the panel.
+_NARROW = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)", "p": 2, "gap": 2}}}
+_WRAP = {"grid": {"sx": {"display": "flex", "flexWrap": "wrap", "gap": 1}}}
+_BUTTON = {"item": {"sx": {"width": "auto"}}}
+_CELL = {"sx": {"whiteSpace": "nowrap", "px": 1.25, "py": 0.75, "fontSize": "0.85rem"}}
+_ACTIONS_STAY = {"position": "sticky", "right": 0, "background": "#262626", "px": 1}
+_TABLE = {
+    "table": {"sx": {"minWidth": 0, "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY}},
+    "tableHeadCell": _CELL,
+    "tableBodyCell": _CELL,
 }
 
 _ACTIONS = {
@@ -75,16 +88,16 @@ class RedisPanel(foo.Panel):
 
     def choose(self, ctx: Any) -> None:
         """Shows another index's distances."""
-        ctx.panel.state.chosen = ctx.params.get("value")
-        ctx.panel.state.plot = None
-        ctx.prompt(self.method_to_uri("measure"), skip_prompt=True)
+        ctx.panel.set_state({"chosen": ctx.params.get("value"), "plot": None})
+        self._follow(ctx, "measure")
 
     def count(self, ctx: Any) -> None:
         """Counts what is missing in one index, then has the page ask for the next."""
+        _restore(ctx)
         rows = ctx.panel.state.rows or []
         row = next((row for row in rows if row["missing"] == _COUNTING), None)
         if row is None:
-            ctx.prompt(self.method_to_uri("measure"), skip_prompt=True)
+            self._follow(ctx, "measure")
             return
         try:
             found = cache.kept_difference(indexes.load(ctx.dataset, row["name"]))
@@ -93,10 +106,11 @@ class RedisPanel(foo.Panel):
             row["missing"] = row["gone"] = "?"
             ctx.panel.state.problems = [*(ctx.panel.state.problems or []), str(error)]
         _set_rows(ctx, rows)
-        ctx.prompt(self.method_to_uri("count"), skip_prompt=True)
+        self._follow(ctx, "count")
 
     def measure(self, ctx: Any) -> None:
         """Measures the distances of the index that is chosen."""
+        _restore(ctx)
         key = ctx.panel.state.chosen
         if key is None:
             return
@@ -145,13 +159,13 @@ class RedisPanel(foo.Panel):
             warning = types.AlertView(severity="warning")
             panel.str(f"warning_{number}", default=problem, label=problem, view=warning)
         if state.rows:
-            self._paint_indexes(panel, state)
+            self._paint_indexes(panel)
         elif state.rows is not None and not state.problem:
             panel.md("#### This dataset has no Redis index yet", name="none")
         self._paint_buttons(panel, state)
         if state.rows and not state.problem:
             self._paint_distances(panel, state)
-        return types.Property(panel, view=types.VStackView(gap=2, padding=2, width=100))
+        return types.Property(panel, view=types.VStackView(gap=2, p=2, componentsProps=_NARROW))
 
     def _read(self, ctx: Any) -> None:
         """Reads the server and the indexes: what takes a few milliseconds."""
@@ -175,10 +189,15 @@ class RedisPanel(foo.Panel):
         ctx.panel.set_state(fresh)
         _set_rows(ctx, fresh["rows"])
         if names:
-            ctx.prompt(self.method_to_uri("count"), skip_prompt=True)
+            self._follow(ctx, "count")
 
-    def _paint_indexes(self, panel: Any, state: Any) -> None:
-        table = types.TableView()
+    def _follow(self, ctx: Any, method: str) -> None:
+        """Has the page call a method of this panel, as soon as it has painted."""
+        known = {name: ctx.panel.get_state(name) for name in _STATE}
+        ctx.prompt(self.method_to_uri(method), params={"known": known}, skip_prompt=True)
+
+    def _paint_indexes(self, panel: Any) -> None:
+        table = types.TableView(componentsProps=_TABLE)
         for key, label in _COLUMNS.items():
             table.add_column(key, label=label)
         for name, (label, icon) in _ACTIONS.items():
@@ -186,28 +205,25 @@ class RedisPanel(foo.Panel):
         panel.list("table", types.Object(), view=table)
 
     def _paint_buttons(self, panel: Any, state: Any) -> None:
-        buttons = panel.h_stack("buttons", gap=1, align_x="left")
+        buttons = panel.h_stack("buttons", componentsProps=_WRAP)
+        offered = []
         if not state.problem:
-            variant = "outlined" if state.rows else "contained"
-            buttons.btn(
-                "create", "Create an index", icon="add", on_click=self.create, variant=variant
-            )
+            offered.append(("create", "Create an index", "add", self.create))
         if state.rows and not state.problem:
+            offered += [
+                ("search", "Search with a picture", "image_search", self.search),
+                ("duplicates", "Find near duplicates", "content_copy", self.duplicates),
+            ]
+        offered.append(("refresh", "Refresh", "refresh", self.refresh))
+        for name, label, icon, on_click in offered:
             buttons.btn(
-                "search",
-                "Search with a picture",
-                icon="image_search",
-                on_click=self.search,
-                variant="contained",
-            )
-            buttons.btn(
-                "duplicates",
-                "Find near duplicates",
-                icon="content_copy",
-                on_click=self.duplicates,
+                name,
+                label,
+                icon=icon,
+                on_click=on_click,
                 variant="outlined",
+                componentsProps=_BUTTON,
             )
-        buttons.btn("refresh", "Refresh", icon="refresh", on_click=self.refresh, variant="outlined")
 
     def _paint_distances(self, panel: Any, state: Any) -> None:
         if len(state.rows) > 1:
@@ -264,6 +280,13 @@ def _row(one: IndexSummary) -> dict[str, str]:
         "metric": one.metric,
         "source": one.model or one.field or "a program",
     }
+
+
+def _restore(ctx: Any) -> None:
+    """Takes the state over from the call before, since the page may not have merged it yet."""
+    known = ctx.params.get("known")
+    if known:
+        ctx.panel.set_state(known)
 
 
 def _set_rows(ctx: Any, rows: list[dict[str, str]]) -> None:

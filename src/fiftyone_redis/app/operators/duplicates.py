@@ -12,7 +12,7 @@ from fiftyone.operators import types
 from fiftyone_redis.app import cache, changes, charts, duplicates, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.operators import forms
-from fiftyone_redis.app.operators.running import with_progress
+from fiftyone_redis.app.operators.running import Outcome, with_progress
 from fiftyone_redis.app.progress import Report, counted
 from fiftyone_redis.engine.errors import InputError
 
@@ -75,7 +75,7 @@ class FindNearDuplicates(foo.Operator):
             description="Tag the duplicates that can be left out: all of a group but one",
         )
 
-    def _find(self, ctx: Any, report: Report) -> list[Any]:
+    def _find(self, ctx: Any, report: Report) -> Outcome:
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         threshold = float(ctx.params["threshold"])
         report(0, "Reading the vectors")
@@ -97,7 +97,7 @@ class FindNearDuplicates(foo.Operator):
         text = f"{len(found.ids):,} near duplicates; {len(found.duplicates):,} can be left out"
         text += f", and are tagged {tag}." if tag else "."
         reload = [ctx.ops.reload_dataset()] if tag else []
-        return [*reload, ctx.ops.set_view(view=view), ctx.ops.notify(text, "success")]
+        return Outcome(text, [*reload, ctx.ops.set_view(view=view)])
 
 
 OPERATORS = (FindNearDuplicates,)

@@ -10,7 +10,7 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import cache, changes, indexes
 from fiftyone_redis.app.operators import forms
-from fiftyone_redis.app.operators.running import with_progress
+from fiftyone_redis.app.operators.running import Outcome, with_progress
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Schema
 
@@ -58,9 +58,8 @@ class _Change(foo.Operator):
         """Does it, and returns what was done."""
         raise NotImplementedError
 
-    def _changed(self, ctx: Any, report: Report) -> list[Any]:
-        message = self.change(ctx, report)
-        return [ctx.ops.reload_dataset(), ctx.ops.notify(message, "success")]
+    def _changed(self, ctx: Any, report: Report) -> Outcome:
+        return Outcome(self.change(ctx, report), [ctx.ops.reload_dataset()])
 
 
 class CreateIndex(_Change):

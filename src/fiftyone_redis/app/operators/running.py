@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from fiftyone.operators import types
@@ -14,12 +15,27 @@ from fiftyone_redis.app.progress import Report
 from fiftyone_redis.engine.errors import FiftyOneRedisError
 
 _SECONDS = 0.2  # between two messages to the page
+_PATIENCE = 0.7  # seconds before the first of them
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What work has come to.
+
+    Args:
+        text: what was done, in a sentence
+        then: messages to the App that come after it
+    """
+
+    text: str
+    then: list[Any]
+
 
 # What FiftyOne raises where an answer in a form does not fit its dataset is a ValueError.
 _EXPECTED = (FiftyOneRedisError, ValueError)
 
 
-def with_progress(ctx: Any, work: Callable[[Report], list[Any]]) -> Iterator[Any]:
+def with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[Any]:
     """Does some work, and yields messages to the App while it lasts.
 
     The work runs in a thread of its own, since it would hold up the messages. As a delegated
@@ -27,7 +43,7 @@ def with_progress(ctx: Any, work: Callable[[Report], list[Any]]) -> Iterator[Any
 
     Args:
         ctx: the :class:`fiftyone.operators.ExecutionContext`
-        work: what to do; it returns messages to the App that come after it
+        work: what to do
 
     Raises:
         FiftyOneRedisError: if a delegated operation fails; else the failure is shown in the App
@@ -40,31 +56,45 @@ def with_progress(ctx: Any, work: Callable[[Report], list[Any]]) -> Iterator[Any
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(work, lambda progress, label: reports.put((progress, label)))
         future.add_done_callback(lambda _: reports.put(None))
+        seen = False
         for progress, label in _latest(reports):
+            seen = True
             yield ctx.trigger("set_progress", {"progress": progress, "label": label})
     try:
-        then = future.result()
+        outcome = future.result()
     except _EXPECTED as error:
-        yield failure(ctx, error)
+        yield _shown(ctx, types.Error(label="It did not work", description=str(error)))
         return
-    yield from then
+    yield from outcome.then
+    # The progress bar stays until it is closed, or something else is in its place.
+    done = types.Success(label=outcome.text)
+    yield _shown(ctx, done) if seen else ctx.ops.notify(outcome.text, "success")
 
 
-def failure(ctx: Any, error: Exception) -> Any:
-    """Returns a message to the App that shows an error until it is closed."""
+def _shown(ctx: Any, view: Any) -> Any:
+    """Returns a message to the App that shows something until it is closed."""
     outputs = types.Object()
-    outputs.view("problem", types.Error(label="It did not work", description=str(error)))
-    shown = types.Property(outputs, view=types.View(label="Redis"))
-    return ctx.trigger("show_output", {"outputs": shown.to_json(), "results": {}})
+    outputs.view("outcome", view)
+    shown = types.Property(outputs).to_json()
+    return ctx.trigger("show_output", {"outputs": shown, "results": {}})
 
 
 def _latest(reports: queue.Queue[tuple[float, str] | None]) -> Iterator[tuple[float, str]]:
-    """Yields the last of the reports that came in, every now and then, until there are no more."""
+    """Yields the last of the reports that came in, every now and then, until there are no more.
+
+    Work that is done in a moment needs no progress bar: nothing of it is yielded.
+    """
+    latest: tuple[float, str] | None = None
+    due = time.monotonic() + _PATIENCE
     while True:
-        report = reports.get()
-        while report is not None and not reports.empty():
-            report = reports.get()
-        if report is None:
-            return
-        yield report
-        time.sleep(_SECONDS)
+        wait = None if latest is None else max(0.0, due - time.monotonic())
+        try:
+            latest = reports.get(timeout=wait)
+        except queue.Empty:
+            pass
+        else:
+            if latest is None:
+                return
+        if latest is not None and time.monotonic() >= due:
+            yield latest
+            latest, due = None, time.monotonic() + _SECONDS

@@ -10,12 +10,13 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import indexes, pictures
 from fiftyone_redis.app.operators import forms
-from fiftyone_redis.app.operators.running import with_progress
+from fiftyone_redis.app.operators.running import Outcome, with_progress
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.engine.errors import InputError
 
 _LABEL = "Search with a picture"
 _MOST_BYTES = 20 << 20
+_TYPES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
 
 
 class SearchWithPicture(foo.Operator):
@@ -83,13 +84,13 @@ class SearchWithPicture(foo.Operator):
             view = types.FileView(
                 max_size=_MOST_BYTES,
                 max_size_error_message="The file must be smaller than 20 MB",
-                types="image/*",
+                types=_TYPES,
             )
             inputs.define_property(
                 "picture", types.UploadedFile(), required=True, label="Picture", view=view
             )
 
-    def _search(self, ctx: Any, report: Report) -> list[Any]:
+    def _search(self, ctx: Any, report: Report) -> Outcome:
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         report(0.1, "Embedding the picture")
         vector = _vector(ctx, index)
@@ -105,12 +106,13 @@ class SearchWithPicture(foo.Operator):
         count = len(view)
         kind = "samples" if index.config.patches_field is None else "patches"
         found = forms.some_of(count, kind)
-        return [
+        text = f"The {found} nearest to it are shown; their distances are in {path}."
+        then = [
             ctx.ops.reload_dataset(),
             ctx.ops.set_view(view=view),
             ctx.ops.set_active_fields([*shown, path]),
-            ctx.ops.notify(f"{found} nearest to it; their distances are in {path}.", "success"),
         ]
+        return Outcome(text, then)
 
 
 OPERATORS = (SearchWithPicture,)
