@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+from fiftyone.core.models import TorchModelMixin
 
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.errors import InputError
@@ -55,7 +56,7 @@ def of_file(index: Any, path: str) -> Array:
         raise InputError(f"{file.name!r} is not a picture that FiftyOne knows, such as .png, .jpg.")
     model = load_model(index)
     with _alone(sample) as samples:
-        vectors = samples.compute_embeddings(model, num_workers=0, progress=False)
+        vectors = samples.compute_embeddings(model, progress=False, **_alone_too(model))
     if vectors is None or not len(vectors) or vectors[0] is None:
         raise InputError(f"{file.name!r} cannot be read as a picture; is the file whole?")
     vector: Array = vectors[0]
@@ -103,7 +104,7 @@ def of_region(index: Any, region: Region) -> Array:
     view = index.samples.select(region.sample_id).select_labels(
         ids=[region.label_id], fields=[region.field]
     )
-    found = view.compute_patch_embeddings(model, region.field, num_workers=0, progress=False)
+    found = view.compute_patch_embeddings(model, region.field, progress=False, **_alone_too(model))
     crops = found.get(region.sample_id)
     if crops is None or not len(crops):
         raise InputError("The region cannot be embedded; is its sample's file still there?")
@@ -183,6 +184,11 @@ def _alone(sample: Any) -> Iterator[Any]:
         yield dataset
     finally:
         dataset.delete()
+
+
+def _alone_too(model: Any) -> dict[str, Any]:
+    """Returns what keeps Torch from starting processes to read a single file."""
+    return {"num_workers": 0} if isinstance(model, TorchModelMixin) else {}
 
 
 def _labels(value: Any) -> list[Any]:

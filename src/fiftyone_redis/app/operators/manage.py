@@ -14,6 +14,10 @@ from fiftyone_redis.app.operators.running import Outcome, with_progress
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Schema
 
+# The choice in the place of a field; the page shows nothing for the empty text, and no field has
+# such a name.
+_DEFAULT = "-"
+
 
 class _Change(foo.Operator):
     """What the operators here have in common."""
@@ -79,11 +83,11 @@ class CreateIndex(_Change):
         problem = changes.key_problem(dataset, ctx.params.get("brain_key") or free)
         if problem:
             forms.refuse(key, problem)
-        things = {"": "Samples"} | {
+        things = {_DEFAULT: "Samples"} | {
             field: f"Patches of {field}" for field in changes.patches_fields(dataset)
         }
         field = forms.pick(inputs, ctx, "patches_field", things, label="What to index")
-        self._ask_source(ctx, inputs, field or None)
+        self._ask_source(ctx, inputs, None if field == _DEFAULT else field)
         _ask_settings(ctx, inputs, Schema("unnamed", 1))
 
     def _ask_source(self, ctx: Any, inputs: Any, patches_field: str | None) -> None:
@@ -112,7 +116,7 @@ class CreateIndex(_Change):
         index, without = changes.create(
             ctx.dataset,
             ctx.params["brain_key"],
-            patches_field=ctx.params.get("patches_field") or None,
+            patches_field=_given(ctx, "patches_field"),
             field=ctx.params["field"] if by_field else None,
             model=None if by_field else ctx.params["model"],
             settings=_settings(ctx),
@@ -146,7 +150,7 @@ class AddMissing(_Change):
         )
         source = changes.source(index)
         fields = changes.vector_fields(ctx.dataset, index.config.patches_field)
-        choices = {"": f"As before: {source}"} if source else {}
+        choices = {_DEFAULT: f"As before: {source}"} if source else {}
         choices |= {field: f"The field {field}" for field in fields}
         if not choices:
             forms.block(
@@ -161,7 +165,7 @@ class AddMissing(_Change):
     def change(self, ctx: Any, report: Report) -> str:
         """Adds them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        added, without = changes.add(index, ctx.params.get("field") or None, report)
+        added, without = changes.add(index, _given(ctx, "field"), report)
         return f"Added {_things(index, added)}{_left_out(without)}."
 
 
@@ -323,6 +327,12 @@ def _settings(ctx: Any) -> dict[str, Any]:
     if ctx.params.get("algorithm") == "HNSW":
         names += ["m", "ef_construction", "ef_runtime"]
     return {name: ctx.params[name] for name in names if ctx.params.get(name) is not None}
+
+
+def _given(ctx: Any, name: str) -> str | None:
+    """Returns what was chosen; None for the choice that stands for no field."""
+    value: str | None = ctx.params.get(name)
+    return None if value in (None, "", _DEFAULT) else value
 
 
 def _kind(index: Any) -> str:
