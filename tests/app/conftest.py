@@ -1,7 +1,7 @@
 """The FiftyOne App as a person meets it: its server, a browser, and datasets that are indexed.
 
-One server and one browser serve all tests; each test gets a page of its own, which remembers
-nothing of the one before:
+One server serves all tests, one browser those of a module. Each test gets a page of its own, which
+remembers nothing of the one before:
 
     def test_the_nearest_come_first(page, digits):
         page.open(digits.dataset.name)
@@ -124,7 +124,7 @@ def app(app_folder, app_redis) -> str:
         wait_until_it_answers(f"{url}/fiftyone", process, log)
         yield url
     finally:
-        process.terminate()
+        process.kill()  # there is nothing to save, and it takes five seconds to terminate
         process.wait()
 
 
@@ -152,9 +152,12 @@ def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path) -> Non
     pytest.fail(f"The App's server did not start:\n{log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A browser. Without one the tests are skipped, but in CI they fail."""
+    """A browser. Without one the tests are skipped, but in CI they fail.
+
+    While it is there, its event loop counts as running: `asyncio.run()` is for other modules.
+    """
     program = browsers.find()
     if program is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(browsers.MISSING)

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Locator
 from playwright.sync_api import Page as PlaywrightPage
 
 PATIENCE = 30  # seconds that anything may take, on a machine that does much else
+SMALL = 150_000  # bytes of a screenshot
 PASSING = re.compile(r"Showing \d+ results")  # a message that goes by itself
 # What the thumbnails show of a field, row by row: the page keeps them in another order.
 VALUES = """(thumbnails, field) => thumbnails
@@ -61,8 +63,14 @@ class Page:
         """Returns the thumbnail in a place of the grid, from 0."""
         return self.there("looker").nth(place)
 
-    def select(self, *places: int) -> None:
-        """Selects the thumbnails in these places of the grid, from 0."""
+    def select(self, *places: int, against: bool = False) -> None:
+        """Selects the thumbnails in these places of the grid, from 0.
+
+        Args:
+            *places: the places
+            against: whether to do so with the Alt key, which in FiftyOne's panel makes them
+                examples of what is not wanted
+        """
         for place in places:
             thumbnail = self.thumbnail(place)
             checked = thumbnail.locator("input:checked")
@@ -70,7 +78,8 @@ class Page:
             def tick(thumbnail: Locator = thumbnail, checked: Locator = checked) -> bool:
                 # While a page loads, its first clicks are lost.
                 thumbnail.hover()
-                thumbnail.locator("[class*=showSelector] label").click()
+                box = thumbnail.locator("[class*=showSelector] label")
+                box.click(modifiers=["Alt"] if against else [])
                 return happens(lambda: checked.count() == 1, within=2)
 
             until(tick)
@@ -147,7 +156,7 @@ class Page:
         until(lambda: "patch" in self.count())
         self.pictures_are_there()
 
-    def search(
+    def fill_in(
         self,
         text: str | None = None,
         picture: Path | None = None,
@@ -156,7 +165,7 @@ class Page:
         least: bool = False,
         distances: str | None = None,
     ) -> None:
-        """Fills in the form of FiftyOne's panel, which must be open, and searches.
+        """Fills in the form for a new search in FiftyOne's panel, which must be open.
 
         Args:
             text: a prompt
@@ -175,11 +184,18 @@ class Page:
         elif picture is not None:
             panel.get_by_role("button", name="Upload Image").click()
             panel.locator("input[type=file]").set_input_files(picture)
+        else:
+            panel.get_by_role("button", name="Image Search").click()
         panel.locator("input[type=number]").fill(str(k))
         if least:
             panel.get_by_text("Least similar").click()
         if distances is not None:
             panel.get_by_placeholder("similarity_dist").fill(distances)
+
+    def search(self, text: str | None = None, **options: Any) -> None:
+        """Searches by the form of FiftyOne's panel: :meth:`fill_in` has the options."""
+        self.fill_in(text, **options)
+        panel = self.there("panel-content-similarity_search_panel")
         panel.get_by_role("button", name="Search", exact=True).click()
         self.browser.get_by_text("Run this operation synchronously").click()
         self.show_results()
@@ -190,12 +206,16 @@ class Page:
         results.first.click(force=True)  # not disabled, though a part of the page around it is
 
     def picture(self, name: str) -> None:
-        """Takes a screenshot, in 256 colours, so that it is small enough for the docs."""
+        """Takes a screenshot, in so few colours that it is small enough for the docs."""
         self.pictures.mkdir(parents=True, exist_ok=True)
         self.browser.mouse.move(0, 0)
         self.browser.get_by_text(PASSING).wait_for(state="hidden")
         screenshot = Image.open(BytesIO(self.browser.screenshot())).convert("RGB")
-        screenshot.quantize(256).save(self.pictures / f"{name}.png", optimize=True)
+        path = self.pictures / f"{name}.png"
+        for colors in (256, 128, 64):
+            screenshot.quantize(colors).save(path, optimize=True)
+            if path.stat().st_size < SMALL:
+                return
 
     def _values(self, field: str) -> list[str | None]:
         return self.there("looker").evaluate_all(VALUES, field)

@@ -26,6 +26,7 @@ def sorted_view(digits, app_redis, monkeypatch) -> str:
 def test_the_nearest_of_a_selected_image_come_first(page, digits):
     page.open(digits.dataset.name)
     page.select(3)
+    page.picture("select")
     page.show_similar()
     page.shows(digits.nearest(digits.embeddings[3])[:25])
     page.picture("similar")
@@ -48,13 +49,13 @@ def test_a_prompt_finds_what_it_names(page, digits, app_model):
 def test_a_search_in_a_filtered_view_finds_only_what_is_in_it(page, digits):
     page.open(digits.dataset.name)
     page.filter_tags("test")
-    page.picture("filtered")
     page.select(0)
     page.show_similar()
     there = digits.dataset.match_tags("test").values("id")
     page.shows(digits.nearest(digits.embedding(there[0]), among=there)[:25])
 
 
+@pytest.mark.slow
 def test_a_search_in_a_saved_view_finds_only_what_is_in_it(page, digits, held_out, app_model):
     page.open(digits.dataset.name, view=held_out)
     page.show_similar_to_text("seven")
