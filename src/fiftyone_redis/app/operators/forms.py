@@ -58,7 +58,7 @@ def pick(
     name: str,
     choices: Iterable[str] | Mapping[str, str],
     default: str | None = None,
-    **texts: str,
+    **texts: Any,
 ) -> str | None:
     """Asks for one of several, and returns what is chosen, or would be by default.
 
@@ -68,7 +68,7 @@ def pick(
         name: the parameter
         choices: its values, with their labels if they have others
         default: which is chosen at first; the first one if it is None or none of them
-        **texts: the question's label and description
+        **texts: the question's label and description, and whether it is required
     """
     labels = dict(choices) if isinstance(choices, Mapping) else {value: value for value in choices}
     view = types.DropdownView()
@@ -77,7 +77,7 @@ def pick(
     if default not in labels:
         default = next(iter(labels), None)
     chosen = ctx.params.get(name)
-    inputs.enum(name, list(labels), default=default, required=True, view=view, **texts)
+    inputs.enum(name, list(labels), default=default, view=view, **texts)
     return chosen if chosen in labels else default
 
 
@@ -94,7 +94,7 @@ def pick_index(inputs: Any, ctx: Any) -> str | None:
             "Create one: press Create an index in the Redis panel, or run that operator.",
         )
         return None
-    return pick(inputs, ctx, "brain_key", known, ctx.params.get("brain_key"), label="Index")
+    return pick(inputs, ctx, "brain_key", known, label="Index", required=True)
 
 
 def confirm(inputs: Any, ctx: Any, label: str, description: str) -> None:
@@ -108,7 +108,7 @@ def confirm(inputs: Any, ctx: Any, label: str, description: str) -> None:
 
 def number(inputs: Any, name: str, default: int, least: int, label: str, text: str = "") -> None:
     """Asks for a whole number."""
-    inputs.int(name, min=least, default=default, required=True, label=label, description=text)
+    inputs.int(name, min=least, default=default, label=label, description=text)
 
 
 def some_of(count: int, things: str) -> str:

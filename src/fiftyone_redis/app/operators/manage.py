@@ -248,8 +248,9 @@ class RenameIndex(_Change):
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        new = inputs.str("new_key", required=True, label="New name (brain key)", default=key)
-        problem = changes.key_problem(ctx.dataset, ctx.params.get("new_key") or key)
+        new = inputs.str("new_key", required=True, label="New name (brain key)")
+        wanted = ctx.params.get("new_key")
+        problem = changes.key_problem(ctx.dataset, wanted) if wanted else None
         if problem:
             forms.refuse(new, problem)
 

@@ -65,7 +65,6 @@ class SearchWithPicture(foo.Operator):
         inputs.str(
             "dist_field",
             default="distance",
-            required=True,
             label="Field for the distances",
             description="What it held before is replaced",
         )
