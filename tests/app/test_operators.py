@@ -308,9 +308,9 @@ def test_an_operation_can_be_delegated(indexed, files, monkeypatch, tmp_path):
     good = delegated("add_missing", indexed, {"brain_key": "key"})
     assert (good.run_state, good.status.progress) == ("completed", 1)
     assert indexed.load_brain_results("key").total_index_size == 61
-    bad = delegated("add_missing", indexed, {"brain_key": "other"})
+    bad = delegated("create_index", indexed, {"brain_key": "other", "model": "no-such-model"})
     assert bad.run_state == "failed"
-    assert "no Redis index 'other'" in bad.result.error
+    assert "'no-such-model' cannot be loaded" in bad.result.error
 
 
 def delegated(name: str, dataset, params: dict) -> Any:
