@@ -3,8 +3,8 @@
     browser.py ensure   make sure that there is one, or say in one line what to install
 
 It is the one that CHROME_BIN names, else Chromium or Chrome on the PATH, else the one that
-Playwright has downloaded. Without any, root gets the system's package where there is apt-get;
-anybody else, and root where that fails, gets Playwright's download.
+Playwright has downloaded into this environment. Without any, root gets the system's package where
+there is apt-get; anybody else, and root where that fails, gets Playwright's download.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ VARIABLE = "CHROME_BIN"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 MISSING = (
-    "There is no browser for the tests of the App: install Chromium (apt-get install chromium), or "
-    f"`{Path(sys.executable).parent}/playwright install chromium`, or name one by {VARIABLE}."
+    "There is no browser for the tests of the App: install Chromium, for instance by "
+    f"`apt-get install chromium`, or name the program of one by the variable {VARIABLE}."
 )
+
+# Into Playwright's own folder, because the tests have another home, in which it would not look.
+os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", "0")
 
 _MINUTES = 60  # in seconds
 _WAIT = 10 * _MINUTES

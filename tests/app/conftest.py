@@ -102,7 +102,16 @@ def app_redis(app_folder) -> str:
 
 
 @pytest.fixture(scope="session")
-def app(app_folder, app_redis) -> str:
+def chromium_program() -> Path:
+    """The program of a browser. Without one the tests are skipped, but in CI they fail."""
+    program = browsers.find()
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(browsers.MISSING)
+    return program
+
+
+@pytest.fixture(scope="session")
+def app(chromium_program, app_folder, app_redis) -> str:
     """The URL of the App: a server of its own process, on a free port of this machine."""
     if Version(fo.__version__) < Version("1.22"):
         pytest.skip("The tests drive the pages of FiftyOne 1.22 and newer.")
@@ -153,17 +162,14 @@ def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path) -> Non
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    """A browser. Without one the tests are skipped, but in CI they fail.
+def chromium(chromium_program):
+    """A browser.
 
     While it is there, its event loop counts as running: `asyncio.run()` is for other modules.
     """
-    program = browsers.find()
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(browsers.MISSING)
     flags = [*browsers.FLAGS, OFFLINE]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=flags)
+        chromium = playwright.chromium.launch(executable_path=chromium_program, args=flags)
         yield chromium
         chromium.close()
 
