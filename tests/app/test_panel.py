@@ -1,4 +1,4 @@
-"""The panel "Redis" as the App's server paints it: what it says, and what it says when it cannot."""
+"""The panel "Redis" as the server of the App paints it, also when something is wrong."""
 
 import uuid
 

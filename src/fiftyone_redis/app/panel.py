@@ -267,13 +267,12 @@ PANELS = (RedisPanel,)
 
 def _row(one: IndexSummary) -> dict[str, str]:
     """Returns an index as a row of the table."""
-    counted = "?" if one.problem and one.documents is None else _COUNTING
     return {
         "name": one.brain_key,
         "of": "samples" if one.patches_field is None else f"patches of {one.patches_field}",
         "vectors": "not there" if one.documents is None else f"{one.documents:,}",
-        "missing": counted,
-        "gone": counted,
+        "missing": _COUNTING,
+        "gone": _COUNTING,
         "memory": "-" if one.memory is None else indexes.size(one.memory),
         "algorithm": one.algorithm,
         "type": one.dtype if one.dim is None else f"{one.dtype} x {one.dim}",
