@@ -36,7 +36,8 @@ FORBIDDEN = {
     "server": "backend settings brain_config cli demo app",
     "views": "backend cli demo app",
     "neighbors": "backend cli demo app",
-    "backend": "cli demo app",
+    "backend": "sync cli demo app",
+    "sync": "cli demo app",
     "settings": "backend cli demo app",
     "brain_config": "backend settings server cli demo app",
     "app": "brain_config cli demo server",
@@ -97,6 +98,12 @@ def test_the_private_server_knows_only_the_errors_of_the_engine(path):
 def test_no_part_knows_of_those_above_it(part, forbidden):
     for path in files(part):
         assert not known(path, PACKAGE) & set(forbidden.split()), path.name
+
+
+def test_only_the_panel_and_the_operators_know_the_types_of_the_app():
+    outer = {ROOT / "app" / "panel.py", *files("app/operators")}
+    for path in set(files("app")) - outer:
+        assert not any("fiftyone.operators" in name for name in imported(path)), path.name
 
 
 def test_commands_of_the_query_engine_are_written_in_one_place():

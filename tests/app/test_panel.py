@@ -131,8 +131,14 @@ def test_passwords_are_not_shown(client, redis_server):
     assert "hidden" not in str(said)
 
 
-def test_a_server_that_may_lose_vectors_is_said():
-    info = {"used_memory": 95, "maxmemory": 100, "maxmemory_policy": "allkeys-lru"}
-    full, evicts = status.problems(info)
+def test_a_server_that_may_lose_vectors_is_said(client):
+    limit = int(client.info("memory")["used_memory"] * 1.05)
+    try:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory", limit)
+        full, evicts = status.problems(client)
+    finally:
+        client.config_set("maxmemory", 0)
+        client.config_set("maxmemory-policy", "noeviction")
     assert "almost full" in full
     assert "noeviction" in evicts

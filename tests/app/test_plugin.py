@@ -56,8 +56,13 @@ class Panel:
         """Returns a button by its whole label."""
         return self.browser.get_by_role("button", name=label, exact=True)
 
+    def picture(self, name: str, label: str) -> None:
+        """Takes a screenshot of a form, as soon as the button with this label can be pressed."""
+        until(lambda: self.button(label).is_enabled())
+        self.page.picture(name)
+
     def run(self, label: str) -> None:
-        """Presses the button of a form, and closes what is said at the end, if it stays."""
+        """Presses the button of a form, as soon as it can be pressed."""
         until(lambda: self.button(label).is_enabled())
         self.button(label).click()
 
@@ -113,10 +118,10 @@ def test_an_index_is_created_filled_and_dropped(panel, page, few):
     panel.says("no Redis index yet")
     panel.button("Create an index").click()
     panel.says("Where vectors come from")
-    page.picture("create-index")
     model = panel.browser.locator("input[role=combobox]")
     model.fill(register_model())
     model.press("Tab")  # the list of models closes
+    panel.picture("create-index", "Create")
     panel.run("Create")
     panel.says("Indexed 20 samples")
     panel.close_message()
@@ -127,7 +132,7 @@ def test_an_index_is_created_filled_and_dropped(panel, page, few):
     panel.says("Delete redis and its 20 vectors")
     assert panel.button("Drop").is_disabled()
     panel.browser.get_by_role("checkbox").last.check()
-    page.picture("drop-index")
+    panel.picture("drop-index", "Drop")
     panel.run("Drop")
     panel.says("Dropped 'redis'")
     panel.says("no Redis index yet")
@@ -143,7 +148,7 @@ def test_a_search_with_a_picture_shows_what_looks_like_it(panel, page, digits):
     panel.button("Search with a picture").click()
     panel.browser.locator("input[type=file]").set_input_files(file)
     panel.says(file.name)
-    page.picture("search-form")
+    panel.picture("search-form", "Search")
     panel.run("Search")
     panel.says("25 samples nearest to it are shown")
     panel.close_message()
@@ -159,11 +164,17 @@ def test_near_duplicates_are_as_many_as_the_form_says(panel, page, digits):
     panel.says("of 1,797 samples have another one within")
     said = panel.browser.get_by_text("samples have another one within").first.inner_text()
     panel.browser.locator(".js-plotly-plot .bars").last.wait_for()
-    page.picture("near-duplicates-form")
+    slider = panel.browser.locator("input[type=range]").last
+    slider.press("ArrowRight")
+    moved = panel.browser.get_by_text("samples have another one within").first
+    until(lambda: moved.inner_text() != said)
+    said = moved.inner_text()
+    panel.picture("near-duplicates-form", "Find")
     panel.run("Find")
     panel.says("can be left out")
     panel.close_message()
     until(lambda: page.count() == f"{said.split()[0]} samples")
+    page.pictures_are_there()
     page.picture("near-duplicates")
 
 

@@ -161,7 +161,10 @@ class RedisPanel(foo.Panel):
         if state.rows:
             self._paint_indexes(panel)
         elif state.rows is not None and not state.problem:
-            panel.md("#### This dataset has no Redis index yet", name="none")
+            panel.md(
+                "**This dataset has no Redis index yet.** Create one to search by similarity.",
+                name="none",
+            )
         self._paint_buttons(panel, state)
         if state.rows and not state.problem:
             self._paint_distances(panel, state)

@@ -48,12 +48,17 @@ def server(client: redis.Redis) -> ServerStatus:
         _login(client),
         _version(info),
         f"{size(used)} of {size(most)}" if most else f"{size(used)}, no limit",
-        problems(info),
+        problems(client),
     )
 
 
-def problems(info: dict[str, Any]) -> list[str]:
-    """Returns what may go wrong on a server, from what it says of itself (INFO)."""
+def problems(client: redis.Redis) -> list[str]:
+    """Says what is wrong with a server, and what to do about it, one sentence each.
+
+    Args:
+        client: a client of it
+    """
+    info = execute(client, "INFO", "memory")
     found = []
     used, most = int(info["used_memory"]), int(info.get("maxmemory") or 0)
     policy = str(info.get("maxmemory_policy", "noeviction"))

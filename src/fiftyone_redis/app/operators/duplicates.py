@@ -62,11 +62,9 @@ class FindNearDuplicates(foo.Operator):
             required=True,
             label="Threshold",
             description="The largest distance of near duplicates",
-            view=types.SliderView(
-                min=min(0.0, float(found.values[0])),
-                max=found.largest,
-                value_label_display="auto",
-            ),
+            min=min(0.0, float(found.values[0])),
+            max=max(found.largest, threshold),
+            view=types.SliderView(value_label_display="auto"),
         )
         inputs.view("count", types.Notice(label=said(found, threshold, index)))
         inputs.str(
