@@ -189,7 +189,6 @@ def test_an_index_that_was_dropped_behind_its_back_is_said_and_filled_again(
     panel.open()
     panel.says("is not on the server")
     until(lambda: panel.row()[2:4] == ["not there", "20"])
-    page.picture("index-gone")
     panel.act("Add what is missing")
     panel.says("20 samples will be embedded and added")
     panel.run("Add")

@@ -22,15 +22,13 @@ class Duplicates:
 
     Args:
         ids: the ids of all points that have another one within the threshold, each group of near
-            duplicates together, those that are kept first
+            duplicates together, one that is kept first
         duplicates: those of them that could be left out: within the threshold of one that is kept
-        distances: for each of ``ids`` the distance to its nearest neighbour
         nearest: the nearest-neighbour distances of all points of the index
     """
 
     ids: list[str]
     duplicates: list[str]
-    distances: list[float]
     nearest: npt.NDArray[np.float64]
 
 
@@ -50,7 +48,7 @@ def find(
         threshold: the largest distance of near duplicates, in the metric's own unit
         progress: called with the number of vectors that were compared since the last time
     """
-    nearest = _nearest(vectors, metric, progress)
+    nearest, partners = _nearest(vectors, metric, progress)
     near = np.flatnonzero(nearest <= threshold)
     points = vectors[near]
     kept = exact.without_duplicates(points, threshold, metric)
@@ -59,23 +57,30 @@ def find(
     if len(left_out):
         to_kept = exact.neighbors(points[kept], points[left_out], 1, metric)
         leader[left_out] = [kept[rows[0]] for rows, _ in to_kept]
+    # A point that is kept and leads no group stands beside its nearest neighbour.
+    alone = np.setdiff1d(kept, leader[left_out])
+    beside = np.searchsorted(near, partners[near[alone]])
+    leader[alone] = leader[np.minimum(beside, len(near) - 1)]
     order = np.lexsort((nearest[near], leader != np.arange(len(near)), leader))
     return Duplicates(
         [str(ids[near[row]]) for row in order],
         [str(ids[near[row]]) for row in left_out],
-        [float(nearest[near[row]]) for row in order],
         nearest,
     )
 
 
 def _nearest(
     vectors: npt.NDArray[Any], metric: str, progress: Progress | None
-) -> npt.NDArray[np.float64]:
-    """Returns the distance of each vector to the nearest of the others; infinite if alone."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """Returns each vector's distance to the nearest of the others, infinite if alone, and its row.
+
+    Both rows of a pair say the same distance, but for rounding.
+    """
     found = np.full(len(vectors), np.inf)
-    for row, (_, distances) in enumerate(exact.neighbors(vectors, None, 1, metric)):
+    partners = np.arange(len(vectors))
+    for row, (rows, distances) in enumerate(exact.neighbors(vectors, None, 1, metric)):
         if len(distances):
-            found[row] = distances[0]
+            found[row], partners[row] = distances[0], rows[0]
         if progress is not None and (row + 1) % _REPORTED == 0:
             progress(_REPORTED)
-    return found
+    return found, partners
