@@ -163,6 +163,14 @@ def test_what_is_missing_is_counted_and_added(indexed, files):
     assert refusals(form("add_missing", indexed, {"brain_key": "key"})) != []
 
 
+def test_an_index_that_was_dropped_behind_its_back_is_filled_anew(indexed, client):
+    index = indexed.load_brain_results("key")
+    client.execute_command("FT.DROPINDEX", index.config.index_name, "DD")
+    assert "60 samples" in str(form("add_missing", indexed, {"brain_key": "key"}))
+    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Added 60 samples."
+    assert indexed.load_brain_results("key").total_index_size == 60
+
+
 def test_what_is_gone_is_removed_after_a_tick(indexed):
     indexed.delete_samples(indexed.take(3, seed=51))
     assert refusals(form("remove_gone", indexed, {"brain_key": "key"})) == ["Tick this to go on."]

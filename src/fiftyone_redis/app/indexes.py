@@ -116,6 +116,10 @@ def load(dataset: Any, brain_key: str) -> Any:
             f"{', '.join(map(repr, known)) or 'none'}. Choose one of these, or refresh the panel."
         )
     index = dataset.load_brain_results(brain_key)
+    if index is not None and not index.total_index_size:
+        # FiftyOne keeps what it has loaded, which does not know of an index that was dropped since.
+        dataset.clear_cache()
+        index = dataset.load_brain_results(brain_key)
     if index is None:
         raise InputError(
             f"The index {brain_key!r} was never finished; drop it, and create it again."

@@ -14,7 +14,7 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import cache, changes, charts, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
-from fiftyone_redis.engine.errors import FiftyOneRedisError
+from fiftyone_redis.engine.errors import FiftyOneRedisError, InputError
 
 _STATE = ("server", "problem", "problems", "rows", "chosen", "plot")
 _COUNTING = "counting …"
@@ -174,6 +174,8 @@ class RedisPanel(foo.Panel):
         """Reads the server and the indexes: what takes a few milliseconds."""
         fresh: dict[str, Any] = {"problem": None, "problems": [], "plot": None, "rows": []}
         try:
+            if ctx.dataset is None:
+                raise InputError("No dataset is open; open one first.")
             client = indexes.open_client()
             try:
                 server = status.server(client)
