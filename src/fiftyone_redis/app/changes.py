@@ -127,16 +127,11 @@ def create(
     if problem:
         raise InputError(problem)
     report(0, "Loading the model" if model else "Creating the index")
+    named = {"brain_key": brain_key, "patches_field": patches_field, "model": model}
+    filled_by = {"embeddings_field": field} if field else {}
     with sync.loading(model or ""):
         index = fob.compute_similarity(
-            dataset,
-            patches_field=patches_field,
-            embeddings=False,
-            brain_key=brain_key,
-            model=model,
-            backend="redis",
-            **({"embeddings_field": field} if field else {}),
-            **settings,
+            dataset, embeddings=False, backend="redis", **named, **filled_by, **settings
         )
     try:
         _, without = add(index, None, report)

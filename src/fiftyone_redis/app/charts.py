@@ -1,4 +1,4 @@
-"""The histogram of nearest-neighbour distances, as Plotly draws it in the App's dark theme."""
+"""The histogram of nearest-neighbour distances, as Plotly draws it in the App."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 _BAR = "#ff6d04"  # FiftyOne's orange, for what is within the threshold
 _REST = "#5a6b7b"
-_TEXT = "#b8bcc4"
 
 
 def histogram(
@@ -32,7 +31,7 @@ def histogram(
         "hovertemplate": "distance %{x:.3g}<br>%{y} of them<extra></extra>",
     }
     layout: dict[str, Any] = {
-        "font": {"size": 11, "color": _TEXT},
+        "font": {"size": 11},
         "bargap": 0.06,
         "margin": {"t": 10, "l": 48, "r": 12, "b": 42},
         "xaxis": {"title": {"text": f"{metric} distance to the nearest neighbour"}},

@@ -37,7 +37,8 @@ _NARROW = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)", "p": 2, "gap
 _WRAP = {"grid": {"sx": {"display": "flex", "flexWrap": "wrap", "gap": 1}}}
 _BUTTON = {"item": {"sx": {"width": "auto"}}}
 _CELL = {"sx": {"whiteSpace": "nowrap", "px": 1.25, "py": 0.75, "fontSize": "0.85rem"}}
-_ACTIONS_STAY = {"position": "sticky", "right": 0, "background": "#262626", "px": 1}
+_SURFACE = "var(--fo-palette-background-level2, #262626)"
+_ACTIONS_STAY = {"position": "sticky", "right": 0, "background": _SURFACE, "px": 1}
 _TABLE = {
     "table": {"sx": {"minWidth": 0, "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY}},
     "tableHeadCell": _CELL,
