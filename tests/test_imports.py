@@ -14,33 +14,49 @@ PACKAGE = "fiftyone_redis"
 
 # Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
 ENGINE = {
-    "errors": "",
+    "certificates": "",
+    "errors": "certificates",
     "schema": "errors",
     "codec": "errors schema",
     "protocol": "errors schema",
+    "capabilities": "errors schema protocol",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema protocol planner",
-    "connection": "errors schema protocol",
-    "documents": "errors schema codec protocol connection",
-    "reading": "errors schema codec protocol connection documents",
-    "rebuild": "errors schema codec protocol connection documents reading",
-    "search": "errors schema codec protocol exact planner restricted connection documents reading",
-    "index": "errors schema codec protocol restricted connection documents reading rebuild search",
+    "parameters": "errors",
+    "retry": "certificates",
+    "tls": "",
+    "sentinel": "errors retry tls",
+    "cluster": "errors retry",
+    "connection": "certificates errors schema protocol parameters retry capabilities tls sentinel "
+    "cluster",
+    "routing": "errors protocol retry cluster connection",
+    "documents": "errors schema codec protocol retry cluster connection routing",
+    "reading": "errors schema codec protocol capabilities cluster connection documents",
+    "attributes": "schema codec protocol cluster connection documents reading",
+    "rebuild": "errors schema codec protocol capabilities cluster connection documents reading",
+    "search": "errors schema codec protocol capabilities exact planner restricted cluster "
+    "connection documents reading",
+    "index": "errors schema codec protocol capabilities restricted cluster connection documents "
+    "reading attributes rebuild search",
+    "health": "errors protocol capabilities cluster connection index",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}
 
 # Above the engine: each part, and the parts that it must not know of.
 FORBIDDEN = {
+    "app": "cli demo",
     "server": "backend settings brain_config cli demo app",
     "views": "backend cli demo app",
+    "attributes": "backend settings neighbors cli demo app",
     "neighbors": "backend cli demo app",
     "backend": "sync cli demo app",
     "sync": "cli demo app",
     "settings": "backend cli demo app",
     "brain_config": "backend settings server cli demo app",
-    "app": "brain_config cli demo server",
+    "runs": "backend settings server cli demo app",
+    "doctor": "backend cli demo app",
 }
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import fiftyone.core.utils as fou
-import redis
 from fiftyone.brain.similarity import (
     DuplicatesMixin,
     Similarity,
@@ -21,7 +21,10 @@ from fiftyone.brain.similarity import (
 )
 
 from fiftyone_redis import settings
-from fiftyone_redis.engine import Schema, VectorIndex, codec, connection
+from fiftyone_redis.attributes import FieldReader, Requested, StoredField, parse, resolve
+from fiftyone_redis.engine import Attribute, Schema, VectorIndex, capabilities, codec, connection
+from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -30,6 +33,7 @@ from fiftyone_redis.engine.errors import (
     SettingsError,
     some,
 )
+from fiftyone_redis.engine.schema import check_attributes
 from fiftyone_redis.neighbors import (
     AGGREGATIONS,
     NeighborsMixin,
@@ -44,8 +48,23 @@ from fiftyone_redis.views import SAMPLE_ID
 logger = logging.getLogger("fiftyone." + __name__)
 
 _COMMON_SETTINGS = ("metric", "algorithm", "dtype", "block_size")
-_SCHEMA_SETTINGS = (*_COMMON_SETTINGS, "m", "ef_construction", "ef_runtime")
-_FIXED_SETTINGS = ("metric", "algorithm", "dtype", "m", "ef_construction")
+_GRAPH_SETTINGS = {
+    "HNSW": ("m", "ef_construction", "ef_runtime"),
+    "SVS-VAMANA": (
+        "graph_max_degree",
+        "construction_window_size",
+        "search_window_size",
+        "compression",
+    ),
+}
+_SCHEMA_SETTINGS = (
+    *_COMMON_SETTINGS,
+    *(name for names in _GRAPH_SETTINGS.values() for name in names),
+)
+_QUERY_SETTINGS = ("ef_runtime", "search_window_size")
+_FIXED_SETTINGS = tuple(
+    name for name in _SCHEMA_SETTINGS if name not in ("block_size", *_QUERY_SETTINGS)
+)
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
@@ -58,22 +77,30 @@ class RedisSimilarityConfig(SimilarityConfig):
         metric (None): the metric of a new index, ``"cosine"`` by default. Supported values are
             ``("cosine", "dotproduct", "euclidean")``. An index that exists keeps its own
         algorithm (None): the search algorithm of a new index, ``"FLAT"`` by default. Supported
-            values are ``("FLAT", "HNSW")``. An index that exists keeps its own
+            values are ``("FLAT", "HNSW", "SVS-VAMANA")``, the last with Redis 8.2 or newer. An
+            index that exists keeps its own
         dtype (None): the type of a new index's values, ``"float32"`` by default. Supported values
-            are ``("float32", "float64", "float16", "bfloat16")``
+            are ``("float32", "float64", "float16", "bfloat16")``, and ``("int8", "uint8")`` with
+            Redis 8 or newer, for embeddings that are whole numbers already
         m (None): HNSW's edges per vector and layer, 32 by default
         ef_construction (None): how many candidates HNSW keeps while it inserts a vector, 200 by
             default
         ef_runtime (None): how many candidates HNSW keeps while it answers a query, 400 by default
         block_size (None): how many vectors FLAT allocates at a time, 1023 by default
+        graph_max_degree (None): SVS-VAMANA's edges per vector, 32 by default
+        construction_window_size (None): how many candidates SVS-VAMANA keeps while it inserts a
+            vector, 200 by default
+        search_window_size (None): how many candidates SVS-VAMANA keeps while it answers a query,
+            10 by default
+        compression (None): how SVS-VAMANA compresses vectors, ``"none"`` by default. Supported
+            values are ``("none", "LVQ8", "LVQ4", "LVQ4x4", "LVQ4x8", "LeanVec4x8", "LeanVec8x8")``
         query_timeout (None): seconds that the server may take for one query, 30 by default
-        url (None): ``redis://``, ``rediss://`` or ``unix://``, in the place of the following
-        host (None): the server's name or address, ``"localhost"`` by default
-        port (None): its TCP port, 6379 by default
-        db (None): its database; only 0 can be indexed
-        username (None): the user to log in as
-        password (None): that user's password
-        **kwargs: keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
+        attributes (None): sample fields to store beside the vectors, for others to filter by: a
+            list of their names, and of pairs of a name and ``"TAG"``, ``"TEXT"`` or ``"NUMERIC"``
+        **kwargs: how to reach the server, any of
+            :class:`~fiftyone_redis.engine.parameters.Parameters` (``url``, ``host``, ``port``,
+            ``username``, ``password``, ``ssl``, ``sentinels`` and more), none of which is saved;
+            and keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
 
     Raises:
         SettingsError: if a parameter is unknown, or its value is not supported
@@ -89,15 +116,16 @@ class RedisSimilarityConfig(SimilarityConfig):
         ef_construction: int | None = None,
         ef_runtime: int | None = None,
         block_size: int | None = None,
+        graph_max_degree: int | None = None,
+        construction_window_size: int | None = None,
+        search_window_size: int | None = None,
+        compression: str | None = None,
         query_timeout: float | None = None,
-        url: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        db: int | None = None,
-        username: str | None = None,
-        password: str | None = None,
+        attributes: Any = None,
         **kwargs: Any,
     ) -> None:
+        # Private, so that FiftyOne does not save them in the run.
+        self._connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
         # FiftyOne would save what it does not know in the run, secrets included.
         unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
         if unknown:
@@ -114,20 +142,18 @@ class RedisSimilarityConfig(SimilarityConfig):
         self.ef_construction = ef_construction
         self.ef_runtime = ef_runtime
         self.block_size = block_size
+        self.graph_max_degree = graph_max_degree
+        self.construction_window_size = construction_window_size
+        self.search_window_size = search_window_size
+        self.compression = compression
         self.query_timeout = query_timeout
         self.schema(1)
         if query_timeout is not None and not query_timeout > 0:
             raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
 
-        # Private, so that FiftyOne does not save them in the run.
-        self._connection = {
-            "url": url,
-            "host": host,
-            "port": port,
-            "db": db,
-            "username": username,
-            "password": password,
-        }
+        # Not called attributes, which is a method of every configuration.
+        self._stored_fields = parse(attributes)
+
         settings.read(self._connection)
 
     @property
@@ -150,12 +176,31 @@ class RedisSimilarityConfig(SimilarityConfig):
         """The supported values of ``aggregation``."""
         return ("mean", *AGGREGATIONS)
 
-    def schema(self, dim: int, tags: tuple[str, ...] = ()) -> Schema:
+    @property
+    def stored_fields(self) -> Requested:
+        """The fields stored beside the vectors, each with its kind: the keyword ``attributes``."""
+        return self._stored_fields
+
+    def store_fields(self, fields: Sequence[StoredField]) -> None:
+        """Settles which fields are stored beside the vectors."""
+        self._stored_fields = tuple((field.path, field.kind) for field in fields)
+
+    def serialize(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns what is saved in the run; see :meth:`eta.core.serial.Serializable.serialize`."""
+        saved: dict[str, Any] = super().serialize(*args, **kwargs)
+        if self._stored_fields:
+            saved["attributes"] = [list(field) for field in self._stored_fields]
+        return saved
+
+    def schema(
+        self, dim: int, tags: tuple[str, ...] = (), attributes: tuple[Attribute, ...] = ()
+    ) -> Schema:
         """Returns the definition of a new index.
 
         Args:
             dim: the dimension of its vectors
             tags: the fields of its documents to be indexed as tags
+            attributes: the fields of its documents for others to filter by
 
         Raises:
             SettingsError: if a setting is not supported
@@ -163,40 +208,30 @@ class RedisSimilarityConfig(SimilarityConfig):
         """
         given = {name: getattr(self, name) for name in _SCHEMA_SETTINGS}
         said = {name: value for name, value in given.items() if value is not None}
-        return Schema(self.index_name or "unnamed", dim, tags=tags, **said)
+        name = self.index_name or "unnamed"
+        return Schema(name, dim, tags=tags, attributes=attributes, **said)
 
     @property
-    def connection(self) -> settings.Settings:
+    def connection(self) -> settings.Parameters:
         """How to reach the server; never saved."""
         return settings.read(self._connection)
 
-    def load_credentials(
-        self,
-        url: str | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        db: int | None = None,
-        username: str | None = None,
-        password: str | None = None,
-    ) -> None:
+    def load_credentials(self, **kwargs: Any) -> None:
         """Takes the connection from these arguments, and from the brain config where they are None.
 
+        Args:
+            **kwargs: any of :class:`~fiftyone_redis.engine.parameters.Parameters`
+
         Raises:
-            SettingsError: if a value is not supported, or they are in conflict
+            SettingsError: if a name or value is not supported, or they are in conflict
         """
+        configured = settings.configured()
         given = {
-            "url": url,
-            "host": host,
-            "port": port,
-            "db": db,
-            "username": username,
-            "password": password,
+            name: configured.get(name) if kwargs.get(name) is None else kwargs[name]
+            for name in (*settings.NAMES, *kwargs)
         }
-        configured = _brain_config()
-        self._connection = {
-            name: configured.get(name) if value is None else value for name, value in given.items()
-        }
-        settings.read(self._connection)
+        settings.read(given)
+        self._connection = given
 
 
 class RedisSimilarity(Similarity):
@@ -210,9 +245,11 @@ class RedisSimilarity(Similarity):
         """Makes sure that the server can be used, before FiftyOne registers a run.
 
         Raises:
-            FiftyOneRedisError: if it cannot
+            UnsupportedServerError: if it cannot hold such an index
+            FiftyOneRedisError: if it cannot be used at all
         """
-        settings.open_client(self.config.connection).close()
+        with settings.open_client(self.config.connection) as client:
+            capabilities.require(client, self.config.schema(1))
 
     def initialize(self, samples: Any, brain_key: str | None) -> RedisSimilarityIndex:
         """Returns the index of a new run.
@@ -264,14 +301,15 @@ class RedisSimilarityIndex(NeighborsMixin):
         # FiftyOne hands over the backend with a new run; one that is loaded takes what is there.
         self._is_new = backend is not None
         self._unfinished = self._is_new
-        self._text_client: redis.Redis | None = None
+        self._text_client: Client | None = None
         self._redis = settings.open_client(config.connection)
         self._index: VectorIndex | None = None
+        self._fields: tuple[StoredField, ...] = ()
         self._open_or_name()
 
     @property
-    def client(self) -> redis.Redis:
-        """A ``redis.Redis`` client of the server, whose replies are text."""
+    def client(self) -> Client:
+        """A ``redis.Redis`` or ``redis.RedisCluster`` client, whose replies are text."""
         if self._text_client is None:
             self._text_client = connection.decoding(self._redis)
         return self._text_client
@@ -407,6 +445,37 @@ class RedisSimilarityIndex(NeighborsMixin):
             return found.vectors, id_array(found.ids), None
         return found.vectors, id_array(found.tags[SAMPLE_ID]), id_array(found.ids)
 
+    def update_attributes(
+        self, sample_ids: Any = None, label_ids: Any = None, progress: Any = None
+    ) -> int:
+        """Brings the fields stored beside the vectors up to what the dataset holds now.
+
+        Documents whose fields are the same already are not written.
+
+        Args:
+            sample_ids (None): a sample ID or list of sample IDs; in a patch index, all of their
+                patches. If no IDs are provided, the whole index is brought up to date
+            label_ids (None): a label ID or list of label IDs; sample IDs are ignored then
+            progress (None): whether to render a progress bar (True/False), use the default value
+                ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
+
+        Returns:
+            the number of documents that were changed; 0 if the run stores no fields
+
+        Raises:
+            FiftyOneRedisError: if there is no index, or the server cannot do it
+        """
+        read = self._field_reader(lambda ids: index.tags(ids)[SAMPLE_ID])
+        if read is None:
+            return 0
+        index = self._existing_index()
+        if sample_ids is None and label_ids is None:
+            ids = index.ids()
+        else:
+            ids = self._ids(index, sample_ids, label_ids, allow_missing=True, warn_missing=False)
+        with progress_bar(len(ids), progress) as bar:
+            return index.update_attributes(ids, read, bar.update)
+
     def rebuild(self, progress: Any = None, **changes: Any) -> None:
         """Makes the index another one over the embeddings that are there.
 
@@ -416,8 +485,8 @@ class RedisSimilarityIndex(NeighborsMixin):
         Args:
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
-            **changes: any of ``metric``, ``algorithm``, ``dtype``, ``m``, ``ef_construction``,
-                ``ef_runtime`` and ``block_size``; see :class:`RedisSimilarityConfig`
+            **changes: any of ``metric``, ``algorithm``, ``dtype`` and the settings of the
+                algorithms; see :class:`RedisSimilarityConfig`
 
         Raises:
             SettingsError: if a value is not supported
@@ -487,6 +556,7 @@ class RedisSimilarityIndex(NeighborsMixin):
     def _open_or_name(self) -> None:
         """Opens the index if it exists; else settles what a new one will be."""
         before = self.config.serialize()
+        self._settle_fields()
         if self.config.index_name is None:
             self.config.index_name = self._new_name()
             self._settle(self.config.schema(1))
@@ -497,10 +567,26 @@ class RedisSimilarityIndex(NeighborsMixin):
         if before != self.config.serialize():
             self.save_config()
 
+    def _settle_fields(self) -> None:
+        """Finds the kinds of the fields to store, from the dataset as it is at the beginning."""
+        requested, patches_field = self.config.stored_fields, self.config.patches_field
+        if self._is_new:
+            self._fields = resolve(self.samples, patches_field, requested)
+            check_attributes(self._schema(1))
+            self.config.store_fields(self._fields)
+        else:
+            self._fields = tuple(StoredField(path, kind) for path, kind in requested if kind)
+
+    def _schema(self, dim: int) -> Schema:
+        """Returns the definition of a new index."""
+        tags = (SAMPLE_ID,) if self.config.patches_field is not None else ()
+        attributes = tuple(field.attribute for field in self._fields)
+        schema: Schema = self.config.schema(dim, tags, attributes)
+        return schema
+
     def _settle(self, schema: Schema) -> None:
         """Notes in the run what its index is, or will be."""
-        names = _SCHEMA_SETTINGS if schema.algorithm == "HNSW" else _COMMON_SETTINGS
-        for name in names:
+        for name in (*_COMMON_SETTINGS, *_GRAPH_SETTINGS.get(schema.algorithm, ())):
             setattr(self.config, name, getattr(schema, name))
 
     def _opened(self, name: str) -> VectorIndex:
@@ -512,9 +598,17 @@ class RedisSimilarityIndex(NeighborsMixin):
                     f"The index {name!r} exists with {setting}={actual!r}, not {wanted!r}; leave "
                     "the setting out, choose another index_name, or call rebuild()."
                 )
+        lacking = {field.attribute for field in self._fields} - {*index.schema.attributes}
+        if self._is_new and lacking:
+            raise IndexMismatchError(
+                f"The index {name!r} exists without attributes of this kind: "
+                f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
+                "choose another index_name."
+            )
         index.timeout = self.config.query_timeout
-        if self.config.ef_runtime is not None:
-            index.schema = replace(index.schema, ef_runtime=self.config.ef_runtime)
+        asked = {name: getattr(self.config, name) for name in _QUERY_SETTINGS}
+        known = {name: value for name, value in asked.items() if value is not None}
+        index.schema = replace(index.schema, **known)
         self._settle(index.schema)
         if self.config.patches_field is not None and SAMPLE_ID not in index.schema.tags:
             raise IndexMismatchError(
@@ -560,18 +654,30 @@ class RedisSimilarityIndex(NeighborsMixin):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
         except IndexNotFoundError:
-            index, created = self._created(matrix.shape[1], tuple(tags)), True
+            index, created = self._created(matrix.shape[1]), True
+        sample_of = dict(zip(ids, tags.get(SAMPLE_ID, ()), strict=False))
+        read = self._field_reader(lambda ids: [sample_of[id] for id in ids])
         try:
             with progress_bar(len(ids), progress) as bar:
-                index.add(ids, matrix, tags, bar.update)
+                index.add(ids, matrix, tags, bar.update, read)
         except InputError:
             if created:
                 index.drop(documents=False)
                 self._index = None
             raise
 
-    def _created(self, dim: int, tags: tuple[str, ...]) -> VectorIndex:
-        self._index = VectorIndex.create(self._redis, self.config.schema(dim, tags))
+    def _field_reader(self, samples_of: Callable[[Sequence[str]], Sequence[str]]) -> Reader | None:
+        """Returns what reads the stored fields of documents, given what tells patches' samples."""
+        if not self._fields:
+            return None
+        patches_field = self.config.patches_field
+        reader = FieldReader(self.samples, patches_field, self._fields)
+        if patches_field is None:
+            return reader.of_samples
+        return lambda ids: reader.of_labels(ids, samples_of(ids))
+
+    def _created(self, dim: int) -> VectorIndex:
+        self._index = VectorIndex.create(self._redis, self._schema(dim))
         self._index.timeout = self.config.query_timeout
         return self._index
 
@@ -601,13 +707,6 @@ class RedisSimilarityIndex(NeighborsMixin):
             there = set(index.tags(ids)[SAMPLE_ID])
             report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
         return ids
-
-
-def _brain_config() -> dict[str, Any]:
-    import fiftyone.brain as fob  # noqa: PLC0415  (the brain imports backends on demand itself)
-
-    config: dict[str, Any] = fob.brain_config.similarity_backends.get("redis", {})
-    return config
 
 
 def _rows_to_add(

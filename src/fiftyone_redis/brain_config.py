@@ -79,6 +79,19 @@ def disable(path: Path | None = None) -> bool:
     return True
 
 
+def redis_settings(path: Path | None = None) -> dict[str, Any]:
+    """Returns what the file says of the redis backend; it may hold secrets.
+
+    Args:
+        path: the file to read, by default that of :func:`locate`
+
+    Raises:
+        SettingsError: if the file is not a brain config, or cannot be read
+    """
+    path = path or locate()
+    return _member(_member(_read(path), "similarity_backends", path), "redis", path)
+
+
 def is_enabled(path: Path | None = None) -> bool:
     """Tells whether the file makes ``backend="redis"`` use this package.
 
@@ -91,9 +104,7 @@ def is_enabled(path: Path | None = None) -> bool:
     Raises:
         SettingsError: the file is not a brain config, or cannot be read
     """
-    path = path or locate()
-    redis = _member(_member(_read(path), "similarity_backends", path), "redis", path)
-    return bool(redis.get("config_cls") == CONFIG_CLS)
+    return bool(redis_settings(path).get("config_cls") == CONFIG_CLS)
 
 
 def _read(path: Path) -> dict[str, Any]:

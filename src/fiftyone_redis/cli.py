@@ -7,6 +7,7 @@ Whatever is slow to import is imported by the command that needs it, so that hel
 from __future__ import annotations
 
 import shlex
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import click
 from fiftyone_redis import __version__
 
 if TYPE_CHECKING:
+    from fiftyone_redis.doctor import Finding
     from fiftyone_redis.server import PrivateServer
 
 _EXAMPLES = """\b
@@ -23,6 +25,7 @@ Examples:
   fiftyone-redis enable         use this package for backend="redis" from now on
   fiftyone-redis server start   start a Redis that the backend finds by itself
   fiftyone-redis app install    have its panel in the FiftyOne App
+  fiftyone-redis doctor         say whether it will work, and what to do where not
   fiftyone-redis demo           see it at work on handwritten digits
 """
 
@@ -98,6 +101,22 @@ def demo(dataset: str, model: str | None, pictures: Path | None, app: bool) -> N
     from fiftyone_redis.demo import run
 
     run(dataset, model, pictures=pictures, launch=app)
+
+
+@main.command()
+def doctor() -> None:
+    """Check that backend="redis" will work; exit with status 1 if not."""
+    from fiftyone_redis.doctor import PROBLEM, WARNING, diagnose, works
+
+    findings = diagnose()
+    for finding in findings:
+        click.echo(_paragraph(finding))
+    told = [finding.status for finding in findings]
+    counts = [_counted(told.count(status), status) for status in (PROBLEM, WARNING)]
+    verdict = "It will work" if works(findings) else "It will not work"
+    click.echo(f"\n{verdict}: {', '.join(counts)}.")
+    if not works(findings):
+        raise click.exceptions.Exit(1)
 
 
 @main.group()
@@ -182,6 +201,29 @@ def app_status() -> None:
         click.echo(f"Installed {found.folder}, version {__version__}.")
     if found is None or not found.fits:
         raise click.exceptions.Exit(1)
+
+
+_COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
+
+
+def _paragraph(finding: Finding) -> str:
+    """Returns a finding in lines of 80 columns: status, step, what was found, what to do."""
+    head = f"{finding.status:<9}{finding.step:<13}"
+    lines = _wrapped(finding.text, head, " " * 22)
+    status = click.style(finding.status, fg=_COLOURS[finding.status])
+    lines = status + lines[len(finding.status) :]
+    if not finding.advice:
+        return lines
+    return lines + "\n" + _wrapped(finding.advice, " " * 22 + "-> ", " " * 25)
+
+
+def _wrapped(text: str, first: str, rest: str) -> str:
+    wrapper = textwrap.TextWrapper(80, first, rest, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(text)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _table(running: PrivateServer) -> str:

@@ -75,11 +75,13 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         if query is None:
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
 
+        if isinstance(query, str) and aggregation not in AGGREGATIONS:
+            within, most = self._choice(index, k)
+            found = index.search_ids([query], most, within=within, farthest=reverse)
+            return self._columns(found, True, return_dists)
+
         queries, query_ids, single = self._query_vectors(index, query)
-        if aggregation == "mean":
-            queries, single = queries.mean(axis=0, keepdims=True), True
         if aggregation in AGGREGATIONS:
-            single = True
             found = [
                 aggregated(
                     index,
@@ -91,13 +93,19 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
                     farthest=reverse,
                 )
             ]
-        else:
-            within: Subset | list[str] | None = self._subset(index)
-            if k is None:
-                within = strings(self._current_ids()) if self.has_view else None
-                k = max(1, len(index) if within is None else len(within))
-            found = index.search(queries, k, within=within, farthest=reverse)
+            return self._columns(found, True, return_dists)
+        if aggregation == "mean":
+            queries, single = queries.mean(axis=0, keepdims=True), True
+        within, most = self._choice(index, k)
+        found = index.search(queries, most, within=within, farthest=reverse)
         return self._columns(found, single, return_dists)
+
+    def _choice(self, index: VectorIndex, k: int | None) -> tuple[Subset | list[str] | None, int]:
+        """Returns what a query chooses among, and how many of them it wants: all if k is None."""
+        if k is not None:
+            return self._subset(index), k
+        within = strings(self._current_ids()) if self.has_view else None
+        return within, max(1, len(index) if within is None else len(within))
 
     def _columns(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
         """Returns what was found as FiftyOne wants it: sample ids, label ids, distances."""

@@ -4,54 +4,65 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, field, fields
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
-import redis
-
 from fiftyone_redis import server
+from fiftyone_redis.engine import connection
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import connect
-from fiftyone_redis.engine.errors import (
-    ConnectionFailedError,
-    PrivateServerError,
-    SettingsError,
-)
+from fiftyone_redis.engine.errors import ConnectionFailedError, PrivateServerError
+from fiftyone_redis.engine.parameters import NAMES, SECRETS, Parameters, checked
+from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT
+
+__all__ = ["NAMES", "Parameters", "Source", "configured", "open_client", "read", "sources"]
 
 # FiftyOne shows what its own loggers say; the line about a server that is started belongs there.
 logger = logging.getLogger("fiftyone." + __name__)
 
-DEFAULT_HOST = "localhost"
-DEFAULT_PORT = 6379
+DEFAULT_HOST = connection.DEFAULT_HOST
+DEFAULT_PORT = connection.DEFAULT_PORT
 
 _VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
+_MASK = "***"
+
+# These say how to talk to a server, and leave open which one.
+_ANY_SERVER = (
+    "db",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "cluster",
+    "retries",
+    "retry_timeout",
+)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to reach a server. None means that nothing was said.
+class Source:
+    """A setting, and where it comes from.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, in the place of the others
-        host: the server's name or address
-        port: its TCP port
-        db: its database; only 0 can be indexed
-        username: the user to log in as
-        password: that user's password
+        name: one of :data:`NAMES`
+        value: what it is, fit to be shown: secrets are masked; None where there is none
+        origin: ``"keyword"``, ``"environment"``, ``"brain config"`` or ``"default"``
     """
 
-    url: str | None = field(default=None, repr=False)
-    host: str | None = None
-    port: int | None = None
-    db: int | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    name: str
+    value: str | None
+    origin: str
 
 
-NAMES = tuple(f.name for f in fields(Settings))
-"""The names of the settings, which are also those of the keywords and of the brain config."""
+def configured() -> dict[str, Any]:
+    """Returns what FiftyOne's brain config and environment say of the redis backend."""
+    import fiftyone.brain as fob  # noqa: PLC0415  (the brain imports backends on demand itself)
+
+    config: dict[str, Any] = fob.brain_config.similarity_backends.get("redis", {})
+    return config
 
 
-def read(values: dict[str, Any]) -> Settings:
+def read(values: Mapping[str, Any]) -> Parameters:
     """Reads settings as FiftyOne hands them over.
 
     FiftyOne parses environment variables before a backend sees them: a password ``0123`` arrives
@@ -61,48 +72,55 @@ def read(values: dict[str, Any]) -> Settings:
         values: some of :data:`NAMES`, and their values; None where nothing was said
 
     Raises:
-        SettingsError: if a value is of the wrong type, or ``url`` is in conflict with another one
+        SettingsError: if a value is of the wrong type, a file cannot be used, or some are in
+            conflict
     """
-    given = {
-        name: _from_environment(name, value) for name, value in values.items() if value is not None
-    }
-    in_conflict = sorted(given.keys() - {"url"}) if "url" in given else []
-    if in_conflict:
-        raise SettingsError(
-            f"url and {', '.join(in_conflict)} are both set; set either the url or the others."
-        )
-    for name in ("port", "db"):
-        if name in given:
-            given[name] = _number(name, given[name])
-    for name in given.keys() - {"port", "db"}:
-        if not isinstance(given[name], str):
-            raise SettingsError(f"{name} must be text, not {type(given[name]).__name__}.")
-    return Settings(**given)
+    return checked({name: _raw(name, value) for name, value in values.items() if value is not None})
 
 
-def open_client(settings: Settings) -> redis.Redis:
+def sources(keywords: Mapping[str, Any], config: Mapping[str, Any]) -> list[Source]:
+    """Tells where each setting comes from; nothing is checked.
+
+    Args:
+        keywords: what was said by keyword; None where nothing was said
+        config: what FiftyOne has from its brain config and the environment; see
+            :func:`configured`
+
+    Returns:
+        all of :data:`NAMES`, in order
+    """
+    return [_source(name, keywords.get(name), config.get(name)) for name in NAMES]
+
+
+def open_client(settings: Parameters) -> Client:
     """Connects as the settings say, and to this user's private server where they say nothing.
 
     Raises:
         FiftyOneRedisError: if no server answers, or it cannot be used
     """
-    if settings.url is not None:
-        return connect(settings.url)
+    said = {
+        f.name: getattr(settings, f.name)
+        for f in fields(settings)
+        if getattr(settings, f.name) is not None
+    }
+    if not {"url", "sentinels"} & said.keys():
+        said = {"host": DEFAULT_HOST, "port": DEFAULT_PORT, **said}
     try:
-        return connect(
-            host=settings.host or DEFAULT_HOST,
-            port=DEFAULT_PORT if settings.port is None else settings.port,
-            db=settings.db or 0,
-            username=settings.username,
-            password=settings.password,
-        )
+        return connect(**said)
     except ConnectionFailedError:
-        if settings != Settings(db=settings.db):
+        if names_server(settings):
             raise
-        return _private_client()
+        how = {name: said[name] for name in _ANY_SERVER if name in said}
+        return _private_client(how)
 
 
-def _private_client() -> redis.Redis:
+def names_server(settings: Parameters) -> bool:
+    """Returns whether the settings say which server is meant; else a private one may do."""
+    said = [name for name in NAMES if getattr(settings, name) is not None]
+    return bool(settings.cluster) or not set(said) <= set(_ANY_SERVER)
+
+
+def _private_client(how: Mapping[str, Any]) -> Client:
     was_running = server.status() is not None
     try:
         private = server.start()
@@ -119,20 +137,67 @@ def _private_client() -> redis.Redis:
             private.folder,
             private.pid,
         )
-    return connect(private.url)
+    return connect(private.url, **{name: how[name] for name in how if name != "db"})
 
 
-def _from_environment(name: str, value: Any) -> Any:
-    raw = os.environ.get(_VARIABLE + name.upper())
-    if raw is None or isinstance(value, str):
+def _source(name: str, keyword: Any, configured: Any) -> Source:
+    if keyword is not None:
+        return Source(name, _shown(name, keyword), "keyword")
+    if configured is None:
+        default = _DEFAULTS.get(name)
+        return Source(name, None if default is None else str(default), "default")
+    raw = _from_environment(name, configured)
+    if raw is not None:
+        return Source(name, _shown(name, raw), "environment")
+    return Source(name, _shown(name, configured), "brain config")
+
+
+def _raw(name: str, value: Any) -> Any:
+    """Returns a value as it was before FiftyOne parsed it."""
+    if isinstance(value, str):
         return value
+    raw = _from_environment(name, value)
+    return value if raw is None else raw
+
+
+def _from_environment(name: str, value: Any) -> str | None:
+    """Returns the text of an environment variable, if FiftyOne has a value from there."""
+    raw = os.environ.get(_VARIABLE + name.upper())
+    if raw is None or raw == value:
+        return raw
     from fiftyone.brain.config import _parse_env_value  # noqa: PLC0415
 
-    return raw if _parse_env_value(raw) == value else value
+    return raw if _parse_env_value(raw) == value else None
 
 
-def _number(name: str, value: Any) -> int:
-    try:
-        return int(str(value))
-    except ValueError:
-        raise SettingsError(f"{name} must be a whole number, not {value!r}.") from None
+def _shown(name: str, value: Any) -> str:
+    """Returns a value as text, without secrets."""
+    if name == "url" and isinstance(value, str):
+        return _without_secrets(value)
+    return _MASK if name in SECRETS else str(value)
+
+
+def _without_secrets(url: str) -> str:
+    """Returns a URL with what may be secret masked; all but the scheme if it looks odd."""
+    found = re.fullmatch(r"(\w+://)(?:([^/@?#:]*)(:[^/@?#]*)?@)?([^@?#]*)(\?[^@#]*)?", url)
+    if found is None:
+        return _MASK
+    scheme, user, password, place, options = found.groups(default="")
+    login = f"{user}:{_MASK}@" if password else f"{user}@" if user else ""
+    shown = re.sub(
+        r"(?i)((?:^|[?&])[^=&]*(?:pass|secret|data)[^=&]*=)[^&]*", rf"\1{_MASK}", options
+    )
+    return f"{scheme}{login}{place}{shown}"
+
+
+_DEFAULTS: dict[str, Any] = {
+    "host": DEFAULT_HOST,
+    "port": DEFAULT_PORT,
+    "db": 0,
+    "ssl": False,
+    "ssl_check_hostname": True,
+    "socket_timeout": connection.REPLY_TIMEOUT,
+    "socket_connect_timeout": connection.CONNECT_TIMEOUT,
+    "retries": RETRIES,
+    "retry_timeout": RETRY_TIMEOUT,
+}

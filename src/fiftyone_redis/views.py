@@ -24,7 +24,7 @@ class ViewSubset:
         prefix: what the keys of the index's documents start with
     """
 
-    learning = Learning(id=7.0, question=2500.0)
+    learning = Learning(id=7.0, question=2500.0, document=0.4)
     count: int | None = None
 
     def __init__(self, view: Any, patches_field: str | None, prefix: str) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Locator
 from playwright.sync_api import Page as PlaywrightPage
 
-PATIENCE = 30  # seconds that anything may take, on a machine that does much else
+PATIENCE = 60  # seconds that anything may take, on a machine that does much else
 SMALL = 150_000  # bytes of a screenshot
 PASSING = re.compile(r"Showing \d+ results")  # a message that goes by itself
 # What the thumbnails show of a field, row by row: the page keeps them in another order.
@@ -45,7 +45,7 @@ class Page:
         browser.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
 
     def open(self, dataset: str, view: str | None = None) -> None:
-        """Opens a dataset, or its saved view of that name, and waits for its pictures."""
+        """Opens a dataset, or its saved view of that slug, and waits for its pictures."""
         query = "" if view is None else f"?view={view}"
         self.browser.goto(f"{self.url}/datasets/{dataset}{query}")
         self.pictures_are_there()
@@ -60,7 +60,7 @@ class Page:
         until(lambda: 0 < loaded.count() == self.there("looker").count())
 
     def thumbnail(self, place: int) -> Locator:
-        """Returns the thumbnail in a place of the grid, from 0."""
+        """Returns the thumbnail in a place of the grid, from 0, as long as it is not scrolled."""
         return self.there("looker").nth(place)
 
     def select(self, *places: int, against: bool = False) -> None:
@@ -127,9 +127,13 @@ class Page:
 
     def show_similar(self) -> None:
         """Finds what is similar to the selected ones, by the button above the grid."""
+        self.ask_for_similar()
+        self.show_results()
+
+    def ask_for_similar(self) -> None:
+        """Presses that button, whatever comes of it."""
         self.there("action-sort-by-similarity").click()
         self.there("popout").get_by_text("Show similar").click()
-        self.show_results()
 
     def show_similar_to_text(self, prompt: str) -> None:
         """Finds what fits a prompt, by the button above the grid."""
@@ -209,7 +213,7 @@ class Page:
         """Takes a screenshot, in so few colours that it is small enough for the docs."""
         self.pictures.mkdir(parents=True, exist_ok=True)
         self.browser.mouse.move(0, 0)
-        self.browser.get_by_text(PASSING).wait_for(state="hidden")
+        until(lambda: self.browser.get_by_text(PASSING).count() == 0)
         screenshot = Image.open(BytesIO(self.browser.screenshot())).convert("RGB")
         path = self.pictures / f"{name}.png"
         for colors in (256, 128, 64):

@@ -60,6 +60,15 @@ def fiftyone(*arguments: str) -> str:
     ).stdout
 
 
+def test_installing_does_not_import_fiftyone(plugins):
+    code = (
+        "from fiftyone_redis.app import install; install.install(); import sys; print(*sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, text=True, capture_output=True)
+    assert (plugins / install.FOLDER / "fiftyone.yml").exists()
+    assert "fiftyone" not in run.stdout.split()
+
+
 def test_install_says_where_and_can_be_repeated(plugins):
     first, second = run("install"), run("install")
     assert first.output == second.output

@@ -1,8 +1,23 @@
 """FiftyOne's own similarity button: pointing at images, and typing, finds the right ones."""
 
+import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
 import pytest
+import redis
+
+
+@pytest.fixture
+def lost(digits, app_redis) -> str:
+    """The name of a dataset whose index is no longer in Redis."""
+    dataset = fo.Dataset("lost")
+    dataset.add_samples(fo.Sample(filepath=path) for path in digits.dataset[:5].values("filepath"))
+    settings = {"backend": "redis", "url": app_redis, "index_name": "lost"}
+    fob.compute_similarity(dataset, embeddings=np.eye(5), brain_key="redis", **settings)
+    with redis.from_url(app_redis) as client:
+        client.execute_command("FT.DROPINDEX", "lost", "DD")
+    yield dataset.name
+    dataset.delete()
 
 
 @pytest.fixture
@@ -75,3 +90,11 @@ def test_patches_are_found_among_patches(page, scenes):
 def test_a_view_that_a_script_has_sorted_is_shown_in_its_order(page, digits, sorted_view):
     page.open(digits.dataset.name, view=sorted_view)
     page.shows(digits.nearest(digits.embeddings[5])[:25])
+
+
+@pytest.mark.slow
+def test_a_search_that_fails_says_why_in_the_page(page, lost):
+    page.open(lost)
+    page.select(0)
+    page.ask_for_similar()
+    page.browser.get_by_text("the index does not exist").wait_for()

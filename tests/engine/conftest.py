@@ -1,12 +1,21 @@
 """An index to write to, and settings of the server that are put back after a test."""
 
 import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from fiftyone_redis import server
 from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.server.program import Program, command, environment
 
 DIM = 4
 
@@ -110,3 +119,89 @@ def listening_port():
     """A port that can be connected to, where nobody ever answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
+
+
+@dataclass
+class OwnServer:
+    """A real server of one test's own, that can be killed and come back.
+
+    Args:
+        folder: where its data are
+        port: its port
+        options: the arguments of redis-server
+        modules: whether it has the query engine
+        tls: what a client of redis-py's needs to speak TLS with it
+    """
+
+    folder: Path
+    port: int
+    options: Sequence[str]
+    modules: bool = True
+    tls: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen | None = None
+
+    def start(self, wait: bool = True) -> None:
+        """Runs it, with the data that it had, and waits until it has loaded them."""
+        wheel = server.find_program()
+        program = wheel if self.modules else Program(wheel.executable, (), wheel.libraries)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command(program, {}), *self.options],
+                cwd=self.folder,
+                env=environment(program, self.folder),
+                stdout=log,
+            )
+        if wait:
+            wait_until(self.answers)
+
+    def answers(self) -> bool:
+        """Returns whether it runs and has loaded its data."""
+        with self.client() as client:
+            try:
+                client.ping()
+            except redis.ResponseError:
+                pass
+            except redis.ConnectionError as error:
+                return isinstance(error, redis.AuthenticationError)
+            return True
+
+    def client(self) -> redis.Redis:
+        """Returns a client of redis-py's own that tries once."""
+        retry = Retry(NoBackoff(), 0)
+        tls = {**self.tls, "ssl": True, "ssl_check_hostname": False} if self.tls else {}
+        return redis.Redis("127.0.0.1", self.port, protocol=2, retry=retry, **tls)
+
+    def kill(self) -> None:
+        """Ends it at once, as a machine that loses its power does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits until something is so."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "It did not come to be."
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def own_server(tmp_path, unused_port):
+    """Starts servers of a test's own; they end with it."""
+    servers: list[OwnServer] = []
+
+    def own_server(*options: str, **rest) -> OwnServer:
+        port = unused_port()
+        folder = tmp_path / f"redis-{port}"
+        folder.mkdir()
+        where = ("--tls-port", str(port), "--port", "0") if "tls" in rest else ("--port", str(port))
+        options = (*where, "--bind", "127.0.0.1", "--save", "", *options)
+        made = OwnServer(folder, port, options, **rest)
+        servers.append(made)
+        made.start()
+        return made
+
+    yield own_server
+    for each in servers:
+        each.kill()

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema
-from fiftyone_redis.engine.codec import as_matrix, check, decode, encode
+from fiftyone_redis.engine.codec import as_matrix, check, check_queries, decode, encode, holds
 from fiftyone_redis.engine.errors import InputError
 from fiftyone_redis.engine.schema import DTYPES
 
+FLOATS = [dtype for dtype in DTYPES if "int" not in dtype]
 BFLOAT16_MAX = float.fromhex("0x1.fep127")
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -88,7 +89,7 @@ def test_bfloat16_is_rounded_to_nearest_from_float64_too(value):
     assert round_trip(np.array([[value]]), "bfloat16").tolist() == [[nearest]]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_what_a_type_can_hold_comes_back_the_same(dtype):
     matrix = np.array([[0.5, -1.25, 96.0], [0.0, -0.0, 2.0**-14]])
     back = round_trip(matrix, dtype)
@@ -115,6 +116,54 @@ def test_no_bytes_are_no_vectors(dtype):
 def test_bytes_of_another_length_are_refused(size):
     with pytest.raises(InputError, match="1 documents hold no float32 vector of 2 values"):
         decode([bytes(8), bytes(size)], "float32", 2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "row", "blob"),
+    [
+        ("int8", [-128, -1, 0, 127], b"\x80\xff\x00\x7f"),
+        ("uint8", [0, 1, 128, 255], b"\x00\x01\x80\xff"),
+    ],
+)
+def test_whole_numbers_come_back_the_same(dtype, row, blob):
+    for matrix in (np.array([row], np.float16), np.array([row], np.float64), as_matrix([row])):
+        check(matrix, Schema("i", 4, dtype=dtype))
+        assert blobs(matrix, dtype) == [blob]
+        assert round_trip(matrix, dtype).tolist() == [row]
+        assert round_trip(matrix, dtype).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "range_"),
+    [
+        ("int8", 0.5, r"-128\.\.127"),
+        ("int8", 128, r"-128\.\.127"),
+        ("int8", -129, r"-128\.\.127"),
+        ("int8", 1e300, r"-128\.\.127"),
+        ("uint8", 254.999, r"0\.\.255"),
+        ("uint8", 256, r"0\.\.255"),
+        ("uint8", -1, r"0\.\.255"),
+    ],
+)
+def test_what_is_no_whole_number_in_range_is_refused_and_never_rounded(dtype, value, range_):
+    matrix = np.array([[1.0, 1.0], [1.0, value]])
+    reason = f"1 of 2 vectors .* no whole numbers in {range_}, as {dtype} needs: 'b'"
+    with pytest.raises(InputError, match=reason):
+        check(matrix, Schema("i", 2, dtype=dtype), ["a", "b"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_query_of_any_numbers_can_be_compared(dtype):
+    check_queries(np.array([[0.25, -3.0]]), Schema("i", 2, dtype=dtype))
+    assert holds(np.array([[0.25, -3.0]]), dtype) == (dtype in FLOATS)
+    assert holds(np.array([[3.0, 7.0]]), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("value", "reason"), [(np.nan, "NaN"), (0.0, "zero")])
+def test_a_query_that_cannot_be_compared_is_refused(dtype, value, reason):
+    with pytest.raises(InputError, match=reason):
+        check_queries(np.full((1, 2), value), Schema("i", 2, dtype=dtype))
 
 
 PLAIN = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)

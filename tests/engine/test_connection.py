@@ -183,9 +183,12 @@ def test_a_wrong_password_in_a_url_is_said_but_not_told(user, redis_server):
 
 
 def test_a_user_who_may_not_search_is_told_so(client, user, redis_server):
-    client.execute_command("ACL", "SETUSER", user, "-ft._list")
-    with pytest.raises(AuthenticationError, match="rights of that user") as caught:
-        connect(host="127.0.0.1", port=redis_server.port, username=user, password=SECRET)
+    client.execute_command("ACL", "SETUSER", user, "-ft.info")
+    with (
+        connect(host="127.0.0.1", port=redis_server.port, username=user, password=SECRET) as own,
+        pytest.raises(AuthenticationError, match=r"run the 'FT\.INFO' command") as caught,
+    ):
+        VectorIndex.open(own, "any")
     assert SECRET not in said(caught.value)
 
 
@@ -233,7 +236,7 @@ def test_another_database_than_0_in_a_url_is_refused(client, redis_server, end):
 
 def test_a_server_without_the_query_engine_is_refused(without_engine):
     with without_engine() as port:
-        with pytest.raises(UnsupportedServerError, match="this server has no query engine") as e:
+        with pytest.raises(UnsupportedServerError, match="no query engine") as e:
             connect(host="127.0.0.1", port=port)
         assert is_one_sentence(e.value)
 
@@ -275,16 +278,16 @@ def test_a_decoding_client_logs_in_too(user, redis_server):
         assert decoding.execute_command("ACL", "WHOAMI") == user
 
 
-def test_a_connection_that_is_refused_is_closed(client, user, redis_server):
-    client.execute_command("ACL", "SETUSER", user, "-ft._list")
-    with pytest.raises(AuthenticationError) as caught:
-        connect(host="127.0.0.1", port=redis_server.port, username=user, password=SECRET)
-    assert user not in [connected["user"] for connected in client.client_list()]
-    del caught
+def test_a_connection_that_is_refused_is_closed(without_engine):
+    with without_engine() as port, impatient(port) as probe:
+        with pytest.raises(UnsupportedServerError) as caught:
+            connect(host="127.0.0.1", port=port)
+        assert len(probe.client_list()) == 1
+        del caught
 
 
 def test_a_borrowed_connection_is_closed_after_an_error_and_comes_back(redis_server):
-    lone = redis.Redis.from_url(redis_server.url, protocol=3, max_connections=1)
+    lone = redis.Redis(port=redis_server.port, protocol=3, max_connections=1)
     with contextlib.suppress(RuntimeError), connection.borrowed(lone) as borrowed:
         borrowed.send_command("PING")  # its reply is never read
         raise RuntimeError

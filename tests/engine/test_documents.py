@@ -38,7 +38,7 @@ def small_batches(monkeypatch, schema):
 @pytest.fixture
 def lone_client(client, redis_server):
     """A client that has one connection, and so notices if it does not come back."""
-    lone = redis.Redis.from_url(redis_server.url, protocol=3, max_connections=1)
+    lone = redis.Redis(port=redis_server.port, protocol=3, max_connections=1)
     yield lone
     lone.close()
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, rebuild
-from fiftyone_redis.engine.errors import FiftyOneRedisError, InputError, SettingsError
+from fiftyone_redis.engine.errors import (
+    FiftyOneRedisError,
+    InputError,
+    SettingsError,
+    UnsupportedServerError,
+)
 
 COUNT, DIM = 500, 8
 
@@ -128,7 +133,9 @@ def test_vectors_that_the_new_index_cannot_hold_are_named_and_nothing_changes(cl
         index.rebuild(dtype="float16")
     with pytest.raises(InputError, match="zero, which has no cosine distance: 'zero'"):
         index.rebuild(metric="cosine")
-    with pytest.raises(SettingsError, match="dtype 'int8'"):
+    with pytest.raises(SettingsError, match="dtype 'int4'"):
+        index.rebuild(dtype="int4")
+    with pytest.raises(UnsupportedServerError, match="has no dtype 'int8'"):
         index.rebuild(dtype="int8")
     assert VectorIndex.open(client, "docs").schema == index.schema
     assert client.hkeys("docs:000") == [b"vector", b"sample_id"]

@@ -4,7 +4,11 @@ import fiftyone.brain as fob
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine.errors import IncompleteResultError, SettingsError
+from fiftyone_redis.engine.errors import (
+    IncompleteResultError,
+    SettingsError,
+    UnsupportedServerError,
+)
 
 
 def indexed(samples, **kwargs):
@@ -46,15 +50,27 @@ def test_the_defaults_are_noted_in_the_run(samples):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"dtype": "int8"}, "dtype 'int8'"),
+        ({"dtype": "int4"}, "dtype 'int4'"),
         ({"m": 1}, "m must be a whole number of at least 2"),
         ({"ef_runtime": 0.5}, "ef_runtime must be a whole number"),
         ({"block_size": -1}, "block_size"),
+        ({"search_window_size": 0}, "search_window_size must be a whole number of at least 1"),
+        ({"compression": "zip"}, "compression 'zip'; use one of none, LVQ8"),
+        ({"algorithm": "SVS-VAMANA", "dtype": "float64"}, "dtype of SVS-VAMANA 'float64'"),
         ({"query_timeout": 0}, "query_timeout must be more than 0 s"),
     ],
 )
 def test_settings_out_of_range_are_refused(samples, given, message):
     with pytest.raises(SettingsError, match=message):
+        indexed(samples, **given)
+    assert not samples.dataset.list_brain_runs()
+
+
+@pytest.mark.parametrize(
+    "given", [{"dtype": "int8"}, {"algorithm": "SVS-VAMANA"}, {"algorithm": "SVS-VAMANA", "m": 2}]
+)
+def test_what_only_newer_servers_have_is_refused_and_no_run_is_left_behind(samples, given):
+    with pytest.raises(UnsupportedServerError, match=r"Redis 7\.4\.1, search 2\.10\.5.*newer"):
         indexed(samples, **given)
     assert not samples.dataset.list_brain_runs()
 

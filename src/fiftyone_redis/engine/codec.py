@@ -2,13 +2,16 @@
 
 The server reads a vector as the raw little-endian values of its type. Values are rounded to the
 nearest one that the type can hold, ties to even, as IEEE 754 says; a value that the type cannot
-hold at all is refused, never turned into infinity.
+hold at all is refused, never turned into infinity. The whole numbers of int8 and uint8 are never
+rounded to: what is no such number already is refused, as it takes a scale that only its owner
+knows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,15 @@ Array = npt.NDArray[Any]
 
 _BLOCK_ROWS = 4096
 _BFLOAT16_NAN = 0x7FC0
-_NUMPY = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8"}
+_NUMPY = {
+    "float16": "<f2",
+    "bfloat16": "<u2",
+    "float32": "<f4",
+    "float64": "<f8",
+    "int8": "<i1",
+    "uint8": "<u1",
+}
+_WHOLE = ("int8", "uint8")
 
 
 def as_matrix(vectors: npt.ArrayLike, dim: int | None = None) -> Array:
@@ -67,8 +78,8 @@ def check(matrix: Array, schema: Schema, ids: Sequence[str] | None = None) -> No
         ids: the vectors' ids, for the message
 
     Raises:
-        InputError: naming the first vectors that hold NaN or infinite values, or values too large
-            for the index's type, or that are zero where the metric is cosine
+        InputError: naming the first vectors that hold NaN or infinite values, or values that the
+            index's type cannot hold, or that are zero where the metric is cosine
     """
     bad: dict[str, list[int]] = {}
     for start in range(0, len(matrix), _BLOCK_ROWS):
@@ -79,6 +90,30 @@ def check(matrix: Array, schema: Schema, ids: Sequence[str] | None = None) -> No
         if offenders:
             named = [repr(ids[row]) if ids is not None else f"row {row}" for row in offenders]
             raise InputError(f"{len(offenders)} of {len(matrix)} vectors {reason}: {some(named)}.")
+
+
+def check_queries(matrix: Array, schema: Schema) -> None:
+    """Raises unless every query can be compared with an index's vectors, by the server or here.
+
+    Args:
+        matrix: ``n x dim`` floats
+        schema: the index
+
+    Raises:
+        InputError: as :func:`check`; but a query need not consist of whole numbers, which a mean
+            of them, or what a model makes of a text, seldom does
+    """
+    check(matrix, replace(schema, dtype="float32") if schema.dtype in _WHOLE else schema)
+
+
+def holds(matrix: Array, dtype: str) -> bool:
+    """Returns whether a type can hold finite values, rounded or as they are.
+
+    Args:
+        matrix: ``n x dim`` floats
+        dtype: one of :data:`~fiftyone_redis.engine.schema.DTYPES`
+    """
+    return dtype not in _WHOLE or not _broken(matrix, dtype).any()
 
 
 def check_ids(
@@ -126,7 +161,7 @@ def encode(matrix: Array, dtype: str) -> Array:
     """Converts vectors to the bytes that the server holds.
 
     Args:
-        matrix: ``n x dim`` floats
+        matrix: ``n x dim`` floats that :func:`check` accepts
         dtype: one of :data:`~fiftyone_redis.engine.schema.DTYPES`
 
     Returns:
@@ -183,11 +218,17 @@ def _to_odd(exact: Array, rounded: Array) -> Array:
 
 def _bad_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
     """Yields reasons, and the rows of a block that are bad for them."""
+    if schema.dtype in _WHOLE:
+        yield from _bad_whole_rows(block, schema)
+        return
     with np.errstate(over="ignore", invalid="ignore"):
         held = _widened(_rounded(block, schema.dtype), schema.dtype)
         # The server, too, sums the squares in the type that holds them.
         norms = np.einsum("ij,ij->i", held, held)
-    suspects = np.flatnonzero(~np.isfinite(norms))
+    searchable = np.isfinite(norms)
+    if searchable.all() and norms.all():
+        return
+    suspects = np.flatnonzero(~searchable)
     finite = np.isfinite(block[suspects]).all(axis=1)
     yield "hold NaN or infinite values", suspects[~finite]
     yield f"hold values too large for {schema.dtype}", suspects[finite]
@@ -195,11 +236,29 @@ def _bad_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
         yield "are zero, which has no cosine distance", np.flatnonzero(norms == 0)
 
 
+def _bad_whole_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
+    finite = np.isfinite(block).all(axis=1)
+    limits = np.iinfo(_NUMPY[schema.dtype])
+    range_ = f"{limits.min}..{limits.max}"
+    reason = f"hold values that are no whole numbers in {range_}, as {schema.dtype} needs"
+    yield "hold NaN or infinite values", np.flatnonzero(~finite)
+    yield reason, np.flatnonzero(finite & _broken(block, schema.dtype).any(axis=1))
+    if schema.metric == "cosine":
+        yield "are zero, which has no cosine distance", np.flatnonzero(~block.any(axis=1))
+
+
+def _broken(values: Array, dtype: str) -> Array:
+    """Returns which values are no whole numbers in a type's range."""
+    limits = np.iinfo(_NUMPY[dtype])
+    broken: Array = (values != np.rint(values)) | (values < limits.min) | (values > limits.max)
+    return broken
+
+
 def _widened(held: Array, dtype: str) -> Array:
     """Returns values as the server held them, in a type that numpy calculates in."""
     if dtype == "bfloat16":
         held = np.left_shift(held, 16, dtype="<u4").view("<f4")
-    elif dtype == "float16":
+    elif DTYPES[dtype] < 4:
         held = held.astype(np.float32)
     return held
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
 
+from fiftyone_redis.engine import cluster, sentinel
+from fiftyone_redis.engine.capabilities import Capabilities, check_server, learn
+from fiftyone_redis.engine.certificates import fault
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     SettingsError,
     UnsupportedServerError,
     mapped,
 )
-from fiftyone_redis.engine.protocol import names
+from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
+from fiftyone_redis.engine.protocol import is_done
+from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Retries, repeat
+from fiftyone_redis.engine.tls import TlsConnection, refusal
+
+DEFAULT_HOST = "localhost"
+DEFAULT_PORT = 6379
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""
@@ -25,82 +34,120 @@ CONNECT_TIMEOUT = 5.0
 REPLY_TIMEOUT = 120.0
 """Seconds to wait for the reply to a command."""
 
+# redis-py 7 refuses to open a socket whose server it cannot follow to another host.
+_WITHOUT_NOTIFICATIONS: dict[str, Any] = {}
+with suppress(ImportError):
+    from redis.maint_notifications import MaintNotificationsConfig
+
+    _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+T = TypeVar("T")
+
 _OLD_POOL = tuple(int(part) for part in redis.__version__.split(".")[:2]) < (5, 3)
 
 
-def connect(
-    url: str | None = None,
-    *,
-    host: str = "localhost",
-    port: int = 6379,
-    db: int = 0,
-    username: str | None = None,
-    password: str | None = None,
-) -> redis.Redis:
-    """Connects to a server and makes sure that it can search.
+class Pool(redis.ConnectionPool):
+    """redis-py's pool, which in versions 6 and 7 shows the password."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, **(_WITHOUT_NOTIFICATIONS if "path" in options else {}))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({_place(self.connection_kwargs)})>"
+
+
+def connect(url: str | None = None, **parameters: Any) -> Client:
+    """Connects to a server, or to the cluster it is a node of, and makes sure that it can search.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, in the place of the other arguments
-        host: the server's name or address
-        port: its TCP port
-        db: its database; only 0 can be indexed
-        username: the user to log in as, if any
-        password: that user's password, if any
+        url: ``redis://``, ``rediss://`` or ``unix://``, in the place of where and who
+        **parameters: any of :class:`~fiftyone_redis.engine.parameters.Parameters`, where they are
+            explained: host, port, db, username and password; ssl and its files; timeouts;
+            sentinels; cluster; retries
 
     Returns:
         a client whose replies are bytes, in RESP3
 
     Raises:
-        SettingsError: if the URL cannot be read
-        ConnectionFailedError: if no server answers
+        SettingsError: if a parameter or the URL cannot be read, or some are in conflict
+        ConnectionFailedError: if no server answers; this is not tried again, but that a server is
+            loading or failing over is
         AuthenticationError: if the server does not accept the credentials
         UnsupportedServerError: if it has no query engine, or the database is not 0
     """
-    options: dict[str, Any] = {
-        "protocol": 3,
-        "decode_responses": False,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "socket_timeout": REPLY_TIMEOUT,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    if url is not None:
-        client = _from_url(url, options)
-    else:
-        options.update(host=host, port=port, db=db, username=username, password=password)
-        client = redis.Redis(**options)
+    wanted = checked({**parameters, "url": url})
+    client = redis.Redis.from_pool(_pool(wanted))
     try:
-        _check_server(client)
+        found = _check_server(client)
+        if not _is_cluster(wanted, found):
+            return client
+        nodes = cluster.client(client)
     except FiftyOneRedisError:
         client.close()
         raise
-    return client
+    client.close()
+    return nodes
 
 
-def decoding(client: redis.Redis) -> redis.Redis:
+def decoding(client: Client) -> Client:
     """Returns a client of the same server whose replies are text, as people expect them."""
+    if isinstance(client, redis.RedisCluster):
+        return cluster.decoding(client)
     pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        return redis.Redis.from_pool(sentinel.copied(pool, decode_responses=True))
     options = {**pool.connection_kwargs, "decode_responses": True}
-    return redis.Redis(
-        connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options)
-    )
+    options.pop("maint_notifications_config", None)
+    return redis.Redis.from_pool(Pool(connection_class=pool.connection_class, **options))
 
 
-def address(client: redis.Redis) -> str:
-    """Returns where a client's server is, without credentials."""
-    options = client.connection_pool.connection_kwargs
-    if "path" in options:
-        return str(options["path"])
-    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+def address(client: Client) -> str:
+    """Returns where a client's server is, or the nodes of its cluster, without credentials."""
+    if isinstance(client, redis.RedisCluster):
+        return cluster.address(client)
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        return sentinel.address(pool)
+    return _place(pool.connection_kwargs)
 
 
-def execute(client: redis.Redis, *command: Any) -> Any:
-    """Sends one command and returns its raw reply.
+def execute(client: Client, *command: Any) -> Any:
+    """Sends one command and returns its raw reply; tries again where that may help.
+
+    In a cluster it goes to the node of its key, or, if it has none, to any.
+
+    Raises:
+        FiftyOneRedisError: in the place of any exception of redis-py
+    """
+
+    def attempt(node: redis.Redis, lost: bool) -> Any:
+        try:
+            return cluster.routed(client, node, command)
+        except redis.ResponseError as error:
+            if lost and is_done(command, str(error)):
+                return b"OK"
+            raise
+
+    return repeated(client, attempt)
+
+
+def repeated(client: Client, attempt: Callable[[redis.Redis, bool], T]) -> T:
+    """Does something with a client, and does it again where that may help.
+
+    Args:
+        client: the client whose rules hold
+        attempt: what to do; called with a client of the server to ask, which in a cluster is one
+            of its nodes, and with whether an earlier attempt may have been carried out; may raise
+            redis-py's exceptions
+
+    Returns:
+        what it returned
 
     Raises:
         FiftyOneRedisError: in the place of any exception of redis-py
     """
     with mapped(address(client)):
-        return client.execute_command(*command)
+        return cluster.repeat(client, attempt)
 
 
 @contextmanager
@@ -108,22 +155,59 @@ def borrowed(client: redis.Redis) -> Iterator[Any]:
     """Borrows a connection from a client's pool, to send and read in one's own order.
 
     The connection goes back to the pool at the end. After an exception it is closed first, since
-    replies may still be on their way.
+    replies may still be on their way. redis-py's exceptions pass.
     """
     pool = client.connection_pool
-    with mapped(address(client)):
-        connection = pool.get_connection("HSET") if _OLD_POOL else pool.get_connection()
-        clean = False
-        try:
-            yield connection
-            clean = True
-        finally:
-            if not clean:
-                connection.disconnect()
-            pool.release(connection)
+    connection = pool.get_connection("HSET") if _OLD_POOL else pool.get_connection()
+    clean = False
+    try:
+        yield connection
+        clean = True
+    finally:
+        if not clean:
+            connection.disconnect()
+        pool.release(connection)
 
 
-def _from_url(url: str, options: dict[str, Any]) -> redis.Redis:
+def _pool(wanted: Parameters) -> redis.ConnectionPool:
+    options = _options(wanted)
+    if wanted.url is not None:
+        return _pool_from_url(wanted.url, options)
+    options.update(
+        db=wanted.db or 0, username=wanted.username, password=wanted.password, ssl=bool(wanted.ssl)
+    )
+    if wanted.ssl:
+        options.setdefault("ssl_check_hostname", True)
+    if wanted.sentinels:
+        login = {"username": wanted.sentinel_username, "password": wanted.sentinel_password}
+        return sentinel.pool(wanted.sentinels, str(wanted.service_name), login, options)
+    kind = TlsConnection if options.pop("ssl") else redis.Connection
+    options.update(host=wanted.host or DEFAULT_HOST, port=wanted.port or DEFAULT_PORT)
+    return Pool(connection_class=kind, **options)
+
+
+def _place(options: Mapping[str, Any]) -> str:
+    if "path" in options:
+        return str(options["path"])
+    return f"{options.get('host', DEFAULT_HOST)}:{options.get('port', DEFAULT_PORT)}"
+
+
+def _options(wanted: Parameters) -> dict[str, Any]:
+    """Returns what redis-py is to be told whatever leads to the server."""
+    retries = RETRIES if wanted.retries is None else wanted.retries
+    seconds = RETRY_TIMEOUT if wanted.retry_timeout is None else wanted.retry_timeout
+    certificates = {name: getattr(wanted, name) for name in CERTIFICATES}
+    return {
+        "protocol": 3,
+        "decode_responses": False,
+        "socket_connect_timeout": wanted.socket_connect_timeout or CONNECT_TIMEOUT,
+        "socket_timeout": wanted.socket_timeout or REPLY_TIMEOUT,
+        "retry": Retries(retries, seconds),
+        **{name: value for name, value in certificates.items() if value is not None},
+    }
+
+
+def _pool_from_url(url: str, options: dict[str, Any]) -> redis.ConnectionPool:
     parsed = _parsed(url)
     if parsed is None:
         # No chain and no quote: the url may hold a password.
@@ -132,8 +216,12 @@ def _from_url(url: str, options: dict[str, Any]) -> redis.Redis:
             "unix:///path/to/redis.sock, with special characters of a password written as %xx, and "
             "options that redis-py knows."
         )
-    fixed = {name: options[name] for name in ("protocol", "decode_responses")}
-    return redis.Redis(connection_pool=redis.ConnectionPool(**{**options, **parsed, **fixed}))
+    if url.startswith("rediss:"):
+        # redis-py 5 does not check it unless told to, and cannot without a certificate to check.
+        options.setdefault("ssl_check_hostname", parsed.get("ssl_cert_reqs") != "none")
+        parsed["connection_class"] = TlsConnection
+    fixed = {name: options[name] for name in ("protocol", "decode_responses", "retry")}
+    return Pool(**{**options, **parsed, **fixed})
 
 
 def _parsed(url: str) -> dict[str, Any] | None:
@@ -143,17 +231,35 @@ def _parsed(url: str) -> dict[str, Any] | None:
         options: dict[str, Any] = dict(redis.connection.parse_url(url))
         kind = options.get("connection_class", redis.Connection)
         kind(**{name: value for name, value in options.items() if name != "connection_class"})
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, redis.RedisError):
         return None
     # A password with an unescaped "/" or "#" ends the host part early.
     cut_short = split.scheme != "unix" and "@" in split.path + split.fragment
     return None if cut_short else options
 
 
-def _check_server(client: redis.Redis) -> None:
+def _check_server(client: redis.Redis) -> Capabilities:
     db = client.connection_pool.connection_kwargs.get("db") or 0
     if db != 0:
         raise UnsupportedServerError(
             f"Indexes can only be made in database 0, not in {db}; set db=0."
         )
-    execute(client, *names())
+    with mapped(address(client)):
+        try:
+            # What does not answer at all is said at once; what only loads will answer.
+            repeat(client, lambda _: learn(client), lost_too=False)
+        except redis.ConnectionError as error:
+            told = refusal(client.connection_pool) if fault(error) is None else None
+            if told is None:
+                raise
+            raise redis.ConnectionError(str(told)) from told
+    return check_server(client)
+
+
+def _is_cluster(wanted: Parameters, found: Capabilities) -> bool:
+    """Returns whether to go on to the other nodes of a cluster."""
+    if wanted.cluster and not found.clustered:
+        raise SettingsError(
+            f"cluster is set, but this server ({found}) is not one of a cluster; leave cluster out."
+        )
+    return found.clustered if wanted.cluster is None else wanted.cluster

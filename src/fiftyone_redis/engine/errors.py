@@ -22,6 +22,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis.exceptions
+from redis.sentinel import MasterNotFoundError
+
+from fiftyone_redis.engine.certificates import advice, fault
 
 
 class FiftyOneRedisError(Exception):
@@ -91,9 +94,36 @@ _ECHO = "with args beginning with"
 
 _REFUSED_LOGIN = (
     redis.exceptions.AuthenticationError,
-    redis.exceptions.NoPermissionError,
     redis.exceptions.AuthorizationError,
 )
+
+_UNREACHABLE = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.InvalidResponse,
+)
+
+_WHY_UNREACHABLE = {
+    redis.exceptions.TimeoutError: "Redis at {address} did not answer in time ({reason}).",
+    redis.exceptions.BusyLoadingError: (
+        "Redis at {address} is still loading its data; try again, or raise retry_timeout."
+    ),
+    redis.exceptions.InvalidResponse: (
+        "What answers at {address} is no Redis, or wants TLS; check the port, or set ssl."
+    ),
+    MasterNotFoundError: "{reason}.",
+}
+_WHY_ENDED = (
+    "Redis at {address} ended the connection ({reason}); if it wants TLS set ssl, and if it wants "
+    "a client certificate set ssl_certfile and ssl_keyfile to one that it trusts."
+)
+_WHY_NONE = (
+    "No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` runs a "
+    "private one) or set host and port."
+)
+
+# How redis-py and OpenSSL say that the other side hung up.
+_ENDED = ("eof occurred", "connection reset", "closed by server", "broken pipe")
 
 # The wordings are those of RediSearch 2.10 and of Redis 8.6's query engine.
 _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
@@ -114,6 +144,16 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
     ("limit exceeds maximum", ResultLimitError, "too many results are asked for"),
     (
         "bad arguments for vector similarity",
+        UnsupportedServerError,
+        "this server cannot hold such an index",
+    ),
+    (
+        "write against a read only",
+        ServerError,
+        "it is a replica, and nobody made it a primary; connect to the primary",
+    ),
+    (
+        "exceeded maximum size allowed by server limit",
         UnsupportedServerError,
         "this server cannot hold such an index",
     ),
@@ -145,22 +185,32 @@ def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedi
     """Returns this package's exception for one of redis-py's, the most specific that fits."""
     _without_echo(error)
     reason = str(error).rstrip(" ,.")
-    if isinstance(error, redis.exceptions.TimeoutError):
-        return ConnectionFailedError(f"Redis at {address} did not answer in time ({reason}).")
-    if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+    if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM"):
         return AuthenticationError(
-            f"Redis at {address} refuses these credentials ({reason}); check "
-            "username and password, and the rights of that user."
+            f"Redis at {address} refuses this user a right ({reason}); have it granted, "
+            "docs/permissions.md says which are needed."
         )
-    if isinstance(error, redis.exceptions.ConnectionError):
-        return ConnectionFailedError(
-            f"No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` "
-            "runs a private one) or set host and port."
+    if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH")):
+        return AuthenticationError(
+            f"Redis at {address} refuses these credentials ({reason}); check username and password."
         )
-    for fragment, kind, advice in _REPLIES:
+    if isinstance(error, _UNREACHABLE):
+        return ConnectionFailedError(_why_unreachable(error, address, reason))
+    for fragment, kind, what in _REPLIES:
         if fragment in reason.lower():
-            return kind(f"Redis at {address}: {advice} ({reason}).")
+            return kind(f"Redis at {address}: {what} ({reason}).")
     return ServerError(f"Redis at {address} refused a command: {reason}.")
+
+
+def _why_unreachable(error: redis.exceptions.RedisError, address: str, reason: str) -> str:
+    tls = fault(error)
+    if tls is not None:
+        return f"No Redis answers at {address} over TLS: {advice(tls)}."
+    for kind, said in _WHY_UNREACHABLE.items():
+        if isinstance(error, kind):
+            return said.format(address=address, reason=reason)
+    ended = any(said in reason.lower() for said in _ENDED)
+    return (_WHY_ENDED if ended else _WHY_NONE).format(address=address, reason=reason)
 
 
 def _without_echo(error: BaseException | None) -> None:

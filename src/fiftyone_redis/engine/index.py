@@ -10,19 +10,26 @@ from typing import Any
 import numpy.typing as npt
 import redis
 
+from fiftyone_redis.engine import attributes as attribute_values
 from fiftyone_redis.engine import codec, documents, protocol, reading
+from fiftyone_redis.engine.capabilities import capabilities, require
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
+from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.restricted import Subset
-from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import Neighbors, search
+from fiftyone_redis.engine.schema import Schema, check_attributes
+from fiftyone_redis.engine.search import Neighbors, search, search_ids
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
 
 _SETTLE_SECONDS = 0.01
+_SAMPLE_SECONDS = 60.0
+_UNREAD = ("ef_runtime", "block_size", "search_window_size", "id_field")  # servers do not tell
 
 
 class VectorIndex:
@@ -36,21 +43,26 @@ class VectorIndex:
         timeout: seconds that the server may take for one query; None for :data:`QUERY_TIMEOUT`
     """
 
-    def __init__(self, client: redis.Redis, schema: Schema, timeout: float | None = None) -> None:
+    def __init__(self, client: Client, schema: Schema, timeout: float | None = None) -> None:
         self.client = client
         self.schema = schema
         self.timeout = timeout
+        self._drawn: tuple[float, list[Hit]] | None = None
 
     @classmethod
-    def create(cls, client: redis.Redis, schema: Schema) -> VectorIndex:
+    def create(cls, client: Client, schema: Schema) -> VectorIndex:
         """Makes a new index; documents that are already under its prefix become part of it.
 
         Raises:
+            SettingsError: if the name of an attribute cannot be used
             IndexMismatchError: if an index of that name exists, or one that would share documents
             UnsupportedServerError: if the server cannot hold such an index
         """
+        check_attributes(schema)
+        require(client, schema)
         _refuse_overlap(client, schema)
-        execute(client, *protocol.create(schema))
+        plain = not capabilities(client).redisearch
+        execute(client, *protocol.create(schema, plain=plain))
         index = cls(client, schema)
         # The server scans its keys in the background; until it is done, its counts are too small.
         while int(index.info()["indexing"]):
@@ -58,7 +70,7 @@ class VectorIndex:
         return index
 
     @classmethod
-    def open(cls, client: redis.Redis, name: str) -> VectorIndex:
+    def open(cls, client: Client, name: str) -> VectorIndex:
         """Opens an index that exists, with the definition that the server has of it.
 
         Raises:
@@ -70,7 +82,7 @@ class VectorIndex:
         return cls(client, replace(schema, name=name))  # the server tells what is behind an alias
 
     @staticmethod
-    def exists(client: redis.Redis, name: str) -> bool:
+    def exists(client: Client, name: str) -> bool:
         """Returns whether the server has an index of that name."""
         try:
             execute(client, *protocol.info(name))
@@ -91,6 +103,7 @@ class VectorIndex:
         vectors: npt.ArrayLike,
         tags: Mapping[str, Sequence[str]] | None = None,
         progress: Progress | None = None,
+        attributes: Reader | None = None,
     ) -> None:
         """Adds vectors, over those of the same ids where there are any.
 
@@ -99,6 +112,8 @@ class VectorIndex:
             vectors: ``n x dim`` numbers
             tags: for each tag of the index, ``n`` values
             progress: called with the number of documents written since the last time
+            attributes: tells the attributes of some of the documents, a batch at a time; the
+                documents have none without it
 
         Raises:
             InputError: if anything is wrong with them; nothing is written then
@@ -111,9 +126,27 @@ class VectorIndex:
         codec.check(matrix, self.schema, ids)
         # Raises if the index is gone; it may also have been rebuilt with another data type.
         self._refresh()
-        for written in documents.write(self.client, self.schema, ids, matrix, tags):
+        if attributes is None:
+            batches = documents.write(self.client, self.schema, ids, matrix, tags)
+        else:
+            batches = attribute_values.write(
+                self.client, self.schema, ids, matrix, tags, attributes
+            )
+        for written in batches:
             if progress is not None:
                 progress(written)
+
+    def update_attributes(
+        self, ids: Sequence[str], attributes: Reader, progress: Progress | None = None
+    ) -> int:
+        """Brings the attributes of existing documents up to date and returns how many it changed.
+
+        Args:
+            ids: the documents' ids; those that do not exist are passed over
+            attributes: tells the attributes of some of the documents
+            progress: called with the number of ids that were looked at since the last time
+        """
+        return attribute_values.update(self.client, self.schema, ids, attributes, progress)
 
     def remove(self, ids: Sequence[str]) -> int:
         """Removes documents and returns how many there were."""
@@ -185,6 +218,41 @@ class VectorIndex:
             within=within,
             farthest=farthest,
             timeout_ms=self._timeout_ms(),
+            sample=self._sample,
+        )
+
+    def search_ids(
+        self,
+        ids: Sequence[str],
+        k: int,
+        *,
+        within: Sequence[str] | Subset | None = None,
+        farthest: bool = False,
+    ) -> list[Neighbors]:
+        """Finds the nearest neighbours of documents, or the farthest; like :meth:`search`.
+
+        Args:
+            ids: ``n`` ids of documents
+            k: how many neighbours, at least 1; a document is among its own
+            within: the ids to choose among, or a subset that can tell them; None for all
+            farthest: whether to find the farthest, farthest first
+
+        Returns:
+            for each of the documents its neighbours
+
+        Raises:
+            InputError: if some of the ids are not in the index, or ``k`` is less than 1
+            IncompleteResultError: if the server cut a query short
+        """
+        return search_ids(
+            self.client,
+            self.schema,
+            ids,
+            k,
+            within=within,
+            farthest=farthest,
+            timeout_ms=self._timeout_ms(),
+            sample=self._sample,
         )
 
     def vectors(
@@ -209,12 +277,13 @@ class VectorIndex:
 
         Args:
             progress: called with the number of documents indexed since the last time
-            **changes: ``metric``, ``algorithm``, ``dtype``, ``m``, ``ef_construction``,
-                ``ef_runtime`` or ``block_size``, as for :class:`Schema`
+            **changes: ``metric``, ``algorithm``, ``dtype``, and the settings of the algorithms,
+                as for :class:`Schema`
 
         Raises:
             SettingsError: if a value is not supported
             InputError: if vectors that are there cannot be held or compared that way
+            UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
         self._refresh()
         wanted = replace(self.schema, **changes)
@@ -222,21 +291,30 @@ class VectorIndex:
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
-        execute(self.client, *protocol.drop(self.schema.name, documents))
+        at_once = documents and capabilities(self.client).redisearch
+        ids = self.ids() if documents and not at_once else []
+        execute(self.client, *protocol.drop(self.schema.name, at_once))
+        self.remove(ids)
 
     def _refresh(self) -> None:
         """Reads the index's definition again, but for what only queries know of."""
         found = VectorIndex.open(self.client, self.schema.name).schema
-        self.schema = replace(
-            found, ef_runtime=self.schema.ef_runtime, block_size=self.schema.block_size
-        )
+        unread = {name: getattr(self.schema, name) for name in _UNREAD}
+        self.schema = replace(found, **unread)
+
+    def _sample(self) -> list[Hit]:
+        """Draws a few documents, and remembers them for a while; only estimates rest on them."""
+        now = time.monotonic()
+        if self._drawn is None or now - self._drawn[0] > _SAMPLE_SECONDS:
+            self._drawn = now, reading.sample(self.client, self.schema)
+        return self._drawn[1]
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
 
 
-def _refuse_overlap(client: redis.Redis, schema: Schema) -> None:
+def _refuse_overlap(client: Client, schema: Schema) -> None:
     """Raises if a prefix is the start of another index's: each would hold the other's documents."""
     names = [protocol.text(name) for name in execute(client, *protocol.names())]
     requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
@@ -254,6 +332,6 @@ def _refuse_overlap(client: redis.Redis, schema: Schema) -> None:
 
 def _overlaps(reply: Any, prefix: str) -> bool:
     if isinstance(reply, redis.RedisError):
-        return False  # dropped in the meantime
+        return False  # dropped in the meantime, or not for this user to see
     others = [other for other in protocol.read_prefixes(protocol.read_info(reply)) if other]
     return any(o.startswith(prefix) or prefix.startswith(o) for o in others)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import redis
 
 from fiftyone_redis.engine import codec, documents, protocol
+from fiftyone_redis.engine.capabilities import capabilities
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import IncompleteResultError
+from fiftyone_redis.engine.connection import execute, repeated
+from fiftyone_redis.engine.errors import IncompleteResultError, InputError, some
 from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.schema import Schema
 
@@ -37,30 +40,60 @@ class Vectors:
     tags: dict[str, list[str]] = field(default_factory=dict)
 
 
-def ids(client: redis.Redis, schema: Schema) -> list[str]:
+def ids(client: Client, schema: Schema) -> list[str]:
     """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
     return sorted(id for page in documents.walk(client, schema) for id in page)
 
 
 def ids_with_tag(
-    client: redis.Redis, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
+    client: Client, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
 ) -> list[str]:
     """Returns the ids of the documents whose tag has one of the values."""
+    if not capabilities(client).redisearch:
+        return _compared_with_tag(client, schema, tag, values)
     found: list[str] = []
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
         command = protocol.keys_with_tag(schema, tag, batch, timeout_ms=timeout_ms)
-        keys, cursor = _page_of_keys(client, schema, command)
-        found += keys
-        while cursor:
-            keys, cursor = _page_of_keys(client, schema, protocol.next_page(schema.name, cursor))
-            found += keys
+        found += repeated(client, partial(_all_keys, schema, command))
     return [key[len(schema.prefix) :] for key in found]
 
 
-def sample(client: redis.Redis, schema: Schema) -> list[Hit]:
-    """Draws a few documents, with their tags: what comes first in the server's table of keys."""
-    first = next(documents.walk(client, schema, _SAMPLE_SCANNED), [])[:_SAMPLE]
+def _compared_with_tag(
+    client: Client, schema: Schema, tag: str, values: Sequence[str]
+) -> list[str]:
+    """Finds them by reading all documents' tags, where the server cannot list them."""
+    wanted = {protocol.raw(value) for value in values}
+    pages = documents.walk(client, schema)
+    return [
+        id
+        for page in pages
+        for batch, rows in documents.read(client, schema, page, [tag])
+        for id, [value] in zip(batch, rows, strict=True)
+        if value in wanted
+    ]
+
+
+def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
+    """Reads vectors as the server holds them.
+
+    Raises:
+        InputError: if some of the ids have none
+    """
+    found = [
+        row[0]
+        for _, rows in documents.read(client, schema, ids, [schema.vector_field])
+        for row in rows
+    ]
+    missing = [repr(id) for id, blob in zip(ids, found, strict=True) if blob is None]
+    if missing:
+        raise InputError(f"Found {len(missing)} IDs that are not in the index ({some(missing)}).")
+    return [blob for blob in found if blob is not None]
+
+
+def sample(client: Client, schema: Schema) -> list[Hit]:
+    """Draws a few documents, with their tags: what comes first in a server's table of keys."""
+    first = documents.draw(client, schema, _SAMPLE_SCANNED)[:_SAMPLE]
     values = tags(client, schema, first) if schema.tags else {}
     return [
         Hit(schema.prefix + id, 0.0, {tag: column[row] for tag, column in values.items()})
@@ -68,7 +101,7 @@ def sample(client: redis.Redis, schema: Schema) -> list[Hit]:
     ]
 
 
-def tags(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
+def tags(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
     """Returns the tags of documents, in the order of ``ids``; empty text where one is missing."""
     found: dict[str, list[str]] = {tag: [] for tag in schema.tags}
     for _, rows in documents.read(client, schema, ids, schema.tags):
@@ -78,7 +111,7 @@ def tags(client: redis.Redis, schema: Schema, ids: Sequence[str]) -> dict[str, l
 
 
 def pages(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     wanted: Sequence[str] | None,
     progress: Progress | None = None,
@@ -100,7 +133,7 @@ def pages(
 
 
 def fetch(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     wanted: Sequence[str] | None,
     progress: Progress | None = None,
@@ -119,13 +152,28 @@ def fetch(
     return Vectors(found.ids, found.vectors[: len(found.ids)], found.tags)
 
 
+def _all_keys(
+    schema: Schema, command: protocol.Command, node: redis.Redis, lost: bool
+) -> list[str]:
+    """Reads all pages, at one node: no other knows the cursor.
+
+    A page is not asked for again: the cursor may have moved on.
+    """
+    del lost
+    found, cursor = _page_of_keys(node, schema, command)
+    while cursor:
+        keys, cursor = _page_of_keys(node, schema, protocol.next_page(schema.name, cursor))
+        found += keys
+    return found
+
+
 def _page_of_keys(
-    client: redis.Redis, schema: Schema, command: protocol.Command
+    node: redis.Redis, schema: Schema, command: protocol.Command
 ) -> tuple[list[str], int]:
-    reply = execute(client, *command)
+    reply = node.execute_command(*command)
     try:
         return protocol.read_keys(reply)
     except IncompleteResultError:
         if reply[1]:
-            execute(client, *protocol.close_cursor(schema.name, reply[1]))
+            execute(node, *protocol.close_cursor(schema.name, reply[1]))
         raise

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import redis
-
 from fiftyone_redis.engine import codec, documents, protocol, reading
+from fiftyone_redis.engine.capabilities import capabilities, require
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.errors import UnsupportedServerError
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
 
@@ -28,7 +29,7 @@ _POLL_SECONDS = 0.02
 
 
 def rebuild(
-    client: redis.Redis, schema: Schema, wanted: Schema, progress: Progress | None = None
+    client: Client, schema: Schema, wanted: Schema, progress: Progress | None = None
 ) -> Schema:
     """Rebuilds an index.
 
@@ -43,9 +44,17 @@ def rebuild(
 
     Raises:
         InputError: if vectors that are there cannot be held or compared that way; nothing changes
+        UnsupportedServerError: if the server cannot hold such an index, or cannot switch to it;
+            nothing changes
         FiftyOneRedisError: if the server cannot do it; the old index works on, and this can be
             called again
     """
+    require(client, wanted)
+    if not capabilities(client).redisearch:
+        raise UnsupportedServerError(
+            f"This server ({capabilities(client)}) cannot put one index in another's place, so "
+            "nothing can be rebuilt on it; make a new index instead."
+        )
     _check(client, schema, wanted)
     converts = wanted.dtype != schema.dtype
     if converts:
@@ -63,14 +72,14 @@ def rebuild(
     return wanted
 
 
-def _check(client: redis.Redis, schema: Schema, wanted: Schema) -> None:
+def _check(client: Client, schema: Schema, wanted: Schema) -> None:
     if wanted.dtype == schema.dtype and (wanted.metric != "cosine" or schema.metric == "cosine"):
         return
     for ids, matrix in _vectors(client, schema):
         codec.check(matrix, wanted, ids)
 
 
-def _generations(client: redis.Redis, schema: Schema) -> tuple[str, str]:
+def _generations(client: Client, schema: Schema) -> tuple[str, str]:
     """Returns the index behind the name, and a name for a new one; drops what died half-way."""
     old = protocol.read_info(execute(client, *protocol.info(schema.name)))["index_name"]
     pattern = re.compile(re.escape(schema.name) + r"~(\d+)")
@@ -84,7 +93,7 @@ def _generations(client: redis.Redis, schema: Schema) -> tuple[str, str]:
     return old, f"{schema.name}~{number + 1}"
 
 
-def _convert(client: redis.Redis, schema: Schema, wanted: Schema) -> None:
+def _convert(client: Client, schema: Schema, wanted: Schema) -> None:
     """Writes the vectors of all documents that lack the wanted field to it."""
     for ids, matrix in _vectors(client, schema, lacking=wanted.vector_field):
         for _ in documents.write(client, wanted, ids, matrix, {}):
@@ -92,7 +101,7 @@ def _convert(client: redis.Redis, schema: Schema, wanted: Schema) -> None:
 
 
 def _vectors(
-    client: redis.Redis, schema: Schema, lacking: str | None = None
+    client: Client, schema: Schema, lacking: str | None = None
 ) -> Iterator[tuple[list[str], codec.Array]]:
     """Yields the vectors of all documents, or of those that lack a field, in pages."""
     fields = [schema.vector_field, *([lacking] if lacking else [])]
@@ -107,7 +116,7 @@ def _vectors(
         yield [id for id, _ in kept], codec.decode(blobs, schema.dtype, schema.dim)
 
 
-def _wait(client: redis.Redis, name: str, progress: Progress | None) -> None:
+def _wait(client: Client, name: str, progress: Progress | None) -> None:
     done = 0
     while True:
         info: dict[str, Any] = protocol.read_info(execute(client, *protocol.info(name)))
@@ -119,6 +128,6 @@ def _wait(client: redis.Redis, name: str, progress: Progress | None) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _switch(client: redis.Redis, name: str, old: str, new: str) -> None:
+def _switch(client: Client, name: str, old: str, new: str) -> None:
     execute(client, *protocol.alias(name, new, exists=old != name))
     execute(client, *protocol.drop(old, documents=False))

@@ -64,6 +64,7 @@ class Searcher:
     Args:
         schema: the index
         size: how many documents it has
+        way: how the filtering is done, which is what it costs
         sample: draws a few documents
         wide: finds the nearest documents of some of the queries: (numbers of queries, k) -> hits
         filtered: the same among ids: (numbers of queries, k, ids) -> hits
@@ -71,6 +72,7 @@ class Searcher:
 
     schema: Schema
     size: int
+    way: str
     sample: Callable[[], Hits]
     wide: Callable[[list[int], int], list[Hits]]
     filtered: Callable[[list[int], int, list[str]], list[Hits]]
@@ -90,13 +92,13 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
         order
     """
     asked = list(range(queries))
-    share = _share(searcher, subset)
+    share, least = _shares(searcher, subset)
     done: dict[int, Hits] = {}
-    width = planner.width(k, share, 0, searcher.size)
+    width = planner.width(k, least, 0, searcher.size)
     while True:
         allowed = subset.count or round(share * searcher.size)
         if planner.filter_is_cheaper(
-            searcher.schema, searcher.size, allowed, width, subset.learning
+            searcher.schema, searcher.size, allowed, width, subset.learning, searcher.way
         ):
             ids = subset.ids()
             done |= dict(zip(asked, searcher.filtered(asked, k, ids), strict=True))
@@ -108,14 +110,17 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
         asked = [query for query in left if query not in done]
         if not asked:
             break
-        share = planner.share(min(len(left[query]) for query in asked), width)
-        width = planner.width(k, share, width, searcher.size)
+        kept = min(len(left[query]) for query in asked)
+        share, least = planner.share(kept, width), planner.least_share(kept, width)
+        width = planner.width(k, least, width, searcher.size)
     return [done[query] for query in sorted(done)]
 
 
-def _share(searcher: Searcher, subset: Subset) -> float:
-    """Estimates which share of the documents is in the subset, from a few of them."""
+def _shares(searcher: Searcher, subset: Subset) -> tuple[float, float]:
+    """Estimates which share of the documents is in the subset, from a few of them, and at least."""
     if subset.count is not None:
-        return min(1.0, (subset.count + 1) / (searcher.size + 1))
+        known = min(1.0, (subset.count + 1) / (searcher.size + 1))
+        return known, known
     drawn = searcher.sample()
-    return planner.share(len(subset.kept(drawn)) if drawn else 0, len(drawn))
+    kept = len(subset.kept(drawn)) if drawn else 0
+    return planner.share(kept, len(drawn)), planner.least_share(kept, len(drawn))

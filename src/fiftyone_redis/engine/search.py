@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import isnan, sqrt
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
 import redis
 
 from fiftyone_redis.engine import codec, documents, exact, planner, protocol, reading, restricted
+from fiftyone_redis.engine.capabilities import capabilities
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
@@ -17,7 +21,9 @@ from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
 
+_nearness = attrgetter("distance", "key")
 _MANY = 32  # queries, before it is asked whether comparing here is cheaper
+_LONGEST_FILTER = 10_000  # characters of tags; Valkey's search takes queries of 10,240
 
 
 @dataclass(frozen=True)
@@ -48,19 +54,23 @@ class Question:
         within: what to choose among; None for all
         farthest: whether to find the farthest
         timeout_ms: after how many milliseconds the server may give up
+        sample: draws a few documents of the index
+        blobs: the queries as the server holds them, if they came from there
     """
 
-    client: redis.Redis
+    client: Client
     schema: Schema
     queries: Array
     k: int
     within: Subset | None
     farthest: bool
     timeout_ms: int
+    sample: Callable[[], list[Hit]]
+    blobs: list[bytes] | None = None
 
 
 def search(
-    client: redis.Redis,
+    client: Client,
     schema: Schema,
     queries: npt.ArrayLike,
     k: int,
@@ -68,21 +78,55 @@ def search(
     within: Sequence[str] | Subset | None,
     farthest: bool,
     timeout_ms: int,
+    sample: Callable[[], list[Hit]],
 ) -> list[Neighbors]:
     """Finds the nearest neighbours of vectors, or the farthest; see :meth:`VectorIndex.search`."""
-    if k < 1:
-        raise InputError(f"k must be at least 1, not {k}.")
     matrix = codec.as_matrix(queries, schema.dim)
-    codec.check(matrix, schema)
-    if within is not None and not isinstance(within, Subset):
-        within = IdSubset(within, schema.prefix)
-    question = Question(client, schema, matrix, k, within, farthest, timeout_ms)
-    if farthest and schema.metric == "euclidean":
+    codec.check_queries(matrix, schema)
+    within = _subset(schema, within)
+    return _found(Question(client, schema, matrix, k, within, farthest, timeout_ms, sample))
+
+
+def search_ids(
+    client: Client,
+    schema: Schema,
+    ids: Sequence[str],
+    k: int,
+    *,
+    within: Sequence[str] | Subset | None,
+    farthest: bool,
+    timeout_ms: int,
+    sample: Callable[[], list[Hit]],
+) -> list[Neighbors]:
+    """Finds the neighbours of documents; see :meth:`VectorIndex.search_ids`."""
+    blobs = reading.blobs(client, schema, ids)
+    matrix = codec.decode(blobs, schema.dtype, schema.dim)
+    within = _subset(schema, within)
+    found = _found(Question(client, schema, matrix, k, within, farthest, timeout_ms, sample, blobs))
+    if any(isnan(distance) for each in found for distance in each.distances[:1]):
+        codec.check(matrix, schema, ids)
+    return found
+
+
+def _subset(schema: Schema, within: Sequence[str] | Subset | None) -> Subset | None:
+    if within is None or isinstance(within, Subset):
+        return within
+    return IdSubset(within, schema.prefix)
+
+
+def _found(question: Question) -> list[Neighbors]:
+    schema, count = question.schema, len(question.queries)
+    if question.k < 1:
+        raise InputError(f"k must be at least 1, not {question.k}.")
+    if question.farthest and schema.metric == "euclidean":
         return _compared(question)  # the server can only look for what is near
-    if len(matrix) >= _MANY and planner.compare_here(schema, _candidates(question), len(matrix)):
+    if count >= _MANY and planner.compare_here(schema, _candidates(question), count):
         return _compared_at_once(question)
+    blobs = _encoded(question)
+    if blobs is None:
+        return _compared(question)
     try:
-        return _asked(question)
+        return _asked(question, blobs)
     except ResultLimitError:
         return _compared(question)
 
@@ -98,43 +142,113 @@ def _size(question: Question) -> int:
     return int(info["num_docs"])
 
 
-def _asked(question: Question) -> list[Neighbors]:
+def _encoded(question: Question) -> list[bytes] | None:
+    """Returns what to ask the server for; None where the index's type, in whole numbers, cannot."""
+    if question.blobs is not None and not question.farthest:
+        return question.blobs
+    queries, dtype = question.queries, question.schema.dtype
+    if question.farthest:
+        queries = -queries
+    if not codec.holds(queries, dtype):
+        return None
+    return [blob.tobytes() for blob in codec.encode(queries, dtype)]
+
+
+def _asked(question: Question, blobs: list[bytes]) -> list[Neighbors]:
     """Has the server find neighbours. The farthest are those nearest to the opposite vector."""
     schema, k = question.schema, question.k
-    queries = -question.queries if question.farthest else question.queries
-    blobs = [blob.tobytes() for blob in codec.encode(queries, schema.dtype)]
+    way = planner.way_to_filter(schema, capabilities(question.client).filters_by_key)
 
     def wide(numbers: list[int], width: int) -> list[list[Hit]]:
-        return _answers(question, (_knn(question, blobs[n], width) for n in numbers))
+        return _answers(question, [_knn(question, blobs[n], width) for n in numbers])
 
     def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
         if not ids:
             return [[] for _ in numbers]
-        keys = [schema.prefix + id for id in ids]
-        return _answers(question, (_knn(question, blobs[n], width, keys) for n in numbers))
+        asked = [blobs[number] for number in numbers]
+        found = None
+        if way == planner.KEYS:
+            keys = [schema.prefix + id for id in ids]
+            found = _answers(question, [_knn(question, each, width, keys) for each in asked])
+        elif way == planner.TAGS:
+            found = _tagged(question, asked, width, ids)
+        return _compared_hits(question, numbers, ids) if found is None else found
 
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
     else:
-
-        def sample() -> list[Hit]:
-            return reading.sample(question.client, schema)
-
-        searcher = Searcher(schema, _size(question), sample, wide, filtered)
+        searcher = Searcher(schema, _size(question), way, question.sample, wide, filtered)
         hits = restricted.search(searcher, question.within, len(blobs), k)
     return [_neighbors(schema, each, k, question.farthest) for each in hits]
 
 
 def _knn(
-    question: Question, blob: bytes, k: int, keys: Sequence[str] | None = None
+    question: Question,
+    blob: bytes,
+    k: int,
+    keys: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
 ) -> protocol.Command:
-    schema = question.schema
+    schema, plain = question.schema, not capabilities(question.client).redisearch
     return protocol.knn(
-        schema, blob, k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
+        schema,
+        blob,
+        k,
+        tags=schema.tags,
+        keys=keys,
+        ids=ids,
+        plain=plain,
+        timeout_ms=question.timeout_ms,
     )
 
 
-def _answers(question: Question, commands: Iterable[protocol.Command]) -> list[list[Hit]]:
+def _tagged(
+    question: Question, blobs: list[bytes], k: int, ids: list[str]
+) -> list[list[Hit]] | None:
+    """Has the server choose among documents by the tag that holds their ids.
+
+    Returns:
+        None if that cannot tell them apart: others may have settled how their tags are split, and
+        whether upper case counts
+    """
+    text = "".join(ids)
+    if not (text.isascii() and text.isalnum()):
+        return None
+    if not capabilities(question.client).redisearch and len(text) + len(ids) > _LONGEST_FILTER:
+        return None
+    found = _answers(question, [_knn(question, blob, k, ids=ids) for blob in blobs])
+    told = {hit.tags.get(str(question.schema.id_field)) for hits in found for hit in hits}
+    return found if told <= set(ids) else None
+
+
+def _compared_hits(question: Question, numbers: list[int], ids: list[str]) -> list[list[Hit]]:
+    """Compares some of the queries with certain documents here; tells it as the server would."""
+    schema = question.schema
+    subset = IdSubset(ids, schema.prefix)
+    found = _compared(replace(question, queries=question.queries[numbers], within=subset))
+    return [
+        [
+            Hit(
+                schema.prefix + id,
+                float(_told(question, each.distances[row])),
+                {tag: values[row] for tag, values in each.tags.items()},
+            )
+            for row, id in enumerate(each.ids)
+        ]
+        for each in found
+    ]
+
+
+def _told(question: Question, distance: float) -> float:
+    """Returns a distance as the server tells it, who is asked for what is near the opposite."""
+    if question.farthest:
+        return 2 - distance
+    return distance**2 if question.schema.metric == "euclidean" else distance
+
+
+def _answers(question: Question, commands: list[protocol.Command]) -> list[list[Hit]]:
+    if len(commands) == 1:
+        return [protocol.read_hits(execute(question.client, *commands[0]))]
     requests = ((protocol.pack(command), [None]) for command in commands)
     hits = []
     for _, [reply] in documents.exchange(question.client, requests):
@@ -146,17 +260,18 @@ def _answers(question: Question, commands: Iterable[protocol.Command]) -> list[l
 
 def _neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
     """Sorts here: without SORTBY, which not every dialect accepts, hits have no order."""
-    hits = sorted(hits, key=lambda hit: (hit.distance, hit.key))[:k]
-    distances = np.array([hit.distance for hit in hits], dtype=np.float64)
+    hits = sorted(hits, key=_nearness)[:k]
+    distances = [hit.distance for hit in hits]
     if farthest:
-        distances = 2 - distances
+        distances = [2 - distance for distance in distances]
     if schema.metric != "dotproduct":
         # Rounding can make the distance of equal vectors slightly negative.
-        distances = distances.clip(min=0)
+        distances = [max(distance, 0.0) for distance in distances]
     if schema.metric == "euclidean":
-        distances = np.sqrt(distances)
+        distances = [sqrt(distance) for distance in distances]
     tags = {tag: [hit.tags.get(tag, "") for hit in hits] for tag in schema.tags}
-    return Neighbors([hit.key[len(schema.prefix) :] for hit in hits], distances, tags)
+    ids = [hit.key[len(schema.prefix) :] for hit in hits]
+    return Neighbors(ids, np.array(distances, dtype=np.float64), tags)
 
 
 def _compared(question: Question) -> list[Neighbors]:

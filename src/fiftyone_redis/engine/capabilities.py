@@ -1,0 +1,250 @@
+"""What a server can do: asked once per client, and kept as one small value.
+
+Nothing else in the package asks for versions. A server says who it is in its reply to HELLO, which
+needs no rights; only where that leaves something open are MODULE LIST, COMMAND INFO and INFO asked
+too, together. What cannot be found out counts as missing, and the way that works everywhere is
+taken.
+
+What each version knows is in https://redis.io/docs/latest/develop/ai/search-and-query/vectors/ and,
+for Valkey's search module, in https://valkey.io/commands/#search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import redis
+
+from fiftyone_redis.engine.errors import UnsupportedServerError, mapped
+from fiftyone_redis.engine.protocol import COORDINATOR, SEARCH
+from fiftyone_redis.engine.schema import Schema
+
+UNKNOWN = "unknown"
+"""The name or version of what does not say it."""
+
+Version = tuple[int, ...]
+
+_MODULES = ("search", "searchlight")  # the latter is the query engine of managed services
+_VALKEY = "valkey"
+
+# Since which version the query engine knows a type or algorithm.
+_DTYPES: Mapping[str, Version] = {
+    "float32": (2, 4),
+    "float64": (2, 6),
+    "float16": (2, 10),
+    "bfloat16": (2, 10),
+    "int8": (2, 12),
+    "uint8": (2, 12),
+}
+_ALGORITHMS: Mapping[str, Version] = {"FLAT": (2, 4), "HNSW": (2, 4), "SVS-VAMANA": (8, 2)}
+
+# What every query engine knows, Valkey's among them.
+_COMMON_DTYPES = ("float32",)
+_COMMON_ALGORITHMS = ("FLAT", "HNSW")
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a server can do.
+
+    Args:
+        server: its name, "redis" or "valkey" for instance
+        version: its version
+        search: its query engine's version; empty if it has none, "unknown" if it does not say
+        resp: the version of the protocol that the client speaks with it
+        clustered: whether it is a node of a cluster
+        coordinator: whether its query engine is known to answer for all nodes of a cluster
+        dtypes: the types in which it can hold vectors
+        algorithms: the algorithms by which it can search
+        filters_by_key: whether INKEYS is known to filter before the neighbours are chosen
+        redisearch: whether its query engine is known to be RediSearch, with its aliases, cursors
+            and settings; else only what every query engine knows is used
+    """
+
+    server: str
+    version: str
+    search: str
+    resp: int
+    clustered: bool
+    coordinator: bool
+    dtypes: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    filters_by_key: bool
+    redisearch: bool
+
+    def __str__(self) -> str:
+        engine = f"search {self.search}" if self.search else "no query engine"
+        mode = "cluster" if self.clustered else "standalone"
+        if self.clustered and not self.coordinator:
+            mode += " without coordinator"
+        return f"{self.server.capitalize()} {self.version}, {engine}, RESP{self.resp}, {mode}"
+
+
+_known: WeakKeyDictionary[Any, Capabilities] = WeakKeyDictionary()
+
+
+def capabilities(client: Any) -> Capabilities:
+    """Returns what a client's server can do; asks it at the first call.
+
+    Args:
+        client: a :class:`redis.Redis`, or a :class:`redis.RedisCluster`, whose nodes are taken to
+            be alike
+
+    Raises:
+        FiftyOneRedisError: if the server does not answer
+    """
+    if client not in _known:
+        options = _node(client).connection_pool.connection_kwargs
+        address = options.get("path") or f"{options.get('host')}:{options.get('port')}"
+        with mapped(str(address)):
+            learn(client)
+    return _known[client]
+
+
+def learn(client: Any) -> Capabilities:
+    """Does what :func:`capabilities` does, but lets redis-py's exceptions pass."""
+    known = _known.get(client)
+    if known is None:
+        known = _known[client] = _ask(_node(client))
+    return known
+
+
+def check_server(client: Any) -> Capabilities:
+    """Returns what a client's server can do, if it can be searched at all.
+
+    Raises:
+        UnsupportedServerError: if it has no query engine, or is a node of a cluster whose query
+            engine answers for that node alone
+        FiftyOneRedisError: if the server does not answer
+    """
+    found = capabilities(client)
+    if not found.search:
+        raise UnsupportedServerError(
+            f"This server ({found}) cannot search; use Redis 8, Redis Stack or a private one."
+        )
+    if found.clustered and not found.coordinator:
+        raise UnsupportedServerError(
+            f"This server ({found}) would search one node's documents only; use a cluster of "
+            "Redis 8, Redis Enterprise or Redis Cloud, or a server that is no cluster."
+        )
+    return found
+
+
+def require(client: Any, schema: Schema) -> None:
+    """Raises unless a client's server can hold an index.
+
+    Raises:
+        UnsupportedServerError: if it does not offer the index's type or algorithm
+        FiftyOneRedisError: if the server does not answer
+    """
+    found = capabilities(client)
+    for setting, offered in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
+        wanted = getattr(schema, setting)
+        if wanted not in offered:
+            raise UnsupportedServerError(
+                f"This server ({found}) has no {setting} {wanted!r}; use one of "
+                f"{', '.join(offered)}, or a newer server."
+            )
+
+
+def read(
+    hello: Mapping[str, Any] | None,
+    modules: Any = None,
+    commands: Any = None,
+    info: Mapping[str, Any] | None = None,
+) -> Capabilities:
+    """Reads what a server said of itself.
+
+    Args:
+        hello: its reply to HELLO, as text; None if it refused
+        modules: its reply to MODULE LIST, undecoded; None if it was not asked, or refused
+        commands: its reply to COMMAND INFO about FT.SEARCH and SEARCH.CLUSTERINFO, likewise
+        info: its reply to INFO about the server, likewise
+    """
+    hello, info = hello or {}, info or {}
+    unnamed = "redis" if info else UNKNOWN
+    server = str(hello.get("server") or info.get("server_name") or unnamed)
+    version = hello.get("version") or info.get(f"{server}_version") or UNKNOWN
+    mode = hello.get("mode") or info.get("server_mode") or info.get("redis_mode")
+    knows_search, coordinates = [entry is not None for entry in commands or (None, None)]
+    number = _module(hello.get("modules") or modules or ())
+    engine = _engine_version(number, server)
+    hidden = knows_search or (commands is None and modules is None)
+    redisearch = server != _VALKEY and ((2, 4) <= engine < (3,) or engine >= (7, 9))
+    return Capabilities(
+        server=server,
+        version=str(version),
+        search=UNKNOWN if number is None and hidden else ".".join(map(str, engine)),
+        resp=int(hello.get("proto", 2)),
+        clustered=mode == "cluster",
+        # The open-source query engine has had it since Redis 8.
+        coordinator=coordinates or (redisearch and engine >= (8,)),
+        dtypes=_since(_DTYPES, engine) if redisearch else _COMMON_DTYPES,
+        algorithms=_since(_ALGORITHMS, engine) if redisearch else _COMMON_ALGORITHMS,
+        filters_by_key=redisearch,
+        redisearch=redisearch,
+    )
+
+
+def _node(client: Any) -> redis.Redis:
+    if isinstance(client, redis.RedisCluster):
+        node: redis.Redis = client.get_redis_connection(client.get_default_node())
+        return node
+    known: redis.Redis = client
+    return known
+
+
+def _ask(client: redis.Redis) -> Capabilities:
+    hello = _hello(client)
+    found = read(hello)
+    told = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
+    return found if told else read(hello, *_details(client))
+
+
+def _hello(client: redis.Redis) -> dict[str, Any] | None:
+    try:
+        return _mapping(client.execute_command("HELLO"))
+    except redis.ResponseError:
+        return None  # an old server, or a proxy in front of one, does not know it
+
+
+def _details(client: redis.Redis) -> list[Any]:
+    """Asks what HELLO left open; None for each reply that the server refuses."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command("MODULE", "LIST")
+    pipeline.execute_command("COMMAND INFO", SEARCH, COORDINATOR)
+    pipeline.execute_command("INFO", "server")
+    replies = pipeline.execute(raise_on_error=False)
+    return [None if isinstance(reply, redis.RedisError) else reply for reply in replies]
+
+
+def _module(modules: Any) -> int | None:
+    """Returns the number of the query engine's version; None if it is not among the modules."""
+    versions = {module["name"]: int(module["ver"]) for module in map(_mapping, modules)}
+    return next((versions[name] for name in _MODULES if name in versions), None)
+
+
+def _engine_version(number: int | None, server: str) -> Version:
+    """Reads a module's version, which is one number: 2.10.5 is 21005, and 0x020a05 with Valkey."""
+    if number is None:
+        return ()
+    # Valkey's first versions were written as those of RediSearch are: 1.0.2 was 10002.
+    base = 256 if server == _VALKEY and number >= 1 << 16 else 100
+    return number // base**2, number // base % base, number % base
+
+
+def _since(known: Mapping[str, Version], version: Version) -> tuple[str, ...]:
+    return tuple(name for name, first in known.items() if version >= first)
+
+
+def _mapping(reply: Any) -> dict[str, Any]:
+    """Reads a map, which is flat in RESP2, with its names and values as text where they are."""
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    return {_text(name): _text(value) for name, value in pairs}
+
+
+def _text(value: Any) -> Any:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

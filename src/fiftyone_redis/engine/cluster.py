@@ -1,0 +1,281 @@
+"""A Redis Cluster: its nodes, which of them to ask for what, and what to do when they change.
+
+Commands of the query engine go to one node, whose coordinator asks the others. Documents belong to
+the node that holds their key's hash slot; ``routing.py`` sends them there. Slots and roles move
+from node to node while the cluster works: what fails because of that is tried again, by the same
+rules as with one server, after the nodes were asked anew who holds what.
+https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ has the protocol.
+
+For a server that is no cluster these functions do the plain thing, so that the rest of the engine
+need not know the difference.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import redis
+from redis.cluster import ClusterNode
+from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
+
+from fiftyone_redis.engine import retry
+from fiftyone_redis.engine.errors import (
+    ConnectionFailedError,
+    UnsupportedServerError,
+    some,
+    translated,
+)
+from fiftyone_redis.engine.retry import Attempts, Retries
+
+Client = redis.Redis | redis.RedisCluster
+"""A client of one server, or of a cluster."""
+
+# Options of a connection that go for all nodes alike.
+_SHARED = (
+    "client_name",
+    "credential_provider",
+    "decode_responses",
+    "max_connections",
+    "password",
+    "protocol",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_keepalive_options",
+    "socket_timeout",
+    "username",
+)
+
+# Which of the nodes this process asks to search: another process may ask another one.
+_PREFERRED = random.randrange(1 << 16)  # noqa: S311
+
+T = TypeVar("T")
+
+
+def client(seed: redis.Redis) -> redis.RedisCluster:
+    """Returns a client of the cluster that a server is a node of.
+
+    Args:
+        seed: a client of that server; the other nodes are reached with the same options, and its
+            rules for trying again hold for the cluster
+
+    Raises:
+        UnsupportedServerError: if the server is reached by a socket, which leads to one node only
+        ConnectionFailedError: if the server does not tell its cluster's nodes
+        AuthenticationError: if the user lacks the right to ask for them
+    """
+    return _client(seed.connection_pool, retry.rules(seed))
+
+
+def decoding(client: redis.RedisCluster) -> redis.RedisCluster:
+    """Returns a client of the same cluster whose replies are text."""
+    pool = primaries(client)[0].connection_pool
+    return _client(pool, client.retry, decode_responses=True)
+
+
+def primaries(client: Client) -> list[redis.Redis]:
+    """Returns clients of the nodes that hold the documents; for one server, its own."""
+    if not isinstance(client, redis.RedisCluster):
+        return [client]
+    nodes = sorted(client.get_primaries(), key=lambda node: str(node.name))
+    return [client.get_redis_connection(node) for node in nodes]
+
+
+def node(client: Client, failures: int) -> redis.Redis:
+    """Returns a client of the node to ask for what no key leads to; for one server, its own.
+
+    Args:
+        client: a client of the cluster, or of one server
+        failures: how often others were asked in vain
+    """
+    nodes = primaries(client)
+    return nodes[(_PREFERRED + failures) % len(nodes)]
+
+
+def address(client: redis.RedisCluster) -> str:
+    """Returns where the nodes are that hold the documents, without credentials."""
+    return some([_address(node) for node in primaries(client)])
+
+
+def repeat(client: Client, attempt: Callable[[redis.Redis, bool], T]) -> T:
+    """Tries until it works, or is not to be tried again; in a cluster, at one node after the other.
+
+    Args:
+        client: the client whose rules hold
+        attempt: what to try; called with a client of the node to ask, and with whether an earlier
+            attempt may have been carried out, as its reply was lost
+
+    Returns:
+        what the attempt returned
+
+    Raises:
+        ConnectionFailedError: if a node of the cluster is gone, and no other takes its place
+        redis.RedisError: what the last attempt ended with
+    """
+    attempts = Attempts(retry.rules(client))
+    lost = False
+    while True:
+        try:
+            return attempt(node(client, attempts.failures), lost)
+        except redis.RedisError as error:
+            recover(client, attempts, error)
+            lost = lost or retry.is_lost(error)
+
+
+def recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None:
+    """Waits until the next attempt is to be made, and makes ready for it.
+
+    Args:
+        client: the client
+        attempts: those at the work that failed
+        error: what it failed with
+
+    Raises:
+        ConnectionFailedError: if a node of the cluster is gone, and no other takes its place
+        redis.RedisError: that error, if the work is not to be tried again
+    """
+    try:
+        attempts.failed(error)
+    except redis.RedisError:
+        if isinstance(client, redis.RedisCluster) and is_retried(error):
+            raise _gone(client, error) from error
+        raise
+    if isinstance(client, redis.RedisCluster):
+        refresh(client)
+    else:
+        retry.drop_idle(client)
+
+
+def refresh(client: redis.RedisCluster) -> None:
+    """Asks the nodes again who holds what; if none answers, what was known stays."""
+    try:
+        client.nodes_manager.initialize()
+    except (RedisClusterException, redis.RedisError, IndexError):
+        return  # whoever waits for the cluster asks again
+
+
+def routed(client: Client, node: redis.Redis, command: tuple[Any, ...]) -> Any:
+    """Sends one command to a node, or, where it says so, to the node of the command's key."""
+    try:
+        return node.execute_command(*command)
+    except MovedError:
+        try:
+            return client.execute_command(*command)  # type: ignore[no-untyped-call]
+        except RedisClusterException as error:
+            raise ClusterDownError(str(error)) from error  # a slot that no node holds
+
+
+def is_retried(error: Any) -> bool:
+    """Returns whether a reply or error is one that a cluster may not give the next time."""
+    return isinstance(error, redis.RedisError) and (retry.passes(error) or retry.is_lost(error))
+
+
+def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.RedisCluster:
+    known = pool.connection_kwargs
+    if "path" in known:
+        raise UnsupportedServerError(
+            f"Redis at {known['path']} is a node of a cluster, whose other nodes cannot be reached "
+            "by a socket; set host and port."
+        )
+    options = {name: known[name] for name in _SHARED if known.get(name) is not None} | changes
+    host, port = str(known.get("host", "localhost")), int(known.get("port", 6379))
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        # An IndexError is what redis-py makes of a node that holds no slots.
+        found = _Cluster(
+            url=f"redis://{where}",
+            connection_class=_node_connection(pool),
+            connection_pool_class=type(pool),
+            require_full_coverage=False,
+            **options,
+        )
+    except redis.RedisError as error:
+        raise translated(error, where) from error
+    except (RedisClusterException, IndexError) as error:
+        raise ConnectionFailedError(
+            f"Redis at {where} does not tell the nodes of its cluster ({error})."
+        ) from error
+    found.retry = rules
+    return found
+
+
+class _Cluster(redis.RedisCluster):
+    """redis-py's, with connections of its own to each node.
+
+    When redis-py asks the nodes again who holds what, versions 6 and 7 end all of its connections
+    to one of them, those in use too, and each makes itself anew with the next request: replies
+    would be taken for those to other requests.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = {
+            name: options[name] for name in (*_SHARED, "connection_class") if name in options
+        }
+        self._pool_class = options["connection_pool_class"]
+        self._nodes: dict[str, redis.Redis] = {}
+        super().__init__(**options)
+
+    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
+        """Returns a client of a node, which tries once."""
+        name = str(node.name)
+        if name not in self._nodes:
+            pool = self._pool_class(
+                host=node.host,
+                port=node.port,
+                redis_connect_func=self.on_connect,
+                retry=Retries(0, 0),
+                **self._options,
+            )
+            self._nodes.setdefault(name, redis.Redis.from_pool(pool))
+        return self._nodes[name]
+
+    def close(self) -> None:
+        """Closes all connections."""
+        for node in self._nodes.values():
+            node.close()
+        if hasattr(self, "nodes_manager"):  # which it lacks if it found no nodes
+            self.disconnect_connection_pools()  # type: ignore[no-untyped-call]
+        super().close()
+
+
+def _node_connection(pool: redis.ConnectionPool) -> type[redis.Connection]:
+    """Returns the kind of connection that a pool makes, with the pool's options of TLS.
+
+    redis-py has a list of the options that it hands on to the nodes of a cluster, and drops others
+    silently: the older ones the check of the host name.
+    """
+    kind: type[redis.Connection] = pool.connection_class
+    tls = {name: value for name, value in pool.connection_kwargs.items() if name[:4] == "ssl_"}
+    if not tls:
+        return kind
+
+    class NodeConnection(kind):  # type: ignore[misc, valid-type]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**{**options, **tls})
+
+    return NodeConnection
+
+
+def _gone(client: redis.RedisCluster, error: redis.RedisError) -> ConnectionFailedError:
+    """Returns the error of a cluster that did not recover; names the nodes that do not answer."""
+    lost = [_address(node) for node in primaries(client) if not _answers(node)]
+    return ConnectionFailedError(
+        f"Redis at {some(lost) if lost else address(client)} does not answer for its part of the "
+        f"cluster ({str(error).rstrip(' ,.')}), and no other node took its place; bring it back, "
+        "or have a replica take over, and repeat this."
+    )
+
+
+def _answers(node: redis.Redis) -> bool:
+    try:
+        return bool(node.ping())
+    except redis.ResponseError:
+        return True  # this user may not ask
+    except redis.RedisError:
+        return False
+
+
+def _address(node: redis.Redis) -> str:
+    options = node.connection_pool.connection_kwargs
+    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

@@ -1,0 +1,103 @@
+"""Which brain runs FiftyOne's database knows, read without FiftyOne.
+
+Importing FiftyOne takes seconds, and starts its database or fails without one. Here the database
+is asked if it runs, and left alone if it does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pymongo
+from pymongo.errors import PyMongoError
+
+from fiftyone_redis.engine.errors import SettingsError
+
+_WAIT_MS = 2000
+
+
+@dataclass(frozen=True)
+class Run:
+    """A similarity run of the redis backend.
+
+    Args:
+        dataset: the name of its dataset
+        key: its brain key
+        index_name: the name of its index
+    """
+
+    dataset: str
+    key: str
+    index_name: str
+
+
+def find() -> list[Run] | None:
+    """Returns the runs of the redis backend, sorted; None if FiftyOne's database does not run.
+
+    Raises:
+        ConnectionError: if a database is named that does not answer, without its credentials
+        SettingsError: if FiftyOne's config cannot be read
+    """
+    config = _config()
+    uri = os.environ.get("FIFTYONE_DATABASE_URI") or config.get("database_uri") or _own_uri(config)
+    if uri is None:
+        return None
+    name = os.environ.get("FIFTYONE_DATABASE_NAME") or config.get("database_name") or "fiftyone"
+    try:
+        with pymongo.MongoClient(uri, serverSelectionTimeoutMS=_WAIT_MS) as client:
+            return _read(client[name])
+    except (PyMongoError, ValueError) as error:
+        # No chain: the URI may hold a password.
+        raise ConnectionError(
+            f"FiftyOne's database does not answer ({type(error).__name__})"
+        ) from None
+
+
+def _read(database: Any) -> list[Run]:
+    wanted = {"config.method": "redis", "config.type": "similarity"}
+    runs = list(database["runs"].find(wanted, {"key": 1, "_dataset_id": 1, "config.index_name": 1}))
+    ids = [run.get("_dataset_id") for run in runs]
+    names = {
+        dataset["_id"]: dataset["name"]
+        for dataset in database["datasets"].find({"_id": {"$in": ids}}, {"name": 1})
+    }
+    found = [
+        Run(names[run["_dataset_id"]], run["key"], run["config"]["index_name"])
+        for run in runs
+        if run.get("_dataset_id") in names and run["config"].get("index_name")
+    ]
+    return sorted(found, key=lambda run: (run.dataset, run.key))
+
+
+def _config() -> dict[str, Any]:
+    """Reads FiftyOne's config file, if there is one."""
+    named = os.environ.get("FIFTYONE_CONFIG_PATH")
+    path = Path(named) if named else Path.home() / ".fiftyone" / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        raise SettingsError(f"{path} cannot be read as JSON; correct it or move it away.") from None
+    return config if isinstance(config, dict) else {}
+
+
+def _own_uri(config: dict[str, Any]) -> str | None:
+    """Returns where the database that FiftyOne itself started listens, if it runs."""
+    named = os.environ.get("FIFTYONE_DATABASE_DIR") or config.get("database_dir")
+    folder = Path(named) if named else Path.home() / ".fiftyone" / "var" / "lib" / "mongo"
+    try:
+        # mongod writes its process id there, and empties the file when it ends.
+        process = psutil.Process(int((folder / "mongod.lock").read_text()))
+        # Its name changed with psutil 6.
+        connections = getattr(process, "net_connections", None) or process.connections
+        sockets = connections(kind="tcp")
+    except (OSError, ValueError, psutil.Error):
+        return None
+    ports = [s.laddr.port for s in sockets if s.status == psutil.CONN_LISTEN]
+    return f"mongodb://127.0.0.1:{ports[0]}" if ports and "mongod" in process.name() else None

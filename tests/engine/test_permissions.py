@@ -1,0 +1,186 @@
+"""Users with the least rights, as docs/permissions.md has them, on the running server.
+
+Each runs everything that it may; then every right is taken away in turn, and something fails.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fiftyone_redis import server
+from fiftyone_redis.engine import Schema, VectorIndex, connect, planner
+from fiftyone_redis.engine.errors import AuthenticationError
+
+PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
+READER, WRITER = re.findall(r"^ACL SETUSER .*$", PAGE.read_text(), re.MULTILINE)
+
+NAME, DIM, MANY = "fiftyone-docs", 2, 10_001  # one more than a cursor's first page has
+IDS = [f"{row:05}" for row in range(MANY)]
+VECTORS = np.random.default_rng(51).normal(size=(MANY, DIM)).astype(np.float32)
+
+
+def rights(line: str) -> list[str]:
+    """Returns what a line grants but for keys."""
+    return [rule for rule in line.split() if rule.startswith("+")]
+
+
+@pytest.fixture(scope="module")
+def admin(tmp_path_factory):
+    """A client that may do anything, of a server that these tests have to themselves."""
+    folder = tmp_path_factory.mktemp("redis")
+    admin = connect(server.start(folder).url)
+    yield admin
+    admin.close()
+    server.stop(folder)
+
+
+@pytest.fixture(scope="module")
+def filled(admin):
+    """An index for all tests that only read, of more documents with one tag than fit on a page."""
+    index = VectorIndex.create(admin, Schema(NAME, DIM, "euclidean", tags=("sample_id",)))
+    index.add(IDS, VECTORS, {"sample_id": ["s"] * MANY})
+    return index
+
+
+@pytest.fixture
+def user(admin):
+    """Makes the user of a line, less some of its rights; returns a client of that user."""
+    socket = admin.connection_pool.connection_kwargs["path"]
+    clients = []
+
+    def user(line: str, without: str = ""):
+        _, _, name, *rules = shlex.split(line)
+        admin.execute_command("ACL", "SETUSER", name, "reset", *rules)
+        if without.startswith("+"):
+            admin.execute_command("ACL", "SETUSER", name, f"-{without[1:]}")
+        elif without:
+            admin.execute_command("ACL", "SETUSER", name, "resetkeys")
+        password = next(rule[1:] for rule in rules if rule.startswith(">"))
+        clients.append(connect(f"unix://{name}:{password}@{socket}"))
+        return clients[-1]
+
+    yield user
+    for client in clients:
+        client.close()
+
+
+def read_everything(client, monkeypatch) -> None:
+    index = VectorIndex.open(client, NAME)
+    assert VectorIndex.exists(client, NAME)
+    assert len(index) == MANY
+    assert index.ids() == IDS
+    assert index.existing(["00003", "none"]) == {"00003"}
+    assert index.fetch(["00003"]).vectors.tolist() == VECTORS[3:4].tolist()
+    assert index.tags(["00003"]) == {"sample_id": ["s"]}
+    assert sorted(index.ids_with_tag("sample_id", ["s"])) == IDS
+    for within in (None, IDS[:100], IDS[:9000]):
+        for filtered in (True, False):
+            monkeypatch.setattr(planner, "filter_is_cheaper", lambda *_, f=filtered: f)
+            [found] = index.search(VECTORS[:1], 3, within=within)
+            assert found.ids[0] == "00000"
+    [found] = index.search(VECTORS[:1], 3, farthest=True)
+    assert len(found.ids) == 3
+
+
+def write_everything(client) -> None:
+    schema = Schema("fiftyone-own", DIM, tags=("sample_id",))
+    index = VectorIndex.create(client, schema)
+    index.add(IDS[:20], VECTORS[:20], {"sample_id": IDS[:20]})
+    index.rebuild(algorithm="HNSW")
+    index.rebuild(metric="euclidean", dtype="float16")
+    assert index.remove(IDS[:5]) == 5
+    assert len(VectorIndex.open(client, "fiftyone-own")) == 15
+    index.drop()
+
+
+def clear(admin) -> None:
+    """Removes what a user who lacks rights could not."""
+    for name in admin.execute_command("FT._LIST"):
+        if name != NAME.encode():
+            admin.execute_command("FT.DROPINDEX", name, "DD")
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("line", [READER, WRITER], ids=["reader", "writer"])
+def test_both_users_read_everything(user, monkeypatch, line):
+    read_everything(user(line), monkeypatch)
+
+
+def test_the_writing_user_writes_everything(user, admin):
+    write_everything(user(WRITER))
+    assert admin.keys("fiftyone-own*") == []
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("right", [*rights(READER), "~fiftyone-*"])
+def test_every_right_to_read_is_needed(user, monkeypatch, right):
+    with pytest.raises(AuthenticationError, match="refuses this user a right"):
+        read_everything(user(READER, without=right), monkeypatch)
+
+
+@pytest.mark.parametrize("right", [r for r in rights(WRITER) if r not in rights(READER)])
+def test_every_right_to_write_is_needed(user, admin, right):
+    try:
+        with pytest.raises(AuthenticationError, match=f"(?i)run the '{right[1:]}' command") as e:
+            write_everything(user(WRITER, without=right))
+        assert "docs/permissions.md" in str(e.value)
+    finally:
+        clear(admin)
+
+
+def test_the_writing_user_may_read_what_the_reading_one_may():
+    assert set(rights(READER)) < set(rights(WRITER))
+
+
+@pytest.mark.parametrize(
+    ("what", "missing"),
+    [
+        (lambda index: index.add(["new"], [[1.0, 2.0]], {"sample_id": ["s"]}), "hset"),
+        (lambda index: index.remove(["00003"]), "unlink"),
+        (lambda index: index.rebuild(algorithm="HNSW"), "FT._LIST"),
+        (lambda index: index.drop(), "FT.DROPINDEX"),
+        (lambda index: VectorIndex.create(index.client, Schema("fiftyone-b", 2)), "FT._LIST"),
+    ],
+    ids=["add", "remove", "rebuild", "drop", "create"],
+)
+def test_the_reading_user_changes_nothing_and_is_told_what_is_missing(
+    user, filled, admin, what, missing
+):
+    index = VectorIndex.open(user(READER), NAME)
+    with pytest.raises(AuthenticationError, match=f"(?i)to run the '{missing}' command"):
+        what(index)
+    assert len(filled) == MANY
+    assert len(admin.execute_command("FT._LIST")) == 1
+
+
+@pytest.mark.usefixtures("filled")
+def test_everything_is_searched_without_the_right_to_list_keys(user):
+    index = VectorIndex.open(user(READER, without="+scan"), NAME)
+    assert index.search(VECTORS[:1], 1)[0].ids == ["00000"]
+    assert index.search(VECTORS[:1], 1, within=["00007"])[0].ids == ["00007"]
+    with pytest.raises(AuthenticationError, match="run the 'scan' command"):
+        index.ids()
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_pattern_for_reading_keys_only_is_not_enough(user):
+    line = READER.replace("~fiftyone-*", "%R~fiftyone-*")
+    with pytest.raises(AuthenticationError, match="No permissions to access a key"):
+        VectorIndex.open(user(line), NAME)
+
+
+def test_an_index_of_another_name_is_closed_to_both_users(user, admin):
+    other = VectorIndex.create(admin, Schema("other", DIM))
+    for line in (READER, WRITER):
+        with pytest.raises(AuthenticationError, match="No permissions to access a key"):
+            VectorIndex.open(user(line), "other").search(VECTORS[:1], 1)
+    other.drop()
+
+
+def test_an_index_that_may_not_be_looked_into_keeps_nobody_from_making_one(user, admin):
+    other = VectorIndex.create(admin, Schema("other", DIM))
+    write_everything(user(WRITER))
+    other.drop()

@@ -1,0 +1,47 @@
+"""What is planned for subsets of different sizes, without a server."""
+
+import pytest
+
+from fiftyone_redis.engine import Schema, planner
+from fiftyone_redis.engine.planner import Learning
+
+SIZE = 50_000
+VIEW = Learning(id=7.0, question=2500.0, document=0.4)
+
+
+def filters(schema: Schema, allowed: int, learning: Learning) -> bool:
+    width = planner.width(10, allowed / SIZE, 0, SIZE)
+    return planner.filter_is_cheaper(schema, SIZE, allowed, width, learning)
+
+
+@pytest.mark.parametrize("algorithm", ["FLAT", "HNSW"])
+@pytest.mark.parametrize("learning", [Learning(), VIEW], ids=["ids", "view"])
+def test_a_few_ids_are_filtered_by_and_most_ids_never_read(algorithm, learning):
+    schema = Schema("docs", 512, algorithm=algorithm)
+    assert filters(schema, 50, learning)
+    assert not filters(schema, SIZE // 2, learning)
+
+
+def test_a_view_is_read_only_where_that_is_cheaper_than_many_candidates():
+    schema = Schema("docs", 512)
+    assert filters(schema, 100, VIEW)
+    assert not filters(schema, 1000, VIEW)
+
+
+def test_a_search_is_at_least_twice_as_wide_as_the_one_before_and_never_wider_than_the_index():
+    assert planner.width(10, 0.5, 0, SIZE) == 64
+    assert planner.width(10, 0.5, 300, SIZE) == 600
+    assert planner.width(10, 0.1, 0, SIZE) == 200
+    assert planner.width(10, 0.0001, 0, SIZE) == SIZE
+
+
+@pytest.mark.parametrize(("kept", "seen"), [(0, 0), (0, 64), (1, 64), (64, 64), (7, 10_000)])
+def test_a_share_is_never_none_and_a_cautious_one_is_smaller(kept, seen):
+    assert 0 < planner.least_share(kept, seen) < planner.share(kept, seen) < 1
+
+
+def test_caution_wears_off_with_what_was_seen():
+    little = planner.least_share(1, 64) / planner.share(1, 64)
+    much = planner.least_share(1000, 64_000) / planner.share(1000, 64_000)
+    assert little < 0.7
+    assert much > 0.98

@@ -1,0 +1,110 @@
+"""One client in several threads, and in processes that were forked after it was made."""
+
+import multiprocessing
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
+
+DIM = 8
+COUNT = 400
+SCHEMA = Schema("docs", DIM)
+MATRIX = np.random.default_rng(51).normal(size=(COUNT, DIM)).astype(np.float32)
+IDS = [f"{row:05}" for row in range(COUNT)]
+
+# Python 3.12 warns of forks in a process with threads, which pytest's may have.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+@pytest.fixture(params=["socket", "port"])
+def shared(client, redis_server, request):
+    """An index that is filled, whose client has been used."""
+    where = {"url": redis_server.url} if request.param == "socket" else {"port": redis_server.port}
+    with connect(**where) as made:
+        index = VectorIndex.create(made, SCHEMA)
+        index.add(IDS, MATRIX)
+        yield index
+
+
+def works(index: VectorIndex, name: str) -> bool:
+    """Searches, writes, reads and deletes for a while; returns whether all of it was right."""
+    ids = [f"{name}-{id}" for id in IDS]
+    for turn in range(5):
+        index.add(ids, MATRIX + 100)
+        for row in range(turn, COUNT, 100):
+            [found] = index.search(MATRIX[row : row + 1], 1)
+            assert found.ids == [IDS[row]]
+        read = index.fetch(ids)
+        assert read.ids == ids
+        assert np.array_equal(read.vectors, MATRIX + 100)
+        assert index.remove(ids) == COUNT
+    return True
+
+
+def forked(target, *arguments) -> list:
+    """Starts processes by forking, and returns them."""
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=target, args=(*arguments, f"{n}")) for n in range(3)]
+    for child in children:
+        child.start()
+    return children
+
+
+def ended_well(children: list) -> bool:
+    for child in children:
+        child.join(60)
+    return [child.exitcode for child in children] == [0] * len(children)
+
+
+def test_threads_search_and_write_at_once(shared):
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(works, [shared] * 8, map(str, range(8))))
+    assert len(shared) == COUNT
+
+
+def test_processes_forked_after_the_client_was_made_work_at_once(shared):
+    children = forked(works, shared)
+    assert works(shared, "parent")
+    assert ended_well(children)
+
+
+def test_a_fork_in_the_middle_of_an_upload_disturbs_nobody(shared, monkeypatch):
+    monkeypatch.setattr(documents, "BATCH_BYTES", 50 * 4 * DIM)
+    ids = [f"more-{id}" for id in IDS]
+    writing = documents.write(shared.client, SCHEMA, ids, MATRIX, {})
+    written = next(writing)
+    children = forked(works, shared)
+    written += sum(writing)
+    assert ended_well(children)
+    assert written == COUNT
+    assert len(shared) == 2 * COUNT
+
+
+def test_a_fork_while_threads_search_works(shared):
+    ended = threading.Event()
+
+    def search_on() -> bool:
+        while not ended.is_set():
+            assert works(shared, threading.current_thread().name)
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        threads = [pool.submit(search_on) for _ in range(2)]
+        try:
+            assert ended_well(forked(works, shared))
+        finally:
+            ended.set()
+        assert all(thread.result() for thread in threads)
+
+
+def test_forked_processes_survive_lost_connections(client, shared):
+    children = forked(works, shared)
+    for _ in range(5):
+        client.client_kill_filter(_type="normal", skipme=True)
+        time.sleep(0.05)
+    assert works(shared, "parent")
+    assert ended_well(children)
