@@ -131,14 +131,25 @@ def test_passwords_are_not_shown(client, redis_server):
     assert "hidden" not in str(said)
 
 
-def test_a_server_that_may_lose_vectors_is_said(client):
-    limit = client.info("memory")["used_memory"] // 2
+def test_what_is_wrong_with_the_server_is_said_as_the_doctor_does(panel, client):
+    limit = client.info("memory")["used_memory"] * 2
     try:
         client.config_set("maxmemory-policy", "allkeys-lru")
         client.config_set("maxmemory", limit)
-        full, evicts = status.problems(client)
+        painted = panel.call("on_load")
     finally:
         client.config_set("maxmemory", 0)
         client.config_set("maxmemory-policy", "noeviction")
-    assert "almost full" in full
-    assert "noeviction" in evicts
+    assert "maxmemory-policy noeviction" in str(painted)
+
+
+def test_a_user_who_may_do_little_sees_the_panel(panel, index, client, redis_server, redis_backend):
+    rights = ("~*", "&*", "+@all", "-info", "-memory")
+    client.execute_command("ACL", "SETUSER", "small", "on", ">hidden", *rights)
+    url = redis_backend["url"]
+    redis_backend["url"] = redis_server.url.replace("unix://", "unix://small:hidden@")
+    painted = panel.call("on_load")
+    redis_backend["url"] = url
+    client.execute_command("ACL", "DELUSER", "small")
+    assert "not told to this user" in painted["server_text"]["default"]
+    assert panel.state["rows"][0]["vectors"] == "50"

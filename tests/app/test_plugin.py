@@ -211,3 +211,19 @@ def test_a_server_that_is_gone_is_said_with_what_to_do(panel, page, digits, app_
     panel.button("Refresh").click()
     panel.settle()
     assert panel.row()[2] == "1,797"
+
+
+def test_a_region_of_the_selected_sample_finds_what_looks_like_it(panel, page, scenes):
+    page.open(scenes.dataset.name)
+    panel.open()
+    panel.settle()
+    sample = page.ids()[0]
+    page.select(0)
+    panel.button("Search with a picture").click()
+    panel.says("A region of the sample that is open")
+    panel.picture("search-region", "Search")
+    panel.run("Search")
+    panel.says("25 patches nearest to it are shown")
+    panel.close_message()
+    label = scenes.dataset[sample].ground_truth.detections[0].id
+    page.shows(scenes.nearest(scenes.embeddings[scenes.ids.index(label)])[:25])

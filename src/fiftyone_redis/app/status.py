@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import redis
 
 from fiftyone_redis.app.indexes import size
+from fiftyone_redis.engine import health
+from fiftyone_redis.engine.capabilities import capabilities
+from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
-
-_ALMOST_FULL = 0.9
+from fiftyone_redis.engine.errors import AuthenticationError
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ServerStatus:
     problems: list[str]
 
 
-def server(client: redis.Redis) -> ServerStatus:
+def server(client: Client) -> ServerStatus:
     """Asks a server about itself.
 
     Args:
@@ -41,51 +42,42 @@ def server(client: redis.Redis) -> ServerStatus:
     Raises:
         FiftyOneRedisError: if it does not answer
     """
-    info = execute(client, "INFO")
-    used, most = int(info["used_memory"]), int(info.get("maxmemory") or 0)
-    return ServerStatus(
-        address(client),
-        _login(client),
-        _version(info),
-        f"{size(used)} of {size(most)}" if most else f"{size(used)}, no limit",
-        problems(client),
-    )
+    found = capabilities(client)
+    engine = f", query engine {found.search}" if found.search else ""
+    version = f"{found.server.capitalize()} {found.version}{engine}"
+    return ServerStatus(address(client), _login(client), version, _memory(client), problems(client))
 
 
-def problems(client: redis.Redis) -> list[str]:
-    """Says what is wrong with a server, and what to do about it, one sentence each.
+def problems(client: Client) -> list[str]:
+    """Says what is wrong with a server, and what to do about it, as `fiftyone-redis doctor` does.
 
     Args:
         client: a client of it
     """
-    info = execute(client, "INFO", "memory")
-    found = []
-    used, most = int(info["used_memory"]), int(info.get("maxmemory") or 0)
-    policy = str(info.get("maxmemory_policy", "noeviction"))
-    if most and used > _ALMOST_FULL * most:
-        found.append(
-            f"Its memory is almost full ({size(used)} of {size(most)}); raise maxmemory or remove "
-            "data."
-        )
-    if most and policy.startswith("allkeys"):
-        found.append(
-            f"It deletes any keys, vectors included, when its memory is full ({policy}); set "
-            "maxmemory-policy to noeviction."
-        )
-    return found
+    bad = (health.WARNING, health.PROBLEM)
+    return [
+        f"{found.text} {found.advice}".strip()
+        for found in health.examine(client)
+        if found.status in bad
+    ]
 
 
-def _login(client: redis.Redis) -> str:
-    options = client.connection_pool.connection_kwargs
+def _login(client: Client) -> str:
+    if isinstance(client, redis.RedisCluster):
+        options = client.get_connection_kwargs()
+    else:
+        options = client.connection_pool.connection_kwargs
     user = options.get("username") or "default"
     return f"{user}, with a password" if options.get("password") else f"{user}, no password"
 
 
-def _version(info: dict[str, Any]) -> str:
-    modules = info.get("modules") or []
-    search = [m for m in modules if isinstance(m, dict) and m.get("name") == "search"]
-    if not search:
-        return f"Redis {info['redis_version']}"
-    number = int(search[0]["ver"])
-    engine = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
-    return f"Redis {info['redis_version']}, query engine {engine}"
+def _memory(client: Client) -> str:
+    """Says how much is used, by all nodes of a cluster together, and of how much."""
+    try:
+        info = execute(client, "INFO", "memory")
+    except AuthenticationError:
+        return "not told to this user"
+    nodes = [info] if "used_memory" in info else list(info.values())
+    used = sum(int(node["used_memory"]) for node in nodes)
+    most = sum(int(node.get("maxmemory") or 0) for node in nodes)
+    return f"{size(used)} of {size(most)}" if most else f"{size(used)}, no limit"
