@@ -57,14 +57,15 @@ ENGINE_LIBRARIES = {"numpy", "redis"}
 FORBIDDEN = {
     "app": "cli demo",
     "server": "backend settings brain_config cli demo app",
-    "views": "backend adoption cli demo app",
-    "attributes": "backend adoption settings neighbors cli demo app",
-    "neighbors": "backend adoption cli demo app",
-    "backend": "adoption cli demo app",
+    "views": "backend adoption sync cli demo app",
+    "attributes": "backend adoption settings neighbors sync cli demo app",
+    "neighbors": "backend adoption sync cli demo app",
+    "backend": "adoption sync cli demo app",
     "adoption": "cli demo app",
-    "settings": "backend adoption cli demo app",
-    "brain_config": "backend adoption settings server cli demo app",
-    "runs": "backend adoption settings server cli demo app",
+    "sync": "adoption cli demo app",
+    "settings": "backend adoption sync cli demo app",
+    "brain_config": "backend adoption settings server sync cli demo app",
+    "runs": "backend adoption settings server sync cli demo app",
     "doctor": "backend cli demo app",
 }
 
@@ -123,6 +124,12 @@ def test_the_private_server_knows_only_the_errors_of_the_engine(path):
 def test_no_part_knows_of_those_above_it(part, forbidden):
     for path in files(part):
         assert not known(path, PACKAGE) & set(forbidden.split()), path.name
+
+
+def test_only_the_panel_and_the_operators_know_the_types_of_the_app():
+    outer = {ROOT / "app" / "panel.py", *files("app/operators")}
+    for path in set(files("app")) - outer:
+        assert not any("fiftyone.operators" in name for name in imported(path)), path.name
 
 
 def test_commands_of_the_query_engine_are_written_in_one_place():

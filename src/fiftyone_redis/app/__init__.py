@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-OPERATORS: tuple[str, ...] = ()
+OPERATORS: tuple[str, ...] = (
+    "create_index",
+    "add_missing",
+    "remove_gone",
+    "rebuild_index",
+    "rename_index",
+    "drop_index",
+    "search_with_picture",
+    "find_near_duplicates",
+)
 """The names of the plugin's operators, which FiftyOne wants to know before it loads them."""
 
-PANELS: tuple[str, ...] = ()
+PANELS: tuple[str, ...] = ("redis",)
 """The names of the plugin's panels."""

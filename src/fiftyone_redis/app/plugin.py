@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from fiftyone_redis.app import panel
+from fiftyone_redis.app.operators import duplicates, manage, search
+
 
 def register(plugin: Any) -> None:
     """Registers every operator and panel.
@@ -11,3 +14,6 @@ def register(plugin: Any) -> None:
     Args:
         plugin: FiftyOne's :class:`fiftyone.plugins.context.PluginContext`
     """
+    operators = (*manage.OPERATORS, *search.OPERATORS, *duplicates.OPERATORS)
+    for kind in (*operators, *panel.PANELS):
+        plugin.register(kind)

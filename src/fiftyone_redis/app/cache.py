@@ -1,0 +1,61 @@
+"""What takes a second to find out about an index, kept while nothing shows that it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from fiftyone_redis.app.distances import Distances, nearest
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.sync import Difference, difference
+
+T = TypeVar("T")
+
+_kept: dict[tuple[str, ...], tuple[Any, Any]] = {}
+
+
+def forget() -> None:
+    """Forgets everything, so that it is found out again."""
+    _kept.clear()
+
+
+def kept_difference(index: Any) -> Difference:
+    """Returns how an index differs from its dataset; see :func:`~fiftyone_redis.sync.difference`.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+    """
+    dataset = index.samples._root_dataset
+    version = (index.total_index_size, len(dataset), getattr(dataset, "last_deletion_at", None))
+    return _remembered(("difference", *_name(index)), version, lambda: difference(index))
+
+
+def kept_distances(index: Any, engine: VectorIndex) -> Distances:
+    """Returns nearest-neighbour distances; see :func:`~fiftyone_redis.app.distances.nearest`.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        engine: the same index, opened
+    """
+    key = ("distances", *_name(index))
+    return _remembered(key, _version(index), lambda: nearest(index, engine))
+
+
+def keep_distances(index: Any, found: Distances) -> None:
+    """Keeps distances that were found otherwise."""
+    _kept[("distances", *_name(index))] = (_version(index), found)
+
+
+def _version(index: Any) -> tuple[Any, ...]:
+    return index.total_index_size, index.config.metric, index.config.dtype
+
+
+def _name(index: Any) -> tuple[str, ...]:
+    return str(index.samples._root_dataset._doc.id), index.key, index.config.index_name
+
+
+def _remembered(key: tuple[str, ...], version: Any, find: Callable[[], T]) -> T:
+    if key not in _kept or _kept[key][0] != version:
+        _kept[key] = (version, find())
+    value: T = _kept[key][1]
+    return value

@@ -1,0 +1,242 @@
+"""What the operators that manage indexes do, and what their forms offer. No operator types here."""
+
+from __future__ import annotations
+
+import re
+from functools import cache as remembered
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.brain as fob
+import fiftyone.core.labels as fol
+import fiftyone.zoo as foz
+
+from fiftyone_redis import sync
+from fiftyone_redis.app import cache, indexes
+from fiftyone_redis.app.distances import Distances
+from fiftyone_redis.app.progress import Report, counted
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.errors import ConnectionFailedError, FiftyOneRedisError, InputError
+
+_USUAL_MODEL = "clip-vit-base32-torch"
+_PATCHES = (fol.Detection, fol.Detections, fol.Polyline, fol.Polylines)
+
+
+def patches_fields(dataset: Any) -> list[str]:
+    """Returns the fields of a dataset whose patches can be indexed."""
+    fields = dataset.get_field_schema(embedded_doc_type=_PATCHES)
+    return list(fields)
+
+
+def vector_fields(dataset: Any, patches_field: str | None) -> list[str]:
+    """Returns the fields that may hold vectors: of samples, or of a field's labels."""
+    kinds = (fo.VectorField, fo.ArrayField)
+    if patches_field is None:
+        return list(dataset.get_field_schema(ftype=kinds))
+    _, root = dataset._get_label_field_path(patches_field)
+    schema = dataset.get_field_schema(ftype=kinds, flat=True)
+    paths = [path for path in schema if path.startswith(f"{root}.")]
+    return [path[len(root) + 1 :] for path in paths]
+
+
+@remembered
+def models() -> tuple[str, ...]:
+    """Returns the names of the zoo's models that make embeddings."""
+    return tuple(foz.list_zoo_models(tags="embeddings"))
+
+
+def usual_model(dataset: Any) -> str:
+    """Returns the model that another index of the dataset has, or FiftyOne's usual one."""
+    named = [config.model for config in indexes.runs(dataset).values() if config.model]
+    return named[-1] if named else _USUAL_MODEL
+
+
+def free_key(dataset: Any) -> str:
+    """Returns a brain key that is not taken."""
+    taken = set(dataset.list_brain_runs())
+    keys = ("redis", *(f"redis_{number}" for number in range(2, len(taken) + 3)))
+    return next(key for key in keys if key not in taken)
+
+
+def key_problem(dataset: Any, key: str) -> str | None:
+    """Returns why a brain key cannot be given to a run, or None if it can."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+        return "A brain key has letters, digits and underscores only, and no digit first."
+    if dataset.has_brain_run(key):
+        return f"The dataset has a brain run {key!r} already; choose another name."
+    return None
+
+
+def source(index: Any) -> str | None:
+    """Says where the vectors of an index come from; None if that is not known."""
+    if index.config.embeddings_field is not None:
+        return f"the field {index.config.embeddings_field}"
+    return None if index.config.model is None else f"the model {index.config.model}"
+
+
+def schema(index: Any) -> Schema:
+    """Returns what an index is now, on its server."""
+    client = indexes.open_client()
+    try:
+        return VectorIndex.open(client, index.config.index_name).schema
+    finally:
+        client.close()
+
+
+def described(dataset: Any) -> list[indexes.IndexSummary]:
+    """Describes the indexes of a dataset; returns none if the server does not answer."""
+    try:
+        client = indexes.open_client()
+    except ConnectionFailedError:
+        return []
+    try:
+        return indexes.summaries(dataset, client)
+    finally:
+        client.close()
+
+
+def create(
+    dataset: Any,
+    brain_key: str,
+    *,
+    patches_field: str | None,
+    field: str | None,
+    model: str | None,
+    settings: dict[str, Any],
+    report: Report,
+) -> tuple[Any, list[str]]:
+    """Creates an index and fills it.
+
+    Args:
+        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        brain_key: the key of the new run
+        patches_field: the field whose patches are to be indexed; None for samples
+        field: the field that holds the vectors; None if a model makes them
+        model: the name of that model
+        settings: keywords of :class:`~fiftyone_redis.backend.RedisSimilarityConfig`
+        report: is told the progress
+
+    Returns:
+        the index, and the ids of the samples or patches that have no vector
+
+    Raises:
+        InputError: if nothing could be indexed; no run is left behind then
+        FiftyOneRedisError: if the server cannot do it
+    """
+    problem = key_problem(dataset, brain_key)
+    if problem:
+        raise InputError(problem)
+    report(0, "Loading the model" if model else "Creating the index")
+    named = {"brain_key": brain_key, "patches_field": patches_field, "model": model}
+    filled_by = {"embeddings_field": field} if field else {}
+    with sync.loading(model or ""):
+        index = fob.compute_similarity(
+            dataset, embeddings=False, backend="redis", **named, **filled_by, **settings
+        )
+    try:
+        _, without = add(index, None, report)
+        if not index.total_index_size:
+            raise InputError(
+                "There is nothing to index: no sample has a vector. Check the field, or that the "
+                "model can read the media files."
+            )
+    except FiftyOneRedisError:
+        if not index.total_index_size:
+            drop(dataset, brain_key)
+        raise
+    return index, without
+
+
+def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:
+    """Adds to an index what it lacks.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        field: the field that holds the vectors; None for the index's own field or model
+        report: is told the progress
+
+    Returns:
+        how many were added, and the ids of those that have no vector
+    """
+    report(0, "Looking for what is missing")
+    found = sync.difference(index)
+    total = len(found.missing)
+    without = sync.add_missing(index, found, field, counted(report, total, "Adding"))
+    cache.forget()
+    return total - len(without), without
+
+
+def remove(index: Any, report: Report) -> int:
+    """Removes from an index what is no longer in its dataset, and returns how many that were."""
+    report(0, "Looking for what is gone")
+    count = sync.remove_gone(index, sync.difference(index))
+    cache.forget()
+    return count
+
+
+def drop(dataset: Any, brain_key: str) -> bool:
+    """Deletes an index and its run.
+
+    Args:
+        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        brain_key: the key of the run
+
+    Returns:
+        whether its vectors had to be left where they are, since the server does not answer
+
+    Raises:
+        InputError: if the dataset has no such run
+        FiftyOneRedisError: if the server refuses
+    """
+    if brain_key not in indexes.runs(dataset):
+        raise InputError(f"The dataset has no Redis index {brain_key!r}; refresh the panel.")
+    left = False
+    try:
+        index = dataset.load_brain_results(brain_key)
+        if index is not None:  # else it was never finished
+            index.cleanup()
+    except ConnectionFailedError:
+        left = True
+    dataset.delete_brain_run(brain_key)
+    cache.forget()
+    return left
+
+
+def distances(index: Any) -> Distances:
+    """Returns the nearest-neighbour distances of an index, of some of its points if it is large."""
+    client = indexes.open_client()
+    try:
+        return cache.kept_distances(index, VectorIndex.open(client, index.config.index_name))
+    finally:
+        client.close()
+
+
+def view_of(index: Any, ids: list[str]) -> Any:
+    """Returns a view of samples or patches that are in an index, in this order.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        ids: their ids
+    """
+    field = index.config.patches_field
+    if field is None:
+        return index.samples.select(ids, ordered=True)
+    _, owners, _ = index.get_embeddings(label_ids=ids, progress=False)
+    samples = index.samples.select(list(dict.fromkeys(owners.tolist())))
+    patches = samples.select_labels(ids=ids, fields=field).to_patches(field)
+    return patches.select(ids, ordered=True)
+
+
+def tag(index: Any, ids: list[str], name: str) -> None:
+    """Tags samples or labels.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        ids: their ids
+        name: the tag
+    """
+    field = index.config.patches_field
+    if field is None:
+        index.samples.select(ids).tag_samples(name)
+    else:
+        index.samples.select_labels(ids=ids, fields=field).tag_labels(name, label_fields=field)

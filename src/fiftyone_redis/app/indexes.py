@@ -1,0 +1,206 @@
+"""What the Redis indexes of a dataset are: plain data, read without loading them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone.brain as fob
+
+from fiftyone_redis import settings
+from fiftyone_redis.backend import RedisSimilarityConfig
+from fiftyone_redis.engine import VectorIndex, reading
+from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.errors import (
+    AuthenticationError,
+    FiftyOneRedisError,
+    IndexNotFoundError,
+    InputError,
+)
+
+_MEGABYTE = 1 << 20
+
+# The parts of an index whose sizes FT.INFO tells; its total leaves out the vectors.
+_MEMORY = (
+    "vector_index_sz_mb",
+    "doc_table_size_mb",
+    "key_table_size_mb",
+    "inverted_sz_mb",
+    "tag_overhead_sz_mb",
+    "text_overhead_sz_mb",
+    "sortable_values_size_mb",
+    "offset_vectors_sz_mb",
+)
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """An index of a dataset, as a person wants to know it.
+
+    Args:
+        brain_key: the key of the brain run
+        index_name: the name of the index on the server
+        patches_field: the field whose patches are indexed; None for an index of samples
+        documents: how many vectors it holds; None if it cannot be read
+        memory: about how many bytes the index and its documents take; None if it cannot be read
+        algorithm: for instance ``"FLAT"``, or ``"HNSW (m 32, ef 200/400)"``
+        dtype: the type of its values
+        dim: the dimension of its vectors
+        metric: "cosine", "dotproduct" or "euclidean"
+        model: the name of the model that made the vectors, if it is known
+        field: the field that the vectors came from, if any
+        problem: what is wrong with it, and what to do; None if nothing is
+    """
+
+    brain_key: str
+    index_name: str
+    patches_field: str | None
+    documents: int | None
+    memory: int | None
+    algorithm: str
+    dtype: str
+    dim: int | None
+    metric: str
+    model: str | None
+    field: str | None
+    problem: str | None = None
+
+    @property
+    def things(self) -> str:
+        """What is indexed: "samples" or "patches"."""
+        return "samples" if self.patches_field is None else "patches"
+
+
+def open_client() -> Client:
+    """Connects as the brain config says, which is how the indexes of all datasets are reached.
+
+    Raises:
+        FiftyOneRedisError: if no server answers, or it cannot be used
+    """
+    config = RedisSimilarityConfig()
+    config.load_credentials()
+    return settings.open_client(config.connection)
+
+
+def runs(dataset: Any) -> dict[str, Any]:
+    """Returns the configs of the dataset's brain runs that are indexes of this backend, by key."""
+    keys = dataset.list_brain_runs(type=fob.Similarity)
+    configs = {key: dataset.get_brain_info(key).config for key in keys}
+    return {key: c for key, c in configs.items() if isinstance(c, RedisSimilarityConfig)}
+
+
+def summaries(dataset: Any, client: Client) -> list[IndexSummary]:
+    """Describes the dataset's indexes.
+
+    Args:
+        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        client: a client from :func:`open_client`
+
+    Raises:
+        ConnectionFailedError: if the server does not answer
+    """
+    return [_summary(key, config, client) for key, config in runs(dataset).items()]
+
+
+def load(dataset: Any, brain_key: str) -> Any:
+    """Loads an index.
+
+    Args:
+        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        brain_key: its brain key
+
+    Raises:
+        InputError: if the dataset has no such run, or it is none of this backend
+        FiftyOneRedisError: if the server or the index cannot be used
+    """
+    known = runs(dataset)
+    if brain_key not in known:
+        raise InputError(
+            f"The dataset has no Redis index {brain_key!r}; it has "
+            f"{', '.join(map(repr, known)) or 'none'}. Choose one of these, or refresh the panel."
+        )
+    index = dataset.load_brain_results(brain_key)
+    if index is not None and not index.total_index_size:
+        # FiftyOne keeps what it has loaded, which does not know of an index that was dropped since.
+        dataset.clear_cache()
+        index = dataset.load_brain_results(brain_key)
+    if index is None:
+        raise InputError(
+            f"The index {brain_key!r} was never finished; drop it, and create it again."
+        )
+    return index
+
+
+def size(amount: float) -> str:
+    """Returns a number of bytes as text, for instance ``"1.5 MB"``."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if amount < 1024 or unit == "GB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+
+
+def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
+    """Describes one index, from the server where it is there, else from its run."""
+    said = IndexSummary(
+        brain_key,
+        config.index_name,
+        config.patches_field,
+        None,
+        None,
+        config.algorithm,
+        config.dtype,
+        None,
+        config.metric,
+        config.model,
+        config.embeddings_field,
+    )
+    try:
+        return _read(said, config, client)
+    except IndexNotFoundError:
+        problem = (
+            f"The index {config.index_name!r} is not on the server. Add what is missing to fill it "
+            "anew, or drop it."
+        )
+    except FiftyOneRedisError as error:
+        problem = str(error)
+    return IndexSummary(**{**vars(said), "problem": problem})
+
+
+def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
+    index = VectorIndex.open(client, said.index_name)
+    info, schema = index.info(), index.schema
+    documents = int(info["num_docs"])
+    failures = int(info.get("hash_indexing_failures", 0))
+    algorithm = schema.algorithm
+    if algorithm == "HNSW":
+        ef_runtime = config.ef_runtime or schema.ef_runtime
+        algorithm = f"HNSW (m {schema.m}, ef {schema.ef_construction}/{ef_runtime})"
+    problem = None
+    if failures:
+        problem = (
+            f"The server could not index {failures} documents of {said.index_name!r}; their "
+            "vectors do not fit. Remove what is gone, or rebuild the index."
+        )
+    read = {
+        "documents": documents,
+        "memory": _memory(index, info, documents),
+        "algorithm": algorithm,
+        "dtype": schema.dtype,
+        "dim": schema.dim,
+        "metric": schema.metric,
+        "problem": problem,
+    }
+    return IndexSummary(**{**vars(said), **read})
+
+
+def _memory(index: VectorIndex, info: dict[str, Any], documents: int) -> int:
+    """Returns the bytes of an index, and of its documents as a sample of them tells."""
+    total = sum(float(info.get(name, 0)) for name in _MEMORY) * _MEGABYTE
+    drawn = reading.sample(index.client, index.schema)[:16]
+    try:
+        each = [execute(index.client, "MEMORY", "USAGE", hit.key) or 0 for hit in drawn]
+    except AuthenticationError:
+        return round(total)  # this user is not told about the documents
+    return round(total + (sum(each) / len(each) * documents if each else 0))

@@ -1,0 +1,1 @@
+"""The operators of the plugin, by theme: managing indexes, searching, duplicates."""

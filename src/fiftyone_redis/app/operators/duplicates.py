@@ -1,0 +1,118 @@
+"""The operator that finds near duplicates by a threshold that is chosen on a histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators as foo
+import numpy as np
+from fiftyone.operators import types
+
+from fiftyone_redis.app import cache, changes, charts, duplicates, indexes
+from fiftyone_redis.app.distances import Distances
+from fiftyone_redis.app.operators import forms
+from fiftyone_redis.app.operators.running import Outcome, with_progress
+from fiftyone_redis.app.progress import Report, counted
+from fiftyone_redis.engine.errors import InputError
+
+_LABEL = "Find near duplicates"
+
+
+class FindNearDuplicates(foo.Operator):
+    """Makes the view all samples or patches that have another one within a distance."""
+
+    @property
+    def config(self) -> Any:
+        """The operator's config."""
+        return foo.OperatorConfig(
+            name="find_near_duplicates",
+            label=f"Redis: {_LABEL}",
+            description="Show what has another one within a distance, and tag what can be left out",
+            icon="content_copy",
+            dynamic=True,
+            execute_as_generator=True,
+        )
+
+    def resolve_input(self, ctx: Any) -> Any:
+        """Returns the form."""
+        return forms.form(ctx, _LABEL, "Find", self._ask)
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        """Searches, and yields messages to the App."""
+        return with_progress(ctx, lambda report: self._find(ctx, report))
+
+    def _ask(self, ctx: Any, inputs: Any) -> None:
+        key = forms.pick_index(inputs, ctx)
+        if key is None:
+            return
+        index = indexes.load(ctx.dataset, key)
+        found = changes.distances(index)
+        if not len(found.values):
+            text = "Fewer than two vectors are in the index; add what is missing first."
+            forms.block(inputs, "There is nothing to compare", text)
+            return
+        given = ctx.params.get("threshold")
+        threshold = found.suggested if given is None else float(given)
+        plot = charts.histogram(*found.histogram(), index.config.metric, threshold)
+        inputs.plot("histogram", height=220, **plot)
+        inputs.float(
+            "threshold",
+            default=found.suggested,
+            required=True,
+            label="Threshold",
+            description="The largest distance of near duplicates",
+            min=min(0.0, float(found.values[0])),
+            max=max(found.largest, threshold),
+            view=types.SliderView(value_label_display="auto"),
+        )
+        inputs.view("count", types.Notice(label=said(found, threshold, index)))
+        inputs.str(
+            "tag",
+            label="Tag (optional)",
+            description="Tag the duplicates that can be left out: all of a group but one",
+        )
+
+    def _find(self, ctx: Any, report: Report) -> Outcome:
+        index = indexes.load(ctx.dataset, ctx.params["brain_key"])
+        threshold = float(ctx.params["threshold"])
+        report(0, "Reading the vectors")
+        vectors, sample_ids, label_ids = index.get_embeddings(progress=False)
+        ids = sample_ids if label_ids is None else label_ids
+        progress = counted(report, len(ids), "Compared")
+        found = duplicates.find(ids, vectors, index.config.metric, threshold, progress)
+        if len(ids) > 1:
+            cache.keep_distances(index, Distances(np.sort(found.nearest), len(ids)))
+        if not found.ids:
+            raise InputError(
+                f"Nothing has another one within {threshold:g}; choose a larger threshold."
+            )
+        report(1, "Making the view")
+        view = changes.view_of(index, found.ids)
+        tag = (ctx.params.get("tag") or "").strip()
+        if tag:
+            changes.tag(index, found.duplicates, tag)
+        text = f"{len(found.ids):,} near duplicates; {len(found.duplicates):,} can be left out"
+        text += f", and are tagged {tag}." if tag else "."
+        reload = [ctx.ops.reload_dataset()] if tag else []
+        return Outcome(text, [*reload, ctx.ops.set_view(view=view)])
+
+
+OPERATORS = (FindNearDuplicates,)
+
+
+def said(found: Distances, threshold: float, index: Any) -> str:
+    """Says how many would be found.
+
+    Args:
+        found: the nearest-neighbour distances
+        threshold: the largest distance of near duplicates
+        index: the :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+    """
+    kind = "samples" if index.config.patches_field is None else "patches"
+    count = found.count(threshold)
+    text = f"{count:,} of {forms.some_of(found.documents, kind)} have another one within "
+    text += f"{threshold:.3g}"
+    if found.exact:
+        return f"{text}."
+    return f"About {text} (estimated from {len(found.values):,} of them)."

@@ -1,0 +1,348 @@
+"""Operators that make, change and delete indexes: a form, a confirmation, a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_redis.app import cache, changes, indexes
+from fiftyone_redis.app.operators import forms
+from fiftyone_redis.app.operators.running import Outcome, with_progress
+from fiftyone_redis.app.progress import Report
+from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Schema
+
+# The choice in the place of a field; the page shows nothing for the empty text, and no field has
+# such a name.
+_DEFAULT = "-"
+
+
+class _Change(foo.Operator):
+    """What the operators here have in common."""
+
+    name_ = ""
+    label = ""
+    description = ""
+    icon = ""
+    button = ""
+
+    @property
+    def name(self) -> str:
+        """The operator's name."""
+        return self.name_
+
+    @property
+    def config(self) -> Any:
+        """The operator's config."""
+        return foo.OperatorConfig(
+            name=self.name_,
+            label=f"Redis: {self.label}",
+            description=self.description,
+            icon=self.icon,
+            dynamic=True,
+            execute_as_generator=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: Any) -> Any:
+        """Returns the form."""
+        return forms.form(ctx, self.label, self.button, self.ask)
+
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the questions to the form."""
+        raise NotImplementedError
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        """Does it, and yields messages to the App."""
+        return with_progress(ctx, lambda report: self._changed(ctx, report))
+
+    def change(self, ctx: Any, report: Report) -> str:
+        """Does it, and returns what was done."""
+        raise NotImplementedError
+
+    def _changed(self, ctx: Any, report: Report) -> Outcome:
+        return Outcome(self.change(ctx, report), [ctx.ops.reload_dataset()])
+
+
+class CreateIndex(_Change):
+    """Creates an index of a field's vectors, or of those that a model makes."""
+
+    name_ = "create_index"
+    label = "Create an index"
+    description = "Index samples or patches, by a field's vectors or by a model"
+    icon = "add"
+    button = "Create"
+
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the questions to the form."""
+        dataset = ctx.dataset
+        free = changes.free_key(dataset)
+        key = inputs.str("brain_key", default=free, required=True, label="Name (brain key)")
+        problem = changes.key_problem(dataset, ctx.params.get("brain_key") or free)
+        if problem:
+            forms.refuse(key, problem)
+        things = {_DEFAULT: "Samples"} | {
+            field: f"Patches of {field}" for field in changes.patches_fields(dataset)
+        }
+        field = forms.pick(inputs, ctx, "patches_field", things, label="What to index")
+        self._ask_source(ctx, inputs, None if field == _DEFAULT else field)
+        _ask_settings(ctx, inputs, Schema("unnamed", 1))
+
+    def _ask_source(self, ctx: Any, inputs: Any, patches_field: str | None) -> None:
+        fields = changes.vector_fields(ctx.dataset, patches_field)
+        sources = {"model": "A model makes the vectors"}
+        if fields:
+            sources = {"field": "A field holds the vectors"} | sources
+        if forms.pick(inputs, ctx, "source", sources, label="Where vectors come from") == "field":
+            forms.pick(inputs, ctx, "field", fields, label="Field")
+            return
+        view = types.AutocompleteView(allow_user_input=True)
+        for model in changes.models():
+            view.add_choice(model, label=model)
+        inputs.str(
+            "model",
+            default=changes.usual_model(ctx.dataset),
+            required=True,
+            label="Model",
+            description="A model of FiftyOne's zoo, by its name; it can embed other pictures later",
+            view=view,
+        )
+
+    def change(self, ctx: Any, report: Report) -> str:
+        """Creates the index."""
+        by_field = ctx.params.get("source") == "field"
+        index, without = changes.create(
+            ctx.dataset,
+            ctx.params["brain_key"],
+            patches_field=_given(ctx, "patches_field"),
+            field=ctx.params["field"] if by_field else None,
+            model=None if by_field else ctx.params["model"],
+            settings=_settings(ctx),
+            report=report,
+        )
+        return f"Indexed {_things(index, index.total_index_size)}{_left_out(without)}."
+
+
+class AddMissing(_Change):
+    """Adds the samples or patches of the dataset that an index lacks."""
+
+    name_ = "add_missing"
+    label = "Add what is missing"
+    description = "Embed and add the samples or patches that are not in the index"
+    icon = "playlist_add"
+    button = "Add"
+
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the questions to the form."""
+        key = forms.pick_index(inputs, ctx)
+        if key is None:
+            return
+        index = indexes.load(ctx.dataset, key)
+        count = len(cache.kept_difference(index).missing)
+        if not count:
+            text = f"Every one of the {_kind(index)} of this dataset is in the index."
+            forms.block(inputs, "Nothing is missing", text)
+            return
+        inputs.view(
+            "count", types.Notice(label=f"{_things(index, count)} will be embedded and added")
+        )
+        source = changes.source(index)
+        fields = changes.vector_fields(ctx.dataset, index.config.patches_field)
+        choices = {_DEFAULT: f"As before: {source}"} if source else {}
+        choices |= {field: f"The field {field}" for field in fields}
+        if not choices:
+            forms.block(
+                inputs,
+                "Where vectors come from is not known",
+                "This index was filled by a program, with vectors of its own. Put the vectors into "
+                "a field of the dataset, or call index.add_to_index().",
+            )
+            return
+        forms.pick(inputs, ctx, "field", choices, label="Where vectors come from")
+
+    def change(self, ctx: Any, report: Report) -> str:
+        """Adds them."""
+        index = indexes.load(ctx.dataset, ctx.params["brain_key"])
+        added, without = changes.add(index, _given(ctx, "field"), report)
+        return f"Added {_things(index, added)}{_left_out(without)}."
+
+
+class RemoveGone(_Change):
+    """Removes from an index what is no longer in the dataset."""
+
+    name_ = "remove_gone"
+    label = "Remove what is gone"
+    description = "Remove the vectors of samples or patches that the dataset no longer has"
+    icon = "playlist_remove"
+    button = "Remove"
+
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the questions to the form."""
+        key = forms.pick_index(inputs, ctx)
+        if key is None:
+            return
+        count = len(cache.kept_difference(indexes.load(ctx.dataset, key)).gone)
+        if not count:
+            forms.block(inputs, "Nothing is gone", "All that is indexed is in the dataset.")
+            return
+        label = f"Delete {forms.some_of(count, 'vectors')}"
+        forms.confirm(inputs, ctx, label, "What they belonged to is no longer in the dataset.")
+
+    def change(self, ctx: Any, report: Report) -> str:
+        """Removes them."""
+        index = indexes.load(ctx.dataset, ctx.params["brain_key"])
+        return f"Removed {forms.some_of(changes.remove(index, report), 'vectors')}."
+
+
+class RebuildIndex(_Change):
+    """Makes an index another one over the vectors that are there."""
+
+    name_ = "rebuild_index"
+    label = "Rebuild"
+    description = "Change the algorithm, the metric or the type of an index"
+    icon = "construction"
+    button = "Rebuild"
+
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the questions to the form."""
+        key = forms.pick_index(inputs, ctx)
+        if key is None:
+            return
+        index = indexes.load(ctx.dataset, key)
+        now = changes.schema(index)
+        inputs.md(
+            f"{forms.some_of(index.total_index_size, 'vectors')} stay on the server; searches are "
+            "answered from the old index until the new one is complete.",
+            name="note",
+        )
+        _ask_settings(ctx, inputs, now)
+        wanted = ctx.params.get("dtype", now.dtype)
+        if DTYPES.get(wanted, 8) < DTYPES[now.dtype]:
+            label = f"Round the vectors to {wanted}"
+            forms.confirm(inputs, ctx, label, "The digits that are lost do not come back.")
+
+    def change(self, ctx: Any, report: Report) -> str:
+        """Rebuilds it."""
+        index = indexes.load(ctx.dataset, ctx.params["brain_key"])
+        report(0, "Rebuilding")
+        index.rebuild(
+            progress=lambda bar: report(bar.progress, "Rebuilding"),
+            **_settings(ctx),
+        )
+        return f"The index {ctx.params['brain_key']!r} is {index.config.algorithm} now."
+
+
+class RenameIndex(_Change):
+    """Gives an index another brain key."""
+
+    name_ = "rename_index"
+    label = "Rename"
+    description = "Give an index another brain key"
+    icon = "edit"
+    button = "Rename"
+
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the questions to the form."""
+        key = forms.pick_index(inputs, ctx)
+        if key is None:
+            return
+        new = inputs.str("new_key", required=True, label="New name (brain key)")
+        wanted = ctx.params.get("new_key")
+        problem = changes.key_problem(ctx.dataset, wanted) if wanted else None
+        if problem:
+            forms.refuse(new, problem)
+
+    def change(self, ctx: Any, report: Report) -> str:
+        """Renames it."""
+        old, new = ctx.params["brain_key"], ctx.params["new_key"]
+        report(0, "Renaming")
+        ctx.dataset.rename_brain_run(old, new)
+        return f"The index {old!r} is called {new!r} now."
+
+
+class DropIndex(_Change):
+    """Deletes an index, its vectors and its brain run."""
+
+    name_ = "drop_index"
+    label = "Drop"
+    description = "Delete an index, its vectors and its brain run"
+    icon = "delete"
+    button = "Drop"
+
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the questions to the form."""
+        key = forms.pick_index(inputs, ctx)
+        if key is None:
+            return
+        summary = next((s for s in changes.described(ctx.dataset) if s.brain_key == key), None)
+        if summary is None:
+            text = (
+                "Its vectors cannot be deleted now, since the server does not answer: start it, or "
+                "forget the index here and leave them there."
+            )
+            inputs.view("problem", types.Warning(label="The server is gone", description=text))
+            forms.confirm(inputs, ctx, f"Forget {key}", "The dataset keeps no trace of it.")
+            return
+        label = f"Delete {key} and its {forms.some_of(summary.documents or 0, 'vectors')}"
+        forms.confirm(inputs, ctx, label, "They do not come back; the samples stay.")
+
+    def change(self, ctx: Any, report: Report) -> str:
+        """Drops it."""
+        key = ctx.params["brain_key"]
+        report(0, "Dropping")
+        left = changes.drop(ctx.dataset, key)
+        return f"Dropped {key!r}{'; its vectors are still on the server' if left else ''}."
+
+
+OPERATORS = (CreateIndex, AddMissing, RemoveGone, RebuildIndex, RenameIndex, DropIndex)
+
+
+def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:
+    """Asks for a metric, a type and an algorithm with its settings."""
+    algorithms = {"FLAT": "FLAT: exact", "HNSW": "HNSW: faster from 100,000 vectors on"}
+    labels = {name: algorithms.get(name, name) for name in ALGORITHMS}
+    chosen = forms.pick(inputs, ctx, "algorithm", labels, now.algorithm, label="Algorithm")
+    if chosen == "HNSW":
+        forms.number(inputs, "m", now.m, 2, "m", "Edges per vector")
+        forms.number(
+            inputs,
+            "ef_construction",
+            now.ef_construction,
+            1,
+            "ef_construction",
+            "Candidates while a vector is inserted",
+        )
+        forms.number(
+            inputs, "ef_runtime", now.ef_runtime, 1, "ef_runtime", "Candidates while searching"
+        )
+    forms.pick(inputs, ctx, "metric", METRICS.keys(), now.metric, label="Metric")
+    types_ = {name: f"{name}: {size} bytes a value" for name, size in DTYPES.items()}
+    forms.pick(inputs, ctx, "dtype", types_, now.dtype, label="Type of the values")
+
+
+def _settings(ctx: Any) -> dict[str, Any]:
+    """Returns the settings that were chosen."""
+    names = ["algorithm", "metric", "dtype"]
+    if ctx.params.get("algorithm") == "HNSW":
+        names += ["m", "ef_construction", "ef_runtime"]
+    return {name: ctx.params[name] for name in names if ctx.params.get(name) is not None}
+
+
+def _given(ctx: Any, name: str) -> str | None:
+    """Returns what was chosen; None for the choice that stands for no field."""
+    value: str | None = ctx.params.get(name)
+    return None if value in (None, "", _DEFAULT) else value
+
+
+def _kind(index: Any) -> str:
+    return "samples" if index.config.patches_field is None else "patches"
+
+
+def _things(index: Any, count: int) -> str:
+    return forms.some_of(count, _kind(index))
+
+
+def _left_out(without: list[str]) -> str:
+    return f", but {len(without):,} have no vector" if without else ""

@@ -1,0 +1,100 @@
+"""Runs long work in the App with a progress bar, delegated or not, and shows what went wrong."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from fiftyone.operators import types
+
+from fiftyone_redis.app.progress import Report
+from fiftyone_redis.engine.errors import FiftyOneRedisError
+
+_SECONDS = 0.2  # between two messages to the page
+_PATIENCE = 0.7  # seconds before the first of them
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What work has come to.
+
+    Args:
+        text: what was done, in a sentence
+        then: messages to the App that come after it
+    """
+
+    text: str
+    then: list[Any]
+
+
+# What FiftyOne raises where an answer in a form does not fit its dataset is a ValueError.
+_EXPECTED = (FiftyOneRedisError, ValueError)
+
+
+def with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[Any]:
+    """Does some work, and yields messages to the App while it lasts.
+
+    The work runs in a thread of its own, since it would hold up the messages. As a delegated
+    operation it runs here, and tells its progress to FiftyOne's record of the operation.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        work: what to do
+
+    Raises:
+        FiftyOneRedisError: if a delegated operation fails; else the failure is shown in the App
+        ValueError: the same
+    """
+    if ctx.delegated:
+        work(ctx.set_progress)
+        return
+    reports: queue.Queue[tuple[float, str] | None] = queue.Queue()
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(work, lambda progress, label: reports.put((progress, label)))
+        future.add_done_callback(lambda _: reports.put(None))
+        seen = False
+        for progress, label in _latest(reports):
+            seen = True
+            yield ctx.trigger("set_progress", {"progress": progress, "label": label})
+    try:
+        outcome = future.result()
+    except _EXPECTED as error:
+        yield _shown(ctx, types.Error(label="It did not work", description=str(error)))
+        return
+    yield from outcome.then
+    # The progress bar stays until it is closed, or something else is in its place.
+    done = types.Success(label=outcome.text)
+    yield _shown(ctx, done) if seen else ctx.ops.notify(outcome.text, "success")
+
+
+def _shown(ctx: Any, view: Any) -> Any:
+    """Returns a message to the App that shows something until it is closed."""
+    outputs = types.Object()
+    outputs.view("outcome", view)
+    shown = types.Property(outputs).to_json()
+    return ctx.trigger("show_output", {"outputs": shown, "results": {}})
+
+
+def _latest(reports: queue.Queue[tuple[float, str] | None]) -> Iterator[tuple[float, str]]:
+    """Yields the last of the reports that came in, every now and then, until there are no more.
+
+    Work that is done in a moment needs no progress bar: nothing of it is yielded.
+    """
+    latest: tuple[float, str] | None = None
+    due = time.monotonic() + _PATIENCE
+    while True:
+        wait = None if latest is None else max(0.0, due - time.monotonic())
+        try:
+            latest = reports.get(timeout=wait)
+        except queue.Empty:
+            pass
+        else:
+            if latest is None:
+                return
+        if latest is not None and time.monotonic() >= due:
+            yield latest
+            latest, due = None, time.monotonic() + _SECONDS

@@ -1,0 +1,146 @@
+"""The operator that searches with a picture, or with a region of the sample that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_redis.app import indexes, pictures
+from fiftyone_redis.app.operators import forms
+from fiftyone_redis.app.operators.running import Outcome, with_progress
+from fiftyone_redis.app.progress import Report
+from fiftyone_redis.engine.errors import InputError
+
+_LABEL = "Search with a picture"
+_MOST_BYTES = 20 << 20
+_TYPES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
+
+
+class SearchWithPicture(foo.Operator):
+    """Makes the view the nearest neighbours of a picture that is not in the dataset."""
+
+    @property
+    def config(self) -> Any:
+        """The operator's config."""
+        return foo.OperatorConfig(
+            name="search_with_picture",
+            label=f"Redis: {_LABEL}",
+            description="Find what looks like a picture of your own, or like a region of a sample",
+            icon="image_search",
+            dynamic=True,
+            execute_as_generator=True,
+        )
+
+    def resolve_input(self, ctx: Any) -> Any:
+        """Returns the form."""
+        return forms.form(ctx, _LABEL, "Search", self._ask)
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        """Searches, and yields messages to the App."""
+        return with_progress(ctx, lambda report: self._search(ctx, report))
+
+    def _ask(self, ctx: Any, inputs: Any) -> None:
+        key = forms.pick_index(inputs, ctx)
+        if key is None:
+            return
+        config = indexes.runs(ctx.dataset)[key]
+        sources = {"upload": "Upload a picture", "path": "A file on the server"}
+        found = _regions(ctx) if config.patches_field else []
+        if found:
+            sources = {"region": "A region of the sample that is open"} | sources
+        source = forms.pick(inputs, ctx, "source", sources, label="Search with")
+        if source != "region" and config.model is None:
+            forms.block(
+                inputs,
+                "This index does not know its model",
+                "A picture can only be embedded by the model that made the vectors. Make an index "
+                "with a model's name, and choose that one.",
+            )
+            return
+        self._ask_picture(inputs, ctx, source, found)
+        forms.number(inputs, "k", 25, 1, "How many to find")
+        inputs.str(
+            "dist_field",
+            default="distance",
+            label="Field for the distances",
+            description="What it held before is replaced",
+        )
+        if ctx.view is not None and ctx.view != ctx.dataset.view():
+            inputs.bool("within", default=False, label="Only search the current view")
+
+    def _ask_picture(
+        self, inputs: Any, ctx: Any, source: str | None, found: list[pictures.Region]
+    ) -> None:
+        if source == "region":
+            labels = {region.label_id: region.text for region in found}
+            forms.pick(inputs, ctx, "region", labels, label="Region")
+        elif source == "path":
+            inputs.str("path", required=True, label="Path of the file")
+        else:
+            view = types.FileView(
+                max_size=_MOST_BYTES,
+                max_size_error_message="The file must be smaller than 20 MB",
+                types=_TYPES,
+            )
+            inputs.define_property(
+                "picture", types.UploadedFile(), required=True, label="Picture", view=view
+            )
+
+    def _search(self, ctx: Any, report: Report) -> Outcome:
+        index = indexes.load(ctx.dataset, ctx.params["brain_key"])
+        report(0.1, "Embedding the picture")
+        vector = _vector(ctx, index)
+        report(0.6, "Searching")
+        view, path = pictures.nearest_view(
+            index,
+            vector,
+            ctx.params.get("k", 25),
+            ctx.params.get("dist_field", "distance"),
+            ctx.view if ctx.params.get("within") else None,
+        )
+        shown = getattr(ctx, "active_fields", None) or []
+        count = len(view)
+        kind = "samples" if index.config.patches_field is None else "patches"
+        found = forms.some_of(count, kind)
+        text = f"The {found} nearest to it are shown; their distances are in {path}."
+        then = [
+            ctx.ops.reload_dataset(),
+            ctx.ops.set_view(view=view),
+            ctx.ops.set_active_fields([*shown, path]),
+        ]
+        return Outcome(text, then)
+
+
+OPERATORS = (SearchWithPicture,)
+
+
+def _regions(ctx: Any) -> list[pictures.Region]:
+    """Returns the regions of what is open or selected, those of selected labels first."""
+    labels = [label["label_id"] for label in ctx.selected_labels or []]
+    samples = [label["sample_id"] for label in ctx.selected_labels or []]
+    open_ids = [id for id in [ctx.current_sample, *(ctx.selected or [])] if id]
+    if ctx.view is not None and ctx.view._is_patches and open_ids:
+        labels += open_ids
+        samples += ctx.view.select(open_ids).values("sample_id")
+    else:
+        samples += open_ids
+    if not samples:
+        return []
+    return pictures.regions(ctx.dataset, list(dict.fromkeys(samples)), labels)
+
+
+def _vector(ctx: Any, index: Any) -> Any:
+    """Returns the vector of what the form was filled with."""
+    source = ctx.params.get("source")
+    if source == "path":
+        return pictures.of_file(index, ctx.params["path"])
+    if source != "region":
+        return pictures.of_upload(index, ctx.params.get("picture") or {})
+    wanted = ctx.params.get("region")
+    for region in _regions(ctx):
+        if wanted in (None, region.label_id):
+            return pictures.of_region(index, region)
+    raise InputError("The region is no longer open; open its sample, and search again.")

@@ -1,0 +1,316 @@
+"""The panel "Redis": the server, the dataset's indexes, and what can be done with them.
+
+It is painted as soon as the server has answered. What takes longer on a large dataset, what is
+missing in each index and how far its vectors are apart, is asked for by the page afterwards, one
+index at a time, and painted as it comes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_redis.app import cache, changes, charts, indexes, status
+from fiftyone_redis.app.indexes import IndexSummary
+from fiftyone_redis.engine.errors import FiftyOneRedisError, InputError
+
+_STATE = ("server", "problem", "problems", "rows", "chosen", "plot")
+_COUNTING = "counting …"
+
+_COLUMNS = {
+    "name": "Index",
+    "of": "Of",
+    "vectors": "Vectors",
+    "missing": "Not indexed",
+    "gone": "Gone",
+    "memory": "Memory",
+    "metric": "Metric",
+    "algorithm": "Algorithm",
+    "type": "Type",
+    "source": "Vectors from",
+}
+
+# What Material UI is told, so that a wide table scrolls and does not stretch the panel.
+_NARROW = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)", "p": 2, "gap": 2}}}
+_WRAP = {"grid": {"sx": {"display": "flex", "flexWrap": "wrap", "gap": 1}}}
+_BUTTON = {"item": {"sx": {"width": "auto"}}}
+_CELL = {"sx": {"whiteSpace": "nowrap", "px": 1.25, "py": 0.75, "fontSize": "0.85rem"}}
+_SURFACE = "var(--fo-palette-background-level2, #262626)"
+_ACTIONS_STAY = {"position": "sticky", "right": 0, "background": _SURFACE, "px": 1}
+_TABLE = {
+    "table": {"sx": {"minWidth": 0, "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY}},
+    "tableHeadCell": _CELL,
+    "tableBodyCell": _CELL,
+}
+
+_ACTIONS = {
+    "add_missing": ("Add what is missing", "playlist_add"),
+    "remove_gone": ("Remove what is gone", "playlist_remove"),
+    "find_near_duplicates": ("Find near duplicates", "content_copy"),
+    "rebuild_index": ("Rebuild", "construction"),
+    "rename_index": ("Rename", "edit"),
+    "drop_index": ("Drop", "delete"),
+}
+
+
+class RedisPanel(foo.Panel):
+    """The panel "Redis"."""
+
+    @property
+    def config(self) -> Any:
+        """The panel's config."""
+        return foo.PanelConfig(
+            name="redis",
+            label="Redis",
+            icon="storage",
+            surfaces="grid",
+            help_markdown="The Redis behind this dataset's similarity indexes.",
+        )
+
+    def on_load(self, ctx: Any) -> None:
+        """Reads what is quick to read, and has the page ask for the rest."""
+        self._read(ctx)
+
+    def on_change_dataset(self, ctx: Any) -> None:
+        """Starts again for another dataset."""
+        ctx.panel.state.chosen = None
+        self._read(ctx)
+
+    def refresh(self, ctx: Any) -> None:
+        """Reads everything anew."""
+        cache.forget()
+        self._read(ctx)
+
+    def done(self, ctx: Any) -> None:
+        """Follows an action that was started here."""
+        self._read(ctx)
+
+    def choose(self, ctx: Any) -> None:
+        """Shows another index's distances."""
+        ctx.panel.set_state({"chosen": ctx.params.get("value"), "plot": None})
+        self._follow(ctx, "measure")
+
+    def count(self, ctx: Any) -> None:
+        """Counts what is missing in one index, then has the page ask for the next."""
+        _restore(ctx)
+        rows = ctx.panel.state.rows or []
+        row = next((row for row in rows if row["missing"] == _COUNTING), None)
+        if row is None:
+            self._follow(ctx, "measure")
+            return
+        try:
+            found = cache.kept_difference(indexes.load(ctx.dataset, row["name"]))
+            row["missing"], row["gone"] = f"{len(found.missing):,}", f"{len(found.gone):,}"
+        except FiftyOneRedisError as error:
+            row["missing"] = row["gone"] = "?"
+            ctx.panel.state.problems = [*(ctx.panel.state.problems or []), str(error)]
+        _set_rows(ctx, rows)
+        self._follow(ctx, "count")
+
+    def measure(self, ctx: Any) -> None:
+        """Measures the distances of the index that is chosen."""
+        _restore(ctx)
+        key = ctx.panel.state.chosen
+        if key is None:
+            return
+        try:
+            index = indexes.load(ctx.dataset, key)
+            found = changes.distances(index)
+        except FiftyOneRedisError as error:
+            ctx.panel.state.plot = {"problem": str(error)}
+            return
+        edges, counts = found.histogram() if len(found.values) else ([], [])
+        ctx.panel.state.plot = {
+            "edges": edges,
+            "counts": counts,
+            "metric": index.config.metric,
+            "of": f"all {found.documents:,}" if found.exact else f"{len(found.values):,} of them",
+        }
+
+    def act(self, ctx: Any) -> None:
+        """Opens the form of an action on a row of the table."""
+        rows = ctx.panel.state.rows or []
+        row = rows[ctx.params["row"]]
+        self._prompt(ctx, ctx.params["event"], {"brain_key": row["name"]})
+
+    def create(self, ctx: Any) -> None:
+        """Opens the form for a new index."""
+        self._prompt(ctx, "create_index", {})
+
+    def search(self, ctx: Any) -> None:
+        """Opens the form for a search with a picture."""
+        self._prompt(ctx, "search_with_picture", self._chosen(ctx))
+
+    def duplicates(self, ctx: Any) -> None:
+        """Opens the form for near duplicates, with the threshold that was clicked, if any."""
+        threshold = {} if ctx.params.get("x") is None else {"threshold": ctx.params["x"]}
+        self._prompt(ctx, "find_near_duplicates", self._chosen(ctx) | threshold)
+
+    def render(self, ctx: Any) -> Any:
+        """Returns what is painted, from the panel's state alone."""
+        panel = types.Object()
+        state = ctx.panel.state
+        if state.problem:
+            _paint_problem(panel, state.problem)
+        elif state.server:
+            _paint_server(panel, state.server)
+        for number, problem in enumerate(state.problems or []):
+            warning = types.AlertView(severity="warning")
+            panel.str(f"warning_{number}", default=problem, label=problem, view=warning)
+        if state.rows:
+            self._paint_indexes(panel)
+        elif state.rows is not None and not state.problem:
+            panel.md(
+                "**This dataset has no Redis index yet.** Create one to search by similarity.",
+                name="none",
+            )
+        self._paint_buttons(panel, state)
+        if state.rows and not state.problem:
+            self._paint_distances(panel, state)
+        return types.Property(panel, view=types.VStackView(gap=2, p=2, componentsProps=_NARROW))
+
+    def _read(self, ctx: Any) -> None:
+        """Reads the server and the indexes: what takes a few milliseconds."""
+        fresh: dict[str, Any] = {"problem": None, "problems": [], "plot": None, "rows": []}
+        try:
+            if ctx.dataset is None:
+                raise InputError("No dataset is open; open one first.")
+            client = indexes.open_client()
+            try:
+                server = status.server(client)
+                found = indexes.summaries(ctx.dataset, client)
+            finally:
+                client.close()
+        except FiftyOneRedisError as error:
+            fresh["problem"] = str(error)
+        else:
+            fresh["server"] = vars(server)
+            fresh["rows"] = [_row(one) for one in found]
+            fresh["problems"] = [*server.problems, *(one.problem for one in found if one.problem)]
+        names = [row["name"] for row in fresh["rows"]]
+        chosen = ctx.panel.state.chosen
+        fresh["chosen"] = chosen if chosen in names else next(iter(names), None)
+        ctx.panel.set_state(fresh)
+        _set_rows(ctx, fresh["rows"])
+        if names:
+            self._follow(ctx, "count")
+
+    def _follow(self, ctx: Any, method: str) -> None:
+        """Has the page call a method of this panel, as soon as it has painted."""
+        known = {name: ctx.panel.get_state(name) for name in _STATE}
+        ctx.prompt(self.method_to_uri(method), params={"known": known}, skip_prompt=True)
+
+    def _paint_indexes(self, panel: Any) -> None:
+        table = types.TableView(componentsProps=_TABLE)
+        for key, label in _COLUMNS.items():
+            table.add_column(key, label=label)
+        for name, (label, icon) in _ACTIONS.items():
+            table.add_row_action(name, on_click=self.act, label=label, icon=icon, tooltip=label)
+        panel.list("table", types.Object(), view=table)
+
+    def _paint_buttons(self, panel: Any, state: Any) -> None:
+        buttons = panel.h_stack("buttons", componentsProps=_WRAP)
+        offered = []
+        if not state.problem:
+            offered.append(("create", "Create an index", "add", self.create))
+        if state.rows and not state.problem:
+            offered += [
+                ("search", "Search with a picture", "image_search", self.search),
+                ("duplicates", "Find near duplicates", "content_copy", self.duplicates),
+            ]
+        offered.append(("refresh", "Refresh", "refresh", self.refresh))
+        for name, label, icon, on_click in offered:
+            buttons.btn(
+                name,
+                label,
+                icon=icon,
+                on_click=on_click,
+                variant="outlined",
+                componentsProps=_BUTTON,
+            )
+
+    def _paint_distances(self, panel: Any, state: Any) -> None:
+        if len(state.rows) > 1:
+            view = types.DropdownView()
+            for row in state.rows:
+                view.add_choice(row["name"], label=row["name"])
+            names = [row["name"] for row in state.rows]
+            panel.enum(
+                "chosen",
+                names,
+                default=state.chosen,
+                label="Distances of",
+                view=view,
+                on_change=self.choose,
+            )
+        plot = state.plot
+        if not plot:
+            panel.md("*Measuring distances …*", name="measuring")
+        elif plot.get("problem"):
+            panel.md(f"*{plot['problem']}*", name="unmeasured")
+        elif plot["edges"]:
+            panel.md(
+                f"**Distances to the nearest neighbour** in `{state.chosen}`, of {plot['of']}. "
+                "Click where near duplicates end.",
+                name="measured",
+            )
+            chart = charts.histogram(plot["edges"], plot["counts"], plot["metric"])
+            panel.plot("histogram", height=260, on_click=self.duplicates, **chart)
+
+    def _prompt(self, ctx: Any, name: str, params: dict[str, Any]) -> None:
+        ctx.prompt(f"{self.plugin_name}/{name}", params=params, on_success=self.done)
+
+    @staticmethod
+    def _chosen(ctx: Any) -> dict[str, Any]:
+        key = ctx.panel.state.chosen
+        return {"brain_key": key} if key else {}
+
+
+PANELS = (RedisPanel,)
+
+
+def _row(one: IndexSummary) -> dict[str, str]:
+    """Returns an index as a row of the table."""
+    return {
+        "name": one.brain_key,
+        "of": "samples" if one.patches_field is None else f"patches of {one.patches_field}",
+        "vectors": "not there" if one.documents is None else f"{one.documents:,}",
+        "missing": _COUNTING,
+        "gone": _COUNTING,
+        "memory": "-" if one.memory is None else indexes.size(one.memory),
+        "algorithm": one.algorithm,
+        "type": one.dtype if one.dim is None else f"{one.dtype} x {one.dim}",
+        "metric": one.metric,
+        "source": one.model or one.field or "a program",
+    }
+
+
+def _restore(ctx: Any) -> None:
+    """Takes the state over from the call before, since the page may not have merged it yet."""
+    known = ctx.params.get("known")
+    if known:
+        ctx.panel.set_state(known)
+
+
+def _set_rows(ctx: Any, rows: list[dict[str, str]]) -> None:
+    """Keeps the rows where the next event finds them, and shows them."""
+    ctx.panel.state.rows = rows
+    ctx.panel.set_data("table", rows)
+
+
+def _paint_server(panel: Any, server: dict[str, Any]) -> None:
+    panel.md(
+        f"**{server['version']}** at `{server['address']}` · user {server['login']} · "
+        f"memory {server['memory']}",
+        name="server_text",
+    )
+
+
+def _paint_problem(panel: Any, problem: str) -> None:
+    view = types.AlertView(severity="error")
+    panel.str("problem_text", label="Redis cannot be used now", description=problem, view=view)
+    panel.md(
+        "`fiftyone-redis doctor` says more. When it is mended, press **Refresh**.", name="advice"
+    )

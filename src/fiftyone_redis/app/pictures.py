@@ -1,0 +1,208 @@
+"""Search with what is not in an index: a picture's file, or a region of a sample."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.core.models import TorchModelMixin
+
+from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.errors import InputError
+from fiftyone_redis.sync import load_model
+
+_LARGEST = 100  # regions that are offered
+
+
+@dataclass(frozen=True)
+class Region:
+    """A label of a sample that marks a region of it.
+
+    Args:
+        sample_id: the id of the sample
+        field: the field that the label is in
+        label_id: the id of the label
+        text: what a person calls it
+    """
+
+    sample_id: str
+    field: str
+    label_id: str
+    text: str
+
+
+def of_file(index: Any, path: str) -> Array:
+    """Embeds a picture with an index's model, in the way in which samples are embedded.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        path: the path of the picture's file
+
+    Raises:
+        InputError: if it is no picture, or the index has no model
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise InputError(f"There is no file {str(file)!r} on the machine of the App's server.")
+    sample = fo.Sample(filepath=str(file.absolute()))
+    if sample.media_type != "image":
+        raise InputError(f"{file.name!r} is not a picture that FiftyOne knows, such as .png, .jpg.")
+    model = load_model(index)
+    with _alone(sample) as samples:
+        vectors = samples.compute_embeddings(model, progress=False, **_alone_too(model))
+    if vectors is None or not len(vectors) or vectors[0] is None:
+        raise InputError(f"{file.name!r} cannot be read as a picture; is the file whole?")
+    vector: Array = vectors[0]
+    return vector
+
+
+def of_upload(index: Any, upload: dict[str, Any]) -> Array:
+    """Embeds a picture that was uploaded; see :func:`of_file`.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        upload: FiftyOne's ``UploadedFile``: its ``name``, and its ``content`` in base64
+
+    Raises:
+        InputError: if it is no picture, or the index has no model
+    """
+    name = Path(str(upload.get("name") or "picture")).name
+    try:
+        content = base64.b64decode(str(upload.get("content") or ""), validate=True)
+    except binascii.Error:
+        content = b""
+    if not content:
+        raise InputError(f"Nothing of {name!r} arrived; choose the file again.")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        file.write_bytes(content)
+        return of_file(index, str(file))
+
+
+def of_region(index: Any, region: Region) -> Array:
+    """Returns the vector of a region: the index's own if it is indexed, else that of its crop.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex` of patches
+        region: the region
+
+    Raises:
+        InputError: if the sample is gone, or the region has to be embedded and cannot be
+    """
+    vectors, _, _ = index.get_embeddings(label_ids=[region.label_id], progress=False)
+    if len(vectors):
+        vector: Array = vectors[0]
+        return vector
+    model = load_model(index)
+    view = index.samples.select(region.sample_id).select_labels(
+        ids=[region.label_id], fields=[region.field]
+    )
+    found = view.compute_patch_embeddings(model, region.field, progress=False, **_alone_too(model))
+    crops = found.get(region.sample_id)
+    if crops is None or not len(crops):
+        raise InputError("The region cannot be embedded; is its sample's file still there?")
+    crop: Array = crops[0]
+    return crop
+
+
+def regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list[Region]:
+    """Lists the regions that the labels of samples mark.
+
+    Args:
+        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        sample_ids: the samples
+        chosen: the ids of labels that come first
+    """
+    fields = dataset.get_field_schema(
+        embedded_doc_type=(fo.Detection, fo.Detections, fo.Polyline, fo.Polylines)
+    )
+    found = []
+    for sample in dataset.select(sample_ids, ordered=True):
+        for field in fields:
+            for label in _labels(sample[field]):
+                text = f"{label.label or 'no label'} in {field}, {_place(label)}"
+                found.append(Region(sample.id, field, label.id, text))
+    found.sort(key=lambda region: region.label_id not in chosen)
+    return found[:_LARGEST]
+
+
+def nearest_view(
+    index: Any, vector: Array, k: int, dist_field: str, within: Any = None
+) -> tuple[Any, str]:
+    """Finds the samples or patches nearest to a vector, and stores their distances.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        vector: the vector
+        k: how many to find
+        dist_field: the field, of samples or of labels, for their distances
+        within (None): the view to search in; the dataset of the index by default
+
+    Returns:
+        the view, nearest first, and the path of the distances
+
+    Raises:
+        InputError: if the field holds something else
+        FiftyOneRedisError: if the server cannot be searched
+    """
+    field = index.config.patches_field
+    samples = index.samples if within is None or within._is_patches else within
+    path = dist_field
+    if field is not None:
+        _, path = samples._get_label_field_path(field, dist_field)
+    _check_field(index.samples, path)
+    with index:
+        index.use_view(samples)
+        view = index.sort_by_similarity(vector, k=k, dist_field=dist_field)
+    if field is None:
+        return view, path
+    # In a view of patches each has one label, so that the list of labels is not in the path.
+    return view.to_patches(field).sort_by(f"{field}.{dist_field}"), path
+
+
+def _check_field(samples: Any, path: str) -> None:
+    field = samples.get_field(path)
+    if field is not None and not isinstance(field, fo.FloatField):
+        raise InputError(
+            f"The field {path!r} holds something else than distances; choose another name."
+        )
+
+
+@contextmanager
+def _alone(sample: Any) -> Iterator[Any]:
+    """Puts a sample into a dataset of its own, for as long as it is needed."""
+    dataset = fo.Dataset()
+    try:
+        dataset.add_sample(sample)
+        yield dataset
+    finally:
+        dataset.delete()
+
+
+def _alone_too(model: Any) -> dict[str, Any]:
+    """Returns what keeps Torch from starting processes to read a single file."""
+    return {"num_workers": 0} if isinstance(model, TorchModelMixin) else {}
+
+
+def _labels(value: Any) -> list[Any]:
+    """Returns the labels of a field's value: one, none, or a list of them."""
+    if value is None:
+        return []
+    for name in ("detections", "polylines"):
+        if name in value._fields:
+            return list(value[name])
+    return [value]
+
+
+def _place(label: Any) -> str:
+    """Says where on its sample a label is, in percent from the left and from the top."""
+    box = label.to_detection().bounding_box if isinstance(label, fo.Polyline) else None
+    left, top, width, height = box or label.bounding_box
+    return f"at {left + width / 2:.0%} across, {top + height / 2:.0%} down"

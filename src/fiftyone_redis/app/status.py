@@ -1,0 +1,83 @@
+"""The server behind the indexes: where it is, what it is, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+
+from fiftyone_redis.app.indexes import size
+from fiftyone_redis.engine import health
+from fiftyone_redis.engine.capabilities import capabilities
+from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.engine.connection import address, execute
+from fiftyone_redis.engine.errors import AuthenticationError
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """A server, as a person wants to know it. No secrets.
+
+    Args:
+        address: its host and port, or the path of its socket
+        login: the user, and that there is a password, if there is one
+        version: that of Redis, and of the query engine where it is a module
+        memory: what is used, and of how much
+        problems: what is wrong with it, and what to do, one sentence each
+    """
+
+    address: str
+    login: str
+    version: str
+    memory: str
+    problems: list[str]
+
+
+def server(client: Client) -> ServerStatus:
+    """Asks a server about itself.
+
+    Args:
+        client: a client from :func:`~fiftyone_redis.engine.connection.connect`
+
+    Raises:
+        FiftyOneRedisError: if it does not answer
+    """
+    found = capabilities(client)
+    engine = f", query engine {found.search}" if found.search else ""
+    version = f"{found.server.capitalize()} {found.version}{engine}"
+    return ServerStatus(address(client), _login(client), version, _memory(client), problems(client))
+
+
+def problems(client: Client) -> list[str]:
+    """Says what is wrong with a server, and what to do about it, as `fiftyone-redis doctor` does.
+
+    Args:
+        client: a client of it
+    """
+    bad = (health.WARNING, health.PROBLEM)
+    return [
+        f"{found.text} {found.advice}".strip()
+        for found in health.examine(client)
+        if found.status in bad
+    ]
+
+
+def _login(client: Client) -> str:
+    if isinstance(client, redis.RedisCluster):
+        options = client.get_connection_kwargs()
+    else:
+        options = client.connection_pool.connection_kwargs
+    user = options.get("username") or "default"
+    return f"{user}, with a password" if options.get("password") else f"{user}, no password"
+
+
+def _memory(client: Client) -> str:
+    """Says how much is used, by all nodes of a cluster together, and of how much."""
+    try:
+        info = execute(client, "INFO", "memory")
+    except AuthenticationError:
+        return "not told to this user"
+    nodes = [info] if "used_memory" in info else list(info.values())
+    used = sum(int(node["used_memory"]) for node in nodes)
+    most = sum(int(node.get("maxmemory") or 0) for node in nodes)
+    return f"{size(used)} of {size(most)}" if most else f"{size(used)}, no limit"

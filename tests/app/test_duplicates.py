@@ -1,0 +1,45 @@
+"""Near duplicates among vectors, and what is estimated of them beforehand."""
+
+import numpy as np
+import pytest
+
+from fiftyone_redis.app import duplicates
+from fiftyone_redis.app.distances import Distances
+
+
+def found_in(points: list[float], threshold: float) -> duplicates.Duplicates:
+    vectors = np.array([[point, 0.0] for point in points], dtype=np.float32)
+    ids = np.array([f"{point:g}" for point in points])
+    return duplicates.find(ids, vectors, "euclidean", threshold)
+
+
+def test_groups_stand_together_and_all_but_one_of_each_can_be_left_out():
+    found = found_in([0, 100, 50, 101, 1, 102], 1.5)
+    assert found.ids == ["0", "1", "100", "101", "102"]
+    assert found.duplicates == ["101", "1"]
+
+
+def test_a_chain_stands_together():
+    # 2 is kept, since it is too far from 0, and 1, its only neighbour, is left out.
+    found = found_in([0, 1, 50, 51, 2], 1.0)
+    assert found.ids == ["0", "1", "2", "50", "51"]
+    assert found.duplicates == ["1", "51"]
+
+
+def test_a_point_alone_has_no_duplicate():
+    assert found_in([7], 10).ids == []
+
+
+@pytest.mark.parametrize("count", [3, 1000])
+def test_as_many_as_vectors_are_reported(count):
+    vectors = np.random.default_rng(51).normal(size=(count, 4))
+    told = []
+    duplicates.find(np.arange(count), vectors, "cosine", 0.1, told.append)
+    assert sum(told) <= count
+    assert sum(told) > count - 256
+
+
+def test_a_number_is_estimated_from_a_part_of_the_points():
+    some = Distances(np.array([0.1, 0.2, 0.3, 0.4]), 1000)
+    assert not some.exact
+    assert [some.count(threshold) for threshold in (0.05, 0.2, 1)] == [0, 500, 1000]

@@ -1,0 +1,337 @@
+"""The plugin's operators: their forms, what they do, what they say when it cannot be done."""
+
+import base64
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.brain as fob
+import fiftyone.core.view as fov
+import fiftyone.operators as foo
+import fiftyone.operators.delegated as food
+import numpy as np
+import pytest
+from fiftyone.operators.executor import ExecutionContext, Executor
+from PIL import Image
+
+from fiftyone_redis.app import install
+from fiftyone_redis.app.operators import duplicates, manage, search
+from fiftyone_redis.demo import datasets, images
+from fiftyone_redis.demo.model import register_model
+
+OPERATORS = {
+    operator.name: operator
+    for kind in (*manage.OPERATORS, *search.OPERATORS, *duplicates.OPERATORS)
+    for operator in [kind()]
+}
+
+
+@dataclass
+class Ran:
+    """What an operator told the App."""
+
+    dataset: Any
+    messages: dict[str, dict]
+
+    @property
+    def text(self) -> str:
+        """What the person reads at the end: a line for a while, or what is to be closed."""
+        if "notify" in self.messages:
+            return self.messages["notify"]["message"]
+        [shown] = self.messages["show_output"]["outputs"]["type"]["properties"].values()
+        return shown["view"].get("description") or shown["view"]["label"]
+
+    @property
+    def view(self) -> Any:
+        return fov.DatasetView._build(self.dataset, self.messages["set_view"]["view"])
+
+
+def context(dataset, params, **more) -> ExecutionContext:
+    request = {"dataset_name": dataset.name, "params": params, **more}
+    return ExecutionContext(request, executor=Executor())
+
+
+def run(name: str, dataset, params: dict, **more) -> Ran:
+    messages = OPERATORS[name].execute(context(dataset, params, **more))
+    told = {one.body.operator_uri.split("/")[-1]: one.body.params for one in messages}
+    dataset.reload()
+    return Ran(dataset, told)
+
+
+def form(name: str, dataset, params: dict | None = None, **more) -> dict[str, dict]:
+    """Returns the questions of an operator's form, by their names."""
+    inputs = OPERATORS[name].resolve_input(context(dataset, params or {}, **more)).to_json()
+    return inputs["type"]["properties"]
+
+
+def refusals(questions: dict[str, dict]) -> list[str]:
+    return [one["error_message"] for one in questions.values() if one["invalid"]]
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory) -> list[str]:
+    """The pictures of 60 handwritten digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    pixels, _ = images.digits()
+    for row in range(60):
+        Image.fromarray(images.draw(pixels[row])).save(folder / f"{row}.png")
+    return [str(folder / f"{row}.png") for row in range(60)]
+
+
+@pytest.fixture
+def model() -> str:
+    return register_model()
+
+
+@pytest.fixture
+def written(files, redis_backend, model):
+    """60 samples of handwritten digits."""
+    dataset = fo.Dataset(f"written-{uuid.uuid4().hex[:8]}")
+    dataset.add_samples(fo.Sample(filepath=file) for file in files)
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
+def indexed(written, model):
+    """The digits, indexed by the model under the brain key "key"."""
+    fob.compute_similarity(written, model=model, brain_key="key", backend="redis")
+    return written
+
+
+@pytest.fixture
+def boxes(redis_backend, model, tmp_path, monkeypatch):
+    """Six scenes of digits in boxes, which are indexed by the model under the brain key "key"."""
+    monkeypatch.setattr(datasets, "SCENES", f"boxes-{uuid.uuid4().hex[:8]}")
+    dataset = datasets.scenes(tmp_path, count=6)
+    fob.compute_similarity(
+        dataset, patches_field="ground_truth", model=model, brain_key="key", backend="redis"
+    )
+    yield dataset
+    dataset.delete()
+
+
+def test_an_index_is_created_by_a_model(written, model):
+    settings = {"algorithm": "HNSW", "dtype": "float16", "metric": "euclidean", "m": 8}
+    ran = run("create_index", written, {"brain_key": "new", "model": model, **settings})
+    index = written.load_brain_results("new")
+    assert ran.text == "Indexed 60 samples."
+    assert index.total_index_size == 60
+    assert [getattr(index.config, name) for name in settings] == list(settings.values())
+
+
+def test_an_index_is_created_by_a_field(written):
+    written.set_values("vector", list(np.eye(60, 8, dtype=np.float32) + 1))
+    assert "field" in form("create_index", written)
+    params = {"brain_key": "new", "source": "field", "field": "vector"}
+    assert run("create_index", written, params).text == "Indexed 60 samples."
+
+
+def test_an_index_of_patches_is_created(boxes, model):
+    params = {"brain_key": "new", "patches_field": "ground_truth", "model": model}
+    ran = run("create_index", boxes, params)
+    count = boxes.count("ground_truth.detections")
+    assert ran.text == f"Indexed {count} patches."
+
+
+def test_an_index_that_cannot_be_made_leaves_no_run_behind(written):
+    ran = run("create_index", written, {"brain_key": "new", "model": "no-such-model"})
+    assert "'no-such-model' cannot be loaded" in ran.text
+    written.set_values("vector", [None] * 59 + [[1.0, 2.0]])
+    written.clear_sample_field("vector")
+    ran = run("create_index", written, {"brain_key": "new", "source": "field", "field": "vector"})
+    assert "nothing to index" in ran.text
+    assert written.list_brain_runs() == []
+
+
+def test_a_name_that_is_taken_is_refused_in_the_form(indexed):
+    assert refusals(form("create_index", indexed)) == []
+    [refusal] = refusals(form("create_index", indexed, {"brain_key": "key"}))
+    assert "already" in refusal
+    [refusal] = refusals(form("create_index", indexed, {"brain_key": "a key"}))
+    assert "letters" in refusal
+
+
+def test_what_is_missing_is_counted_and_added(indexed, files):
+    indexed.add_samples([fo.Sample(filepath=files[0]), fo.Sample(filepath=files[1])])
+    assert "2 samples" in str(form("add_missing", indexed, {"brain_key": "key"}))
+    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Added 2 samples."
+    assert refusals(form("add_missing", indexed, {"brain_key": "key"})) != []
+
+
+def test_an_index_that_was_dropped_behind_its_back_is_filled_anew(indexed, client):
+    index = indexed.load_brain_results("key")
+    client.execute_command("FT.DROPINDEX", index.config.index_name, "DD")
+    assert "60 samples" in str(form("add_missing", indexed, {"brain_key": "key"}))
+    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Added 60 samples."
+    assert indexed.load_brain_results("key").total_index_size == 60
+
+
+def test_what_is_gone_is_removed_after_a_tick(indexed):
+    indexed.delete_samples(indexed.take(3, seed=51))
+    assert refusals(form("remove_gone", indexed, {"brain_key": "key"})) == ["Tick this to go on."]
+    assert refusals(form("remove_gone", indexed, {"brain_key": "key", "sure": True})) == []
+    assert run("remove_gone", indexed, {"brain_key": "key"}).text == "Removed 3 vectors."
+
+
+def test_an_index_is_rebuilt(indexed):
+    params = {"brain_key": "key", "algorithm": "HNSW", "dtype": "float16", "metric": "cosine"}
+    assert refusals(form("rebuild_index", indexed, params)) == ["Tick this to go on."]
+    assert run("rebuild_index", indexed, params).text == "The index 'key' is HNSW now."
+    assert indexed.load_brain_results("key").config.dtype == "float16"
+
+
+def test_an_index_is_renamed(indexed):
+    run("rename_index", indexed, {"brain_key": "key", "new_key": "other"})
+    assert indexed.list_brain_runs() == ["other"]
+    assert indexed.load_brain_results("other").total_index_size == 60
+
+
+def test_an_index_is_dropped_after_a_tick(indexed, client):
+    assert refusals(form("drop_index", indexed, {"brain_key": "key"})) == ["Tick this to go on."]
+    assert "60 vectors" in str(form("drop_index", indexed, {"brain_key": "key"}))
+    run("drop_index", indexed, {"brain_key": "key", "sure": True})
+    assert indexed.list_brain_runs() == []
+    assert client.dbsize() == 0
+
+
+def test_a_picture_finds_what_looks_like_it_and_how_far_that_is(indexed, files):
+    params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5}
+    ran = run("search_with_picture", indexed, params)
+    distances = ran.view.values("distance")
+    assert ran.view.values("filepath")[0] == files[7]
+    assert (len(distances), distances[0]) == (5, pytest.approx(0, abs=1e-6))
+    assert distances == sorted(distances)
+    assert ran.messages["set_active_fields"] == {"fields": ["distance"]}
+
+
+def test_a_picture_can_be_uploaded(indexed, files):
+    content = base64.b64encode(Path(files[3]).read_bytes()).decode()
+    upload = {"name": "mine.png", "content": content}
+    params = {"brain_key": "key", "source": "upload", "picture": upload, "k": 1}
+    assert run("search_with_picture", indexed, params).view.values("filepath") == [files[3]]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture"])
+def test_what_is_no_picture_is_refused(indexed, content, tmp_path):
+    file = tmp_path / "broken.png"
+    file.write_bytes(content)
+    params = {"brain_key": "key", "source": "path", "path": str(file)}
+    assert "cannot be read as a picture" in run("search_with_picture", indexed, params).text
+
+
+def test_a_search_can_stay_in_the_view(indexed, files):
+    few = indexed.limit(4)
+    params = {"brain_key": "key", "source": "path", "path": files[7], "within": True}
+    ran = run("search_with_picture", indexed, params, view=few._serialize())
+    assert sorted(ran.view.values("id")) == sorted(few.values("id"))
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_a_region_finds_what_looks_like_it(boxes, is_indexed):
+    sample = boxes.first()
+    label = sample.ground_truth.detections[0]
+    index = boxes.load_brain_results("key")
+    expected = set(
+        index.sort_by_similarity(label.id, k=4).values("ground_truth.detections.id", unwind=True)
+    )
+    if not is_indexed:
+        index.remove_from_index(label_ids=[label.id])
+        expected -= {label.id}
+    params = {"brain_key": "key", "source": "region", "region": label.id, "k": len(expected)}
+    ran = run("search_with_picture", boxes, params, current_sample=sample.id)
+    assert set(ran.view.values("id")) == expected
+    distances = ran.view.values("ground_truth.distance")
+    assert distances == sorted(distances)
+
+
+def test_the_region_that_is_selected_is_offered_first(boxes):
+    sample = boxes.first()
+    label = sample.ground_truth.detections[-1]
+    selected = [{"label_id": label.id, "sample_id": sample.id, "field": "ground_truth"}]
+    questions = form("search_with_picture", boxes, selected_labels=selected)
+    assert questions["region"]["type"]["values"][0] == label.id
+
+
+def test_an_index_without_a_model_cannot_take_a_picture(written):
+    fob.compute_similarity(written, embeddings=np.ones((60, 4)), brain_key="key", backend="redis")
+    [refusal] = refusals(form("search_with_picture", written))
+    assert "model's name" in refusal
+
+
+def test_near_duplicates_are_as_many_as_the_form_says(indexed, files):
+    indexed.add_samples([fo.Sample(filepath=files[0]), fo.Sample(filepath=files[1])])
+    run("add_missing", indexed, {"brain_key": "key"})
+    questions = form("find_near_duplicates", indexed, {"brain_key": "key", "threshold": 1e-6})
+    said = questions["count"]["view"]["label"]
+    params = {"brain_key": "key", "threshold": 1e-6, "tag": "twice"}
+    ran = run("find_near_duplicates", indexed, params)
+    assert said.startswith("4 of 62 samples have another one within")
+    assert ran.view.values("filepath") == [files[0], files[0], files[1], files[1]]
+    assert indexed.match_tags("twice").values("filepath") == [files[0], files[1]]
+
+
+def test_near_duplicates_of_patches_are_patches(boxes):
+    params = {"brain_key": "key", "threshold": 0.01, "tag": "twice"}
+    said = form("find_near_duplicates", boxes, params)["count"]["view"]["label"]
+    ran = run("find_near_duplicates", boxes, params)
+    assert said.startswith(f"{len(ran.view)} of ")
+    tagged = sum(map(len, boxes.values("ground_truth.detections.tags", unwind=True)))
+    assert 0 < boxes.count_label_tags()["twice"] < len(ran.view) <= tagged
+
+
+def test_nothing_within_the_threshold_is_said(indexed):
+    ran = run("find_near_duplicates", indexed, {"brain_key": "key", "threshold": -1.0})
+    assert "choose a larger threshold" in ran.text
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+def test_a_form_without_a_server_says_what_to_do(name, indexed, redis_backend, free_port):
+    indexed.clear_cache()
+    redis_backend["url"] = f"redis://127.0.0.1:{free_port}"
+    questions = form(name, indexed)
+    if name in ("create_index", "rename_index", "search_with_picture"):
+        assert refusals(questions) == []  # it can be filled without a server
+    elif name == "drop_index":
+        assert "the server does not answer" in str(questions)
+    else:
+        assert "No Redis answers" in str(refusals(questions))
+
+
+@pytest.mark.parametrize("name", sorted(set(OPERATORS) - {"create_index"}))
+def test_a_form_without_an_index_says_what_to_do(name, written):
+    [refusal] = refusals(form(name, written))
+    assert "Create" in refusal
+
+
+def test_an_operation_can_be_delegated(indexed, files, monkeypatch, tmp_path):
+    monkeypatch.setattr(fo.config, "plugins_dir", str(tmp_path))
+    install.install(tmp_path)
+    indexed.persistent = True
+    indexed.add_samples([fo.Sample(filepath=files[0])])
+    good = delegated("add_missing", indexed, {"brain_key": "key"})
+    assert (good.run_state, good.status.progress) == ("completed", 1)
+    assert indexed.load_brain_results("key").total_index_size == 61
+    bad = delegated("create_index", indexed, {"brain_key": "other", "model": "no-such-model"})
+    assert bad.run_state == "failed"
+    assert "'no-such-model' cannot be loaded" in bad.result.error
+
+
+def delegated(name: str, dataset, params: dict) -> Any:
+    """Queues an operation, executes it as FiftyOne's service does, and returns its record."""
+    service = food.DelegatedOperationService()
+    context = {"dataset": dataset, "params": params}
+    uri = f"{install.NAME}/{name}"
+
+    def queue_and_execute():
+        queued = foo.execute_operator(uri, ctx={**context, "request_delegation": True})
+        service.execute_queued_operations(dataset_name=dataset.name)
+        return queued
+
+    with ThreadPoolExecutor(1) as thread:  # FiftyOne wants a thread without an event loop
+        queued = thread.submit(queue_and_execute).result()
+    return service.get(SimpleNamespace(**queued.result).id)

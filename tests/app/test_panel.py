@@ -1,0 +1,155 @@
+"""The panel "Redis" as the server of the App paints it, also when something is wrong."""
+
+import uuid
+
+import fiftyone as fo
+import fiftyone.brain as fob
+import numpy as np
+import pytest
+from fiftyone.operators.executor import ExecutionContext, Executor
+
+from fiftyone_redis.app import cache, status
+from fiftyone_redis.app.panel import RedisPanel
+from fiftyone_redis.engine import connect
+
+
+class Opened:
+    """The panel, opened on a dataset, and the page that calls it back."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset = dataset
+        self.state: dict = {}
+        self.asks: list[tuple[str, dict]] = []
+
+    def call(self, method: str, **params) -> dict:
+        """Calls a method of the panel, and returns what it paints."""
+        panel = RedisPanel()
+        panel.plugin_name = "@fiftyone-redis/app"
+        params = {"panel_id": "p", "panel_state": self.state, "__method__": method, **params}
+        request = {"dataset_name": self.dataset.name, "params": params}
+        context = ExecutionContext(request, executor=Executor())
+        panel.execute(context)
+        asked = [one.params for one in context.executor._requests if "prompt" in one.operator_uri]
+        self.asks = [(one["operator_uri"].split("/")[-1], one["params"]) for one in asked]
+        self.state = context.panel.state._data
+        [painted] = [
+            one.params["output"]
+            for one in context.executor._requests
+            if one.operator_uri.endswith("show_panel_output")
+        ]
+        return painted["type"]["properties"]
+
+    def settle(self) -> dict:
+        """Does what the page does after the first paint: calls what the panel asks for."""
+        painted = {}
+        while self.asks:
+            [(uri, params)] = self.asks
+            painted = self.call(uri.split("#")[1], **params)
+        return painted
+
+
+@pytest.fixture
+def panel(redis_backend):
+    cache.forget()
+    dataset = fo.Dataset(f"panel-{uuid.uuid4().hex[:8]}")
+    dataset.add_samples(fo.Sample(filepath=f"{row}.png") for row in range(50))
+    yield Opened(dataset)
+    dataset.delete()
+
+
+@pytest.fixture
+def index(panel):
+    vectors = np.random.default_rng(51).normal(size=(50, 8)).astype(np.float32)
+    return fob.compute_similarity(
+        panel.dataset, embeddings=vectors, brain_key="key", backend="redis", algorithm="HNSW"
+    )
+
+
+def test_the_first_paint_has_the_server_and_the_index(panel, index):
+    painted = panel.call("on_load")
+    [row] = panel.state["rows"]
+    assert "Redis 7" in painted["server_text"]["default"]
+    assert (row["name"], row["of"], row["vectors"]) == ("key", "samples", "50")
+    assert (row["metric"], row["algorithm"]) == ("cosine", "HNSW (m 32, ef 200/400)")
+    assert (row["type"], row["missing"], row["gone"]) == ("float32 x 8", *["counting …"] * 2)
+
+
+def test_what_is_missing_and_gone_and_the_distances_come_afterwards(panel, index):
+    panel.dataset.delete_samples(panel.dataset.take(3, seed=51))
+    panel.dataset.add_samples([fo.Sample(filepath="new.png")])
+    panel.call("on_load")
+    painted = panel.settle()
+    [row] = panel.state["rows"]
+    assert (row["missing"], row["gone"]) == ("1", "3")
+    assert sum(panel.state["plot"]["counts"]) == 49  # but for the farthest hundredth
+    assert painted["histogram"]["view"]["name"] == "PlotlyView"
+
+
+def test_a_dataset_without_an_index_is_offered_one(panel):
+    painted = panel.call("on_load")
+    assert "no Redis index yet" in painted["none"]["default"]
+    assert "create" in painted["buttons"]["type"]["properties"]
+    assert panel.asks == []
+
+
+def test_a_server_that_is_gone_is_said_and_found_again(panel, index, redis_backend, free_port):
+    url, redis_backend["url"] = redis_backend["url"], f"redis://127.0.0.1:{free_port}"
+    painted = panel.call("on_load")
+    assert "No Redis answers" in painted["problem_text"]["view"]["description"]
+    assert list(painted["buttons"]["type"]["properties"]) == ["refresh"]
+    redis_backend["url"] = url
+    assert "problem_text" not in panel.call("refresh")
+
+
+def test_an_index_that_was_dropped_behind_its_back_is_said(panel, index, client):
+    client.execute_command("FT.DROPINDEX", index.config.index_name, "DD")
+    painted = panel.call("on_load")
+    assert "is not on the server" in painted["warning_0"]["default"]
+    assert panel.state["rows"][0]["vectors"] == "not there"
+    panel.settle()
+
+
+def test_an_action_opens_the_form_of_its_row(panel, index):
+    panel.call("on_load")
+    panel.call("act", row=0, event="rebuild_index")
+    assert panel.asks == [("rebuild_index", {"brain_key": "key"})]
+
+
+def test_a_click_on_the_histogram_opens_the_form_with_its_threshold(panel, index):
+    panel.call("on_load")
+    panel.call("duplicates", x=0.25)
+    assert panel.asks == [("find_near_duplicates", {"brain_key": "key", "threshold": 0.25})]
+
+
+def test_passwords_are_not_shown(client, redis_server):
+    client.execute_command("ACL", "SETUSER", "reader", "on", ">hidden", "~*", "&*", "+@all")
+    other = connect(redis_server.url.replace("unix://", "unix://reader:hidden@"))
+    said = status.server(other)
+    other.close()
+    client.execute_command("ACL", "DELUSER", "reader")
+    assert said.login == "reader, with a password"
+    assert "hidden" not in str(said)
+
+
+def test_what_is_wrong_with_the_server_is_said_as_the_doctor_does(panel, client):
+    limit = client.info("memory")["used_memory"] * 2
+    try:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory", limit)
+        painted = panel.call("on_load")
+    finally:
+        client.config_set("maxmemory", 0)
+        client.config_set("maxmemory-policy", "noeviction")
+    assert "maxmemory-policy noeviction" in str(painted)
+
+
+def test_a_user_who_may_do_little_sees_the_panel(panel, index, client, redis_server, redis_backend):
+    rights = ("~*", "&*", "+@all", "-info", "-memory")
+    client.execute_command("ACL", "SETUSER", "small", "on", ">hidden", *rights)
+    url = redis_backend["url"]
+    redis_backend["url"] = redis_server.url.replace("unix://", "unix://small:hidden@")
+    painted = panel.call("on_load")
+    redis_backend["url"] = url
+    client.execute_command("ACL", "DELUSER", "small")
+    assert "not told to this user" in painted["server_text"]["default"]
+    assert panel.state["rows"][0]["vectors"] == "50"

@@ -1,0 +1,229 @@
+"""The plugin in the App: the panel "Redis" and its actions, as a person sees and uses them."""
+
+import os
+from pathlib import Path
+
+import fiftyone as fo
+import fiftyone.brain as fob
+import pytest
+from driving import happens, until
+
+from fiftyone_redis import server
+from fiftyone_redis.demo import images
+from fiftyone_redis.demo.model import register_model
+from fiftyone_redis.engine import connect
+
+
+class Panel:
+    """The panel in a page of the App."""
+
+    def __init__(self, page) -> None:
+        self.page = page
+        self.browser = page.browser
+
+    def open(self) -> None:
+        """Opens it, unless the App remembers that it is open, and waits until it has painted."""
+        refresh = self.button("Refresh")
+        option = self.page.there("new-panel-option-redis")
+
+        def there() -> bool:
+            if happens(lambda: refresh.count() == 1, within=2):
+                return True
+            # While a page loads, its first clicks are lost.
+            self.page.there("new-panel-btn").first.click()
+            if happens(lambda: option.count() == 1, within=2):
+                option.click()
+            return False
+
+        until(there)
+
+    def settle(self) -> None:
+        """Waits until everything was counted and measured."""
+        self.browser.get_by_text("Distances to the nearest neighbour").wait_for()
+        self.browser.get_by_text("counting").first.wait_for(state="detached")
+        self.browser.locator(".js-plotly-plot .bars").first.wait_for()
+
+    def row(self, number: int = 0) -> list[str]:
+        """Returns the cells of an index's row in the table."""
+        return self.browser.locator("table tbody tr").nth(number).locator("td").all_inner_texts()
+
+    def act(self, action: str, number: int = 0) -> None:
+        """Opens the form of an action on an index."""
+        self.browser.locator("table tbody tr").nth(number).locator("button").click()
+        self.browser.get_by_role("menuitem").filter(has_text=action).click()
+
+    def button(self, label: str):
+        """Returns a button by its whole label."""
+        return self.browser.get_by_role("button", name=label, exact=True)
+
+    def picture(self, name: str, label: str) -> None:
+        """Takes a screenshot of a form, as soon as the button with this label can be pressed."""
+        until(lambda: self.button(label).is_enabled())
+        self.page.picture(name)
+
+    def run(self, label: str) -> None:
+        """Presses the button of a form, as soon as it can be pressed."""
+        until(lambda: self.button(label).is_enabled())
+        self.button(label).click()
+
+    def says(self, text: str) -> None:
+        """Waits until the page says something."""
+        self.browser.get_by_text(text).first.wait_for()
+
+    def close_message(self) -> None:
+        """Closes what an action said at its end, if it did so in a window of its own."""
+        if happens(lambda: self.button("Done").count() == 1, within=1):
+            self.button("Done").click()
+            self.button("Done").wait_for(state="detached")
+
+
+@pytest.fixture
+def panel(page) -> Panel:
+    return Panel(page)
+
+
+@pytest.fixture
+def few(app_folder, app_redis, app_model, request):
+    """20 digits without an index."""
+    dataset = fo.Dataset(f"few-{request.node.name.replace('_', '-')}"[:60], persistent=True)
+    folder = app_folder / "few"
+    folder.mkdir(exist_ok=True)
+    for row, pixels in enumerate(images.digits()[0][:20]):
+        file = folder / f"{row}.png"
+        images.Image.fromarray(images.draw(pixels)).save(file)
+        dataset.add_sample(fo.Sample(filepath=str(file)))
+    dataset.compute_metadata(progress=False)
+    yield dataset
+    dataset.delete()
+
+
+def index_of(dataset, url: str):
+    return fob.compute_similarity(
+        dataset, model=register_model(), brain_key="redis", backend="redis", url=url
+    )
+
+
+def test_the_panel_shows_the_server_the_index_and_its_distances(panel, page, digits):
+    page.open(digits.dataset.name)
+    panel.open()
+    panel.settle()
+    panel.says("query engine")
+    assert panel.row()[:5] == ["redis", "samples", "1,797", "0", "0"]
+    page.picture("panel")
+
+
+def test_an_index_is_created_filled_and_dropped(panel, page, few):
+    page.open(few.name)
+    panel.open()
+    panel.says("no Redis index yet")
+    panel.button("Create an index").click()
+    panel.says("Where vectors come from")
+    model = panel.browser.locator("input[role=combobox]")
+    model.fill(register_model())
+    model.press("Tab")  # the list of models closes
+    panel.picture("create-index", "Create")
+    panel.run("Create")
+    panel.says("Indexed 20 samples")
+    panel.close_message()
+    until(lambda: panel.row()[:3] == ["redis", "samples", "20"])
+
+    panel.settle()
+    panel.act("Drop")
+    panel.says("Delete redis and its 20 vectors")
+    assert panel.button("Drop").is_disabled()
+    panel.browser.get_by_role("checkbox").last.check()
+    panel.picture("drop-index", "Drop")
+    panel.run("Drop")
+    panel.says("Dropped 'redis'")
+    panel.says("no Redis index yet")
+    few.reload()
+    assert few.list_brain_runs() == []
+
+
+def test_a_search_with_a_picture_shows_what_looks_like_it(panel, page, digits):
+    file = Path(digits.dataset[digits.ids[7]].filepath)
+    page.open(digits.dataset.name)
+    panel.open()
+    panel.settle()
+    panel.button("Search with a picture").click()
+    panel.browser.locator("input[type=file]").set_input_files(file)
+    panel.says(file.name)
+    panel.picture("search-form", "Search")
+    panel.run("Search")
+    panel.says("25 samples nearest to it are shown")
+    panel.close_message()
+    page.shows(digits.nearest(digits.embeddings[7])[:25])
+    page.picture("search-with-a-picture")
+
+
+def test_near_duplicates_are_as_many_as_the_form_says(panel, page, digits):
+    page.open(digits.dataset.name)
+    panel.open()
+    panel.settle()
+    panel.button("Find near duplicates").click()
+    panel.says("of 1,797 samples have another one within")
+    said = panel.browser.get_by_text("samples have another one within").first.inner_text()
+    panel.browser.locator(".js-plotly-plot .bars").last.wait_for()
+    slider = panel.browser.locator("input[type=range]").last
+    slider.press("ArrowRight")
+    moved = panel.browser.get_by_text("samples have another one within").first
+    until(lambda: moved.inner_text() != said)
+    said = moved.inner_text()
+    panel.picture("near-duplicates-form", "Find")
+    panel.run("Find")
+    panel.says("can be left out")
+    panel.close_message()
+    until(lambda: page.count() == f"{said.split()[0]} samples")
+    page.pictures_are_there()
+    page.picture("near-duplicates")
+
+
+def test_an_index_that_was_dropped_behind_its_back_is_said_and_filled_again(
+    panel, page, few, app_redis
+):
+    index = index_of(few, app_redis)
+    client = connect(app_redis)
+    client.execute_command("FT.DROPINDEX", index.config.index_name, "DD")
+    client.close()
+    page.open(few.name)
+    panel.open()
+    panel.says("is not on the server")
+    until(lambda: panel.row()[2:4] == ["not there", "20"])
+    panel.act("Add what is missing")
+    panel.says("20 samples will be embedded and added")
+    panel.run("Add")
+    panel.says("Added 20 samples")
+
+
+def test_a_server_that_is_gone_is_said_with_what_to_do(panel, page, digits, app_redis):
+    folder = Path(os.environ["HOME"]) / "app-redis"
+    page.open(digits.dataset.name)
+    panel.open()
+    panel.settle()
+    server.stop(folder)
+    try:
+        panel.button("Refresh").click()
+        panel.says("Redis cannot be used now")
+        panel.says("No Redis answers")
+        page.picture("server-gone")
+    finally:
+        server.start(folder)
+    panel.button("Refresh").click()
+    panel.settle()
+    assert panel.row()[2] == "1,797"
+
+
+def test_a_region_of_the_selected_sample_finds_what_looks_like_it(panel, page, scenes):
+    page.open(scenes.dataset.name)
+    panel.open()
+    panel.settle()
+    sample = page.ids()[0]
+    page.select(0)
+    panel.button("Search with a picture").click()
+    panel.says("A region of the sample that is open")
+    panel.picture("search-region", "Search")
+    panel.run("Search")
+    panel.says("25 patches nearest to it are shown")
+    panel.close_message()
+    label = scenes.dataset[sample].ground_truth.detections[0].id
+    page.shows(scenes.nearest(scenes.embeddings[scenes.ids.index(label)])[:25])
