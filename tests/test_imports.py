@@ -21,11 +21,12 @@ ENGINE = {
     "definition": "errors schema",
     "protocol": "errors schema definition",
     "storage": "errors schema codec protocol",
-    "conversion": "errors schema codec definition protocol storage",
+    "conversion": "errors schema codec definition protocol replies storage",
+    "replies": "errors schema definition protocol",
     "capabilities": "errors schema protocol",
     "exact": "errors schema codec",
     "planner": "errors schema",
-    "restricted": "errors schema protocol planner",
+    "restricted": "errors schema replies planner",
     "parameters": "errors",
     "pool": "",
     "retry": "certificates",
@@ -36,19 +37,19 @@ ENGINE = {
     "sentinel cluster",
     "routing": "errors protocol retry cluster connection",
     "pipeline": "errors retry cluster connection routing",
-    "keys": "errors schema protocol capabilities storage retry cluster connection pipeline",
+    "keys": "errors schema protocol replies capabilities storage retry cluster connection pipeline",
     "documents": "errors schema codec protocol storage retry cluster connection routing pipeline "
     "keys",
-    "overlap": "errors schema protocol cluster connection pipeline",
-    "reading": "errors schema codec protocol capabilities cluster keys documents",
+    "overlap": "errors schema protocol replies cluster connection pipeline",
+    "reading": "errors schema codec protocol replies capabilities cluster keys documents",
     "attributes": "schema codec protocol cluster connection documents reading storage",
-    "rebuild": "errors schema codec protocol storage conversion capabilities cluster connection "
-    "pipeline keys documents overlap reading",
-    "search": "errors schema codec protocol capabilities exact planner restricted cluster "
+    "rebuild": "errors schema codec protocol replies storage conversion capabilities cluster "
+    "connection pipeline keys documents overlap reading",
+    "search": "errors schema codec protocol replies capabilities exact planner restricted cluster "
     "connection pipeline keys reading",
-    "index": "errors schema codec definition protocol capabilities restricted cluster connection "
-    "keys documents overlap reading attributes rebuild search",
-    "health": "errors protocol capabilities cluster connection index",
+    "index": "errors schema codec definition protocol replies capabilities restricted cluster "
+    "connection keys documents overlap reading attributes rebuild search",
+    "health": "errors protocol replies capabilities cluster connection index",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

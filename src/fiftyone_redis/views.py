@@ -8,7 +8,7 @@ from typing import Any
 from bson import ObjectId
 
 from fiftyone_redis.engine.planner import Learning
-from fiftyone_redis.engine.protocol import Hit
+from fiftyone_redis.engine.replies import Hit
 
 SAMPLE_ID = "sample_id"
 """FiftyOne's name for the id of a patch's sample; also the tag of its document that holds it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, documents, planner, protocol
+from fiftyone_redis.engine import Schema, VectorIndex, documents, planner, protocol, replies
 from fiftyone_redis.engine import capabilities as known
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.errors import (
@@ -235,7 +235,7 @@ def test_an_svs_index_is_read_as_it_was_made(told, compression):
     vector += ["algorithm", "SVS-VAMANA", "data_type", "FLOAT32", "dim", 8]
     vector += ["distance_metric", "COSINE", "graph_max_degree", 40]
     vector += ["construction_window_size", 250, "compression", told]
-    assert protocol.read_schema(protocol.read_info(info_of(vector))) == Schema(
+    assert replies.read_schema(replies.read_info(info_of(vector))) == Schema(
         "any",
         8,
         algorithm="SVS-VAMANA",
@@ -294,9 +294,9 @@ def test_an_index_of_valkey_is_read():
     tag = ["identifier", "own", "attribute", "own", "user_indexed_memory", 9, "type", "TAG"]
     tag += ["SEPARATOR", ",", "CASESENSITIVE", 1, "size", 3]
     reply = [*info_of(attribute, tag), "num_docs", 3, "backfill_in_progress", "1"]
-    info = protocol.read_info(reply)
+    info = replies.read_info(reply)
     # What of its fields FT.CREATE would not take matters to a rebuild, which it cannot do.
-    found = replace(protocol.read_schema(info), fields=(), lost=())
+    found = replace(replies.read_schema(info), fields=(), lost=())
     assert found == Schema("any", 8, "dotproduct", "HNSW", tags=("own",), m=12, ef_construction=90)
     assert (int(info["num_docs"]), int(info["indexing"])) == (3, 1)
 

@@ -15,7 +15,7 @@ import pytest
 import redis
 from redis.connection import DefaultParser
 
-from fiftyone_redis.engine import Schema, protocol
+from fiftyone_redis.engine import Schema, protocol, replies
 from fiftyone_redis.engine.errors import (
     IncompleteResultError,
     IndexMismatchError,
@@ -98,7 +98,7 @@ def raw_reply(server: str, resp: int, *start: str, end: tuple[str, ...] = ()) ->
     """Returns the first reply to a command that starts, and ends, with certain arguments."""
     return next(
         reply["reply"]
-        for reply in replies(server)
+        for reply in recorded_replies(server)
         if reply["resp"] == resp
         and tuple(reply["command"][: len(start)]) == start
         and tuple(reply["command"][len(reply["command"]) - len(end) :]) == end
@@ -106,7 +106,7 @@ def raw_reply(server: str, resp: int, *start: str, end: tuple[str, ...] = ()) ->
 
 
 @cache
-def replies(server: str) -> list[dict]:
+def recorded_replies(server: str) -> list[dict]:
     path = Path(__file__).parent / "recordings" / f"{server}.json"
     return json.loads(path.read_text())["replies"]
 
@@ -125,12 +125,12 @@ def parsed(raw: str):
     return reader.gets()
 
 
-def hits_of(raw: str) -> list[protocol.Hit]:
+def hits_of(raw: str) -> list[replies.Hit]:
     """Reads a recorded reply to a query that called the distances `score`."""
-    return protocol.read_hits(parsed(raw.replace("$5\r\nscore\r\n", "$8\r\ndistance\r\n")), FLAT)
+    return replies.read_hits(parsed(raw.replace("$5\r\nscore\r\n", "$8\r\ndistance\r\n")), FLAT)
 
 
-def by_key(hits: list[protocol.Hit]) -> dict[str, tuple[float, str]]:
+def by_key(hits: list[replies.Hit]) -> dict[str, tuple[float, str]]:
     return {hit.key: (hit.distance, hit.tags["sample_id"]) for hit in hits}
 
 
@@ -173,18 +173,18 @@ def test_an_answer_that_was_cut_short_is_refused(server):
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_schema_is_read(recorded, name):
-    info = protocol.read_info(parsed(recorded("FT.INFO", name)))
-    assert protocol.read_schema(info) == SCHEMAS[name]
+    info = replies.read_info(parsed(recorded("FT.INFO", name)))
+    assert replies.read_schema(info) == SCHEMAS[name]
 
 
 def test_what_the_server_says_of_an_index_is_read(recorded):
-    info = protocol.read_info(parsed(recorded("FT.INFO", "rec")))
+    info = replies.read_info(parsed(recorded("FT.INFO", "rec")))
     assert (info["index_name"], info["num_docs"], info["indexing"]) == ("rec", 8, 0)
     assert float(info["percent_indexed"]) == 1
 
 
 def test_the_counts_of_an_index_are_numbers_that_add_up_over_all_nodes(recorded):
-    info = protocol.read_info(parsed(recorded("FT.INFO", "rec")))
+    info = replies.read_info(parsed(recorded("FT.INFO", "rec")))
     found = parsed(recorded("FT.SEARCH", "rec", "*", "NOCONTENT"))
     total = found[b"total_results"] if isinstance(found, dict) else found[0]
     assert int(info["num_docs"]) == total
@@ -198,7 +198,7 @@ def test_the_names_of_all_indexes_are_read(recorded):
 
 def test_what_the_server_says_of_an_index_is_the_same_in_both_protocols(server):
     two, three = (
-        protocol.read_info(parsed(raw_reply(server, resp, "FT.INFO", "rec"))) for resp in (2, 3)
+        replies.read_info(parsed(raw_reply(server, resp, "FT.INFO", "rec"))) for resp in (2, 3)
     )
     assert three["index_definition"]["prefixes"] == ["rec:"]
     assert two["index_definition"]["prefixes"] == ["rec:"]
@@ -211,7 +211,9 @@ def test_an_unknown_index_has_its_error_whatever_the_wording(recorded, command):
 
 def test_an_index_that_is_there_already_has_its_error(server):
     second = [
-        reply["reply"] for reply in replies(server) if reply["command"][:2] == ["FT.CREATE", "rec"]
+        reply["reply"]
+        for reply in recorded_replies(server)
+        if reply["command"][:2] == ["FT.CREATE", "rec"]
     ][1]
     assert "exists already" in error_of(second, IndexMismatchError)
 
@@ -268,18 +270,18 @@ def test_a_server_makes_and_searches_every_kind_of_index(speaker, metric, algori
     speaker.hset("any:1", mapping={"vector": blob, "tag": "t"})
 
     command = protocol.knn(schema, blob, 5, tags=["tag"], keys=["any:1"], timeout_ms=1000)
-    [hit] = protocol.read_hits(speaker.execute_command(*command), schema)
-    info = protocol.read_info(speaker.execute_command(*protocol.info("any")))
+    [hit] = replies.read_hits(speaker.execute_command(*command), schema)
+    info = replies.read_info(speaker.execute_command(*protocol.info("any")))
 
     assert (hit.key, hit.tags) == ("any:1", {"tag": "t"})
-    assert protocol.read_schema(info) == schema
+    assert replies.read_schema(info) == schema
 
 
 def test_the_settings_of_the_graph_reach_the_server(speaker):
     schema = Schema("any", 2, algorithm="HNSW", m=7, ef_construction=33)
     speaker.execute_command(*protocol.create(schema))
-    info = protocol.read_info(speaker.execute_command(*protocol.info("any")))
-    assert (protocol.read_schema(info).m, protocol.read_schema(info).ef_construction) == (7, 33)
+    info = replies.read_info(speaker.execute_command(*protocol.info("any")))
+    assert (replies.read_schema(info).m, replies.read_schema(info).ef_construction) == (7, 33)
 
 
 @pytest.mark.parametrize(
@@ -295,13 +297,13 @@ def test_the_settings_of_the_graph_reach_the_server(speaker):
 def test_fields_with_flags_are_read(speaker, flags, told):
     definition = f"t TAG {flags} v VECTOR FLAT 6 TYPE FLOAT32 DIM 2 DISTANCE_METRIC L2 u TAG"
     speaker.execute_command("FT.CREATE", "any", "PREFIX", 1, "any:", "SCHEMA", *definition.split())
-    info = protocol.read_info(speaker.execute_command(*protocol.info("any")))
+    info = replies.read_info(speaker.execute_command(*protocol.info("any")))
     defined = (
         Field("t", "t", "TAG", ("SEPARATOR", ",", *told.split())),
         Field("u", "u", "TAG", ("SEPARATOR", ",")),
     )
     expected = Schema("any", 2, "euclidean", vector_field="v", tags=("t", "u"), fields=defined)
-    assert protocol.read_schema(info) == expected
+    assert replies.read_schema(info) == expected
 
 
 def test_hits_are_limited_to_k_and_to_the_tags_that_were_asked_for(speaker):
@@ -311,7 +313,7 @@ def test_hits_are_limited_to_k_and_to_the_tags_that_were_asked_for(speaker):
     for key in ("any:1", "any:2", "any:3"):
         speaker.hset(key, mapping={"vector": blob, "x": "X", "y": "Y"})
     command = protocol.knn(schema, blob, 2, tags=["y"], timeout_ms=1000)
-    hits = protocol.read_hits(speaker.execute_command(*command), schema)
+    hits = replies.read_hits(speaker.execute_command(*command), schema)
     assert [hit.tags for hit in hits] == [{"y": "Y"}, {"y": "Y"}]
 
 
@@ -351,6 +353,6 @@ def keys_with_tag(speaker, *values: str, others: list[str]) -> list[str]:
     for row, value in enumerate(distinct):
         speaker.hset(f"t:{row}", mapping={"vector": bytes(4), "tag": value})
     command = protocol.keys_with_tag(schema, "tag", values, timeout_ms=1000)
-    keys, cursor = protocol.read_keys(speaker.execute_command(*command), schema)
+    keys, cursor = replies.read_keys(speaker.execute_command(*command), schema)
     assert cursor == 0
     return sorted(keys)

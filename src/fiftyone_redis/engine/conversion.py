@@ -16,7 +16,8 @@ import numpy as np
 
 from fiftyone_redis.engine import codec, definition, storage
 from fiftyone_redis.engine.errors import IndexMismatchError, some
-from fiftyone_redis.engine.protocol import Command, pairs, raw, text
+from fiftyone_redis.engine.protocol import Command, raw, text
+from fiftyone_redis.engine.replies import pairs
 from fiftyone_redis.engine.schema import FIFTYONE_ID, NO_SEPARATOR, Field, Schema
 
 _NAMING_FIELDS = ("FILTER", "LANGUAGE_FIELD", "SCORE_FIELD", "PAYLOAD_FIELD")

@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import protocol
+from fiftyone_redis.engine import protocol, replies
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client, primaries
 from fiftyone_redis.engine.connection import address, borrowed, execute
@@ -186,7 +186,7 @@ def _persistence(client: redis.Redis) -> list[Finding]:
 def _snapshots(client: redis.Redis) -> str | None:
     """Returns when the server makes snapshots; empty for never, None if it does not tell."""
     told = _told(client, "CONFIG", "GET", "save")
-    return None if told is None else protocol.read_setting(told)
+    return None if told is None else replies.read_setting(told)
 
 
 def _told(client: Client, *command: str) -> Any:
@@ -201,8 +201,8 @@ def _limits(client: Client) -> list[Finding]:
     found = capabilities(client)
     if not found.redisearch:
         return []
-    most = protocol.read_setting(execute(client, *protocol.setting("MAXSEARCHRESULTS")))
-    timeout = protocol.read_setting(execute(client, *protocol.setting("TIMEOUT")))
+    most = replies.read_setting(execute(client, *protocol.setting("MAXSEARCHRESULTS")))
+    timeout = replies.read_setting(execute(client, *protocol.setting("TIMEOUT")))
     findings = []
     text = f"At most {most} results of a search (MAXSEARCHRESULTS)"
     if most is not None and most.isdecimal() and int(most) < _FEW_RESULTS:
@@ -225,7 +225,7 @@ def _indexes(client: Client) -> list[Finding]:
 
 def _index(client: Client, name: str) -> Finding:
     try:
-        info = protocol.read_info(execute(client, *protocol.info(name)))
+        info = replies.read_info(execute(client, *protocol.info(name)))
     except FiftyOneRedisError as error:
         return Finding("index", NOTE, f"{name}: {error}")
     sizes = [
@@ -237,7 +237,7 @@ def _index(client: Client, name: str) -> Finding:
     text += f", {_size(1_048_576 * sum(sizes))}" if sizes else ""
     failures = int(info.get("hash_indexing_failures", 0))
     if failures:
-        why, key = protocol.read_last_failure(info)
+        why, key = replies.read_last_failure(info)
         text += f"; indexing failed {failures} times, and no search finds what is not indexed."
         text += f" The last was {key} ({why})." if key else ""
         return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")

@@ -10,16 +10,16 @@ from typing import Any
 import numpy.typing as npt
 
 from fiftyone_redis.engine import attributes as attribute_values
-from fiftyone_redis.engine import codec, definition, documents, keys, protocol, reading
+from fiftyone_redis.engine import codec, definition, documents, keys, protocol, reading, replies
 from fiftyone_redis.engine.capabilities import capabilities, require
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.errors import IndexNotFoundError
 from fiftyone_redis.engine.overlap import refuse_overlap
-from fiftyone_redis.engine.protocol import Hit
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
+from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.restricted import Subset
 from fiftyone_redis.engine.schema import Schema, check_attributes
 from fiftyone_redis.engine.search import Neighbors, search, search_ids
@@ -94,12 +94,12 @@ class VectorIndex:
             IndexMismatchError: if it has no vector field, several and none is named, none of that
                 name, or one of a kind that is not supported; or no such field of ids
         """
-        info = protocol.read_info(execute(client, *protocol.info(name)))
+        info = replies.read_info(execute(client, *protocol.info(name)))
         some_keys: list[str] = []
         if definition.lacks_separator(info["index_definition"]["prefixes"]):
             reply = execute(client, *protocol.some_keys(name, _SAMPLE))
-            some_keys = protocol.read_some_keys(reply)
-        schema = protocol.read_schema(
+            some_keys = replies.read_some_keys(reply)
+        schema = replies.read_schema(
             info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys
         )
         # The server tells what is behind an alias.
@@ -121,7 +121,7 @@ class VectorIndex:
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
-        return protocol.read_info(execute(self.client, *protocol.info(self.schema.name)))
+        return replies.read_info(execute(self.client, *protocol.info(self.schema.name)))
 
     def add(
         self,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import redis
 
-from fiftyone_redis.engine import cluster, protocol, storage
+from fiftyone_redis.engine import cluster, protocol, replies, storage
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
@@ -91,7 +91,7 @@ def check_id_field(client: Client, schema: Schema) -> None:
     name = schema.id_field
     if name not in [field.name for field in schema.fields if not field.kind]:
         return
-    for key in protocol.read_some_keys(execute(client, *protocol.some_keys(schema.name, 1))):
+    for key in replies.read_some_keys(execute(client, *protocol.some_keys(schema.name, 1))):
         command, path = storage.existence(schema, name)
         if storage.exists(execute(client, command, raw(key), path)):
             return
@@ -153,7 +153,7 @@ def _pages(
     while True:
         cursor, is_read = int(reply[1]), False
         try:
-            yield protocol.read_keys(reply, schema)[0]
+            yield replies.read_keys(reply, schema)[0]
             is_read = True
         finally:
             if cursor and not is_read:
@@ -211,9 +211,9 @@ def _existing(client: Client, keys: list[str]) -> list[str]:
         (b"".join(protocol.pack(("EXISTS", raw(key))) for key in batch), batch) for batch in batches
     )
     found: list[str] = []
-    for batch, replies in exchange(client, requests):
-        refuse_errors(client, batch, replies)
-        found += [key for key, there in zip(batch, replies, strict=True) if there]
+    for batch, answers in exchange(client, requests):
+        refuse_errors(client, batch, answers)
+        found += [key for key, there in zip(batch, answers, strict=True) if there]
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import protocol
+from fiftyone_redis.engine import protocol, replies
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexMismatchError, some
@@ -44,5 +44,5 @@ def sharing(client: Client, schema: Schema) -> list[str]:
 def _overlaps(reply: Any, schema: Schema) -> bool:
     if isinstance(reply, redis.RedisError):
         return False  # dropped in the meantime, or not for this user to see
-    others = protocol.read_prefixes(protocol.read_info(reply), schema.storage)
+    others = replies.read_prefixes(replies.read_info(reply), schema.storage)
     return any(o.startswith(p) or p.startswith(o) for o in others for p in schema.prefixes)

@@ -1,35 +1,26 @@
-"""Builds the query engine's ``FT.*`` commands and reads its replies. No sockets.
+"""Builds the query engine's ``FT.*`` commands, and packs commands for the wire. No sockets.
 
-Replies are read as redis-py hands them over undecoded, in RESP2 (flat lists of names and values)
-or in RESP3 (maps). The commands and replies are those of https://redis.io/docs/latest/commands/
-under FT.CREATE, FT.INFO and FT.SEARCH; ``tests/engine/recordings`` holds real ones.
+The commands are those of https://redis.io/docs/latest/commands/ under FT.AGGREGATE, FT.CREATE and
+FT.SEARCH; what they are answered is read in ``replies.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from fiftyone_redis.engine import definition
-from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError
 from fiftyone_redis.engine.schema import (
-    ALGORITHMS,
-    COMPRESSIONS,
     DISTANCE,
-    DTYPES,
-    KINDS,
     METRICS,
-    SEPARATOR,
-    Attribute,
-    Field,
     Schema,
-    attribute_field,
-    plain_tag,
 )
 
 Arg = str | bytes | int | float
 Command = list[Arg]
+
+ID = "__id"
+"""The name under which a query returns the field that holds the id, unlike a field's name."""
 
 SEARCH = "FT.SEARCH"
 """The command that every query engine knows."""
@@ -37,33 +28,12 @@ SEARCH = "FT.SEARCH"
 COORDINATOR = "SEARCH.CLUSTERINFO"
 """A command that only a query engine knows that answers for all nodes of a cluster."""
 
-_DISTANCE = DISTANCE
-_DISTANCE_FIELD = _DISTANCE.encode()
-_ID = "__id"  # unlike a field's name
-_ID_FIELD = _ID.encode()
 _MOST_CANDIDATES = 4096  # that Valkey's search keeps
 _DONE_BEFORE = {
     "FT.CREATE": ("index already exists",),
     "FT.DROPINDEX": ("unknown index name", "no such index"),
     "FT.ALIASADD": ("alias already exists",),
 }
-_METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
-
-
-class Hit(NamedTuple):
-    """One document that a query found.
-
-    Args:
-        key: the document's key
-        distance: its distance in the engine's own unit, the square of the Euclidean one
-        tags: the values of the tags that were asked for
-        id: its id
-    """
-
-    key: str
-    distance: float
-    tags: Mapping[str, str] = MappingProxyType({})
-    id: str = ""
 
 
 def pack(command: Iterable[Arg]) -> bytes:
@@ -210,10 +180,10 @@ def knn(
         plain: whether to ask for no more than every query engine grants
         timeout_ms: after how many milliseconds the server may give up
     """
-    returned: list[Arg] = [_DISTANCE, *tags, *([] if schema.id_field in tags else id_path(schema))]
+    returned: list[Arg] = [DISTANCE, *tags, *([] if schema.id_field in tags else id_path(schema))]
     allowed = "*" if ids is None else f"({_tagged(str(schema.id_field), ids)})"
     runtime = _runtime(schema, k, plain)
-    query_text = f"{allowed}=>[KNN {k} @{schema.vector_name} $query{runtime} AS {_DISTANCE}]"
+    query_text = f"{allowed}=>[KNN {k} @{schema.vector_name} $query{runtime} AS {DISTANCE}]"
     command: Command = [SEARCH, schema.name, query_text]
     if keys is not None:
         command += ["INKEYS", len(keys), *keys]
@@ -249,12 +219,7 @@ def id_path(schema: Schema) -> list[str]:
     """Returns how a query names the field that holds the ids; nothing if the keys hold them."""
     if schema.id_field is None:
         return []
-    return [schema.path(schema.id_field), "AS", _ID]
-
-
-def pairs(reply: Any) -> dict[Any, Any]:
-    """Returns a reply that is a map in RESP3, and a flat list in RESP2, as a dictionary."""
-    return reply if isinstance(reply, dict) else dict(_by_two(reply))
+    return [schema.path(schema.id_field), "AS", ID]
 
 
 def _tagged(tag: str, values: Sequence[str]) -> str:
@@ -284,244 +249,3 @@ def text(value: bytes) -> str:
 def raw(value: str) -> bytes:
     """Returns the bytes of a key or tag."""
     return value.encode(errors="surrogateescape")
-
-
-def read_hits(reply: Any, schema: Schema) -> list[Hit]:
-    """Reads the reply to :func:`knn`, in the order of the reply.
-
-    Raises:
-        IncompleteResultError: if the server says that it cut the query short
-        IndexMismatchError: if a document lacks the field that holds the ids
-    """
-    if isinstance(reply, dict):
-        _refuse_warnings(reply)
-        found = [(hit[b"id"], hit[b"extra_attributes"]) for hit in reply[b"results"]]
-    else:
-        found = [(key, fields and pairs(fields)) for key, fields in _by_two(reply[1:])]
-    # A document that expired while the query ran has no fields.
-    return [_hit(key, fields, schema) for key, fields in found if fields is not None]
-
-
-def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
-    """Reads one page of the reply to :func:`keys_with_tag` or :func:`all_keys`.
-
-    Returns:
-        the ids of the documents by their keys, and the cursor (0 at the end)
-
-    Raises:
-        IncompleteResultError: if the server says that it cut the query short
-        IndexMismatchError: if a document lacks the field that holds the ids
-    """
-    page, cursor = reply
-    if isinstance(page, dict):
-        _refuse_warnings(page)
-        rows = [row[b"extra_attributes"] for row in page[b"results"]]
-    else:
-        rows = [pairs(row) for row in page[1:]]
-    # A document that was deleted while the query ran has no fields.
-    found = [(text(row[b"__key"]), row) for row in rows if b"__key" in row]
-    return {key: _id(key, row.get(_ID_FIELD), schema) for key, row in found}, int(cursor)
-
-
-def read_some_keys(reply: Any) -> list[str]:
-    """Reads the reply to :func:`some_keys`."""
-    if isinstance(reply, dict):
-        return [text(hit[b"id"]) for hit in reply[b"results"]]
-    return [text(key) for key in reply[1:]]
-
-
-def read_info(reply: Any) -> dict[str, Any]:
-    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries.
-
-    What Valkey's search calls otherwise gets the names that RediSearch has for it.
-    """
-    info = {str(name): value for name, value in pairs(_decoded(reply)).items()}
-    info["index_definition"] = pairs(info["index_definition"])
-    info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
-    info.setdefault("indexing", info.get("backfill_in_progress", 0))
-    return info
-
-
-def read_setting(reply: Any) -> str | None:
-    """Reads the one value of a reply to :func:`setting`, or to CONFIG GET; None for none."""
-    if not isinstance(reply, dict):
-        flat = reply[0] if reply and isinstance(reply[0], (list, tuple)) else reply
-        reply = dict(_by_two(flat))
-    value = next(iter(reply.values()), None)
-    return None if value is None else str(_decoded(value))
-
-
-def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
-    """Reads from :func:`read_info` why a document was last not indexed, and its key; or nothing."""
-    told = pairs(info.get("Index Errors", {}))
-    return told.get("last indexing error", ""), told.get("last indexing error key", "")
-
-
-def read_prefixes(info: Mapping[str, Any], storage: str) -> tuple[str, ...]:
-    """Returns the prefixes of an index's documents; none if they are of another storage.
-
-    An empty prefix stands for every key.
-    """
-    said = info["index_definition"]
-    return tuple(said["prefixes"]) or ("",) if said["key_type"] == storage else ()
-
-
-def read_schema(
-    info: Mapping[str, Any],
-    *,
-    vector_field: str | None = None,
-    id_field: str | None = None,
-    tags: Sequence[str] | None = None,
-    keys: Sequence[str] = (),
-) -> Schema:
-    """Reads an index's definition from what :func:`read_info` returned.
-
-    Args:
-        info: what the server says of the index
-        vector_field: the field of its vectors, where there are several
-        id_field: the field of its documents' ids, if not their keys hold them
-        tags: which TAG fields to write and read with every vector; None for all
-        keys: some of its documents' keys, if :func:`definition.lacks_separator`
-
-    Raises:
-        IndexMismatchError: if it has no vector field, several and none is named, or one of a kind
-            that is not supported
-    """
-    name, storage = info["index_name"], info["index_definition"]["key_type"]
-    vector = definition.vector(info, vector_field)
-    dtype = vector["data_type"].lower()
-    if dtype not in DTYPES or vector["algorithm"] not in ALGORITHMS:
-        raise IndexMismatchError(
-            f"The index {name!r} is {vector['algorithm']} of {dtype}, which is not supported."
-        )
-    id_name, unknown = definition.id_field(info, id_field)
-    others, lost = definition.fields(a for a in info["attributes"] if a is not vector)
-    all_tags = [f.name for f in others if f.kind == "TAG" and SEPARATOR not in f.options]
-    wanted = [tag for tag in all_tags if tag != id_name] if tags is None else tags
-    read = tuple(tag for tag in wanted if tag in all_tags)
-    options, lost_options = definition.options(info)
-    flags = [f"{flag} of the field {vector['attribute']}" for flag in vector.get("flags", ())]
-    prefixes = read_prefixes(info, storage)
-    starts = definition.key_prefixes(definition.shortest(prefixes), keys)
-    return Schema(
-        name=name,
-        dim=int(vector["dim"]),
-        metric=_METRIC_NAMES[vector["distance_metric"]],
-        algorithm=vector["algorithm"],
-        dtype=dtype,
-        prefix=starts[0],
-        vector_field=vector["identifier"],
-        tags=read,
-        attributes=tuple(
-            Attribute(f.name, f.kind)
-            for f in others
-            if f.name != id_name and (f.kind in ("TEXT", "NUMERIC") or SEPARATOR in f.options)
-        ),
-        m=int(vector.get("M", Schema.m)),
-        ef_construction=int(vector.get("ef_construction", Schema.ef_construction)),
-        graph_max_degree=int(vector.get("graph_max_degree", Schema.graph_max_degree)),
-        construction_window_size=int(
-            vector.get("construction_window_size", Schema.construction_window_size)
-        ),
-        compression=_compression(vector.get("compression", "")),
-        storage=storage,
-        vector_name=vector["attribute"],
-        id_field=id_name,
-        prefixes=prefixes,
-        key_prefixes=tuple(sorted(starts, key=len, reverse=True)),
-        fields=(*(f for f in others if not _is_made_up(f, {*read, id_name}, storage)), *unknown),
-        options=options,
-        lost=(*lost, *lost_options, *flags),
-    )
-
-
-def _compression(name: str) -> str:
-    """Reads a compression; a server that has but one calls that by another name, for all of them.
-
-    It is said to be of 8 bits, so that an index that is made again like this one is like it.
-    """
-    if name in COMPRESSIONS:
-        return name
-    return "none" if name in ("", "NO_COMPRESSION") else "LVQ8"
-
-
-def _is_made_up(field: Field, named: set[str | None], storage: str) -> bool:
-    """Returns whether a field is one that FT.CREATE gets without its definition being noted."""
-    path = f"$.{field.name}" if storage == "JSON" else field.name
-    if field.name in named:
-        return field == plain_tag(field.name, path, storage)
-    known = field.kind in KINDS
-    return known and field == attribute_field(Attribute(field.name, field.kind), path)
-
-
-def _hit(key: bytes, fields: dict[bytes, bytes], schema: Schema) -> Hit:
-    distance, name = float(fields.pop(_DISTANCE_FIELD)), text(key)
-    held = None
-    if schema.id_field is not None:
-        held = fields.pop(_ID_FIELD, None) or fields.get(raw(schema.id_field))
-    id = _id(name, held, schema)
-    if not fields:
-        return Hit(name, distance, id=id)
-    return Hit(name, distance, {name.decode(): text(v) for name, v in fields.items()}, id)
-
-
-def _id(key: str, held: bytes | None, schema: Schema) -> str:
-    if schema.id_field is None:
-        for prefix in schema.key_prefixes:
-            if key.startswith(prefix):
-                return key[len(prefix) :]
-        raise IndexMismatchError(
-            f"The index {schema.name!r} has documents of other names than when it was opened "
-            f"({key!r}); it was rebuilt, open it again."
-        )
-    if not held:
-        raise IndexMismatchError(
-            f"The document {key!r} of the index {schema.name!r} has no {schema.id_field!r}, the "
-            "field that holds the ids; name the right one with id_field, or remove the document."
-        )
-    return text(held)
-
-
-def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
-    warnings = [w.decode() for w in reply.get(b"warning", ())]
-    if warnings:
-        raise IncompleteResultError(
-            f"The server cut the query short ({'; '.join(warnings)}); allow it more time."
-        )
-
-
-def _attribute(flat: Any) -> dict[str, Any]:
-    """Reads an attribute, which in RESP2 ends with flags that have no value (SORTABLE and such)."""
-    attribute = flat if isinstance(flat, dict) else _with_flags(flat)
-    if "index" not in attribute:
-        return attribute
-    # As https://valkey.io/commands/ft.info/ has it: one map in another.
-    vector = pairs(attribute["index"])
-    graph = pairs(vector["algorithm"])
-    return {
-        **attribute,
-        **vector,
-        "algorithm": graph["name"],
-        "dim": vector["dimensions"],
-        "M": graph.get("m", Schema.m),
-        "ef_construction": graph.get("ef_construction", Schema.ef_construction),
-    }
-
-
-def _with_flags(flat: Sequence[Any]) -> dict[str, Any]:
-    first = next((at for at in range(6, len(flat), 2) if flat[at] in definition.FLAGS), len(flat))
-    return {**dict(_by_two(flat[:first])), "flags": list(flat[first:])}
-
-
-def _by_two(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-    return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _decoded(reply: Any) -> Any:
-    if isinstance(reply, bytes):
-        return reply.decode(errors="replace")
-    if isinstance(reply, dict):
-        return {_decoded(name): _decoded(value) for name, value in reply.items()}
-    if isinstance(reply, (list, tuple)):
-        return [_decoded(item) for item in reply]
-    return reply

@@ -12,7 +12,7 @@ from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.errors import InputError, some
-from fiftyone_redis.engine.protocol import Hit
+from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
 
 Progress = Callable[[int], None]

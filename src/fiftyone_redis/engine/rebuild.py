@@ -18,7 +18,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fiftyone_redis.engine import codec, conversion, documents, keys, protocol, reading, storage
+from fiftyone_redis.engine import (
+    codec,
+    conversion,
+    documents,
+    keys,
+    protocol,
+    reading,
+    replies,
+    storage,
+)
 from fiftyone_redis.engine.capabilities import capabilities, require
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
@@ -146,11 +155,11 @@ def _copy_batch(
     reads = b"".join(
         protocol.pack(storage.read_whole(schema, protocol.raw(key))) for key in old_keys
     )
-    [(_, replies)] = list(exchange(client, [(reads, ids)]))
-    refuse_errors(client, ids, replies)
+    [(_, answers)] = list(exchange(client, [(reads, ids)]))
+    refuse_errors(client, ids, answers)
     held = {
         id: conversion.read(schema, id, reply)
-        for id, reply in zip(ids, replies, strict=True)
+        for id, reply in zip(ids, answers, strict=True)
         if reply  # it may have been removed
     }
     vectors = {id: blob for id, (_, blob) in held.items() if blob is not None}
@@ -195,7 +204,7 @@ def _check(client: Client, schema: Schema, wanted: Schema) -> None:
 
 def _generations(client: Client, schema: Schema) -> tuple[str, str]:
     """Returns the index behind the name, and a name for a new one; drops what died half-way."""
-    old = protocol.read_info(execute(client, *protocol.info(schema.name)))["index_name"]
+    old = replies.read_info(execute(client, *protocol.info(schema.name)))["index_name"]
     base = _base(old)
     number = 1
     for name in [protocol.text(name) for name in execute(client, *protocol.names())]:
@@ -216,12 +225,12 @@ def _base(name: str) -> str:
 def _drop_leftover(client: Client, schema: Schema, base: str, name: str) -> bool:
     """Drops an index that a rebuild left behind, and nothing that others made."""
     try:
-        info = protocol.read_info(execute(client, *protocol.info(name)))
+        info = replies.read_info(execute(client, *protocol.info(name)))
     except IndexNotFoundError:
         return True
-    same = protocol.read_prefixes(info, schema.storage) == schema.prefixes
+    same = replies.read_prefixes(info, schema.storage) == schema.prefixes
     other = "JSON" if schema.storage == "HASH" else "HASH"
-    copies = protocol.read_prefixes(info, other) in ((f"{base}:",), (f"{name}~:",))
+    copies = replies.read_prefixes(info, other) in ((f"{base}:",), (f"{name}~:",))
     if same or copies:
         execute(client, *protocol.drop(name, documents=copies))
     return same or copies
@@ -253,7 +262,7 @@ def _vectors(
 def _wait(client: Client, name: str, progress: Progress | None) -> None:
     done = 0
     while True:
-        info: dict[str, Any] = protocol.read_info(execute(client, *protocol.info(name)))
+        info: dict[str, Any] = replies.read_info(execute(client, *protocol.info(name)))
         if progress is not None:
             progress(int(info["num_docs"]) - done)
         done = int(info["num_docs"])
@@ -274,7 +283,7 @@ def _switch(client: Client, name: str, old: str, new: str) -> None:
 def _behind(client: Client, name: str) -> str | None:
     """Returns the index behind a name, if there is one."""
     try:
-        found = protocol.read_info(execute(client, *protocol.info(name)))["index_name"]
+        found = replies.read_info(execute(client, *protocol.info(name)))["index_name"]
     except IndexNotFoundError:
         return None
     return str(found)

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from fiftyone_redis.engine import planner
 from fiftyone_redis.engine.planner import Learning
-from fiftyone_redis.engine.protocol import Hit
+from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
 
 Hits = list[Hit]

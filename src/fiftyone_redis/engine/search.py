@@ -18,6 +18,7 @@ from fiftyone_redis.engine import (
     planner,
     protocol,
     reading,
+    replies,
     restricted,
 )
 from fiftyone_redis.engine.capabilities import capabilities
@@ -26,7 +27,7 @@ from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
 from fiftyone_redis.engine.pipeline import exchange
-from fiftyone_redis.engine.protocol import Hit
+from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
 
@@ -147,7 +148,7 @@ def _candidates(question: Question) -> int:
 
 
 def _size(question: Question) -> int:
-    info = protocol.read_info(execute(question.client, *protocol.info(question.schema.name)))
+    info = replies.read_info(execute(question.client, *protocol.info(question.schema.name)))
     return int(info["num_docs"])
 
 
@@ -260,13 +261,13 @@ def _told(question: Question, distance: float) -> float:
 
 def _answers(question: Question, commands: list[protocol.Command]) -> list[list[Hit]]:
     if len(commands) == 1:
-        return [protocol.read_hits(execute(question.client, *commands[0]), question.schema)]
+        return [replies.read_hits(execute(question.client, *commands[0]), question.schema)]
     requests = ((protocol.pack(command), [None]) for command in commands)
     hits = []
     for _, [reply] in exchange(question.client, requests):
         if isinstance(reply, redis.RedisError):
             raise translated(reply, address(question.client))
-        hits.append(protocol.read_hits(reply, question.schema))
+        hits.append(replies.read_hits(reply, question.schema))
     return hits
 
 
