@@ -18,6 +18,7 @@ Rows = npt.NDArray[np.intp]
 
 _TILE_ROWS = 2048
 _BLOCK_ROWS = 1024
+_BLOCK_VALUES = 1 << 24
 _SPARE = 8
 _EXACT_ROWS = 64
 _DENSE = 0.05
@@ -115,8 +116,9 @@ def within(points: Array, queries: Array | None, radius: float, metric: str) -> 
     """
     asked = points if queries is None else queries
     prepared = _prepared(points, metric)
-    for start in range(0, len(asked), _BLOCK_ROWS):
-        block = _prepared(asked[start : start + _BLOCK_ROWS], metric)
+    rows = _rows_at_once(len(points))
+    for start in range(0, len(asked), rows):
+        block = _prepared(asked[start : start + rows], metric)
         near = _distances(block, prepared, metric) <= radius
         if queries is None:
             near[np.arange(len(near)), np.arange(start, start + len(near))] = False
@@ -136,14 +138,20 @@ def without_duplicates(points: Array, radius: float, metric: str) -> Rows:
     """
     prepared = _prepared(points, metric)
     kept = np.ones(len(points), dtype=bool)
-    for start in range(0, len(points), _BLOCK_ROWS):
-        rows = start + np.flatnonzero(kept[start : start + _BLOCK_ROWS])
+    step = _rows_at_once(len(points))
+    for start in range(0, len(points), step):
+        rows = start + np.flatnonzero(kept[start : start + step])
         rest = start + np.flatnonzero(kept[start:])
         near = _distances(prepared[rows], prepared[rest], metric) <= radius
         for row, duplicates in zip(rows, near, strict=True):
             if kept[row]:
                 kept[rest[duplicates & (rest > row)]] = False
     return np.flatnonzero(kept)
+
+
+def _rows_at_once(columns: int) -> int:
+    """Returns how many rows of distances to that many points are in memory at a time."""
+    return max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // max(1, columns)))
 
 
 def _best_columns(
