@@ -1,6 +1,7 @@
 """The plugin's operators: their forms, what they do, what they say when it cannot be done."""
 
 import base64
+import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -122,6 +123,12 @@ def test_an_index_is_created_by_a_model(written, model):
     assert ran.text == "Indexed 60 samples."
     assert index.total_index_size == 60
     assert [getattr(index.config, name) for name in settings] == list(settings.values())
+
+
+def test_only_what_the_server_has_is_offered(written):
+    shown = json.dumps(form("create_index", written))
+    assert all(f'"{name}"' in shown for name in ("HNSW", "bfloat16"))
+    assert not any(f'"{name}"' in shown for name in ("SVS-VAMANA", "int8"))
 
 
 def test_an_index_is_created_by_a_field(written):

@@ -16,7 +16,9 @@ from fiftyone_redis.app import cache, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.progress import Report, counted
 from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.errors import ConnectionFailedError, FiftyOneRedisError, InputError
+from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES
 
 _USUAL_MODEL = "clip-vit-base32-torch"
 _PATCHES = (fol.Detection, fol.Detections, fol.Polyline, fol.Polylines)
@@ -93,6 +95,19 @@ def described(dataset: Any) -> list[indexes.IndexSummary]:
         return indexes.summaries(dataset, client)
     finally:
         client.close()
+
+
+def offered() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the algorithms and types that the server has; all there are if it does not answer."""
+    try:
+        client = indexes.open_client()
+    except ConnectionFailedError:
+        return ALGORITHMS, tuple(DTYPES)
+    try:
+        found = capabilities(client)
+    finally:
+        client.close()
+    return found.algorithms, found.dtypes
 
 
 def create(

@@ -12,7 +12,7 @@ from fiftyone_redis.app import cache, changes, indexes
 from fiftyone_redis.app.operators import forms
 from fiftyone_redis.app.operators.running import Outcome, with_progress
 from fiftyone_redis.app.progress import Report
-from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES, METRICS, Schema
+from fiftyone_redis.engine.schema import DTYPES, METRICS, Schema
 
 # The choice in the place of a field; the page shows nothing for the empty text, and no field has
 # such a name.
@@ -301,8 +301,9 @@ OPERATORS = (CreateIndex, AddMissing, RemoveGone, RebuildIndex, RenameIndex, Dro
 
 def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:
     """Asks for a metric, a type and an algorithm with its settings."""
-    algorithms = {"FLAT": "FLAT: exact", "HNSW": "HNSW: faster from 100,000 vectors on"}
-    labels = {name: algorithms.get(name, name) for name in ALGORITHMS}
+    algorithms, dtypes = changes.offered()
+    said = {"FLAT": "FLAT: exact", "HNSW": "HNSW: faster from 100,000 vectors on"}
+    labels = {name: said.get(name, name) for name in algorithms}
     chosen = forms.pick(inputs, ctx, "algorithm", labels, now.algorithm, label="Algorithm")
     if chosen == "HNSW":
         forms.number(inputs, "m", now.m, 2, "m", "Edges per vector")
@@ -318,7 +319,7 @@ def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:
             inputs, "ef_runtime", now.ef_runtime, 1, "ef_runtime", "Candidates while searching"
         )
     forms.pick(inputs, ctx, "metric", METRICS.keys(), now.metric, label="Metric")
-    types_ = {name: f"{name}: {size} bytes a value" for name, size in DTYPES.items()}
+    types_ = {name: f"{name}: {DTYPES[name]} bytes a value" for name in dtypes}
     forms.pick(inputs, ctx, "dtype", types_, now.dtype, label="Type of the values")
 
 
