@@ -10,7 +10,7 @@ Works:
 
 - ``write``: the engine's ``add()`` against the same bytes pushed down a socket (bare.py)
 - ``memory float32``, ``memory float16``: what the server holds after it
-- ``by id``: ``fetch([id])`` and ``search()`` against redis-py's HGET and FT.SEARCH
+- ``by id``: ``search_ids([id])`` against redis-py's HGET and FT.SEARCH
 - ``rates N``: writing and reading N vectors
 - ``hnsw clustered``, ``hnsw uniform``: recall@10 against latency over EF_RUNTIME
 """
@@ -86,8 +86,7 @@ def by_id(job: Job) -> Figures:
     queries = np.random.default_rng(0).integers(sizes.count, size=1000)
 
     def engine(run: int) -> object:
-        vector = index.fetch([ids[queries[run % 1000]]]).vectors
-        return index.search(vector, K)[0].ids
+        return index.search_ids([ids[queries[run % 1000]]], K)[0].ids
 
     def redis_py(run: int) -> object:
         key = index.schema.prefix + ids[queries[run % 1000]]

@@ -189,7 +189,7 @@ def walk(client: Client, schema: Schema, scanned: int | None = None) -> Iterator
 
 
 def draw(client: Client, schema: Schema, scanned: int) -> list[str]:
-    """Returns the ids of a few documents: those that come first in a server's table of keys.
+    """Returns the ids of a few documents, in the order of a server's table of keys: by chance.
 
     Args:
         client: where from
@@ -200,7 +200,7 @@ def draw(client: Client, schema: Schema, scanned: int) -> list[str]:
     nodes = cluster.primaries(client)
     pages = (found for node in nodes for found in _scan(node, pattern, scanned, kind))
     first = next((found for found in pages if found), [])
-    return sorted({text(key)[len(schema.prefix) :] for key in first})
+    return list(dict.fromkeys(text(key)[len(schema.prefix) :] for key in first))
 
 
 def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[list[bytes]]:

@@ -18,8 +18,8 @@ from fiftyone_redis.engine.schema import Schema
 Progress = Callable[[int], None]
 
 _TAG_VALUES = 500
-_SAMPLE = 64
-_SAMPLE_SCANNED = 256
+_SAMPLE = 512
+_SAMPLE_SCANNED = 1024
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from fiftyone_redis.engine.schema import Schema
 
 Hits = list[Hit]
 
+_FIRST_LOOK = 64  # documents of the sample
+_TOO_FEW = 4  # of them in the subset, to tell how large it is: more are looked at
+
 
 @runtime_checkable
 class Subset(Protocol):
@@ -89,14 +92,14 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
         for each query its hits, at least the ``k`` nearest of the subset if it has as many, in no
         order
     """
-    asked = list(range(queries))
+    asked, size = list(range(queries)), searcher.size
     share, least = _shares(searcher, subset)
     done: dict[int, Hits] = {}
-    width = planner.width(k, least, 0, searcher.size)
+    width = planner.width(k, least, 0, size)
     while True:
-        allowed = subset.count or round(share * searcher.size)
+        allowed = subset.count or round(share * size)
         if planner.filter_is_cheaper(
-            searcher.schema, searcher.size, allowed, width, subset.learning, searcher.way
+            searcher.schema, size, allowed, width, subset.learning, searcher.way
         ):
             ids = subset.ids()
             done |= dict(zip(asked, searcher.filtered(asked, k, ids), strict=True))
@@ -104,13 +107,13 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
         found = dict(zip(asked, searcher.wide(asked, width), strict=True))
         kept = subset.kept([hit for hits in found.values() for hit in hits])
         left = {query: [h for h in hits if h.id in kept] for query, hits in found.items()}
-        done |= {query: h for query, h in left.items() if len(h) >= k or width >= searcher.size}
+        done |= {query: h for query, h in left.items() if len(h) >= k or width >= size}
         asked = [query for query in left if query not in done]
         if not asked:
             break
         fewest = min(len(left[query]) for query in asked)
         share, least = planner.share(fewest, width), planner.least_share(fewest, width)
-        width = planner.width(k, least, width, searcher.size)
+        width = planner.width(k, least, width, size)
     return [done[query] for query in sorted(done)]
 
 
@@ -120,5 +123,7 @@ def _shares(searcher: Searcher, subset: Subset) -> tuple[float, float]:
         known = min(1.0, (subset.count + 1) / (searcher.size + 1))
         return known, known
     drawn = searcher.sample()
-    kept = len(subset.kept(drawn)) if drawn else 0
-    return planner.share(kept, len(drawn)), planner.least_share(kept, len(drawn))
+    kept, seen = len(subset.kept(drawn[:_FIRST_LOOK])), min(len(drawn), _FIRST_LOOK)
+    if 0 < kept <= _TOO_FEW and seen < len(drawn):
+        kept, seen = kept + len(subset.kept(drawn[_FIRST_LOOK:])), len(drawn)
+    return planner.share(kept, seen), planner.least_share(kept, seen)
