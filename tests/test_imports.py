@@ -65,6 +65,7 @@ FORBIDDEN = {
     "adoption": "cli demo app",
     "sync": "adoption cli demo app",
     "settings": "backend adoption sync cli demo app",
+    "config_files": "backend adoption settings server brain_config sync cli demo app",
     "brain_config": "backend adoption settings server sync cli demo app",
     "runs": "backend adoption settings server sync cli demo app",
     "doctor": "backend cli demo app",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fiftyone_redis import CONFIG_CLS
+from fiftyone_redis.config_files import read_object
 from fiftyone_redis.engine.errors import SettingsError
 
 
@@ -41,7 +42,7 @@ def enable(path: Path | None = None) -> bool:
         SettingsError: the file is not a brain config, or cannot be read or written
     """
     path = path or locate()
-    settings = _read(path)
+    settings = read_object(path)
     redis = _member(_member(settings, "similarity_backends", path), "redis", path)
     if redis.get("config_cls") == CONFIG_CLS:
         return False
@@ -65,7 +66,7 @@ def disable(path: Path | None = None) -> bool:
         SettingsError: the file is not a brain config, or cannot be read or written
     """
     path = path or locate()
-    settings = _read(path)
+    settings = read_object(path)
     backends = _member(settings, "similarity_backends", path)
     redis = _member(backends, "redis", path)
     if redis.get("config_cls") != CONFIG_CLS:
@@ -89,7 +90,7 @@ def redis_settings(path: Path | None = None) -> dict[str, Any]:
         SettingsError: if the file is not a brain config, or cannot be read
     """
     path = path or locate()
-    return _member(_member(_read(path), "similarity_backends", path), "redis", path)
+    return _member(_member(read_object(path), "similarity_backends", path), "redis", path)
 
 
 def is_enabled(path: Path | None = None) -> bool:
@@ -105,29 +106,6 @@ def is_enabled(path: Path | None = None) -> bool:
         SettingsError: the file is not a brain config, or cannot be read
     """
     return bool(redis_settings(path).get("config_cls") == CONFIG_CLS)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    # The file may hold passwords: no message repeats its text, and no chained error carries it.
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise SettingsError(
-            f"Cannot read {path} ({error.strerror or error}); make it a readable file."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise SettingsError(
-            f"{path} is not valid JSON (line {error.lineno}); correct it or move it away."
-        ) from None
-    except ValueError:
-        raise SettingsError(
-            f"{path} is not JSON text in UTF-8; correct it or move it away."
-        ) from None
-    if not isinstance(settings, dict):
-        raise SettingsError(f"{path} must hold one JSON object; correct it or move it away.")
-    return settings
 
 
 def _member(parent: dict[str, Any], name: str, path: Path) -> dict[str, Any]:

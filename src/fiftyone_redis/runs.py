@@ -6,7 +6,6 @@ is asked if it runs, and left alone if it does not.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import psutil
 import pymongo
 from pymongo.errors import PyMongoError
 
-from fiftyone_redis.engine.errors import SettingsError
+from fiftyone_redis.config_files import fiftyone_config
 
 _WAIT_MS = 2000
 
@@ -43,7 +42,7 @@ def find() -> list[Run] | None:
         ConnectionError: if a database is named that does not answer, without its credentials
         SettingsError: if FiftyOne's config cannot be read
     """
-    config = _config()
+    config = fiftyone_config()
     uri = os.environ.get("FIFTYONE_DATABASE_URI") or config.get("database_uri") or _own_uri(config)
     if uri is None:
         return None
@@ -72,19 +71,6 @@ def _read(database: Any) -> list[Run]:
         if run.get("_dataset_id") in names and run["config"].get("index_name")
     ]
     return sorted(found, key=lambda run: (run.dataset, run.key))
-
-
-def _config() -> dict[str, Any]:
-    """Reads FiftyOne's config file, if there is one."""
-    named = os.environ.get("FIFTYONE_CONFIG_PATH")
-    path = Path(named) if named else Path.home() / ".fiftyone" / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        raise SettingsError(f"{path} cannot be read as JSON; correct it or move it away.") from None
-    return config if isinstance(config, dict) else {}
 
 
 def _own_uri(config: dict[str, Any]) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fiftyone_redis import __version__
 from fiftyone_redis.app import OPERATORS, PANELS
+from fiftyone_redis.config_files import fiftyone_config
 from fiftyone_redis.engine.errors import SettingsError, some
 
 NAME = "@fiftyone-redis/app"
@@ -58,7 +59,7 @@ def locate() -> Path:
     Raises:
         SettingsError: FiftyOne's config file is not one, or cannot be read
     """
-    config = _config()
+    config = fiftyone_config()
     plugins = os.environ.get("FIFTYONE_PLUGINS_DIR") or config.get("plugins_dir")
     if plugins:
         return Path(plugins)
@@ -174,20 +175,3 @@ def _read(folder: Path) -> tuple[str, str] | None:
 
 def _failed(path: Path, what: str, error: OSError) -> SettingsError:
     return SettingsError(f"Cannot {what} {path} ({error.strerror or error}); see to its folder.")
-
-
-def _config() -> dict[str, str]:
-    """Returns FiftyOne's config file, which need not exist."""
-    named = os.environ.get("FIFTYONE_CONFIG_PATH")
-    path = Path(named) if named else Path.home() / ".fiftyone" / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise _failed(path, "read", error) from error
-    except ValueError:  # it may hold passwords: no chained error carries its text
-        raise SettingsError(f"{path} is not valid JSON; correct it or move it away.") from None
-    if not isinstance(config, dict):
-        raise SettingsError(f"{path} must hold one JSON object; correct it or move it away.")
-    return config
