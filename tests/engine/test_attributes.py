@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Attribute, Schema, VectorIndex, documents, protocol
+from fiftyone_redis.engine import Attribute, Schema, VectorIndex, documents
 from fiftyone_redis.engine.errors import InputError, ServerError, SettingsError
+from fiftyone_redis.engine.schema import SEPARATOR
 
 ATTRIBUTES = (Attribute("tags", "TAG"), Attribute("caption", "TEXT"), Attribute("size", "NUMERIC"))
 IDS = ["a", "b", "c"]
 VALUES = {
-    "a": {"tags": f"red{protocol.SEPARATOR}big, round", "caption": "A red ball", "size": "3"},
+    "a": {"tags": f"red{SEPARATOR}big, round", "caption": "A red ball", "size": "3"},
     "b": {"tags": "blue", "size": "-0.5"},
     "c": {"tags": "RED", "caption": "it runs"},
 }
