@@ -112,6 +112,7 @@ def test_the_panel_shows_the_server_the_index_and_its_distances(panel, page, dig
     page.picture("panel")
 
 
+@pytest.mark.slow
 def test_an_index_is_created_filled_and_dropped(panel, page, few):
     page.open(few.name)
     panel.open()
@@ -156,6 +157,7 @@ def test_a_search_with_a_picture_shows_what_looks_like_it(panel, page, digits):
     page.picture("search-with-a-picture")
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_as_many_as_the_form_says(panel, page, digits):
     page.open(digits.dataset.name)
     panel.open()
@@ -178,6 +180,7 @@ def test_near_duplicates_are_as_many_as_the_form_says(panel, page, digits):
     page.picture("near-duplicates")
 
 
+@pytest.mark.slow
 def test_an_index_that_was_dropped_behind_its_back_is_said_and_filled_again(
     panel, page, few, app_redis
 ):
@@ -195,6 +198,7 @@ def test_an_index_that_was_dropped_behind_its_back_is_said_and_filled_again(
     panel.says("Added 20 samples")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_said_with_what_to_do(panel, page, digits, app_redis):
     folder = Path(os.environ["HOME"]) / "app-redis"
     page.open(digits.dataset.name)
@@ -213,6 +217,7 @@ def test_a_server_that_is_gone_is_said_with_what_to_do(panel, page, digits, app_
     assert panel.row()[2] == "1,797"
 
 
+@pytest.mark.slow
 def test_a_region_of_the_selected_sample_finds_what_looks_like_it(panel, page, scenes):
     page.open(scenes.dataset.name)
     panel.open()

@@ -15,6 +15,7 @@ def distances(digits) -> str:
     digits.dataset.delete_sample_field("distance")
 
 
+@pytest.mark.slow
 def test_the_least_similar_come_first_with_their_distances(page, digits, distances, app_model):
     page.open(digits.dataset.name)
     page.open_panel(PANEL)

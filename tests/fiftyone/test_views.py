@@ -18,7 +18,7 @@ def plan(request, monkeypatch):
         monkeypatch.setattr(planner, "filter_is_cheaper", lambda *args: True)
     if request.param == "searches wider":
         monkeypatch.setattr(planner, "filter_is_cheaper", lambda *args: False)
-        monkeypatch.setattr(planner, "width", lambda k, share, last, size: min(size, last + k))
+        monkeypatch.setattr(planner, "width", lambda k, _, last, size: min(size, last + k + 200))
 
 
 @pytest.fixture(scope="module")
