@@ -32,7 +32,7 @@ ENGINE = {
     "retry": "certificates",
     "tls": "",
     "sentinel": "errors pool retry tls",
-    "cluster": "errors retry",
+    "cluster": "errors pool retry",
     "connection": "certificates errors schema protocol parameters pool retry capabilities tls "
     "sentinel cluster",
     "routing": "errors protocol retry cluster connection",

@@ -27,6 +27,7 @@ from fiftyone_redis.engine.errors import (
     some,
     translated,
 )
+from fiftyone_redis.engine.pool import place
 from fiftyone_redis.engine.retry import Attempts, Retries
 
 Client = redis.Redis | redis.RedisCluster
@@ -95,7 +96,7 @@ def node(client: Client, failures: int) -> redis.Redis:
 
 def address(client: redis.RedisCluster) -> str:
     """Returns where the nodes are that hold the documents, without credentials."""
-    return some([_address(node) for node in primaries(client)])
+    return some([_place(node) for node in primaries(client)])
 
 
 def repeat(client: Client, attempt: Callable[[redis.Redis, bool], T]) -> T:
@@ -259,7 +260,7 @@ def _node_connection(pool: redis.ConnectionPool) -> type[redis.Connection]:
 
 def _gone(client: redis.RedisCluster, error: redis.RedisError) -> ConnectionFailedError:
     """Returns the error of a cluster that did not recover; names the nodes that do not answer."""
-    lost = [_address(node) for node in primaries(client) if not _answers(node)]
+    lost = [_place(node) for node in primaries(client) if not _answers(node)]
     return ConnectionFailedError(
         f"Redis at {some(lost) if lost else address(client)} does not answer for its part of the "
         f"cluster ({str(error).rstrip(' ,.')}), and no other node took its place; bring it back, "
@@ -276,6 +277,5 @@ def _answers(node: redis.Redis) -> bool:
         return False
 
 
-def _address(node: redis.Redis) -> str:
-    options = node.connection_pool.connection_kwargs
-    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+def _place(node: redis.Redis) -> str:
+    return place(node.connection_pool.connection_kwargs)

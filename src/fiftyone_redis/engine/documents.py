@@ -12,7 +12,7 @@ from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, borrowed, execute
 from fiftyone_redis.engine.errors import mapped
-from fiftyone_redis.engine.pipeline import exchange, refuse_errors
+from fiftyone_redis.engine.pipeline import accepted
 from fiftyone_redis.engine.protocol import pack, raw, text
 from fiftyone_redis.engine.retry import Attempts, drop_idle, rules
 from fiftyone_redis.engine.schema import DTYPES, Schema
@@ -72,8 +72,7 @@ def write(
         )
         for rows in batches(len(ids), schema)
     )
-    for batch, replies in exchange(client, requests):
-        refuse_errors(client, batch, replies)
+    for _, replies in accepted(client, requests):
         yield len(replies)
 
 
@@ -104,8 +103,7 @@ def read(
         (storage.pack_reads(schema, of_ids(ids[rows]), fields), ids[rows])
         for rows in batches(len(ids), schema)
     )
-    for batch, replies in exchange(client, requests):
-        refuse_errors(client, batch, replies)
+    for batch, replies in accepted(client, requests):
         yield batch, storage.read_values(schema, fields, replies)
 
 
@@ -136,8 +134,8 @@ def unlink(client: Client, schema: Schema, keys: Sequence[str]) -> None:
         (b"".join(pack(("UNLINK", raw(key))) for key in keys[rows]), keys[rows])
         for rows in batches(len(keys), schema)
     )
-    for batch, replies in exchange(client, requests):
-        refuse_errors(client, batch, replies)
+    for _ in accepted(client, requests):
+        pass
 
 
 def clear(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
@@ -165,8 +163,8 @@ def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, st
         for command in storage.changes(schema, key, changes[id])
     ]
     request = b"".join(pack(command) for _, command in commands)
-    for batch, replies in exchange(client, [(request, [id for id, _ in commands])]):
-        refuse_errors(client, batch, replies)
+    for _ in accepted(client, [(request, [id for id, _ in commands])]):
+        pass
 
 
 def walk(client: Client, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
@@ -245,9 +243,7 @@ def _each(
         (b"".join(pack((command, key, *rest)) for key in of_ids(ids[rows])), ids[rows])
         for rows in batches(len(ids), schema)
     )
-    for batch, replies in exchange(client, requests):
-        refuse_errors(client, batch, replies)
-        yield batch, replies
+    yield from accepted(client, requests)
 
 
 def _glob(text: str) -> str:

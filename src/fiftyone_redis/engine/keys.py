@@ -16,7 +16,7 @@ from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import IndexMismatchError, mapped, some
-from fiftyone_redis.engine.pipeline import exchange, refuse_errors
+from fiftyone_redis.engine.pipeline import accepted
 from fiftyone_redis.engine.protocol import raw
 from fiftyone_redis.engine.retry import Attempts, rules
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
@@ -211,8 +211,7 @@ def _existing(client: Client, keys: list[str]) -> list[str]:
         (b"".join(protocol.pack(("EXISTS", raw(key))) for key in batch), batch) for batch in batches
     )
     found: list[str] = []
-    for batch, answers in exchange(client, requests):
-        refuse_errors(client, batch, answers)
+    for batch, answers in accepted(client, requests):
         found += [key for key, there in zip(batch, answers, strict=True) if there]
     return found
 

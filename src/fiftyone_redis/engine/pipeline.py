@@ -110,8 +110,27 @@ def _replies(connection: Any, count: int) -> tuple[list[Any], redis.RedisError |
     return replies, passing
 
 
-def refuse_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
-    """Raises if there are errors of the server among replies, naming the documents."""
+def accepted(
+    client: Client, requests: Iterable[tuple[bytes, Sequence[str]]]
+) -> Iterator[tuple[Sequence[str], list[Any]]]:
+    """Sends packed requests as :func:`exchange` does, and raises where a command is refused.
+
+    Args:
+        client: where to
+        requests: packed commands, and the id or key that each of them is about
+
+    Yields:
+        those ids or keys, and the replies to the commands
+
+    Raises:
+        ServerError: if the server refuses some commands, naming the first documents concerned
+    """
+    for items, replies in exchange(client, requests):
+        _refuse_errors(client, items, replies)
+        yield items, replies
+
+
+def _refuse_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
     errors = [
         (id, reply)
         for id, reply in zip(ids, replies, strict=True)

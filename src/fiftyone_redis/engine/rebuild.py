@@ -39,7 +39,7 @@ from fiftyone_redis.engine.errors import (
     some,
 )
 from fiftyone_redis.engine.overlap import refuse_overlap, sharing
-from fiftyone_redis.engine.pipeline import exchange, refuse_errors
+from fiftyone_redis.engine.pipeline import accepted
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
 
@@ -155,8 +155,7 @@ def _copy_batch(
     reads = b"".join(
         protocol.pack(storage.read_whole(schema, protocol.raw(key))) for key in old_keys
     )
-    [(_, answers)] = list(exchange(client, [(reads, ids)]))
-    refuse_errors(client, ids, answers)
+    [(_, answers)] = list(accepted(client, [(reads, ids)]))
     held = {
         id: conversion.read(schema, id, reply)
         for id, reply in zip(ids, answers, strict=True)
@@ -169,8 +168,8 @@ def _copy_batch(
         protocol.pack(conversion.write(built, built.prefix + id, id, members, rows.get(id)))
         for id, (members, _) in held.items()
     )
-    for batch, written in exchange(client, [(writes, list(held))] if held else []):
-        refuse_errors(client, batch, written)
+    for _ in accepted(client, [(writes, list(held))] if held else []):
+        pass
 
 
 def _refuse_shared(client: Client, schema: Schema) -> None:
