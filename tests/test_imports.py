@@ -28,18 +28,19 @@ ENGINE = {
     "planner": "errors schema",
     "restricted": "errors schema replies planner",
     "parameters": "errors",
-    "pool": "",
+    "pool": "errors schema definition protocol",
     "retry": "certificates",
     "tls": "",
     "sentinel": "errors pool retry tls",
     "cluster": "errors pool retry",
     "connection": "certificates errors schema protocol parameters pool retry capabilities tls "
     "sentinel cluster",
-    "routing": "errors protocol retry cluster connection",
-    "pipeline": "errors retry cluster connection routing",
-    "keys": "errors schema protocol replies capabilities storage retry cluster connection pipeline",
-    "documents": "errors schema codec protocol storage retry cluster connection routing pipeline "
-    "keys",
+    "routing": "errors protocol pool retry cluster connection",
+    "pipeline": "errors pool retry cluster connection routing",
+    "keys": "errors schema protocol replies capabilities storage pool retry cluster connection "
+    "pipeline",
+    "documents": "errors schema codec protocol storage pool retry cluster connection routing "
+    "pipeline keys",
     "overlap": "errors schema protocol replies cluster connection pipeline",
     "reading": "errors schema codec protocol replies capabilities cluster keys documents",
     "attributes": "schema codec protocol cluster connection documents reading storage",
@@ -49,7 +50,7 @@ ENGINE = {
     "connection pipeline keys reading",
     "index": "errors schema codec definition protocol replies capabilities restricted cluster "
     "connection keys documents overlap reading attributes rebuild search",
-    "health": "errors protocol replies capabilities cluster connection index",
+    "health": "errors protocol replies capabilities pool cluster connection index",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

@@ -80,27 +80,23 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         if query is None:
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
 
-        if isinstance(query, str) and aggregation not in AGGREGATIONS:
+        ids, single = _read_query(query)
+        single = single or aggregation is not None
+        if ids is not None and (aggregation is None or (aggregation == "mean" and len(ids) == 1)):
             within, most = self._choice(index, k)
-            found = index.search_ids([query], most, within=within, farthest=reverse)
-            return self._columns(found, True, return_dists)
+            found = index.search_ids(ids, most, within=within, farthest=reverse)
+            return self._columns(found, single, return_dists)
 
-        queries, query_ids, single = self._query_vectors(index, query)
+        queries = self._query_vectors(index, query, ids)
         if aggregation in AGGREGATIONS:
             found = [
                 aggregated(
-                    index,
-                    queries,
-                    query_ids,
-                    aggregation,
-                    k,
-                    within=self._subset(),
-                    farthest=reverse,
+                    index, queries, ids, aggregation, k, within=self._subset(), farthest=reverse
                 )
             ]
-            return self._columns(found, True, return_dists)
+            return self._columns(found, single, return_dists)
         if aggregation == "mean":
-            queries, single = queries.mean(axis=0, keepdims=True), True
+            queries = queries.mean(axis=0, keepdims=True)
         within, most = self._choice(index, k)
         found = index.search(queries, most, within=within, farthest=reverse)
         return self._columns(found, single, return_dists)
@@ -150,7 +146,8 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         points = self._current_points()
         queries, single = None, False
         if query is not None:
-            queries, _, single = self._query_vectors(index, query)
+            ids, single = _read_query(query)
+            queries = self._query_vectors(index, query, ids)
         inds = list(exact.within(points, queries, thresh, metric))
         asked = points if queries is None else queries
         dists = [
@@ -217,22 +214,25 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
             return None
         return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
 
-    def _query_vectors(self, index: VectorIndex, query: Any) -> tuple[Any, list[str] | None, bool]:
-        """Returns a query's vectors as a matrix, their ids if any, and whether it is single."""
-        if isinstance(query, str):
-            return self._vectors_of(index, [query]), [query], True
-        array = np.asarray(query)
-        if not np.issubdtype(array.dtype, np.number):
-            ids = strings(query)
-            return self._vectors_of(index, ids), ids, False
-        return codec.as_matrix(np.atleast_2d(array), index.schema.dim), None, array.ndim == 1
-
-    def _vectors_of(self, index: VectorIndex, ids: list[str]) -> Any:
+    def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
+        """Returns a query's vectors as a matrix; ``ids`` are those it consists of, if any."""
+        if ids is None:
+            return codec.as_matrix(np.atleast_2d(np.asarray(query)), index.schema.dim)
         found = index.fetch(ids)
         if len(found.ids) < len(ids):
             there = set(found.ids)
             report_missing([id for id in ids if id not in there], allow_missing=False)
         return found.vectors
+
+
+def _read_query(query: Any) -> tuple[list[str] | None, bool]:
+    """Returns the ids of a query, None if it is of vectors, and whether it is a single one."""
+    if isinstance(query, str):
+        return [str(query)], True
+    array = np.asarray(query)
+    if np.issubdtype(array.dtype, np.number):
+        return None, array.ndim == 1
+    return strings(query), False
 
 
 def aggregated(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
+import fiftyone.core.odm as foo
 from bson import ObjectId
 
 from fiftyone_redis.engine.planner import Learning
@@ -45,18 +47,26 @@ class ViewSubset:
 
     def kept(self, hits: list[Hit]) -> set[str]:
         """Returns the ids of those documents that are in the view."""
-        ids = {hit.id for hit in hits}
-        return ids.intersection(_flat(self._narrowed(hits, list(ids)).values(self._path)))
-
-    def _narrowed(self, hits: list[Hit], ids: list[str]) -> Any:
-        """Returns the part of the view in which MongoDB finds these documents by an index."""
-        ids = [id for id in ids if ObjectId.is_valid(id)]  # others may index other things, too
         if self._labels:
-            samples = {hit.tags.get(self._sample_tag, "") for hit in hits}
-            return self._view.select([id for id in samples if ObjectId.is_valid(id)])
-        if self._path == SAMPLE_ID:
-            return self._view.select_by(SAMPLE_ID, ids)
-        return self._view.select(ids)
+            samples = _object_ids({hit.tags.get(self._sample_tag, "") for hit in hits})
+            inside = self._view.select(samples).values(self._path)
+            return {hit.id for hit in hits}.intersection(_flat(inside))
+        # What values() would ask for, in half of its time: it copies the view and its schema.
+        wanted = _object_ids({hit.id for hit in hits})
+        field = "_id" if self._path == "id" else f"_{self._path}"
+        narrowed = [{"$match": {field: {"$in": wanted}}}, {"$project": {field: True}}]
+        found = foo.aggregate(self._view._dataset._sample_collection, [*self._pipeline, *narrowed])
+        return {str(document[field]) for document in found}
+
+    @cached_property
+    def _pipeline(self) -> list[dict[str, Any]]:
+        pipeline: list[dict[str, Any]] = self._view._pipeline()
+        return pipeline
+
+
+def _object_ids(ids: Iterable[str]) -> list[ObjectId]:
+    """Returns those ids that FiftyOne may know: others may index other things, too."""
+    return [ObjectId(id) for id in ids if ObjectId.is_valid(id)]
 
 
 def _flat(values: Iterable[Any]) -> Iterable[str]:

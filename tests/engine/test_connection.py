@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import Schema, VectorIndex, connect, connection
+from fiftyone_redis.engine import Schema, VectorIndex, connect, connection, pool
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -288,7 +288,7 @@ def test_a_connection_that_is_refused_is_closed(without_engine):
 
 def test_a_borrowed_connection_is_closed_after_an_error_and_comes_back(redis_server):
     lone = redis.Redis(port=redis_server.port, protocol=3, max_connections=1)
-    with contextlib.suppress(RuntimeError), connection.borrowed(lone) as borrowed:
+    with contextlib.suppress(RuntimeError), pool.borrowed(lone) as borrowed:
         borrowed.send_command("PING")  # its reply is never read
         raise RuntimeError
     assert lone.echo("text") == b"text"

@@ -29,7 +29,7 @@ def test_a_view_is_read_only_where_that_is_cheaper_than_many_candidates():
 
 
 def test_a_search_is_at_least_twice_as_wide_as_the_one_before_and_never_wider_than_the_index():
-    assert planner.width(10, 0.5, 0, SIZE) == 64
+    assert planner.width(10, 0.9, 0, SIZE) == 32
     assert planner.width(10, 0.5, 300, SIZE) == 600
     assert planner.width(10, 0.1, 0, SIZE) == 200
     assert planner.width(10, 0.0001, 0, SIZE) == SIZE

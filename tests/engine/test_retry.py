@@ -147,7 +147,7 @@ def far(cutter):
     ids=lambda error: type(error).__name__,
 )
 def test_what_passes_is_tried_again(error):
-    attempts = retry.Attempts(retry.Retries(1, 10))
+    attempts = attempts_of(1, 10)
     attempts.failed(error)
     with pytest.raises(type(error)):
         attempts.failed(error)
@@ -167,7 +167,7 @@ def test_what_passes_is_tried_again(error):
 )
 def test_what_does_not_pass_is_said_at_once(error):
     with pytest.raises(type(error)):
-        retry.Attempts(retry.Retries(10, 10)).failed(error)
+        attempts_of(10, 10).failed(error)
 
 
 def test_waits_grow_differ_and_end(monkeypatch):
@@ -175,7 +175,7 @@ def test_waits_grow_differ_and_end(monkeypatch):
     # Not the module itself: other threads of the tests sleep, too.
     clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
     monkeypatch.setattr(retry, "time", clock)
-    attempts = retry.Attempts(retry.Retries(8, 1000))
+    attempts = attempts_of(8, 1000)
     for _ in range(8):
         attempts.failed(redis.ConnectionError())
     with pytest.raises(redis.ConnectionError):
@@ -186,10 +186,15 @@ def test_waits_grow_differ_and_end(monkeypatch):
 
 
 def test_progress_gives_all_attempts_back(monkeypatch):
-    attempts = retry.Attempts(retry.Retries(1, 10))
+    attempts = attempts_of(1, 10)
     for _ in range(3):
         attempts.failed(redis.ConnectionError())
         attempts.start()
+
+
+def attempts_of(count: int, seconds: float) -> retry.Attempts:
+    """Returns the attempts by a client with such rules, which is never connected."""
+    return retry.Attempts(redis.Redis(retry=retry.Retries(count, seconds)))
 
 
 def test_a_client_made_elsewhere_is_left_to_its_own_rules(client, redis_server):

@@ -27,7 +27,7 @@ from fiftyone_redis.engine.errors import (
     some,
     translated,
 )
-from fiftyone_redis.engine.pool import place
+from fiftyone_redis.engine.pool import ask, place
 from fiftyone_redis.engine.retry import Attempts, Retries
 
 Client = redis.Redis | redis.RedisCluster
@@ -90,6 +90,8 @@ def node(client: Client, failures: int) -> redis.Redis:
         client: a client of the cluster, or of one server
         failures: how often others were asked in vain
     """
+    if not isinstance(client, redis.RedisCluster):
+        return client
     nodes = primaries(client)
     return nodes[(_PREFERRED + failures) % len(nodes)]
 
@@ -114,7 +116,7 @@ def repeat(client: Client, attempt: Callable[[redis.Redis, bool], T]) -> T:
         ConnectionFailedError: if a node of the cluster is gone, and no other takes its place
         redis.RedisError: what the last attempt ended with
     """
-    attempts = Attempts(retry.rules(client))
+    attempts = Attempts(client)
     lost = False
     while True:
         try:
@@ -159,7 +161,7 @@ def refresh(client: redis.RedisCluster) -> None:
 def routed(client: Client, node: redis.Redis, command: tuple[Any, ...]) -> Any:
     """Sends one command to a node, or, where it says so, to the node of the command's key."""
     try:
-        return node.execute_command(*command)
+        return ask(node, command)
     except MovedError:
         try:
             return client.execute_command(*command)  # type: ignore[no-untyped-call]

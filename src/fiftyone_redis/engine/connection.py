@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from fiftyone_redis.engine.errors import (
     SettingsError,
     UnsupportedServerError,
     mapped,
+    translated,
 )
 from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
 from fiftyone_redis.engine.pool import DEFAULT_HOST, DEFAULT_PORT, Pool, place
@@ -33,8 +33,6 @@ REPLY_TIMEOUT = 120.0
 """Seconds to wait for the reply to a command."""
 
 T = TypeVar("T")
-
-_OLD_POOL = tuple(int(part) for part in redis.__version__.split(".")[:2]) < (5, 3)
 
 
 def connect(url: str | None = None, **parameters: Any) -> Client:
@@ -127,27 +125,10 @@ def repeated(client: Client, attempt: Callable[[redis.Redis, bool], T]) -> T:
     Raises:
         FiftyOneRedisError: in the place of any exception of redis-py
     """
-    with mapped(address(client)):
-        return cluster.repeat(client, attempt)
-
-
-@contextmanager
-def borrowed(client: redis.Redis) -> Iterator[Any]:
-    """Borrows a connection from a client's pool, to send and read in one's own order.
-
-    The connection goes back to the pool at the end. After an exception it is closed first, since
-    replies may still be on their way. redis-py's exceptions pass.
-    """
-    pool = client.connection_pool
-    connection = pool.get_connection("HSET") if _OLD_POOL else pool.get_connection()
-    clean = False
     try:
-        yield connection
-        clean = True
-    finally:
-        if not clean:
-            connection.disconnect()
-        pool.release(connection)
+        return cluster.repeat(client, attempt)
+    except redis.RedisError as error:
+        raise translated(error, address(client)) from error
 
 
 def _pool(wanted: Parameters) -> redis.ConnectionPool:

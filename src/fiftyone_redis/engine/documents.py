@@ -10,11 +10,12 @@ import redis
 from fiftyone_redis.engine import cluster, keys, routing, storage
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.connection import address, borrowed, execute
+from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import mapped
 from fiftyone_redis.engine.pipeline import accepted
+from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.protocol import pack, raw, text
-from fiftyone_redis.engine.retry import Attempts, drop_idle, rules
+from fiftyone_redis.engine.retry import Attempts, drop_idle
 from fiftyone_redis.engine.schema import DTYPES, Schema
 from fiftyone_redis.engine.storage import Columns
 
@@ -207,7 +208,7 @@ def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[
     A cursor means nothing to a server that was started again, or to one that took over, so all
     pages come over one connection, and after another one was made it begins anew.
     """
-    attempts = Attempts(rules(client))
+    attempts = Attempts(client)
     with mapped(address(client)):
         while True:
             try:

@@ -18,7 +18,7 @@ import redis
 from fiftyone_redis.engine import protocol, replies
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client, primaries
-from fiftyone_redis.engine.connection import address, borrowed, execute
+from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -27,6 +27,7 @@ from fiftyone_redis.engine.errors import (
     mapped,
 )
 from fiftyone_redis.engine.index import QUERY_TIMEOUT
+from fiftyone_redis.engine.pool import borrowed
 
 OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
 """It is as it should be; it could not be found out; it works but may harm; it does not work."""

@@ -117,7 +117,7 @@ class VectorIndex:
         return True
 
     def __len__(self) -> int:
-        return int(self.info()["num_docs"])
+        return replies.read_size(execute(self.client, *protocol.info(self.schema.name)))
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""

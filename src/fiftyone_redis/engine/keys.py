@@ -17,8 +17,9 @@ from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import IndexMismatchError, mapped, some
 from fiftyone_redis.engine.pipeline import accepted
+from fiftyone_redis.engine.pool import ask
 from fiftyone_redis.engine.protocol import raw
-from fiftyone_redis.engine.retry import Attempts, rules
+from fiftyone_redis.engine.retry import Attempts
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 
 TIMEOUT_MS = 30_000
@@ -136,7 +137,7 @@ def pages(
         IncompleteResultError: if the server cut the query short
     """
     first = command or protocol.all_keys(schema, timeout_ms=TIMEOUT_MS)
-    attempts = Attempts(rules(client))
+    attempts = Attempts(client)
     with mapped(address(client)):
         while True:
             try:
@@ -149,7 +150,7 @@ def pages(
 def _pages(
     node: redis.Redis, schema: Schema, command: protocol.Command
 ) -> Iterator[dict[str, str]]:
-    reply = node.execute_command(*command)
+    reply = ask(node, command)
     while True:
         cursor, is_read = int(reply[1]), False
         try:
@@ -160,7 +161,7 @@ def _pages(
                 execute(node, *protocol.close_cursor(schema.name, cursor))
         if not cursor:
             return
-        reply = node.execute_command(*protocol.next_page(schema.name, cursor))
+        reply = ask(node, protocol.next_page(schema.name, cursor))
 
 
 def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:

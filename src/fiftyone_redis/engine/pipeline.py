@@ -17,9 +17,10 @@ import redis
 
 from fiftyone_redis.engine import routing
 from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import address, borrowed
+from fiftyone_redis.engine.connection import address
 from fiftyone_redis.engine.errors import mapped, some, translated
-from fiftyone_redis.engine.retry import Attempts, drop_idle, passes, rules
+from fiftyone_redis.engine.pool import borrowed
+from fiftyone_redis.engine.retry import Attempts, drop_idle, passes
 
 
 def exchange(
@@ -43,7 +44,7 @@ def exchange(
         return
     upcoming = iter(requests)
     unanswered: deque[_Request] = deque()
-    attempts = Attempts(rules(client))
+    attempts = Attempts(client)
     with mapped(address(client)):
         while True:
             try:

@@ -50,7 +50,7 @@ _GRAPH = 300.0  # the server walks an HNSW graph
 _READ = 10.0  # a vector is read from the server
 _MULTIPLY = 1 / 25_000  # two values are multiplied here, and added up
 
-_LEAST_WIDTH = 64
+_LEAST_WIDTH = 32
 _MARGIN = 2.0
 
 

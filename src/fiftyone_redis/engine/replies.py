@@ -111,6 +111,11 @@ def read_info(reply: Any) -> dict[str, Any]:
     return info
 
 
+def read_size(reply: Any) -> int:
+    """Reads from the reply to FT.INFO how many documents the index has, and nothing else of it."""
+    return int(pairs(reply)[b"num_docs"])
+
+
 def read_setting(reply: Any) -> str | None:
     """Reads the one value of the reply to :func:`protocol.setting` or CONFIG GET; None for none."""
     if not isinstance(reply, dict):

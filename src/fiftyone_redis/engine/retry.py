@@ -40,6 +40,7 @@ RETRY_TIMEOUT = 30.0
 
 _FIRST_WAIT = 0.05  # seconds, doubled each time
 _LONGEST_WAIT = 5.0
+_BACKOFF = EqualJitterBackoff(_LONGEST_WAIT, _FIRST_WAIT)
 _WORTH_A_LINE = 1.0  # seconds of waiting, from which on the log tells
 
 # FiftyOne shows what its own loggers say.
@@ -107,20 +108,19 @@ class Attempts:
     """The attempts at one piece of work: counts those that failed, and waits between them.
 
     Args:
-        rules: how often, and how long
+        client: the client whose rules hold
         lost_too: whether a connection that is lost, or cannot be made, may be tried again
     """
 
-    def __init__(self, rules: Retries, lost_too: bool = True) -> None:
-        self._rules = rules
+    def __init__(self, client: redis.Redis | redis.RedisCluster, lost_too: bool = True) -> None:
+        self._client = client
         self._lost_too = lost_too
-        self._backoff = EqualJitterBackoff(_LONGEST_WAIT, _FIRST_WAIT)
         self.start()
 
     def start(self) -> None:
         """Begins the next piece of work: there was progress, and all attempts are left."""
         self.failures = 0
-        self._deadline = time.monotonic() + self._rules.seconds
+        self._began = time.monotonic()
 
     def failed(self, error: RedisError) -> None:
         """Waits until the next attempt is to be made.
@@ -132,10 +132,11 @@ class Attempts:
             redis.RedisError: that error, if it is not to be tried again
         """
         self.failures += 1
-        left = self._deadline - time.monotonic()
-        if self.failures > self._rules.count or left <= 0 or not self._is_retried(error):
+        allowed = rules(self._client)
+        left = self._began + allowed.seconds - time.monotonic()
+        if self.failures > allowed.count or left <= 0 or not self._is_retried(error):
             raise error
-        wait = min(left, self._backoff.compute(self.failures))
+        wait = min(left, _BACKOFF.compute(self.failures))
         if wait >= _WORTH_A_LINE:
             kind = type(error).__name__
             logger.warning("Redis is not available (%s); trying again in %.1f s", kind, wait)
@@ -174,7 +175,7 @@ def repeat(client: redis.Redis, attempt: Callable[[bool], T], lost_too: bool = T
     Raises:
         redis.RedisError: what the last attempt ended with
     """
-    attempts = Attempts(rules(client), lost_too)
+    attempts = Attempts(client, lost_too)
     lost = False
     while True:
         try:

@@ -21,10 +21,11 @@ from redis.exceptions import AskError, ClusterDownError, SlotNotCoveredError
 
 from fiftyone_redis.engine import cluster
 from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import address, borrowed
+from fiftyone_redis.engine.connection import address
 from fiftyone_redis.engine.errors import FiftyOneRedisError, mapped
+from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.protocol import Packed, pack, text, unpack
-from fiftyone_redis.engine.retry import Attempts, rules
+from fiftyone_redis.engine.retry import Attempts
 
 _ASKING = pack(["ASKING"])
 _COMPLETE_WALKS = 2
@@ -170,7 +171,7 @@ def scan(
 
 def _layout(client: redis.RedisCluster) -> str:
     """Returns which node holds which slots, and which are on the move, as the nodes say it."""
-    attempts = Attempts(rules(client))
+    attempts = Attempts(client)
     cluster.refresh(client)
     with mapped(address(client)):
         while True:
@@ -247,7 +248,7 @@ def _settled(client: redis.RedisCluster, sent: _Sent) -> list[Any]:
     if left:
         cluster.refresh(client)  # slots that moved are mostly known to be elsewhere by now
         left = _sent_again(client, sent, left, 1)
-    attempts = Attempts(rules(client))
+    attempts = Attempts(client)
     while left:
         with mapped(address(client)):
             cluster.recover(client, attempts, sent.replies[left[0]])

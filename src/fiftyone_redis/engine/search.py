@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import isnan, sqrt
 from operator import attrgetter
 
@@ -59,24 +60,29 @@ class Question:
     Args:
         client: a client of the server
         schema: the index
-        queries: ``n x dim`` floats that were checked
+        vectors: ``n x dim`` floats that were checked, or ``n`` vectors as the server holds them
         k: how many neighbours, at least 1
         within: what to choose among; None for all
         farthest: whether to find the farthest
         timeout_ms: after how many milliseconds the server may give up
         sample: draws a few documents of the index
-        blobs: the queries as the server holds them, if they came from there
     """
 
     client: Client
     schema: Schema
-    queries: Array
+    vectors: Array | list[bytes]
     k: int
     within: Subset | None
     farthest: bool
     timeout_ms: int
     sample: Callable[[], list[Hit]]
-    blobs: list[bytes] | None = None
+
+    @cached_property
+    def queries(self) -> Array:
+        """The vectors as ``n x dim`` floats."""
+        if not isinstance(self.vectors, list):
+            return self.vectors
+        return codec.decode(self.vectors, self.schema.dtype, self.schema.dim)
 
 
 def search(
@@ -110,11 +116,11 @@ def search_ids(
 ) -> list[Neighbors]:
     """Finds the neighbours of documents; see :meth:`VectorIndex.search_ids`."""
     blobs = reading.blobs(client, schema, ids)
-    matrix = codec.decode(blobs, schema.dtype, schema.dim)
     within = _subset(within)
-    found = _found(Question(client, schema, matrix, k, within, farthest, timeout_ms, sample, blobs))
-    if any(isnan(distance) for each in found for distance in each.distances[:1]):
-        codec.check(matrix, schema, ids)
+    question = Question(client, schema, blobs, k, within, farthest, timeout_ms, sample)
+    found = _found(question)
+    if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
+        codec.check(question.queries, schema, ids)
     return found
 
 
@@ -125,7 +131,7 @@ def _subset(within: Sequence[str] | Subset | None) -> Subset | None:
 
 
 def _found(question: Question) -> list[Neighbors]:
-    schema, count = question.schema, len(question.queries)
+    schema, count = question.schema, len(question.vectors)
     if question.k < 1:
         raise InputError(f"k must be at least 1, not {question.k}.")
     if question.farthest and schema.metric == "euclidean":
@@ -148,14 +154,13 @@ def _candidates(question: Question) -> int:
 
 
 def _size(question: Question) -> int:
-    info = replies.read_info(execute(question.client, *protocol.info(question.schema.name)))
-    return int(info["num_docs"])
+    return replies.read_size(execute(question.client, *protocol.info(question.schema.name)))
 
 
 def _encoded(question: Question) -> list[bytes] | None:
     """Returns what to ask the server for; None where the index's type, in whole numbers, cannot."""
-    if question.blobs is not None and not question.farthest:
-        return question.blobs
+    if isinstance(question.vectors, list) and not question.farthest:
+        return question.vectors
     queries, dtype = question.queries, question.schema.dtype
     if question.farthest:
         queries = -queries
@@ -237,7 +242,7 @@ def _compared_hits(question: Question, numbers: list[int], ids: list[str]) -> li
     """Compares some of the queries with certain documents here; tells it as the server would."""
     schema = question.schema
     subset = IdSubset(ids)
-    found = _compared(replace(question, queries=question.queries[numbers], within=subset))
+    found = _compared(replace(question, vectors=question.queries[numbers], within=subset))
     return [
         [
             Hit(
