@@ -6,7 +6,7 @@ from fiftyone_redis.engine import Schema, planner
 from fiftyone_redis.engine.planner import Learning
 
 SIZE = 50_000
-VIEW = Learning(id=7.0, question=2500.0, document=0.4)
+VIEW = Learning(id=1.4, asked=6.5, question=600.0, document=0.36)
 
 
 def filters(schema: Schema, allowed: int, learning: Learning) -> bool:

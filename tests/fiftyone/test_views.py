@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from fiftyone import ViewField as F
 
+from fiftyone_redis import views
 from fiftyone_redis.engine import exact, planner
+from fiftyone_redis.engine.replies import Hit
 
 COUNT, DIM = 3000, 16
 
@@ -76,6 +78,35 @@ def test_views_that_limit_or_shuffle(large, index, plan):
         assert found == [id for id in everyone if id in allowed][:20]
 
 
+@pytest.mark.parametrize(
+    "view_of",
+    [
+        lambda d: d.match(F("ground_truth.label") == "a"),
+        lambda d: d.sort_by("filepath", reverse=True).skip(3).limit(20),
+        lambda d: d.exclude(d.values("id")[:50]),
+        lambda d: d.group_by("ground_truth.label"),
+        lambda d: d.group_by("ground_truth.label", flat=True),
+        lambda d: d.set_field("ground_truth.label", "x").match(F("ground_truth.label") == "x"),
+        lambda d: d.select_fields().concat(d[:2].select_fields()),
+        lambda d: d.match(F("ground_truth.label") == "none"),
+    ],
+    ids=["match", "sort", "exclude", "groups", "flat groups", "set field", "concat", "empty"],
+)
+def test_mongodb_tells_of_a_view_what_values_tells(samples, view_of):
+    view = view_of(samples.dataset)
+    subset = views.ViewSubset(view, None)
+    expected = view.values("id")
+    everyone = [Hit(f"docs:{id}", 0.0, {}, id) for id in [*samples.ids, "not-an-id", "f" * 24]]
+    assert sorted(subset.ids()) == sorted(set(expected))
+    assert subset.kept(everyone) == set(expected)
+
+
+def test_more_ids_than_one_answer_of_mongodb_holds_are_told_all(samples, monkeypatch):
+    monkeypatch.setattr(views, "_MOST_TOGETHER", 7)
+    for view in (samples.dataset[:6], samples.dataset[:7], samples.dataset[:8]):
+        assert views.ViewSubset(view, None).ids() == view.values("id")
+
+
 @pytest.mark.parametrize("kind", ["patches view", "view of samples"])
 def test_patches_of_a_filtered_view(patches, patch_index, plan, kind):
     view = patches.dataset.filter_labels("ground_truth", F("label") == "b")
@@ -122,6 +153,8 @@ def test_selected_slices_of_groups(redis_backend, plan):
     expected = exact.distances(vectors[[ids.index(right.last().id)]], vectors, "cosine")[0]
     nearest = [ids[row] for row in np.argsort(expected) if ids[row] in allowed][:10]
     assert found.values("id") == nearest
+    some_groups = dataset.limit(5)
+    assert views.ViewSubset(some_groups, None).ids() == some_groups.values("id")
     dataset.delete()
 
 

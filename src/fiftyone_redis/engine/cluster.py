@@ -13,8 +13,8 @@ need not know the difference.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import redis
 from redis.cluster import ClusterNode
@@ -50,8 +50,6 @@ _SHARED = (
 
 # Which of the nodes this process asks to search: another process may ask another one.
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
-
-T = TypeVar("T")
 
 
 def client(seed: redis.Redis) -> redis.RedisCluster:
@@ -90,8 +88,6 @@ def node(client: Client, failures: int) -> redis.Redis:
         client: a client of the cluster, or of one server
         failures: how often others were asked in vain
     """
-    if not isinstance(client, redis.RedisCluster):
-        return client
     nodes = primaries(client)
     return nodes[(_PREFERRED + failures) % len(nodes)]
 
@@ -99,31 +95,6 @@ def node(client: Client, failures: int) -> redis.Redis:
 def address(client: redis.RedisCluster) -> str:
     """Returns where the nodes are that hold the documents, without credentials."""
     return some([_place(node) for node in primaries(client)])
-
-
-def repeat(client: Client, attempt: Callable[[redis.Redis, bool], T]) -> T:
-    """Tries until it works, or is not to be tried again; in a cluster, at one node after the other.
-
-    Args:
-        client: the client whose rules hold
-        attempt: what to try; called with a client of the node to ask, and with whether an earlier
-            attempt may have been carried out, as its reply was lost
-
-    Returns:
-        what the attempt returned
-
-    Raises:
-        ConnectionFailedError: if a node of the cluster is gone, and no other takes its place
-        redis.RedisError: what the last attempt ended with
-    """
-    attempts = Attempts(client)
-    lost = False
-    while True:
-        try:
-            return attempt(node(client, attempts.failures), lost)
-        except redis.RedisError as error:
-            recover(client, attempts, error)
-            lost = lost or retry.is_lost(error)
 
 
 def recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None:
@@ -158,13 +129,24 @@ def refresh(client: redis.RedisCluster) -> None:
         return  # whoever waits for the cluster asks again
 
 
-def routed(client: Client, node: redis.Redis, command: tuple[Any, ...]) -> Any:
-    """Sends one command to a node, or, where it says so, to the node of the command's key."""
+def routed(client: Client, command: Sequence[Any], failures: int) -> Any:
+    """Sends one command to the node that it concerns, or, if that is none in particular, to any.
+
+    Args:
+        client: a client of the cluster, or of one server
+        command: the command
+        failures: how often others were asked in vain
+
+    Raises:
+        redis.RedisError: whatever goes wrong
+    """
+    if not isinstance(client, redis.RedisCluster):
+        return ask(client, command)
     try:
-        return ask(node, command)
+        return ask(node(client, failures), command)
     except MovedError:
         try:
-            return client.execute_command(*command)  # type: ignore[no-untyped-call]
+            return client.execute_command(*command)
         except RedisClusterException as error:
             raise ClusterDownError(str(error)) from error  # a slot that no node holds
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -23,7 +22,7 @@ from fiftyone_redis.engine.errors import (
 from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
 from fiftyone_redis.engine.pool import DEFAULT_HOST, DEFAULT_PORT, Pool, place
 from fiftyone_redis.engine.protocol import is_done
-from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Retries, repeat
+from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Attempts, Retries, is_lost
 from fiftyone_redis.engine.tls import TlsConnection, refusal
 
 CONNECT_TIMEOUT = 5.0
@@ -31,8 +30,6 @@ CONNECT_TIMEOUT = 5.0
 
 REPLY_TIMEOUT = 120.0
 """Seconds to wait for the reply to a command."""
-
-T = TypeVar("T")
 
 
 def connect(url: str | None = None, **parameters: Any) -> Client:
@@ -98,35 +95,17 @@ def execute(client: Client, *command: Any) -> Any:
     Raises:
         FiftyOneRedisError: in the place of any exception of redis-py
     """
-
-    def attempt(node: redis.Redis, lost: bool) -> Any:
-        try:
-            return cluster.routed(client, node, command)
-        except redis.ResponseError as error:
-            if lost and is_done(command, str(error)):
-                return b"OK"
-            raise
-
-    return repeated(client, attempt)
-
-
-def repeated(client: Client, attempt: Callable[[redis.Redis, bool], T]) -> T:
-    """Does something with a client, and does it again where that may help.
-
-    Args:
-        client: the client whose rules hold
-        attempt: what to do; called with a client of the server to ask, which in a cluster is one
-            of its nodes, and with whether an earlier attempt may have been carried out; may raise
-            redis-py's exceptions
-
-    Returns:
-        what it returned
-
-    Raises:
-        FiftyOneRedisError: in the place of any exception of redis-py
-    """
+    attempts, lost = Attempts(client), False
     try:
-        return cluster.repeat(client, attempt)
+        while True:
+            try:
+                return cluster.routed(client, command, attempts.failures)
+            except redis.RedisError as error:
+                # Its reply was lost, but it was carried out.
+                if lost and is_done(command, str(error)):
+                    return b"OK"
+                cluster.recover(client, attempts, error)
+                lost = lost or is_lost(error)
     except redis.RedisError as error:
         raise translated(error, address(client)) from error
 
@@ -202,14 +181,25 @@ def _check_server(client: redis.Redis) -> Capabilities:
         )
     with mapped(address(client)):
         try:
-            # What does not answer at all is said at once; what only loads will answer.
-            repeat(client, lambda _: learn(client), lost_too=False)
+            _learn(client)
         except redis.ConnectionError as error:
             told = refusal(client.connection_pool) if fault(error) is None else None
             if told is None:
                 raise
             raise redis.ConnectionError(str(told)) from told
     return check_server(client)
+
+
+def _learn(client: redis.Redis) -> None:
+    """Learns what a server can do; one that loads will answer, what does not is said at once."""
+    attempts = Attempts(client, lost_too=False)
+    while True:
+        try:
+            learn(client)
+        except redis.RedisError as error:
+            cluster.recover(client, attempts, error)
+        else:
+            return
 
 
 def _is_cluster(wanted: Parameters, found: Capabilities) -> bool:

@@ -23,13 +23,15 @@ class Learning:
     """What it takes to learn which ids are allowed, in microseconds.
 
     Args:
-        id: for every id that is read, or asked about
+        id: for every id that is read
+        asked: for every id that is asked about
         question: for asking at all
         document: for every document of the index that is looked at, allowed or not, when all
             allowed ids are read
     """
 
     id: float = 0.0
+    asked: float = 0.0
     question: float = 0.0
     document: float = 0.0
 
@@ -142,4 +144,4 @@ def _filtering(schema: Schema, size: int, allowed: int, learning: Learning, way:
 
 def _widening(schema: Schema, size: int, width: int, learning: Learning) -> float:
     search = size * _comparing(schema) if schema.algorithm == "FLAT" else _GRAPH
-    return search + width * (_HIT + learning.id) + learning.question
+    return search + width * (_HIT + learning.asked) + learning.question

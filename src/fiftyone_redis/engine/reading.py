@@ -18,7 +18,7 @@ from fiftyone_redis.engine.schema import Schema
 Progress = Callable[[int], None]
 
 _TAG_VALUES = 500
-_SAMPLE = 512
+_SAMPLE = 256
 _SAMPLE_SCANNED = 1024
 
 

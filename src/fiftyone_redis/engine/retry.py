@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 from redis.backoff import EqualJitterBackoff, NoBackoff
@@ -45,8 +44,6 @@ _WORTH_A_LINE = 1.0  # seconds of waiting, from which on the log tells
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
-
-T = TypeVar("T")
 
 
 class FailingOverError(MasterNotFoundError):
@@ -158,32 +155,6 @@ def is_lost(error: RedisError) -> bool:
     return isinstance(error, _LOST) and not (
         passes(error) or isinstance(error, _REFUSED) or fault(error)
     )
-
-
-def repeat(client: redis.Redis, attempt: Callable[[bool], T], lost_too: bool = True) -> T:
-    """Tries until it works, or is not to be tried again.
-
-    Args:
-        client: the client whose rules hold
-        attempt: what to try; called with whether an earlier attempt may have been carried out,
-            as its reply was lost
-        lost_too: whether a connection that is lost, or cannot be made, may be tried again
-
-    Returns:
-        what the attempt returned
-
-    Raises:
-        redis.RedisError: what the last attempt ended with
-    """
-    attempts = Attempts(client, lost_too)
-    lost = False
-    while True:
-        try:
-            return attempt(lost)
-        except RedisError as error:
-            attempts.failed(error)
-            lost = lost or is_lost(error)
-            drop_idle(client)
 
 
 def drop_idle(client: redis.Redis) -> None:
