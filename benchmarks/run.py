@@ -10,7 +10,8 @@ Warm-up: searches are preceded by one that is reported apart, as the first call;
 writing by one round. Building and reading have none, as users have none.
 
 Configuration: one process per contender, one after the other, each with a HOME of its own, in an
-environment of its own (environments.py) where its packages clash with this one's. All of them use
+environment of its own (environments.py) where its packages clash with this one's. Timings drift, so
+this package searches before FiftyOne's own Redis and again after it, and both rounds count. All use
 the same FiftyOne, the same MongoDB and the same dataset. Each one on Redis has a new private server
 (``fiftyone_redis.server.start``, which appends every write to a file and syncs that every second)
 and talks to it over TCP on 127.0.0.1. Variables that choose the kernel of OpenBLAS are not passed
@@ -39,7 +40,7 @@ import environments
 import machine
 import report
 import services
-from contenders import CONTENDERS, OURS, Contender
+from contenders import CONTENDERS, OURS, OWN, Contender
 from jobs import ENVIRONMENT, Figures, Job
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,14 +92,18 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         made = _fiftyone(plan, uri, CONTENDERS[0], ("datasets",), "datasets")
         if "error" in made["datasets"]:
             raise RuntimeError(f"The dataset cannot be made: {made['datasets']['error']}")
+        if plan.wants(OURS):
+            say("the engine and the bare server")
+            results["engine"] = _engine(plan)
+        found = results["contenders"]
         for contender in CONTENDERS:
             if not plan.wants(contender.name):
                 continue
             say(contender.label)
-            results["contenders"][contender.name] = _contender(plan, uri, contender)
-            if contender.name == OURS:
-                say("the engine and the bare server")
-                results["engine"] = _engine(plan)
+            found[contender.name] = _contender(plan, uri, contender)
+            if contender.name == OWN and OURS in found:
+                say(f"{CONTENDERS[0].label} again")
+                _search_again(plan, uri, found[OURS])
     shutil.rmtree(plan.runs, ignore_errors=True)
     results["versions"] = machine.versions()
     results["minutes"] = (time.monotonic() - begun) / 60
@@ -121,6 +126,16 @@ def _contender(plan: Plan, uri: str, contender: Contender) -> dict[str, Figures]
             work = f"memory {count}"
             figures |= _fiftyone(plan, uri, contender, (work,), f"{contender.name}-{count}")
     return figures
+
+
+def _search_again(plan: Plan, uri: str, figures: dict[str, Figures]) -> None:
+    """Adds a second round of this package's searches to those of the first."""
+    works = (ENVIRONMENT, *_SEARCHES)
+    more = _fiftyone(plan, uri, CONTENDERS[0], works, f"{OURS}-again")
+    for work in _SEARCHES:
+        if "seconds" in figures[work] and "seconds" in more[work]:
+            figures[work]["seconds"] += more[work]["seconds"]
+            figures[work]["recall"] = min(figures[work]["recall"], more[work]["recall"])
 
 
 def _check_class(contender: Contender, found: Figures) -> None:
