@@ -46,7 +46,7 @@ class Sizes:
     steps: tuple[int, ...] = (10_000, 50_000, 200_000)
     uniform_dim: int = 128
     runs: int = 3
-    queries: int = 9
+    queries: int = 21
     limit: float = 40.0
 
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import brute_force
 import numpy as np
 import pytest
 
@@ -76,16 +77,6 @@ def whole(client):
     return whole
 
 
-def brute_force(metric: str, query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    query, vectors = query.astype(np.float64), vectors.astype(np.float64)
-    if metric == "euclidean":
-        return np.linalg.norm(vectors - query, axis=1)
-    if metric == "cosine":
-        query = query / np.linalg.norm(query)
-        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return 1 - vectors @ query
-
-
 # Every way to choose among some of the ids
 
 WAYS = {
@@ -112,7 +103,7 @@ def test_all_ways_find_what_brute_force_finds(
     found = index.search(matrix[:2], 10, within=[IDS[row] for row in allowed], farthest=farthest)
 
     for query, neighbors in zip(matrix[:2], found, strict=True):
-        true = brute_force(metric, query, matrix[allowed])
+        true = brute_force.distances(metric, query, matrix[allowed])
         order = np.argsort(-true if farthest else true)[:10]
         assert neighbors.ids == [IDS[row] for row in allowed[order]]
         assert neighbors.distances == pytest.approx(true[order], abs=1e-5)
@@ -172,7 +163,7 @@ def test_queries_that_the_type_cannot_hold_are_compared_here(whole, dtype, low, 
     values = np.random.default_rng(5).integers(low, high, size=(80, 5))
     query = values[:3].mean(axis=0)
     [found] = whole(dtype, metric, values).search(query[np.newaxis], 10)
-    true = brute_force(metric, query, values)
+    true = brute_force.distances(metric, query, values)
     assert [int(id) for id in found.ids] == np.argsort(true)[:10].tolist()
     assert found.distances == pytest.approx(np.sort(true)[:10])
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+import brute_force
 import numpy as np
 import pytest
 
@@ -117,8 +118,8 @@ def names() -> list[str]:
 
 
 def nearest(matrix, query, k: int, among=None) -> list[str]:
-    distances = np.linalg.norm(matrix - query, axis=1)
-    rows = [row for row in np.argsort(distances) if among is None or name(row) in among]
+    order = brute_force.nearest("euclidean", query, matrix)
+    rows = [row for row in order if among is None or name(row) in among]
     return [name(row) for row in rows[:k]]
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import brute_force
 import numpy as np
 import pytest
 
@@ -21,16 +22,6 @@ COUNT, DIM = 200, 8
 
 # How far a distance may be off: the server divides by the length, and rounds, in the type itself.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-9, "float16": 5e-3, "bfloat16": 5e-2}
-
-
-def brute_force(metric: str, query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    query, vectors = query.astype(np.float64), vectors.astype(np.float64)
-    if metric == "euclidean":
-        return np.linalg.norm(vectors - query, axis=1)
-    if metric == "cosine":
-        query = query / np.linalg.norm(query)
-        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return 1 - vectors @ query
 
 
 def as_held(vectors: np.ndarray, dtype: str) -> np.ndarray:
@@ -57,7 +48,7 @@ def test_the_nearest_are_found_nearest_first(filled, vectors, metric, dtype, alg
     found = index.search(queries, 10)
 
     for query, neighbors in zip(as_held(queries, dtype), found, strict=True):
-        true = brute_force(metric, query, held)
+        true = brute_force.distances(metric, query, held)
         assert len(set(neighbors.ids)) == 10
         assert neighbors.distances.dtype == np.float64
         assert neighbors.distances.tolist() == sorted(neighbors.distances)
@@ -70,7 +61,7 @@ def test_the_order_of_float32_is_that_of_brute_force(filled, vectors, metric):
     matrix = vectors(COUNT, DIM)
     index = filled(matrix, metric=metric)
     for query, neighbors in zip(matrix[:20], index.search(matrix[:20], 50), strict=True):
-        expected = np.argsort(brute_force(metric, query, matrix))[:50]
+        expected = np.argsort(brute_force.distances(metric, query, matrix))[:50]
         assert rows(neighbors.ids) == expected.tolist()
 
 
@@ -80,7 +71,7 @@ def test_the_order_of_float32_is_that_of_brute_force(filled, vectors, metric):
 def test_the_farthest_are_found_farthest_first(filled, vectors, metric, algorithm, within):
     matrix = vectors(COUNT, DIM)
     index = filled(matrix, metric=metric, algorithm=algorithm)
-    true = brute_force(metric, matrix[0], matrix)
+    true = brute_force.distances(metric, matrix[0], matrix)
     allowed = rows(within or names(COUNT))
 
     [found] = index.search(matrix[:1], 10, within=within, farthest=True)
@@ -111,7 +102,7 @@ def test_more_neighbours_than_there_are_are_all(filled, vectors):
 def test_more_neighbours_than_the_server_gives_are_found(filled, vectors, few_results, metric):
     matrix = vectors(COUNT, DIM)
     [found] = filled(matrix, metric=metric).search(matrix[:1], 2 * few_results)
-    true = brute_force(metric, matrix[0], matrix)
+    true = brute_force.distances(metric, matrix[0], matrix)
     assert rows(found.ids) == np.argsort(true)[: 2 * few_results].tolist()
     assert found.distances == pytest.approx(true[rows(found.ids)], abs=1e-5)
 
@@ -143,7 +134,7 @@ def test_only_the_ids_that_were_allowed_are_found(filled, vectors, algorithm, co
 
     [found] = index.search(matrix[:1], 20, within=[names(COUNT)[row] for row in allowed])
 
-    true = brute_force("euclidean", matrix[0], matrix[allowed])
+    true = brute_force.distances("euclidean", matrix[0], matrix[allowed])
     assert rows(found.ids) == allowed[np.argsort(true)[:20]].tolist()
 
 

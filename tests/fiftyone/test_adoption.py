@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import brute_force
 import eta.core.utils as etau
 import fiftyone.brain as fob
 import numpy as np
@@ -75,8 +76,8 @@ def keys(client) -> dict[bytes, bytes]:
 
 
 def nearest(samples, row: int, k: int) -> list[str]:
-    unit = samples.embeddings / np.linalg.norm(samples.embeddings, axis=1, keepdims=True)
-    return [samples.ids[i] for i in np.argsort(1 - unit @ unit[row])[:k]]
+    order = brute_force.nearest("cosine", samples.embeddings[row], samples.embeddings)
+    return [samples.ids[i] for i in order[:k]]
 
 
 def test_an_adopted_run_is_answered_here_without_uploading_again(client, own_run):

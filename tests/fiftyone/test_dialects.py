@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import brute_force
 import fiftyone.brain as fob
 import numpy as np
 import pytest
@@ -31,8 +32,8 @@ def filtered(monkeypatch, request):
 
 
 def nearest(embeddings: np.ndarray, query: int, allowed: list[int], k: int) -> list[int]:
-    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return [allowed[row] for row in np.argsort(-unit[allowed] @ unit[query])[:k]]
+    order = brute_force.nearest("cosine", embeddings[query], embeddings[allowed])
+    return [allowed[row] for row in order[:k]]
 
 
 @pytest.mark.usefixtures("filtered")

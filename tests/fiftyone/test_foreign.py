@@ -2,6 +2,7 @@
 
 import json
 
+import brute_force
 import fiftyone.brain as fob
 import numpy as np
 import pytest
@@ -51,8 +52,7 @@ def use(dataset, **options):
 
 
 def nearest(embeddings, ids, row: int, among=None) -> list[str]:
-    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    order = np.argsort(1 - unit @ unit[row])
+    order = brute_force.nearest("cosine", embeddings[row], embeddings)
     return [ids[i] for i in order if among is None or ids[i] in among]
 
 

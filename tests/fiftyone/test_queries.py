@@ -1,5 +1,6 @@
 """What `sort_by_similarity()` answers: against brute force over the same embeddings."""
 
+import brute_force
 import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
@@ -9,15 +10,6 @@ from fiftyone import ViewField as F
 from fiftyone_redis.engine.errors import InputError
 
 METRICS = ("cosine", "dotproduct", "euclidean")
-
-
-def distances(metric: str, query: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
-    if metric == "euclidean":
-        return np.linalg.norm(embeddings - query, axis=1)
-    if metric == "cosine":
-        query = query / np.linalg.norm(query)
-        embeddings = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return 1 - embeddings @ query
 
 
 def index_of(samples, **kwargs):
@@ -31,7 +23,7 @@ def index_of(samples, **kwargs):
 def test_a_vector_finds_its_nearest_samples(samples, metric, algorithm):
     index_of(samples, metric=metric, algorithm=algorithm)
     query = np.random.default_rng(7).normal(size=16)
-    expected = distances(metric, query, samples.embeddings)
+    expected = brute_force.distances(metric, query, samples.embeddings)
 
     view = samples.dataset.sort_by_similarity(query, k=10, brain_key="key", dist_field="distance")
 
@@ -55,7 +47,7 @@ def test_several_ids_are_averaged(samples):
     by_ids = samples.dataset.sort_by_similarity(
         [samples.ids[row] for row in rows], k=8, brain_key="key"
     )
-    nearest = np.argsort(distances("euclidean", mean, samples.embeddings))[:8]
+    nearest = np.argsort(brute_force.distances("euclidean", mean, samples.embeddings))[:8]
     assert by_ids.values("id") == [samples.ids[row] for row in nearest]
 
 
@@ -78,7 +70,7 @@ def test_without_k_everything_is_sorted(samples):
 def test_a_view_finds_only_its_own_samples(samples):
     index_of(samples)
     view = samples.dataset.match(F("ground_truth.label") == "b")
-    expected = distances("cosine", samples.embeddings[0], samples.embeddings)
+    expected = brute_force.distances("cosine", samples.embeddings[0], samples.embeddings)
     rows = [row for row in np.argsort(expected) if row % 3 == 1][:6]
 
     found = view.sort_by_similarity(samples.ids[0], k=6, brain_key="key")
@@ -115,7 +107,7 @@ def test_patches_are_indexed_from_arrays_by_sample(patches):
         brain_key="key",
         backend="redis",
     )
-    expected = np.argsort(distances("cosine", patches.embeddings[4], patches.embeddings))[:7]
+    expected = brute_force.nearest("cosine", patches.embeddings[4], patches.embeddings)[:7]
 
     view = patches.dataset.to_patches("ground_truth")
     found = view.sort_by_similarity(patches.label_ids[4], k=7, brain_key="key")
@@ -124,7 +116,7 @@ def test_patches_are_indexed_from_arrays_by_sample(patches):
 
 
 def test_samples_are_sorted_by_their_nearest_patches(patches, patch_index):
-    expected = np.argsort(distances("cosine", patches.embeddings[4], patches.embeddings))[:7]
+    expected = brute_force.nearest("cosine", patches.embeddings[4], patches.embeddings)[:7]
 
     found = patches.dataset.sort_by_similarity(
         patches.label_ids[4], k=7, brain_key="key", dist_field="distance"
@@ -172,3 +164,13 @@ def _by_sample(patches) -> dict[str, np.ndarray]:
         sample_id: patches.embeddings[rows[sample_id]] if sample_id in rows else None
         for sample_id in patches.dataset.values("id")
     }
+
+
+def test_a_search_by_id_takes_two_commands(samples, client):
+    index_of(samples)
+    samples.dataset.sort_by_similarity(samples.ids[0], k=5, brain_key="key")
+    client.config_resetstat()
+    samples.dataset.sort_by_similarity(samples.ids[1], k=5, brain_key="key")
+    calls = {name: told["calls"] for name, told in client.info("commandstats").items()}
+    assert {"cmdstat_hmget": 1, "cmdstat_FT.SEARCH": 1}.items() <= calls.items()
+    assert calls.keys() <= {"cmdstat_hmget", "cmdstat_FT.SEARCH", "cmdstat_config|resetstat"}

@@ -168,18 +168,12 @@ def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, st
         pass
 
 
-def walk(client: Client, schema: Schema, scanned: int | None = None) -> Iterator[list[str]]:
-    """Yields the ids of all documents under the index's prefix, each once, in pages.
-
-    Args:
-        client: where from
-        schema: the index
-        scanned: how many keys a server looks at for a page; 10,000 by default
-    """
+def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
+    """Yields the ids of all documents under the index's prefix, each once, in pages."""
     seen: set[str] = set()
     kind = storage.TYPE_NAMES[schema.storage]
-    pattern, count = _glob(schema.prefix) + "*", scanned or _WALK_COUNT
-    for found in routing.scan(client, lambda node: _scan(node, pattern, count, kind)):
+    pattern = _glob(schema.prefix) + "*"
+    for found in routing.scan(client, lambda node: _scan(node, pattern, _WALK_COUNT, kind)):
         # SCAN may return a key twice while the server's table grows or shrinks.
         page = {text(key)[len(schema.prefix) :] for key in found} - seen
         seen |= page

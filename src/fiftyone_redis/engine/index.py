@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 import numpy.typing as npt
@@ -20,9 +21,9 @@ from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.restricted import Subset
+from fiftyone_redis.engine.restricted import IdSubset, Subset
 from fiftyone_redis.engine.schema import Schema, check_attributes
-from fiftyone_redis.engine.search import Neighbors, search, search_ids
+from fiftyone_redis.engine.search import Neighbors, Question, search
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
@@ -240,16 +241,9 @@ class VectorIndex:
             InputError: if a query could not be compared, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-        return search(
-            self.client,
-            self.schema,
-            queries,
-            k,
-            within=within,
-            farthest=farthest,
-            timeout_ms=self._timeout_ms(),
-            sample=self._sample,
-        )
+        matrix = codec.as_matrix(queries, self.schema.dim)
+        codec.check_queries(matrix, self.schema)
+        return search(self._question(matrix, k, within, farthest))
 
     def search_ids(
         self,
@@ -274,16 +268,13 @@ class VectorIndex:
             InputError: if some of the ids are not in the index, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-        return search_ids(
-            self.client,
-            self.schema,
-            ids,
-            k,
-            within=within,
-            farthest=farthest,
-            timeout_ms=self._timeout_ms(),
-            sample=self._sample,
-        )
+        # They go back as they came: decoding, checking and encoding takes longer than sending.
+        blobs = reading.blobs(self.client, self.schema, ids)
+        question = self._question(blobs, k, within, farthest)
+        found = search(question)
+        if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
+            codec.check(question.queries, self.schema, ids)
+        return found
 
     def vectors(
         self, ids: Sequence[str] | None = None, progress: Progress | None = None
@@ -338,6 +329,20 @@ class VectorIndex:
         ).schema
         unread = {name: getattr(known, name) for name in _UNREAD}
         self.schema = replace(found, **unread)
+
+    def _question(
+        self,
+        vectors: codec.Array | list[bytes],
+        k: int,
+        within: Sequence[str] | Subset | None,
+        farthest: bool,
+    ) -> Question:
+        if within is not None and not isinstance(within, Subset):
+            within = IdSubset(within)
+        timeout_ms = self._timeout_ms()
+        return Question(
+            self.client, self.schema, vectors, k, within, farthest, timeout_ms, self._sample
+        )
 
     def _sample(self) -> list[Hit]:
         """Draws a few documents, and remembers them for a while; only estimates rest on them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import isnan, sqrt
+from math import sqrt
 from operator import attrgetter
 
 import numpy as np
@@ -61,7 +61,7 @@ class Question:
         client: a client of the server
         schema: the index
         vectors: ``n x dim`` floats that were checked, or ``n`` vectors as the server holds them
-        k: how many neighbours, at least 1
+        k: how many neighbours
         within: what to choose among; None for all
         farthest: whether to find the farthest
         timeout_ms: after how many milliseconds the server may give up
@@ -85,52 +85,13 @@ class Question:
         return codec.decode(self.vectors, self.schema.dtype, self.schema.dim)
 
 
-def search(
-    client: Client,
-    schema: Schema,
-    queries: npt.ArrayLike,
-    k: int,
-    *,
-    within: Sequence[str] | Subset | None,
-    farthest: bool,
-    timeout_ms: int,
-    sample: Callable[[], list[Hit]],
-) -> list[Neighbors]:
-    """Finds the nearest neighbours of vectors, or the farthest; see :meth:`VectorIndex.search`."""
-    matrix = codec.as_matrix(queries, schema.dim)
-    codec.check_queries(matrix, schema)
-    within = _subset(within)
-    return _found(Question(client, schema, matrix, k, within, farthest, timeout_ms, sample))
+def search(question: Question) -> list[Neighbors]:
+    """Finds the nearest neighbours, or the farthest, of each of a question's vectors.
 
-
-def search_ids(
-    client: Client,
-    schema: Schema,
-    ids: Sequence[str],
-    k: int,
-    *,
-    within: Sequence[str] | Subset | None,
-    farthest: bool,
-    timeout_ms: int,
-    sample: Callable[[], list[Hit]],
-) -> list[Neighbors]:
-    """Finds the neighbours of documents; see :meth:`VectorIndex.search_ids`."""
-    blobs = reading.blobs(client, schema, ids)
-    within = _subset(within)
-    question = Question(client, schema, blobs, k, within, farthest, timeout_ms, sample)
-    found = _found(question)
-    if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
-        codec.check(question.queries, schema, ids)
-    return found
-
-
-def _subset(within: Sequence[str] | Subset | None) -> Subset | None:
-    if within is None or isinstance(within, Subset):
-        return within
-    return IdSubset(within)
-
-
-def _found(question: Question) -> list[Neighbors]:
+    Raises:
+        InputError: if ``k`` is less than 1
+        IncompleteResultError: if the server cut a query short
+    """
     schema, count = question.schema, len(question.vectors)
     if question.k < 1:
         raise InputError(f"k must be at least 1, not {question.k}.")
