@@ -66,17 +66,28 @@ def patches(redis_backend):
 
 
 @pytest.fixture
-def patch_index(patches):
-    """The patches, indexed by cosine distance under the brain key "key"."""
-    index = fob.compute_similarity(
-        patches.dataset,
-        embeddings=False,
-        patches_field="ground_truth",
-        brain_key="key",
-        backend="redis",
-    )
-    index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
-    return index
+def make_patch_index(patches):
+    """Indexes the patches under the brain key "key", with any settings."""
+
+    def make(**settings):
+        index = fob.compute_similarity(
+            patches.dataset,
+            embeddings=False,
+            patches_field="ground_truth",
+            brain_key="key",
+            backend="redis",
+            **settings,
+        )
+        index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
+        return index
+
+    return make
+
+
+@pytest.fixture
+def patch_index(make_patch_index):
+    """The patches, indexed by cosine distance."""
+    return make_patch_index()
 
 
 def detections(count: int) -> fo.Detections:

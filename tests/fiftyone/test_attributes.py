@@ -204,17 +204,11 @@ def test_progress_is_told(fielded):
     assert told[-1] == 60
 
 
-def test_patches_have_fields_of_their_own_and_of_their_samples(patches):
+def test_patches_have_fields_of_their_own_and_of_their_samples(patches, make_patch_index):
     patches.dataset.set_values("tags", [["even", "odd"][row % 2 :][:1] for row in range(20)])
-    index = fob.compute_similarity(
-        patches.dataset,
-        embeddings=False,
-        patches_field="ground_truth",
-        brain_key="key",
-        backend="redis",
-        attributes=["ground_truth.detections.label", "ground_truth.id", "filepath", "tags"],
+    index = make_patch_index(
+        attributes=["ground_truth.detections.label", "ground_truth.id", "filepath", "tags"]
     )
-    index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
     held = fields(index, patches.label_ids[4])
     assert held == {
         "sample_id": patches.sample_ids[4],
@@ -225,16 +219,10 @@ def test_patches_have_fields_of_their_own_and_of_their_samples(patches):
     }
 
 
-def test_fields_of_patches_are_brought_up_to_date(patches):
-    index = fob.compute_similarity(
-        patches.dataset,
-        embeddings=False,
-        patches_field="ground_truth",
-        brain_key="key",
-        backend="redis",
-        attributes=["ground_truth.label", "ground_truth.detections.confidence"],
+def test_fields_of_patches_are_brought_up_to_date(patches, make_patch_index):
+    index = make_patch_index(
+        attributes=["ground_truth.label", "ground_truth.detections.confidence"]
     )
-    index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
     sample = patches.dataset.first()
     sample.ground_truth.detections[1].confidence = 0.75
     sample.ground_truth.detections[2].label = "new"

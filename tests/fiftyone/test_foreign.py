@@ -179,19 +179,10 @@ def test_embeddings_of_another_dimension_are_told_before_anything_is_touched(cli
     assert client.hlen("photo:0") == 4
 
 
-def test_a_new_index_has_the_fields_that_are_named(client, patches):
-    index = fob.compute_similarity(
-        patches.dataset,
-        embeddings=False,
-        patches_field="ground_truth",
-        brain_key="key",
-        backend="redis",
-        index_name="mine",
-        vector_field="emb",
-        id_field="label_id",
-        sample_id_field="image",
+def test_a_new_index_has_the_fields_that_are_named(client, patches, make_patch_index):
+    make_patch_index(
+        index_name="mine", vector_field="emb", id_field="label_id", sample_id_field="image"
     )
-    index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
     first = client.hgetall(f"mine:{patches.label_ids[0]}")
     assert first == {
         b"emb": patches.embeddings[0].tobytes(),

@@ -38,18 +38,6 @@ def computed(samples):
     )
 
 
-def of_patches(patches):
-    index = fob.compute_similarity(
-        patches.dataset,
-        embeddings=False,
-        patches_field="ground_truth",
-        brain_key="key",
-        backend="redis",
-    )
-    index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
-    return index
-
-
 def loaded(data):
     return data.dataset.load_brain_results("key", cache=False)
 
@@ -87,8 +75,8 @@ def test_the_reading_user_searches_and_reads_samples(samples, login):
     assert len(index.unique_ids) == 5
 
 
-def test_the_reading_user_searches_and_reads_patches(patches, login):
-    of_patches(patches)
+def test_the_reading_user_searches_and_reads_patches(patches, make_patch_index, login):
+    make_patch_index()
     login(READER)
     index = loaded(patches)
     view = patches.dataset[:10].to_patches("ground_truth")
