@@ -1,6 +1,7 @@
 """Measures this package against the server's own speed and FiftyOne's other local backends.
 
-Purpose: the table of docs/benchmarks.md, as ratios from one run on one machine; it is no test.
+Purpose: the tables of docs/benchmarks.md and the README, as ratios from one run on one machine; it
+is no test.
 Command: ``make bench``, or ``python benchmarks/run.py [--count 5000 --dim 64 ...] [--out FOLDER]``.
 
 Knobs: every field of data.Sizes is an option of the same name; ``--minutes`` is the time after
@@ -38,6 +39,7 @@ import data
 import drive
 import environments
 import machine
+import readme
 import report
 import services
 from contenders import CONTENDERS, OURS, OWN, Contender
@@ -70,6 +72,11 @@ class Plan:
     def runs(self) -> Path:
         """Where the data of this run go."""
         return self.folder / "run"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is the run that the docs tell of."""
+        return self.out == ROOT / "docs" and not self.only and self.sizes == data.Sizes()
 
     def wants(self, name: str) -> bool:
         """Returns whether a contender is to be run."""
@@ -245,6 +252,8 @@ def main() -> None:
     report.write(results, plan.out)
     print(report.table(results))
     print(f"Written to {plan.out / report.PAGE}")
+    if plan.is_whole:
+        readme.fill(results, ROOT / "README.md")
 
 
 if __name__ == "__main__":

@@ -33,3 +33,13 @@ def test_links_lead_somewhere():
     for file in [*FILES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", file.read_text()):
             assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks():
+    benchmarks = (ROOT / "docs" / "benchmarks.md").read_text()
+    readme = (ROOT / "README.md").read_text().split("One machine, one run")[0]
+    table = re.findall(r"^\| (.*) \|$", readme, re.MULTILINE)[1:]
+    assert len(table) == 9
+    for row in table:
+        _, ours, theirs, _ = [cell.strip() for cell in row.split("|")]
+        assert re.search(rf"\| {re.escape(ours)} \(.*\| {re.escape(theirs)} \(", benchmarks), row
