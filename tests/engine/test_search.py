@@ -201,6 +201,13 @@ def test_a_document_that_others_wrote_without_a_direction_has_no_neighbours(clie
         index.search_ids(["00001", "zero"], 1)
 
 
+def test_documents_whose_vector_is_of_another_length_are_named(filled, vectors, client):
+    index = filled(vectors(3))
+    client.hset(f"{index.schema.prefix}short", "vector", b"1234")
+    with pytest.raises(InputError, match=r"^1 documents hold no float32 vector .* \('short'\)"):
+        index.search_ids(["00001", "short"], 1)
+
+
 @pytest.mark.parametrize("within", [None, [], ["00000"]])
 def test_no_queries_have_no_answers(filled, vectors, within):
     assert filled(vectors(3)).search(np.zeros((0, 4)), 5, within=within) == []

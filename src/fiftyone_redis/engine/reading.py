@@ -13,7 +13,7 @@ from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.errors import InputError, some
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.schema import DTYPES, Schema
 
 Progress = Callable[[int], None]
 
@@ -75,17 +75,25 @@ def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
     """Reads vectors as the server holds them.
 
     Raises:
-        InputError: if some of the ids have none
+        InputError: if some of the ids have none, or one of another length
     """
     found = [
         row[0]
         for _, rows in documents.read(client, schema, ids, [schema.vector_field])
         for row in rows
     ]
-    missing = [repr(id) for id, blob in zip(ids, found, strict=True) if blob is None]
-    if missing:
+    there = [blob for blob in found if blob is not None]
+    if len(there) < len(found):
+        missing = [repr(id) for id, blob in zip(ids, found, strict=True) if blob is None]
         raise InputError(f"Found {len(missing)} IDs that are not in the index ({some(missing)}).")
-    return [blob for blob in found if blob is not None]
+    size = DTYPES[schema.dtype] * schema.dim
+    wrong = [repr(id) for id, blob in zip(ids, there, strict=True) if len(blob) != size]
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} documents hold no {schema.dtype} vector of {schema.dim} values "
+            f"({some(wrong)}); remove them, or add them again."
+        )
+    return there
 
 
 def sample(client: Client, schema: Schema) -> list[Hit]:
