@@ -40,7 +40,8 @@ _METHOD = (
     result, each time with another id and a new view object. A view is `dataset.match(F("share") <
     x)`, where `share` is a random number without an index in MongoDB. The first search of each kind
     is kept apart, in the raw figures. Timings drift, so this package searches before FiftyOne's own
-    Redis and again after it, and both rounds count.""",
+    Redis and again after it, and both rounds count. Half a second of rest goes before each kind of
+    search.""",
     """The engine and the bare socket write in turn into the same kind of index; so do the searches
     by id and redis-py's `HGET` and `FT.SEARCH`, of which the difference is taken pair by pair. For
     the socket, all requests are ready before the clock starts, and a second thread reads the

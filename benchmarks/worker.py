@@ -41,6 +41,8 @@ from jobs import Figures, Job, perform, versions
 
 K = 10
 
+_REST = 0.5  # seconds
+
 
 @dataclass
 class Bench:
@@ -164,6 +166,7 @@ def by_id(bench: Bench) -> Figures:
 def search(bench: Bench, share: float) -> Figures:
     """Searches a view, or the whole dataset, and reads the ids of the result."""
     sizes = bench.job.sizes
+    time.sleep(_REST)  # numpy's threads go on spinning after the brute force of the search before
     rows = np.flatnonzero(data.shares(len(bench.ids)) < share)
     queries = rows[_queries(len(rows), sizes.queries + 1)]
     found: list[list[str]] = []

@@ -42,7 +42,8 @@ ENGINE = {
     "documents": "errors schema codec protocol storage pool retry cluster connection routing "
     "pipeline keys",
     "overlap": "errors schema protocol replies cluster connection pipeline",
-    "reading": "errors schema codec protocol replies capabilities cluster keys documents",
+    "reading": "errors schema codec protocol replies capabilities cluster connection keys "
+    "documents",
     "attributes": "schema codec protocol cluster connection documents reading storage",
     "rebuild": "errors schema codec protocol replies storage conversion capabilities cluster "
     "connection pipeline keys documents overlap reading",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 import fiftyone.core.odm as foo
 from bson import ObjectId
+from bson.errors import InvalidId
 
 from fiftyone_redis.engine.planner import Learning
 from fiftyone_redis.engine.replies import Hit
@@ -77,7 +79,11 @@ class ViewSubset:
 
 def _object_ids(ids: Iterable[str]) -> list[ObjectId]:
     """Returns those ids that FiftyOne may know: others may index other things, too."""
-    return [ObjectId(id) for id in ids if ObjectId.is_valid(id)]
+    known = []
+    for id in ids:
+        with suppress(InvalidId):
+            known.append(ObjectId(id))
+    return known
 
 
 def _flat(values: Iterable[Any]) -> Iterable[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy.typing as npt
 
@@ -20,7 +20,6 @@ from fiftyone_redis.engine.errors import IndexNotFoundError
 from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
-from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.restricted import IdSubset, Subset
 from fiftyone_redis.engine.schema import Schema, check_attributes
 from fiftyone_redis.engine.search import Neighbors, Question, search
@@ -30,8 +29,10 @@ QUERY_TIMEOUT = 30.0
 
 _SETTLE_SECONDS = 0.01
 _SAMPLE = 64
-_SAMPLE_SECONDS = 60.0
+_REMEMBERED_SECONDS = 60.0
 _UNREAD = ("ef_runtime", "block_size", "search_window_size")  # servers do not tell
+
+T = TypeVar("T")
 
 
 class VectorIndex:
@@ -49,7 +50,8 @@ class VectorIndex:
         self.client = client
         self.schema = schema
         self.timeout = timeout
-        self._drawn: tuple[float, list[Hit]] | None = None
+        self._size = _Remembered(lambda: reading.size(self.client, self.schema))
+        self._sample = _Remembered(lambda: reading.sample(self.client, self.schema))
 
     @classmethod
     def create(cls, client: Client, schema: Schema) -> VectorIndex:
@@ -118,7 +120,7 @@ class VectorIndex:
         return True
 
     def __len__(self) -> int:
-        return replies.read_size(execute(self.client, *protocol.info(self.schema.name)))
+        return reading.size(self.client, self.schema)
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
@@ -153,6 +155,7 @@ class VectorIndex:
         codec.check(matrix, self.schema, ids)
         # Raises if the index is gone; it may also have been rebuilt with another data type.
         self._refresh()
+        self._forget()
         if attributes is None:
             batches = documents.write(self.client, self.schema, ids, matrix, tags)
         else:
@@ -177,6 +180,7 @@ class VectorIndex:
 
     def remove(self, ids: Sequence[str]) -> int:
         """Removes documents and returns how many there were."""
+        self._forget()
         return documents.delete(self.client, self.schema, ids)
 
     def existing(self, ids: Sequence[str]) -> set[str]:
@@ -330,6 +334,10 @@ class VectorIndex:
         unread = {name: getattr(known, name) for name in _UNREAD}
         self.schema = replace(found, **unread)
 
+    def _forget(self) -> None:
+        """Forgets what was read for estimates."""
+        self._size.known = self._sample.known = None
+
     def _question(
         self,
         vectors: codec.Array | list[bytes],
@@ -339,18 +347,32 @@ class VectorIndex:
     ) -> Question:
         if within is not None and not isinstance(within, Subset):
             within = IdSubset(within)
-        timeout_ms = self._timeout_ms()
         return Question(
-            self.client, self.schema, vectors, k, within, farthest, timeout_ms, self._sample
+            self.client,
+            self.schema,
+            vectors,
+            k,
+            within,
+            farthest,
+            self._timeout_ms(),
+            self._size,
+            self._sample,
         )
-
-    def _sample(self) -> list[Hit]:
-        """Draws a few documents, and remembers them for a while; only estimates rest on them."""
-        now = time.monotonic()
-        if self._drawn is None or now - self._drawn[0] > _SAMPLE_SECONDS:
-            self._drawn = now, reading.sample(self.client, self.schema)
-        return self._drawn[1]
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
+
+
+class _Remembered(Generic[T]):
+    """What was read of an index, kept for a while: only estimates may rest on it."""
+
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read = read
+        self.known: tuple[float, T] | None = None
+
+    def __call__(self) -> T:
+        now = time.monotonic()
+        if self.known is None or now - self.known[0] > _REMEMBERED_SECONDS:
+            self.known = now, self._read()
+        return self.known[1]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fiftyone_redis.engine import codec, documents, keys, protocol
+from fiftyone_redis.engine import codec, documents, keys, protocol, replies
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import InputError, some
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import DTYPES, Schema
@@ -94,6 +95,11 @@ def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
             f"({some(wrong)}); remove them, or add them again."
         )
     return there
+
+
+def size(client: Client, schema: Schema) -> int:
+    """Returns how many documents the index has; HASHes without a vector are among them."""
+    return replies.read_size(execute(client, *protocol.info(schema.name)))
 
 
 def sample(client: Client, schema: Schema) -> list[Hit]:

@@ -64,7 +64,8 @@ class Searcher:
 
     Args:
         schema: the index
-        size: how many documents it has
+        size: about how many documents it has
+        count: counts them
         way: how the filtering is done, which is what it costs
         sample: draws a few documents
         wide: finds the nearest documents of some of the queries: (numbers of queries, k) -> hits
@@ -73,6 +74,7 @@ class Searcher:
 
     schema: Schema
     size: int
+    count: Callable[[], int]
     way: str
     sample: Callable[[], Hits]
     wide: Callable[[list[int], int], list[Hits]]
@@ -107,9 +109,12 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
         found = dict(zip(asked, searcher.wide(asked, width), strict=True))
         kept = subset.kept([hit for hits in found.values() for hit in hits])
         left = {query: [h for h in hits if h.id in kept] for query, hits in found.items()}
-        done |= {query: h for query, h in left.items() if len(h) >= k or width >= size}
+        done |= {query: h for query, h in left.items() if len(h) >= k}
         asked = [query for query in left if query not in done]
-        if not asked:
+        if asked and width >= size:
+            size = searcher.count()  # the index may have grown
+        if not asked or width >= size:
+            done |= {query: left[query] for query in asked}
             break
         fewest = min(len(left[query]) for query in asked)
         share, least = planner.share(fewest, width), planner.least_share(fewest, width)

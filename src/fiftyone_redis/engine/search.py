@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import sqrt
 from operator import attrgetter
 
@@ -65,7 +65,8 @@ class Question:
         within: what to choose among; None for all
         farthest: whether to find the farthest
         timeout_ms: after how many milliseconds the server may give up
-        sample: draws a few documents of the index
+        size: tells about how many documents the index has
+        sample: draws a few of them
     """
 
     client: Client
@@ -75,6 +76,7 @@ class Question:
     within: Subset | None
     farthest: bool
     timeout_ms: int
+    size: Callable[[], int]
     sample: Callable[[], list[Hit]]
 
     @cached_property
@@ -111,11 +113,7 @@ def search(question: Question) -> list[Neighbors]:
 def _candidates(question: Question) -> int:
     """Returns how many documents there are to choose among, at most."""
     known = question.within.count if question.within is not None else None
-    return _size(question) if known is None else known
-
-
-def _size(question: Question) -> int:
-    return replies.read_size(execute(question.client, *protocol.info(question.schema.name)))
+    return question.size() if known is None else known
 
 
 def _encoded(question: Question) -> list[bytes] | None:
@@ -155,7 +153,8 @@ def _asked(question: Question, blobs: list[bytes]) -> list[Neighbors]:
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
     else:
-        searcher = Searcher(schema, _size(question), way, question.sample, wide, filtered)
+        count = partial(reading.size, question.client, schema)
+        searcher = Searcher(schema, question.size(), count, way, question.sample, wide, filtered)
         hits = restricted.search(searcher, question.within, len(blobs), k)
     return [_neighbors(schema, each, k, question.farthest) for each in hits]
 
