@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 
@@ -20,6 +20,7 @@ from fiftyone_redis.engine.errors import IndexNotFoundError
 from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
+from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.restricted import IdSubset, Subset
 from fiftyone_redis.engine.schema import Schema, check_attributes
 from fiftyone_redis.engine.search import Neighbors, Question, search
@@ -50,8 +51,7 @@ class VectorIndex:
         self.client = client
         self.schema = schema
         self.timeout = timeout
-        self._size = _Remembered(lambda: reading.size(self.client, self.schema))
-        self._sample = _Remembered(lambda: reading.sample(self.client, self.schema))
+        self._known: dict[Any, tuple[float, Any]] = {}
 
     @classmethod
     def create(cls, client: Client, schema: Schema) -> VectorIndex:
@@ -155,7 +155,7 @@ class VectorIndex:
         codec.check(matrix, self.schema, ids)
         # Raises if the index is gone; it may also have been rebuilt with another data type.
         self._refresh()
-        self._forget()
+        self._known.clear()
         if attributes is None:
             batches = documents.write(self.client, self.schema, ids, matrix, tags)
         else:
@@ -180,7 +180,7 @@ class VectorIndex:
 
     def remove(self, ids: Sequence[str]) -> int:
         """Removes documents and returns how many there were."""
-        self._forget()
+        self._known.clear()
         return documents.delete(self.client, self.schema, ids)
 
     def existing(self, ids: Sequence[str]) -> set[str]:
@@ -334,9 +334,20 @@ class VectorIndex:
         unread = {name: getattr(known, name) for name in _UNREAD}
         self.schema = replace(found, **unread)
 
-    def _forget(self) -> None:
-        """Forgets what was read for estimates."""
-        self._size.known = self._sample.known = None
+    def _size(self) -> int:
+        return self._remembered(reading.size)
+
+    def _sample(self) -> list[Hit]:
+        return self._remembered(reading.sample)
+
+    def _remembered(self, read: Callable[[Client, Schema], T]) -> T:
+        """Reads something of the index, and remembers it for a while: for estimates only."""
+        now = time.monotonic()
+        known = self._known.get(read)
+        if known is None or now - known[0] > _REMEMBERED_SECONDS:
+            known = self._known[read] = now, read(self.client, self.schema)
+        found: T = known[1]
+        return found
 
     def _question(
         self,
@@ -362,17 +373,3 @@ class VectorIndex:
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
-
-
-class _Remembered(Generic[T]):
-    """What was read of an index, kept for a while: only estimates may rest on it."""
-
-    def __init__(self, read: Callable[[], T]) -> None:
-        self._read = read
-        self.known: tuple[float, T] | None = None
-
-    def __call__(self) -> T:
-        now = time.monotonic()
-        if self.known is None or now - self.known[0] > _REMEMBERED_SECONDS:
-            self.known = now, self._read()
-        return self.known[1]
