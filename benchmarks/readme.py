@@ -45,6 +45,8 @@ def _median(figure: str) -> str:
 
 
 def _ratio(goal: Goal) -> str:
+    if goal.reached is None:
+        return goal.verdict
     if "memory" in goal.work:
         return f"{float(goal.ratio):.2f} of it"
     times = f"{goal.ratio} \N{MULTIPLICATION SIGN}"

@@ -1,6 +1,7 @@
 """The similarity backend: FiftyOne's contract, answered by the engine. No ``FT.*`` strings here.
 
-The path of this module is saved in users' databases with every brain run; it never moves.
+The path of this module is saved in users' databases with every brain run; it never moves. FiftyOne
+looks for all three classes in the one module, which is why it is this long.
 """
 
 from __future__ import annotations

@@ -48,14 +48,13 @@ class ViewSubset:
 
     def ids(self) -> list[str]:
         """Returns all ids, each once."""
-        found: list[Any] = []
         if not self._labels:
             together = {"$group": {"_id": None, "ids": {"$push": f"${self._field}"}}}
-            for document in self._aggregated({"$limit": _MOST_TOGETHER}, together):
-                found = document["ids"]
-        if self._labels or len(found) == _MOST_TOGETHER:
-            return list(dict.fromkeys(_flat(self._view.values(self._path))))
-        return list(dict.fromkeys(map(str, found)))
+            answer = next(self._aggregated({"$limit": _MOST_TOGETHER}, together), None)
+            found = answer["ids"] if answer else []
+            if len(found) < _MOST_TOGETHER:
+                return list(dict.fromkeys(map(str, found)))
+        return list(dict.fromkeys(_flat(self._view.values(self._path))))
 
     def kept(self, hits: list[Hit]) -> set[str]:
         """Returns the ids of those documents that are in the view."""

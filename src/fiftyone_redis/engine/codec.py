@@ -171,13 +171,14 @@ def encode(matrix: Array, dtype: str) -> Array:
     return values.view(np.uint8).reshape(len(matrix), matrix.shape[1] * values.itemsize)
 
 
-def decode(blobs: Sequence[bytes], dtype: str, dim: int) -> Array:
+def decode(blobs: Sequence[bytes], dtype: str, dim: int, ids: Sequence[str] | None = None) -> Array:
     """Converts the bytes that the server holds back to vectors.
 
     Args:
         blobs: one blob per vector
         dtype: one of :data:`~fiftyone_redis.engine.schema.DTYPES`
         dim: the vectors' dimension
+        ids: the vectors' ids, to be named in errors; their numbers by default
 
     Returns:
         an ``n x dim`` array: float64 for float64, else float32, which holds the other types exactly
@@ -185,12 +186,23 @@ def decode(blobs: Sequence[bytes], dtype: str, dim: int) -> Array:
     Raises:
         InputError: if a blob is not as long as a vector of that type and dimension
     """
-    size = DTYPES[dtype] * dim
-    wrong = [str(row) for row, blob in enumerate(blobs) if len(blob) != size]
-    if wrong:
-        raise InputError(f"{len(wrong)} documents hold no {dtype} vector of {dim} values.")
+    check_lengths(blobs, dtype, dim, ids)
     values = np.frombuffer(b"".join(blobs), _NUMPY[dtype]).reshape(-1, dim)
     return _widened(values, dtype)
+
+
+def check_lengths(
+    blobs: Sequence[bytes], dtype: str, dim: int, ids: Sequence[str] | None = None
+) -> None:
+    """Raises an :class:`InputError` for blobs that :func:`decode` cannot convert, naming them."""
+    size = DTYPES[dtype] * dim
+    wrong = [row for row, blob in enumerate(blobs) if len(blob) != size]
+    if wrong:
+        named = some([str(row) if ids is None else repr(ids[row]) for row in wrong])
+        raise InputError(
+            f"{len(wrong)} documents hold no {dtype} vector of {dim} values ({named}); remove "
+            "them, or add them again."
+        )
 
 
 def _rounded(matrix: Array, dtype: str) -> Array:

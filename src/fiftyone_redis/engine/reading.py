@@ -14,7 +14,7 @@ from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import InputError, some
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.schema import DTYPES, Schema
+from fiftyone_redis.engine.schema import Schema
 
 Progress = Callable[[int], None]
 
@@ -87,13 +87,7 @@ def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
     if len(there) < len(found):
         missing = [repr(id) for id, blob in zip(ids, found, strict=True) if blob is None]
         raise InputError(f"Found {len(missing)} IDs that are not in the index ({some(missing)}).")
-    size = DTYPES[schema.dtype] * schema.dim
-    wrong = [repr(id) for id, blob in zip(ids, there, strict=True) if len(blob) != size]
-    if wrong:
-        raise InputError(
-            f"{len(wrong)} documents hold no {schema.dtype} vector of {schema.dim} values "
-            f"({some(wrong)}); remove them, or add them again."
-        )
+    codec.check_lengths(there, schema.dtype, schema.dim, ids)
     return there
 
 
@@ -153,8 +147,9 @@ def pages(
             tag: [protocol.text(row[column] or b"") for _, row in kept]
             for column, tag in enumerate(schema.tags, start=1)
         }
-        vectors = codec.decode(blobs, schema.dtype, schema.dim)
-        yield Vectors([id for id, _ in kept], vectors, columns)
+        kept_ids = [id for id, _ in kept]
+        vectors = codec.decode(blobs, schema.dtype, schema.dim, kept_ids)
+        yield Vectors(kept_ids, vectors, columns)
         if progress is not None:
             progress(len(batch))
 

@@ -162,7 +162,7 @@ def _copy_batch(
         if reply  # it may have been removed
     }
     vectors = {id: blob for id, (_, blob) in held.items() if blob is not None}
-    matrix = codec.decode(list(vectors.values()), schema.dtype, schema.dim)
+    matrix = codec.decode(list(vectors.values()), schema.dtype, schema.dim, list(vectors))
     rows = {id: matrix[row] for row, id in enumerate(vectors)}
     writes = b"".join(
         protocol.pack(conversion.write(built, built.prefix + id, id, members, rows.get(id)))
@@ -255,7 +255,8 @@ def _vectors(
             if row[0] is not None and (lacking is None or row[1] is None)
         ]
         blobs = [blob for _, blob in kept]
-        yield [id for id, _ in kept], codec.decode(blobs, schema.dtype, schema.dim)
+        kept_ids = [id for id, _ in kept]
+        yield kept_ids, codec.decode(blobs, schema.dtype, schema.dim, kept_ids)
 
 
 def _wait(client: Client, name: str, progress: Progress | None) -> None:
