@@ -41,16 +41,22 @@ ENGINE = {
     "pipeline",
     "documents": "errors schema codec protocol storage pool retry cluster connection routing "
     "pipeline keys",
-    "overlap": "errors schema protocol replies cluster connection pipeline",
-    "reading": "errors schema codec protocol replies capabilities cluster connection keys "
-    "documents",
+    "aliases": "errors schema protocol replies cluster connection",
+    "indexing": "protocol replies cluster connection",
+    "lease": "errors protocol cluster connection",
+    "overlap": "errors schema protocol replies aliases cluster connection pipeline",
+    "reading": "errors schema codec protocol replies capabilities cluster indexing keys documents",
+    "retyping": "schema codec cluster documents reading",
+    "leftovers": "errors schema protocol replies aliases cluster connection retyping",
     "attributes": "schema codec protocol cluster connection documents reading storage",
-    "rebuild": "errors schema codec protocol replies storage conversion capabilities cluster "
-    "connection pipeline keys documents overlap reading",
+    "rebuild": "errors schema codec protocol storage conversion capabilities aliases cluster "
+    "connection indexing lease leftovers overlap pipeline pool keys documents reading retry "
+    "retyping",
     "search": "errors schema codec protocol replies capabilities exact planner restricted cluster "
     "connection pipeline keys reading",
-    "index": "errors schema codec definition protocol replies capabilities restricted cluster "
-    "connection keys documents overlap reading attributes rebuild search",
+    "index": "errors schema codec definition protocol replies capabilities aliases restricted "
+    "cluster connection indexing keys lease leftovers documents overlap reading attributes rebuild "
+    "search",
     "health": "errors protocol replies capabilities pool cluster connection index",
     "__init__": "schema connection reading search index",
 }

@@ -562,7 +562,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         try:
             self._existing_index().drop()
         except IndexNotFoundError:
-            logger.debug("The index %s does not exist", self.config.index_name)
+            VectorIndex.remove_leftovers(self._redis, self.config.index_name)
         self._index = None
         self._forget()
 
