@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine import VectorIndex, connect
 from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError
 
 DIM = 4

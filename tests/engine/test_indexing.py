@@ -8,13 +8,10 @@ import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, connect, indexing
 
-COUNT, DIM = 6000, 32
+COUNT, DIM = 4000, 32
 IDS = [f"{row:05}" for row in range(COUNT)]
 # A graph takes the server a second or two.
-DEFINITION = (
-    "PREFIX 1 docs: SCHEMA vector VECTOR HNSW 10 TYPE FLOAT32 DIM 32 DISTANCE_METRIC COSINE M 32 "
-    "EF_CONSTRUCTION 400"
-).split()
+VECTOR = f"VECTOR HNSW 10 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE M 32 EF_CONSTRUCTION 300"
 
 
 @pytest.fixture
@@ -32,7 +29,8 @@ def documents(client, matrix):
 
 def make(client) -> None:
     """Makes an index as somebody with redis-cli does, and does not wait for it."""
-    client.execute_command("FT.CREATE", "docs", *DEFINITION)
+    definition = f"PREFIX 1 docs: SCHEMA vector {VECTOR}"
+    client.execute_command("FT.CREATE", "docs", *definition.split())
     assert is_being_filled(client)
 
 
