@@ -174,6 +174,7 @@ _FORMS = (
 )
 
 _CODES = frozenset(code for form in _FORMS for code in form.codes or () if code)
+_OLD_END = ": no such index"  # which no refusal with a code has
 _UNKNOWN_CODE = re.compile("SEARCH_[A-Z0-9_]+")
 
 # Parts of warnings. To miss one that tells of a cut answer is worse than to take one for it.
@@ -233,13 +234,15 @@ def is_known_note(text: str) -> bool:
 def _split(said: str) -> tuple[str, str]:
     """Returns the code of a refusal, "" for none, and what it says.
 
-    The name of an index may look like a code ("SEARCH_A: no such index").
+    The name of an index may look like a code ("SEARCH_A: no such index", "search_a b: no such
+    index").
     """
     first, _, rest = said.partition(" ")
-    code = first.removesuffix(":")
-    if code != first and rest.lower() == "no such index":
+    code, rest_lower = first.removesuffix(":"), rest.lower()
+    if code != first and rest_lower == "no such index":
         return "", said
     if code in _CODES or _UNKNOWN_CODE.fullmatch(code):
         return code, rest
     raised = code.upper()
-    return (raised, rest) if raised in _CODES and raised.startswith("SEARCH_") else ("", said)
+    is_code = raised in _CODES and raised.startswith("SEARCH_")
+    return (raised, rest) if is_code and not rest_lower.endswith(_OLD_END) else ("", said)
