@@ -219,6 +219,12 @@ def test_a_warning_of_a_cut_answer_says_what_to_do(warning, advice):
         hits_of(warned(REDIS_8, warning))
 
 
+def test_no_keys_of_a_query_that_was_cut_short_are_not_none():
+    [reply, *_] = [param.values[0] for param in recorded_warnings()]
+    with pytest.raises(IncompleteResultError):
+        replies.read_some_keys(parsed(reply["reply"]))
+
+
 def test_an_answer_stays_whole_when_its_timeout_was_capped(server, caplog):
     hits = hits_of(warned(server, CAPPED))
     assert by_key(hits) == FOUND[server]["all"]

@@ -34,10 +34,10 @@ from fiftyone_redis.engine.schema import (
 
 _DISTANCE = DISTANCE.encode()
 _ID = ID.encode()
+_METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
+
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
-
-_METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
 
 class Hit(NamedTuple):
@@ -99,10 +99,17 @@ def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
 
 
 def read_some_keys(reply: Any) -> list[str]:
-    """Reads the reply to :func:`protocol.some_keys`."""
-    if isinstance(reply, dict):
-        return [text(hit[b"id"]) for hit in reply[b"results"]]
-    return [text(key) for key in reply[1:]]
+    """Reads the reply to :func:`protocol.some_keys`.
+
+    Raises:
+        IncompleteResultError: if there are none because the server cut the query short
+    """
+    if not isinstance(reply, dict):
+        return [text(key) for key in reply[1:]]
+    found = [text(hit[b"id"]) for hit in reply[b"results"]]
+    if not found:
+        _refuse_warnings(reply)
+    return found
 
 
 def read_info(reply: Any) -> dict[str, Any]:
