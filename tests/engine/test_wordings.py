@@ -64,7 +64,7 @@ def index(far):
     ],
 )
 def test_refusals_are_worded_otherwise(client, redis_server, wording, refusals):
-    VectorIndex.create(client, SCHEMA)
+    client.execute_command("FT.CREATE", "docs", "SCHEMA", "a", "TAG")
     way = Rewording(redis_server.port, wording)
     told = set()
     with redis.Redis(port=way.port) as far:
@@ -146,6 +146,7 @@ def test_what_was_done_before_its_reply_was_lost_is_done(cutter, far):
     ],
     ids=" ".join,
 )
-def test_what_was_not_done_is_refused_although_its_reply_was_not_lost(index, far, command):
+def test_what_cannot_be_done_is_refused_when_no_reply_was_lost(client, far, command):
+    client.execute_command("FT.CREATE", "docs", "SCHEMA", "a", "TAG")
     with pytest.raises((IndexNotFoundError, IndexMismatchError)):
         connection.execute(far, *command)
