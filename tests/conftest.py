@@ -53,6 +53,7 @@ os.environ.update(
 
 import pytest  # noqa: E402
 import redis  # noqa: E402
+from rewording import WORDINGS, Rewording  # noqa: E402
 
 import fiftyone_redis  # noqa: E402
 from fiftyone_redis import server  # noqa: E402
@@ -89,6 +90,14 @@ def client(redis_server) -> redis.Redis:
     client.flushall()
     yield client
     client.close()
+
+
+@pytest.fixture(params=WORDINGS)
+def reworded(client, redis_server, request):
+    """A way to the empty server, over which it words its refusals as other versions do."""
+    way = Rewording(redis_server.port, request.param)
+    yield way
+    way.close()
 
 
 @pytest.fixture

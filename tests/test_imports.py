@@ -15,21 +15,22 @@ PACKAGE = "fiftyone_redis"
 # Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
 ENGINE = {
     "certificates": "",
-    "errors": "certificates",
+    "refusals": "",
+    "errors": "certificates refusals",
     "schema": "errors",
     "codec": "errors schema",
     "definition": "errors schema",
-    "protocol": "errors schema definition",
+    "protocol": "errors refusals schema definition",
     "storage": "errors schema codec protocol",
     "conversion": "errors schema codec definition protocol replies storage",
-    "replies": "errors schema definition protocol",
+    "replies": "errors refusals schema definition protocol",
     "capabilities": "errors schema protocol",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema replies planner",
     "parameters": "errors",
     "pool": "errors schema definition protocol",
-    "retry": "certificates",
+    "retry": "certificates refusals",
     "tls": "",
     "sentinel": "errors pool retry tls",
     "cluster": "errors pool retry",
@@ -122,6 +123,10 @@ def test_the_engine_imports_one_way(path):
 def test_the_engine_knows_nothing_above_it_and_nothing_of_fiftyone(path):
     assert known(path, PACKAGE) <= {"engine"}
     assert libraries(path) <= {PACKAGE, *ENGINE_LIBRARIES}
+
+
+def test_the_table_of_refusals_needs_no_library():
+    assert libraries(ROOT / "engine" / "refusals.py") == set()
 
 
 @pytest.mark.parametrize("path", files("server"), ids=lambda path: path.stem)

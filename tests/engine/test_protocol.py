@@ -1,19 +1,17 @@
-"""Commands and replies: against what three real servers replied, and against a running one.
+"""Commands and replies: against what real servers replied, and against a running one.
 
-`recordings/` holds what Redis Stack 7.4, Redis 8.6 and a cluster of three Redis 8.6 replied, as it
-came over the wire, in RESP2 and RESP3.
+`recordings/` holds what Redis Stack 7.4, and Redis 8 and clusters of three, with query engines 8.6
+and 8.8, replied, as it came over the wire, in RESP2 and RESP3.
 """
 
-import json
+import logging
 import string
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
-import hiredis
 import numpy as np
 import pytest
 import redis
-from redis.connection import DefaultParser
+from recorded import parsed, raw_reply, replies_of, servers
 
 from fiftyone_redis.engine import Schema, protocol, replies
 from fiftyone_redis.engine.errors import (
@@ -37,7 +35,11 @@ CLUSTER = "redis-8.6.3-search-8.6.7-cluster-of-3"
 
 KNN = ("FT.SEARCH", "rec", "*=>[KNN 3 @vector $q AS score]")
 NO_WARNING = "+warning\r\n*0\r\n"
-WARNING = "+warning\r\n*1\r\n+Timeout limit was reached\r\n"
+# What Redis 8.10 says of whole answers, too.
+CAPPED = (
+    "Query TIMEOUT exceeded the configured maximum (search-_max-foreground-timeout-limit) while "
+    "search-workers is disabled; effective timeout was capped"
+)
 
 # What the recorded queries found: the distance and the tag of each key.
 ALONE = {
@@ -58,8 +60,19 @@ SHARDED = {
 }
 FOUND = {STACK: ALONE, REDIS_8: ALONE, CLUSTER: SHARDED}
 
+# The later recordings have other indexes, without tags, and other documents for each protocol.
+LATER = [name for name in servers() if name not in FOUND]
+NEAREST = ("FT.SEARCH", "a", "*=>[KNN 5 @vector $q AS score]")
+NEAREST_FOUND = {
+    ("alone", 2): {"a:2": 0.5722, "a:6": 0.2539, "a:9": 0.4219, "a:10": 0.2757, "a:18": 0.6198},
+    ("alone", 3): {"a:4": 0.3291, "a:11": 0.2623, "a:16": 0.4285, "a:17": 0.5002, "a:19": 0.4451},
+    ("cluster", 2): {"a:2": 0.5722, "a:6": 0.2539, "a:9": 0.4219, "a:10": 0.2757, "a:18": 0.6198},
+    ("cluster", 3): {"a:1": 0.5847, "a:3": 0.2733, "a:7": 0.5821, "a:16": 0.1964, "a:18": 0.5858},
+}
+
 # The recorded indexes; "al" is another name of "recflat".
 FLAT = Schema("recflat", 4, "euclidean", "FLAT", "float32", "rec:")
+ANY = Schema("any", 4, prefix="", key_prefixes=("",))
 SCHEMAS = {
     "rec": Schema(
         "rec",
@@ -94,40 +107,9 @@ def recorded(server, resp):
     return partial(raw_reply, server, resp)
 
 
-def raw_reply(server: str, resp: int, *start: str, end: tuple[str, ...] = ()) -> str:
-    """Returns the first reply to a command that starts, and ends, with certain arguments."""
-    return next(
-        reply["reply"]
-        for reply in recorded_replies(server)
-        if reply["resp"] == resp
-        and tuple(reply["command"][: len(start)]) == start
-        and tuple(reply["command"][len(reply["command"]) - len(end) :]) == end
-    )
-
-
-@cache
-def recorded_replies(server: str) -> list[dict]:
-    path = Path(__file__).parent / "recordings" / f"{server}.json"
-    return json.loads(path.read_text())["replies"]
-
-
-def parsed(raw: str):
-    """Returns a reply as redis-py hands it over undecoded.
-
-    Maps are dictionaries with bytes as keys; arrays and sets are lists; bulk, simple and verbatim
-    strings are bytes; doubles are floats; errors are exceptions, whose text lacks the code if it is
-    one that redis-py knows (`ERR`, `OOM`, `NOPERM` and such, but not `WRONGTYPE`).
-    """
-    reader = hiredis.Reader(
-        protocolError=redis.InvalidResponse, replyError=DefaultParser(1024).parse_error
-    )
-    reader.feed(raw.encode())
-    return reader.gets()
-
-
 def hits_of(raw: str) -> list[replies.Hit]:
     """Reads a recorded reply to a query that called the distances `score`."""
-    return replies.read_hits(parsed(raw.replace("$5\r\nscore\r\n", "$8\r\ndistance\r\n")), FLAT)
+    return replies.read_hits(parsed(raw.replace("$5\r\nscore\r\n", "$8\r\ndistance\r\n")), ANY)
 
 
 def by_key(hits: list[replies.Hit]) -> dict[str, tuple[float, str]]:
@@ -165,10 +147,104 @@ def test_no_neighbours_are_read(recorded):
 
 
 def test_an_answer_that_was_cut_short_is_refused(server):
+    with pytest.raises(IncompleteResultError, match="Timeout limit was reached"):
+        hits_of(warned(server, "Timeout limit was reached"))
+
+
+@pytest.mark.parametrize("later", LATER)
+def test_the_neighbours_are_read_of_a_later_server(later, resp):
+    kind = "cluster" if "cluster" in later else "alone"
+    found = {hit.key: round(hit.distance, 4) for hit in hits_of(raw_reply(later, resp, *NEAREST))}
+    assert found == NEAREST_FOUND[kind, resp]
+
+
+@pytest.mark.parametrize("later", LATER)
+def test_the_schema_is_read_of_a_later_server(later, resp):
+    info = replies.read_info(parsed(raw_reply(later, resp, "FT.INFO", "al")))
+    assert replies.read_schema(info) == Schema("al", 4, "cosine", "FLAT", "float32", "al:")
+
+
+# Warnings
+
+
+def warned(server: str, *warnings: str) -> str:
+    """Returns a whole answer of a server, with warnings that it did not have."""
     raw = raw_reply(server, 3, *KNN, end=("TIMEOUT", "10000"))
     assert NO_WARNING in raw
-    with pytest.raises(IncompleteResultError, match="Timeout limit was reached"):
-        hits_of(raw.replace(NO_WARNING, WARNING))
+    said = "".join(f"+{warning}\r\n" for warning in warnings)
+    return raw.replace(NO_WARNING, f"+warning\r\n*{len(warnings)}\r\n{said}")
+
+
+def recorded_warnings() -> list:
+    """Returns all recorded replies that have a warning, each with a name."""
+    return [
+        pytest.param(reply, id=f"{server}-{reply['command'][0]}-{reply['state']}-{number}")
+        for server in servers()
+        for number, reply in enumerate(replies_of(server))
+        if reply["resp"] == 3 and "+warning\r\n*1\r\n" in reply["reply"]
+    ]
+
+
+@pytest.mark.parametrize("reply", recorded_warnings())
+def test_a_recorded_answer_with_a_warning_is_refused_and_says_what_to_do(reply):
+    advice = "maxmemory" if reply["state"].startswith("memory full") else "query_timeout"
+    if reply["command"][0] == "FT.SEARCH":
+        answer, read = parsed(reply["reply"]), replies.read_hits
+    else:
+        answer, read = [parsed(reply["reply"]), 0], replies.read_keys
+    with pytest.raises(IncompleteResultError, match=advice):
+        read(answer, ANY)
+
+
+@pytest.mark.parametrize(
+    ("warning", "advice"),
+    [
+        ("Timeout limit was reached", "query_timeout"),
+        ("SEARCH_TIMEOUT: Timeout limit was reached", "query_timeout"),
+        ("Max prefix expansions limit was reached", "search-max-prefix-expansions"),
+        ("Shard failed to execute the query due to insufficient memory", "maxmemory"),
+        ("One or more shards failed to execute the query due to insufficient memory", "maxmemory"),
+        ("Coordinator failed to execute the query due to out of memory", "maxmemory"),
+        (
+            "Index contains partial data due to an indexing failure caused by insufficient memory",
+            "rebuild the index",
+        ),
+        ("Index contains partial data due to OOM indexing failure", "rebuild the index"),
+        ("Query requires unavailable slots", "slots move"),
+        ("Delay exceeded. Results may be incomplete due to Atomic Slot Migration.", "slots move"),
+    ],
+)
+def test_a_warning_of_a_cut_answer_says_what_to_do(warning, advice):
+    with pytest.raises(IncompleteResultError, match=advice):
+        hits_of(warned(REDIS_8, warning))
+
+
+def test_no_keys_of_a_query_that_was_cut_short_are_not_none():
+    [reply, *_] = [param.values[0] for param in recorded_warnings()]
+    with pytest.raises(IncompleteResultError):
+        replies.read_some_keys(parsed(reply["reply"]))
+
+
+def test_an_answer_stays_whole_when_its_timeout_was_capped(server, caplog):
+    hits = hits_of(warned(server, CAPPED))
+    assert by_key(hits) == FOUND[server]["all"]
+    assert not caplog.records
+
+
+def test_an_unknown_note_is_logged_once(server, caplog):
+    note = f"The server {server} has news"
+    with caplog.at_level(logging.WARNING, "fiftyone"):
+        for _ in range(3):
+            assert by_key(hits_of(warned(server, note))) == FOUND[server]["all"]
+    assert [record.getMessage().count(note) for record in caplog.records] == [1]
+
+
+def test_a_cut_answer_is_refused_whatever_else_is_said(server):
+    with pytest.raises(IncompleteResultError, match=r"capped; Timeout limit was reached\)"):
+        hits_of(warned(server, CAPPED, "Timeout limit was reached"))
+
+
+# Definitions
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -212,7 +288,7 @@ def test_an_unknown_index_has_its_error_whatever_the_wording(recorded, command):
 def test_an_index_that_is_there_already_has_its_error(server):
     second = [
         reply["reply"]
-        for reply in recorded_replies(server)
+        for reply in replies_of(server)
         if reply["command"][:2] == ["FT.CREATE", "rec"]
     ][1]
     assert "exists already" in error_of(second, IndexMismatchError)

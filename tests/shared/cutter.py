@@ -1,21 +1,15 @@
 """A connection that loses replies when a test wants it to."""
 
-import contextlib
-import socket
-import threading
+from relay import Change, Relay
 
 
-class Cutter:
+class Cutter(Relay):
     """A way to a server that can be cut when a reply comes along it, so that the reply is lost."""
 
     def __init__(self, port: int) -> None:
-        self._target = ("127.0.0.1", port)
-        self._listening = socket.create_server(("127.0.0.1", 0))
         self._cuts = 0
         self._awaited = b""
-        self.port = self._listening.getsockname()[1]
-        self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port)
 
     def cut_next_reply(self) -> None:
         self._cuts = 1
@@ -28,35 +22,19 @@ class Cutter:
     def is_done(self) -> bool:
         return not self._cuts and not self._awaited
 
-    def close(self) -> None:
-        for each in (self._listening, *self._sockets):
-            _shut(each)
+    def requests(self) -> Change:
+        return self._request
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            far = socket.create_connection(self._target)
-            self._sockets += [near, far]
-            for ends in ((near, far, False), (far, near, True)):
-                threading.Thread(target=self._pump, args=ends, daemon=True).start()
+    def replies(self) -> Change:
+        return self._reply
 
-    def _pump(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                if replies and self._cuts:
-                    self._cuts = 0
-                    break
-                if not replies and self._awaited and self._awaited in data:
-                    self._awaited, self._cuts = b"", 1
-                sink.sendall(data)
-        for each in (source, sink):
-            _shut(each)
+    def _request(self, data: bytes) -> bytes:
+        if self._awaited and self._awaited in data:
+            self._awaited, self._cuts = b"", 1
+        return data
 
-
-def _shut(each: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        each.shutdown(socket.SHUT_RDWR)
-    each.close()
+    def _reply(self, data: bytes) -> bytes | None:
+        if self._cuts:
+            self._cuts = 0
+            return None
+        return data

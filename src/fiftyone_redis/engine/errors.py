@@ -26,6 +26,7 @@ import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.engine.certificates import advice, fault
+from fiftyone_redis.engine.refusals import Cut, Refusal, recognise
 
 
 class FiftyOneRedisError(Exception):
@@ -130,44 +131,65 @@ _WHY_NONE = (
 # How redis-py and OpenSSL say that the other side hung up.
 _ENDED = ("eof occurred", "connection reset", "closed by server", "broken pipe")
 
-# The wordings are those of RediSearch 2.10 and of Redis 8.6's query engine.
-_REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
-    (
-        "unknown command 'ft.",
+_REFUSED: dict[Refusal, tuple[type[FiftyOneRedisError], str]] = {
+    Refusal.INDEX_NOT_FOUND: (IndexNotFoundError, "the index does not exist; check index_name"),
+    Refusal.INDEX_DROPPED: (IndexNotFoundError, "the index was dropped in the meantime"),
+    Refusal.INDEX_EXISTS: (IndexMismatchError, "an index of that name exists already"),
+    Refusal.ALIAS_NOT_FOUND: (ServerError, "no index has this alias"),
+    Refusal.ALIAS_EXISTS: (IndexMismatchError, "an index has that name as an alias already"),
+    Refusal.ALIAS_IS_INDEX: (
+        IndexMismatchError,
+        "an index has the name that is to be an alias; choose another name",
+    ),
+    Refusal.ALIAS_OF_OTHER: (
+        IndexMismatchError,
+        "the name is that of another index, or an alias of one; choose another name",
+    ),
+    Refusal.ALIAS_TARGET: (
+        IndexNotFoundError,
+        "no index has that name, which may be an alias; check index_name",
+    ),
+    Refusal.CURSOR_NOT_FOUND: (ServerError, "it gave up a query that was being read; repeat it"),
+    Refusal.QUERY_TIMEOUT: (
+        IncompleteResultError,
+        f"it cut the query short; {Cut.TIMEOUT.value}",
+    ),
+    Refusal.RESULT_LIMIT: (ResultLimitError, "too many results are asked for"),
+    Refusal.OUT_OF_MEMORY: (ServerError, "its memory is full; raise maxmemory or remove data"),
+    Refusal.NO_QUERY_ENGINE: (
         UnsupportedServerError,
         "this server has no query engine; use Redis 8, Redis Stack or a private one",
     ),
-    (
-        "cannot create index on db != 0",
+    Refusal.NO_SVS: (
+        UnsupportedServerError,
+        "its query engine was built without SVS-VAMANA; use FLAT or HNSW",
+    ),
+    Refusal.NO_JSON: (
+        UnsupportedServerError,
+        "it has no RedisJSON, which indexes of JSON documents need; use HASH documents",
+    ),
+    Refusal.UNSUPPORTED_INDEX: (UnsupportedServerError, "this server cannot hold such an index"),
+    Refusal.WRONG_DATABASE: (
         UnsupportedServerError,
         "indexes can only be made in database 0; set db=0",
     ),
-    ("no such index", IndexNotFoundError, "the index does not exist; check index_name"),
-    ("unknown index name", IndexNotFoundError, "the index does not exist; check index_name"),
-    ("index already exists", IndexMismatchError, "an index of that name exists already"),
-    ("timeout limit was reached", IncompleteResultError, "the query took too long; try again"),
-    ("limit exceeds maximum", ResultLimitError, "too many results are asked for"),
-    (
-        "bad arguments for vector similarity",
-        UnsupportedServerError,
-        "this server cannot hold such an index",
-    ),
-    (
-        "write against a read only",
+    Refusal.READ_ONLY: (
         ServerError,
         "it is a replica, and nobody made it a primary; connect to the primary",
     ),
-    (
-        "exceeded maximum size allowed by server limit",
-        UnsupportedServerError,
-        "this server cannot hold such an index",
-    ),
-    (
-        "used memory > 'maxmemory'",
+    Refusal.SLOTS_UNAVAILABLE: (
         ServerError,
-        "its memory is full; raise maxmemory or remove data",
+        "a part of the cluster cannot be searched while slots move; try again when they have moved",
     ),
-)
+    Refusal.NODES_UNREACHABLE: (
+        ServerError,
+        "it does not reach all nodes of the cluster; bring them back and try again",
+    ),
+    Refusal.INDEX_DIFFERS: (
+        ServerError,
+        "the nodes of the cluster have different indexes of that name; try again, or remake it",
+    ),
+}
 
 
 @contextmanager
@@ -190,20 +212,21 @@ def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedi
     """Returns this package's exception for one of redis-py's, the most specific that fits."""
     _without_echo(error)
     reason = str(error).rstrip(" ,.")
-    if isinstance(error, redis.exceptions.NoPermissionError) or reason.startswith("NOPERM"):
+    refusal = recognise(reason)
+    if isinstance(error, redis.exceptions.NoPermissionError) or refusal is Refusal.NO_PERMISSION:
         return AuthenticationError(
             f"Redis at {address} refuses this user a right ({reason}); have it granted, "
             "docs/permissions.md says which are needed."
         )
-    if isinstance(error, _REFUSED_LOGIN) or reason.startswith(("WRONGPASS", "NOAUTH")):
+    if isinstance(error, _REFUSED_LOGIN) or refusal is Refusal.BAD_CREDENTIALS:
         return AuthenticationError(
             f"Redis at {address} refuses these credentials ({reason}); check username and password."
         )
     if isinstance(error, _UNREACHABLE):
         return ConnectionFailedError(_why_unreachable(error, address, reason))
-    for fragment, kind, what in _REPLIES:
-        if fragment in reason.lower():
-            return kind(f"Redis at {address}: {what} ({reason}).")
+    if refusal in _REFUSED:
+        kind, what = _REFUSED[refusal]
+        return kind(f"Redis at {address}: {what} ({reason}).")
     return ServerError(f"Redis at {address} refused a command: {reason}.")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from fiftyone_redis.engine import definition
+from fiftyone_redis.engine.refusals import Refusal, recognise
 from fiftyone_redis.engine.schema import (
     DISTANCE,
     METRICS,
@@ -30,9 +31,10 @@ COORDINATOR = "SEARCH.CLUSTERINFO"
 
 _MOST_CANDIDATES = 4096  # that Valkey's search keeps
 _DONE_BEFORE = {
-    "FT.CREATE": ("index already exists",),
-    "FT.DROPINDEX": ("unknown index name", "no such index"),
-    "FT.ALIASADD": ("alias already exists",),
+    "FT.CREATE": Refusal.INDEX_EXISTS,
+    "FT.DROPINDEX": Refusal.INDEX_NOT_FOUND,
+    "FT.ALIASADD": Refusal.ALIAS_EXISTS,
+    "FT.ALIASDEL": Refusal.ALIAS_NOT_FOUND,
 }
 
 
@@ -169,7 +171,7 @@ def is_done(command: Sequence[Any], refusal: str) -> bool:
         refusal: what the server says now
     """
     done = _DONE_BEFORE.get(str(command[0]))
-    return done is not None and any(part in refusal.lower() for part in done)
+    return done is not None and recognise(refusal) is done
 
 
 def knn(

@@ -7,13 +7,16 @@ https://redis.io/docs/latest/commands/ under FT.AGGREGATE, FT.INFO and FT.SEARCH
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fiftyone_redis.engine import definition
 from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError
 from fiftyone_redis.engine.protocol import ID, raw, text
+from fiftyone_redis.engine.refusals import is_known_note, recognise_warning
 from fiftyone_redis.engine.schema import (
     ALGORITHMS,
     COMPRESSIONS,
@@ -32,6 +35,9 @@ from fiftyone_redis.engine.schema import (
 _DISTANCE = DISTANCE.encode()
 _ID = ID.encode()
 _METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
+
+# FiftyOne shows what its own loggers say.
+logger = logging.getLogger("fiftyone." + __name__)
 
 
 class Hit(NamedTuple):
@@ -93,10 +99,17 @@ def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
 
 
 def read_some_keys(reply: Any) -> list[str]:
-    """Reads the reply to :func:`protocol.some_keys`."""
-    if isinstance(reply, dict):
-        return [text(hit[b"id"]) for hit in reply[b"results"]]
-    return [text(key) for key in reply[1:]]
+    """Reads the reply to :func:`protocol.some_keys`.
+
+    Raises:
+        IncompleteResultError: if there are none because the server cut the query short
+    """
+    if not isinstance(reply, dict):
+        return [text(key) for key in reply[1:]]
+    found = [text(hit[b"id"]) for hit in reply[b"results"]]
+    if not found:
+        _refuse_warnings(reply)
+    return found
 
 
 def read_info(reply: Any) -> dict[str, Any]:
@@ -280,11 +293,20 @@ def _id(key: str, held: bytes | None, schema: Schema) -> str:
 
 
 def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
-    warnings = [w.decode() for w in reply.get(b"warning", ())]
-    if warnings:
-        raise IncompleteResultError(
-            f"The server cut the query short ({'; '.join(warnings)}); allow it more time."
-        )
+    warnings = [str(_decoded(warning)) for warning in reply.get(b"warning", ())]
+    cuts = [cut for warning in warnings if (cut := recognise_warning(warning)) is not None]
+    if cuts:
+        advice = "; ".join(dict.fromkeys(cut.value for cut in cuts))
+        said = "; ".join(warnings)
+        raise IncompleteResultError(f"The server cut the query short ({said}); {advice}.")
+    for warning in warnings:
+        if not is_known_note(warning):
+            _log_once(warning)
+
+
+@lru_cache(maxsize=100)
+def _log_once(warning: str) -> None:
+    logger.warning("Redis says with an answer: %s", warning)
 
 
 def _attribute(flat: Any) -> dict[str, Any]:

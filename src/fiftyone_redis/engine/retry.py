@@ -30,6 +30,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.engine.certificates import fault
+from fiftyone_redis.engine.refusals import TRANSIENT, recognise
 
 RETRIES = 20
 """How often something is tried again."""
@@ -51,8 +52,7 @@ class FailingOverError(MasterNotFoundError):
 
 
 # Loading, failing over, try again, and ask another node of a cluster (MOVED is a kind of ASK for
-# redis-py): as redis-py's exceptions, and as it leaves some in the text. The last two are what the
-# coordinator of a cluster's query engine says of nodes that it does not know, or reach.
+# redis-py), as redis-py's exceptions.
 _PASSING = (
     BusyLoadingError,
     FailingOverError,
@@ -60,10 +60,6 @@ _PASSING = (
     ClusterDownError,
     TryAgainError,
     AskError,
-)
-_PASSING_CODES = (
-    *("CLUSTERDOWN ", "MASTERDOWN ", "TRYAGAIN "),
-    *("ERRCLUSTER ", "Could not send query to cluster"),
 )
 _LOST = (ConnectionError, TimeoutError)
 _REFUSED = (AuthenticationError, AuthorizationError)
@@ -146,7 +142,7 @@ class Attempts:
 def passes(error: Any) -> bool:
     """Returns whether a reply or error tells of a state that a server will leave by itself."""
     return isinstance(error, _PASSING) or (
-        isinstance(error, RedisError) and str(error).startswith(_PASSING_CODES)
+        isinstance(error, RedisError) and recognise(str(error)) in TRANSIENT
     )
 
 
