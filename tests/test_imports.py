@@ -37,18 +37,16 @@ ENGINE = {
     "sentinel cluster",
     "routing": "errors protocol pool retry cluster connection",
     "pipeline": "errors pool retry cluster connection routing",
-    "keys": "errors schema protocol replies capabilities storage pool retry cluster connection "
-    "pipeline",
+    "keys": "errors schema protocol replies storage pool retry cluster connection pipeline",
     "documents": "errors schema codec protocol storage pool retry cluster connection routing "
     "pipeline keys",
     "overlap": "errors schema protocol replies cluster connection pipeline",
-    "reading": "errors schema codec protocol replies capabilities cluster connection keys "
-    "documents",
+    "reading": "errors schema codec protocol replies cluster connection keys documents",
     "attributes": "schema codec protocol cluster connection documents reading storage",
     "rebuild": "errors schema codec protocol replies storage conversion capabilities cluster "
     "connection pipeline keys documents overlap reading",
-    "search": "errors schema codec protocol replies capabilities exact planner restricted cluster "
-    "connection pipeline keys reading",
+    "search": "errors schema codec protocol replies exact planner restricted cluster connection "
+    "pipeline keys reading",
     "index": "errors schema codec definition protocol replies capabilities restricted cluster "
     "connection keys documents overlap reading attributes rebuild search",
     "health": "errors protocol replies capabilities pool cluster connection index",

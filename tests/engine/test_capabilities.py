@@ -32,9 +32,6 @@ STACK = "redis-stack-7.4.1-search-2.10.5"
 REDIS_8 = "redis-8.6.3-search-8.6.7"
 CLUSTER = "redis-8.6.3-search-8.6.7-cluster-of-3"
 
-# What Valkey's documentation says of its HELLO; its search module writes its version in bytes.
-VALKEY = {"server": "valkey", "version": "9.0.1", "proto": 3, "mode": "standalone"}
-
 
 @pytest.fixture
 def started(tmp_path, unused_port):
@@ -142,23 +139,10 @@ def test_the_module_of_managed_services_has_another_name():
     assert of_search("searchlight", 21005).search == "2.10.5"
 
 
-@pytest.mark.parametrize(("number", "version"), [(10002, "1.0.2"), (66048, "1.2.0")])
-def test_valkey_is_asked_only_for_what_it_documents(number, version):
-    found = of_search("search", number, **VALKEY)
-    assert str(found) == f"Valkey 9.0.1, search {version}, RESP3, standalone"
-    assert (found.dtypes, found.algorithms) == (("float32",), ("FLAT", "HNSW"))
-    assert (found.filters_by_key, found.redisearch, found.coordinator) == (False, False, False)
-
-
-def test_a_valkey_that_calls_itself_redis_is_not_taken_for_it():
-    assert not of_search("search", 66048).redisearch
-
-
 def test_a_server_that_hides_its_modules_is_known_by_its_commands():
     hello = {"server": "redis", "version": "7.4.0", "proto": 3, "mode": "standalone"}
     found = read(hello, None, [[b"ft.search"], None])
     assert found.search == "unknown"
-    assert not found.filters_by_key
 
 
 def test_a_server_that_refuses_hello_is_known_by_what_else_it_says():
@@ -170,7 +154,6 @@ def test_a_server_that_refuses_hello_is_known_by_what_else_it_says():
 def test_a_server_that_says_nothing_is_not_known_to_lack_anything_or_to_have_it():
     found = read(None)
     assert str(found) == "Unknown unknown, search unknown, RESP2, standalone"
-    assert not found.redisearch
 
 
 def test_the_running_server_offers_what_it_is_known_to(client):
@@ -238,6 +221,11 @@ def test_a_user_without_any_rights_learns_what_the_server_can_do(client, redis_s
     [
         (read({"server": "redis", "version": "7.4.1"}, [], [None, None]), "no query engine"),
         (of_search("search", 21005, mode="cluster"), "cluster without coordinator"),
+        # Valkey's search, by its server's name, its first versions, and one written in bytes
+        (of_search("search", 80600, server="valkey"), "module that is not RediSearch; use Redis 8"),
+        (of_search("search", 10002), "module that is not RediSearch; use Redis 8"),
+        (of_search("search", 66048), "module that is not RediSearch; use Redis 8"),
+        (read(None), "does not tell the version of its search module; use Redis 8"),
     ],
 )
 def test_a_server_that_cannot_be_searched_is_refused_in_one_sentence(client, found, reason):

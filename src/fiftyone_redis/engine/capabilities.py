@@ -2,11 +2,9 @@
 
 Nothing else in the package asks for versions. A server says who it is in its reply to HELLO, which
 needs no rights; only where that leaves something open are MODULE LIST, COMMAND INFO and INFO asked
-too, together. What cannot be found out counts as missing, and the way that works everywhere is
-taken.
+too, together.
 
-What each version knows is in https://redis.io/docs/latest/develop/ai/search-and-query/vectors/ and,
-for Valkey's search module, in https://valkey.io/commands/#search.
+What each version knows is in https://redis.io/docs/latest/develop/ai/search-and-query/vectors/.
 """
 
 from __future__ import annotations
@@ -28,7 +26,6 @@ UNKNOWN = "unknown"
 Version = tuple[int, ...]
 
 _MODULES = ("search", "searchlight")  # the latter is the query engine of managed services
-_VALKEY = "valkey"
 
 # Since which version the query engine knows a type or algorithm.
 _DTYPES: Mapping[str, Version] = {
@@ -41,17 +38,13 @@ _DTYPES: Mapping[str, Version] = {
 }
 _ALGORITHMS: Mapping[str, Version] = {"FLAT": (2, 4), "HNSW": (2, 4), "SVS-VAMANA": (8, 2)}
 
-# What every query engine knows, Valkey's among them.
-_COMMON_DTYPES = ("float32",)
-_COMMON_ALGORITHMS = ("FLAT", "HNSW")
-
 
 @dataclass(frozen=True)
 class Capabilities:
     """What a server can do.
 
     Args:
-        server: its name, "redis" or "valkey" for instance
+        server: its name, "redis" for instance
         version: its version
         search: its query engine's version; empty if it has none, "unknown" if it does not say
         resp: the version of the protocol that the client speaks with it
@@ -59,9 +52,6 @@ class Capabilities:
         coordinator: whether its query engine is known to answer for all nodes of a cluster
         dtypes: the types in which it can hold vectors
         algorithms: the algorithms by which it can search
-        filters_by_key: whether INKEYS is known to filter before the neighbours are chosen
-        redisearch: whether its query engine is known to be RediSearch, with its aliases, cursors
-            and settings; else only what every query engine knows is used
     """
 
     server: str
@@ -72,8 +62,6 @@ class Capabilities:
     coordinator: bool
     dtypes: tuple[str, ...]
     algorithms: tuple[str, ...]
-    filters_by_key: bool
-    redisearch: bool
 
     def __str__(self) -> str:
         engine = f"search {self.search}" if self.search else "no query engine"
@@ -116,14 +104,21 @@ def check_server(client: Any) -> Capabilities:
     """Returns what a client's server can do, if it can be searched at all.
 
     Raises:
-        UnsupportedServerError: if it has no query engine, or is a node of a cluster whose query
-            engine answers for that node alone
+        UnsupportedServerError: if it has no query engine, or one that is not RediSearch, or is a
+            node of a cluster whose query engine answers for that node alone
         FiftyOneRedisError: if the server does not answer
     """
     found = capabilities(client)
     if not found.search:
         raise UnsupportedServerError(
             f"This server ({found}) cannot search; use Redis 8, Redis Stack or a private one."
+        )
+    if not _is_redisearch(found):
+        what = "does not tell the version of its search module"
+        if found.search != UNKNOWN:
+            what = "has a search module that is not RediSearch"
+        raise UnsupportedServerError(
+            f"This server ({found}) {what}; use Redis 8, Redis Stack or a private one."
         )
     if found.clustered and not found.coordinator:
         raise UnsupportedServerError(
@@ -170,22 +165,18 @@ def read(
     version = hello.get("version") or info.get(f"{server}_version") or UNKNOWN
     mode = hello.get("mode") or info.get("server_mode") or info.get("redis_mode")
     knows_search, coordinates = [entry is not None for entry in commands or (None, None)]
-    number = _module(hello.get("modules") or modules or ())
-    engine = _engine_version(number, server)
+    engine = _engine_version(hello.get("modules") or modules or ())
     hidden = knows_search or (commands is None and modules is None)
-    redisearch = server != _VALKEY and ((2, 4) <= engine < (3,) or engine >= (7, 9))
     return Capabilities(
         server=server,
         version=str(version),
-        search=UNKNOWN if number is None and hidden else ".".join(map(str, engine)),
+        search=UNKNOWN if not engine and hidden else ".".join(map(str, engine)),
         resp=int(hello.get("proto", 2)),
         clustered=mode == "cluster",
         # The open-source query engine has had it since Redis 8.
-        coordinator=coordinates or (redisearch and engine >= (8,)),
-        dtypes=_since(_DTYPES, engine) if redisearch else _COMMON_DTYPES,
-        algorithms=_since(_ALGORITHMS, engine) if redisearch else _COMMON_ALGORITHMS,
-        filters_by_key=redisearch,
-        redisearch=redisearch,
+        coordinator=coordinates or engine >= (8,),
+        dtypes=_since(_DTYPES, engine),
+        algorithms=_since(_ALGORITHMS, engine),
     )
 
 
@@ -221,19 +212,19 @@ def _details(client: redis.Redis) -> list[Any]:
     return [None if isinstance(reply, redis.RedisError) else reply for reply in replies]
 
 
-def _module(modules: Any) -> int | None:
-    """Returns the number of the query engine's version; None if it is not among the modules."""
+def _engine_version(modules: Any) -> Version:
+    """Reads the query engine's version, 21005 for 2.10.5; empty if it is not among the modules."""
     versions = {module["name"]: int(module["ver"]) for module in map(_mapping, modules)}
-    return next((versions[name] for name in _MODULES if name in versions), None)
+    number = next((versions[name] for name in _MODULES if name in versions), None)
+    return () if number is None else (number // 10_000, number // 100 % 100, number % 100)
 
 
-def _engine_version(number: int | None, server: str) -> Version:
-    """Reads a module's version, which is one number: 2.10.5 is 21005, and 0x020a05 with Valkey."""
-    if number is None:
-        return ()
-    # Valkey's first versions were written as those of RediSearch are: 1.0.2 was 10002.
-    base = 256 if server == _VALKEY and number >= 1 << 16 else 100
-    return number // base**2, number // base % base, number % base
+def _is_redisearch(found: Capabilities) -> bool:
+    """Returns whether a query engine is known to be RediSearch, which went from 2.x to 7.9."""
+    if found.search == UNKNOWN or found.server == "valkey":
+        return False
+    version = tuple(map(int, found.search.split(".")))
+    return (2, 4) <= version < (3,) or version >= (7, 9)
 
 
 def _since(known: Mapping[str, Version], version: Version) -> tuple[str, ...]:

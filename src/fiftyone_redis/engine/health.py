@@ -16,7 +16,7 @@ from typing import Any
 import redis
 
 from fiftyone_redis.engine import protocol, replies
-from fiftyone_redis.engine.capabilities import capabilities
+from fiftyone_redis.engine.capabilities import capabilities, check_server
 from fiftyone_redis.engine.cluster import Client, primaries
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
@@ -24,6 +24,7 @@ from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
     FiftyOneRedisError,
     ServerError,
+    UnsupportedServerError,
     mapped,
 )
 from fiftyone_redis.engine.index import QUERY_TIMEOUT
@@ -124,17 +125,10 @@ def _tls(client: redis.Redis) -> list[Finding]:
 
 
 def _server(client: Client) -> list[Finding]:
-    found = capabilities(client)
-    text = f"{found}."
-    if not found.search:
-        advice = "Use Redis 8, Redis Stack or a private one (`fiftyone-redis server start`)."
-        return [Finding("server", PROBLEM, text, advice)]
-    if found.clustered and not found.coordinator:
-        advice = (
-            "Each node would find its own documents only; use a cluster of Redis 8, Redis "
-            "Enterprise or Redis Cloud, or a server that is no cluster."
-        )
-        return [Finding("server", PROBLEM, text, advice)]
+    try:
+        text = f"{check_server(client)}."
+    except UnsupportedServerError as error:
+        return [Finding("server", PROBLEM, str(error))]
     replication = _told(client, "INFO", "replication")
     if replication is not None and replication.get("role") == "slave":
         text = f"{text} It is a replica, which takes no writes."
@@ -199,8 +193,7 @@ def _told(client: Client, *command: str) -> Any:
 
 
 def _limits(client: Client) -> list[Finding]:
-    found = capabilities(client)
-    if not found.redisearch:
+    if not capabilities(client).search:
         return []
     most = replies.read_setting(execute(client, *protocol.setting("MAXSEARCHRESULTS")))
     timeout = replies.read_setting(execute(client, *protocol.setting("TIMEOUT")))

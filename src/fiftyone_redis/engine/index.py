@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fiftyone_redis.engine import attributes as attribute_values
 from fiftyone_redis.engine import codec, definition, documents, keys, protocol, reading, replies
-from fiftyone_redis.engine.capabilities import capabilities, require
+from fiftyone_redis.engine.capabilities import require
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.documents import Reader
@@ -65,8 +65,7 @@ class VectorIndex:
         check_attributes(schema)
         require(client, schema)
         refuse_overlap(client, schema)
-        plain = not capabilities(client).redisearch
-        execute(client, *protocol.create(schema, plain=plain))
+        execute(client, *protocol.create(schema))
         index = cls(client, schema)
         # The server scans its keys in the background; until it is done, its counts are too small.
         while int(index.info()["indexing"]):
@@ -316,10 +315,7 @@ class VectorIndex:
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
-        at_once = documents and capabilities(self.client).redisearch
-        ids = self.ids() if documents and not at_once else []
-        execute(self.client, *protocol.drop(self.schema.name, at_once))
-        self.remove(ids)
+        execute(self.client, *protocol.drop(self.schema.name, documents))
 
     def _refresh(self) -> None:
         """Reads the index's definition again, but for what only queries know of."""

@@ -28,14 +28,13 @@ from fiftyone_redis.engine import (
     replies,
     storage,
 )
-from fiftyone_redis.engine.capabilities import capabilities, require
+from fiftyone_redis.engine.capabilities import require
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import (
     IndexMismatchError,
     IndexNotFoundError,
     InputError,
-    UnsupportedServerError,
     some,
 )
 from fiftyone_redis.engine.overlap import refuse_overlap, sharing
@@ -65,17 +64,11 @@ def rebuild(
         InputError: if vectors that are there cannot be held or compared that way; nothing changes
         IndexMismatchError: if something of the index or its documents cannot be carried over;
             nothing changes
-        UnsupportedServerError: if the server cannot hold such an index, or cannot switch to it;
-            nothing changes
+        UnsupportedServerError: if the server cannot hold such an index; nothing changes
         FiftyOneRedisError: if the server cannot do it; the old index works on, and this can be
             called again
     """
     require(client, wanted)
-    if not capabilities(client).redisearch:
-        raise UnsupportedServerError(
-            f"This server ({capabilities(client)}) cannot put one index in another's place, so "
-            "nothing can be rebuilt on it; make a new index instead."
-        )
     if schema.lost:
         raise IndexMismatchError(
             f"The index {schema.name!r} has what a rebuild cannot carry over: "

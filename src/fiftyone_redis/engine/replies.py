@@ -100,14 +100,10 @@ def read_some_keys(reply: Any) -> list[str]:
 
 
 def read_info(reply: Any) -> dict[str, Any]:
-    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries.
-
-    What Valkey's search calls otherwise gets the names that RediSearch has for it.
-    """
+    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries."""
     info = {str(name): value for name, value in pairs(_decoded(reply)).items()}
     info["index_definition"] = pairs(info["index_definition"])
     info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
-    info.setdefault("indexing", info.get("backfill_in_progress", 0))
     return info
 
 
@@ -266,23 +262,8 @@ def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
 
 def _attribute(flat: Any) -> dict[str, Any]:
     """Reads an attribute, which in RESP2 ends with flags that have no value (SORTABLE and such)."""
-    attribute = flat if isinstance(flat, dict) else _with_flags(flat)
-    if "index" not in attribute:
-        return attribute
-    # As https://valkey.io/commands/ft.info/ has it: one map in another.
-    vector = pairs(attribute["index"])
-    graph = pairs(vector["algorithm"])
-    return {
-        **attribute,
-        **vector,
-        "algorithm": graph["name"],
-        "dim": vector["dimensions"],
-        "M": graph.get("m", Schema.m),
-        "ef_construction": graph.get("ef_construction", Schema.ef_construction),
-    }
-
-
-def _with_flags(flat: Sequence[Any]) -> dict[str, Any]:
+    if isinstance(flat, dict):
+        return flat
     first = next((at for at in range(6, len(flat), 2) if flat[at] in definition.FLAGS), len(flat))
     return {**dict(_by_two(flat[:first])), "flags": list(flat[first:])}
 
