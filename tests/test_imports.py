@@ -23,7 +23,7 @@ ENGINE = {
     "storage": "errors schema codec protocol",
     "conversion": "errors schema codec definition protocol replies storage",
     "replies": "errors schema definition protocol",
-    "capabilities": "errors schema protocol",
+    "capabilities": "errors schema protocol pool",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema replies planner",
@@ -49,7 +49,11 @@ ENGINE = {
     "pipeline keys reading",
     "index": "errors schema codec definition protocol replies capabilities restricted cluster "
     "connection keys documents overlap reading attributes rebuild search",
-    "health": "errors protocol replies capabilities pool cluster connection index",
+    "topology": "replies",
+    "findings": "errors cluster connection",
+    "index_health": "errors schema protocol replies cluster connection documents findings",
+    "health": "errors protocol replies capabilities pool cluster connection index topology "
+    "findings index_health",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

@@ -9,21 +9,26 @@ What each version knows is in https://redis.io/docs/latest/develop/ai/search-and
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import redis
 
 from fiftyone_redis.engine.errors import UnsupportedServerError, mapped
-from fiftyone_redis.engine.protocol import COORDINATOR, SEARCH
+from fiftyone_redis.engine.pool import place
+from fiftyone_redis.engine.protocol import COORDINATOR, SEARCH, create, drop
 from fiftyone_redis.engine.schema import Schema
 
 UNKNOWN = "unknown"
 """The name or version of what does not say it."""
 
 Version = tuple[int, ...]
+
+# How many bytes a vector takes where SVS-VAMANA was left out: -1, read without its sign.
+_WITHOUT_SVS = "18446744073709551615"
 
 _MODULES = ("search", "searchlight")  # the latter is the query engine of managed services
 
@@ -51,7 +56,8 @@ class Capabilities:
         clustered: whether it is a node of a cluster
         coordinator: whether its query engine is known to answer for all nodes of a cluster
         dtypes: the types in which it can hold vectors
-        algorithms: the algorithms by which it can search
+        algorithms: the algorithms by which its version can search
+        svs: whether it was built with SVS-VAMANA; None if that was not tried
     """
 
     server: str
@@ -62,6 +68,7 @@ class Capabilities:
     coordinator: bool
     dtypes: tuple[str, ...]
     algorithms: tuple[str, ...]
+    svs: bool | None = None
 
     def __str__(self) -> str:
         engine = f"search {self.search}" if self.search else "no query engine"
@@ -85,9 +92,7 @@ def capabilities(client: Any) -> Capabilities:
         FiftyOneRedisError: if the server does not answer
     """
     if client not in _known:
-        options = _node(client).connection_pool.connection_kwargs
-        address = options.get("path") or f"{options.get('host')}:{options.get('port')}"
-        with mapped(str(address)):
+        with mapped(place(_node(client).connection_pool.connection_kwargs)):
             learn(client)
     return _known[client]
 
@@ -129,7 +134,7 @@ def check_server(client: Any) -> Capabilities:
 
 
 def require(client: Any, schema: Schema) -> None:
-    """Raises unless a client's server can hold an index.
+    """Raises unless a client's server can hold an index; may make an empty one to find out.
 
     Raises:
         UnsupportedServerError: if it does not offer the index's type or algorithm
@@ -143,6 +148,10 @@ def require(client: Any, schema: Schema) -> None:
                 f"This server ({found}) has no {setting} {wanted!r}; use one of "
                 f"{', '.join(offered)}, or a newer server."
             )
+    if schema.algorithm == "SVS-VAMANA" and not _has_svs(client):
+        raise UnsupportedServerError(
+            f"This server ({found}) was built without SVS-VAMANA; use FLAT or HNSW."
+        )
 
 
 def read(
@@ -193,6 +202,34 @@ def _ask(client: redis.Redis) -> Capabilities:
     found = read(hello)
     told = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
     return found if told else read(hello, *_details(client))
+
+
+def _has_svs(client: Any) -> bool:
+    """Returns whether a server was built with SVS-VAMANA; makes an empty index at the first call.
+
+    It has a name and a prefix that nothing else has, and is dropped at once. A user who may not
+    make it is told by the server what the index that is really wanted needs.
+    """
+    found = capabilities(client)
+    if found.svs is None:
+        name = f"fiftyone-probe~{secrets.token_hex(4)}"
+        options = ("SKIPINITIALSCAN",)
+        probe = Schema(name, 4, algorithm="SVS-VAMANA", prefix=f"{name}~:", options=options)
+        node = _node(client)
+        with mapped(place(node.connection_pool.connection_kwargs)):
+            try:
+                node.execute_command(*create(probe))
+                node.execute_command(*drop(name, documents=False))
+            except redis.exceptions.NoPermissionError:
+                return True
+            except redis.ResponseError as error:
+                if _WITHOUT_SVS not in str(error):
+                    raise
+                found = replace(found, svs=False)
+            else:
+                found = replace(found, svs=True)
+        _known[client] = found
+    return bool(found.svs)
 
 
 def _hello(client: redis.Redis) -> dict[str, Any] | None:

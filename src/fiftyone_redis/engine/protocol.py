@@ -203,6 +203,11 @@ def some_keys(name: str, count: int) -> Command:
     return [SEARCH, name, "*", "NOCONTENT", "LIMIT", 0, count, "DIALECT", 2]
 
 
+def count(name: str, *, timeout_ms: int) -> Command:
+    """Returns the command that counts an index's documents, as a query does."""
+    return [SEARCH, name, "*", "LIMIT", 0, 0, "TIMEOUT", timeout_ms, "DIALECT", 2]
+
+
 def id_path(schema: Schema) -> list[str]:
     """Returns how a query names the field that holds the ids; nothing if the keys hold them."""
     if schema.id_field is None:

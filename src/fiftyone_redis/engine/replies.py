@@ -55,6 +55,17 @@ def pairs(reply: Any) -> dict[Any, Any]:
     return reply if isinstance(reply, dict) else dict(_by_two(reply))
 
 
+def decoded(reply: Any) -> Any:
+    """Returns a reply with its byte strings as text."""
+    if isinstance(reply, bytes):
+        return reply.decode(errors="replace")
+    if isinstance(reply, dict):
+        return {decoded(name): decoded(value) for name, value in reply.items()}
+    if isinstance(reply, (list, tuple)):
+        return [decoded(item) for item in reply]
+    return reply
+
+
 def read_hits(reply: Any, schema: Schema) -> list[Hit]:
     """Reads the reply to :func:`protocol.knn`, in the order of the reply.
 
@@ -101,7 +112,7 @@ def read_some_keys(reply: Any) -> list[str]:
 
 def read_info(reply: Any) -> dict[str, Any]:
     """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries."""
-    info = {str(name): value for name, value in pairs(_decoded(reply)).items()}
+    info = {str(name): value for name, value in pairs(decoded(reply)).items()}
     info["index_definition"] = pairs(info["index_definition"])
     info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
     return info
@@ -112,13 +123,18 @@ def read_size(reply: Any) -> int:
     return int(pairs(reply)[b"num_docs"])
 
 
-def read_setting(reply: Any) -> str | None:
-    """Reads the one value of the reply to :func:`protocol.setting` or CONFIG GET; None for none."""
-    if not isinstance(reply, dict):
-        flat = reply[0] if reply and isinstance(reply[0], (list, tuple)) else reply
-        reply = dict(_by_two(flat))
-    value = next(iter(reply.values()), None)
-    return None if value is None else str(_decoded(value))
+def read_settings(reply: Any) -> dict[str, str]:
+    """Reads settings by their names from the reply to :func:`protocol.setting` or CONFIG GET."""
+    if reply and isinstance(reply, (list, tuple)) and isinstance(reply[0], (list, tuple)):
+        reply = [part for pair in reply for part in pair]  # FT.CONFIG has a list for each
+    return {str(name): str(value) for name, value in pairs(decoded(reply)).items()}
+
+
+def read_warnings(reply: Any) -> list[str]:
+    """Reads what a query's reply warns of, which only RESP3 has."""
+    return (
+        [text(warning) for warning in reply.get(b"warning", ())] if isinstance(reply, dict) else []
+    )
 
 
 def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
@@ -253,7 +269,7 @@ def _id(key: str, held: bytes | None, schema: Schema) -> str:
 
 
 def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
-    warnings = [w.decode() for w in reply.get(b"warning", ())]
+    warnings = read_warnings(reply)
     if warnings:
         raise IncompleteResultError(
             f"The server cut the query short ({'; '.join(warnings)}); allow it more time."
@@ -270,13 +286,3 @@ def _attribute(flat: Any) -> dict[str, Any]:
 
 def _by_two(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
     return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _decoded(reply: Any) -> Any:
-    if isinstance(reply, bytes):
-        return reply.decode(errors="replace")
-    if isinstance(reply, dict):
-        return {_decoded(name): _decoded(value) for name, value in reply.items()}
-    if isinstance(reply, (list, tuple)):
-        return [_decoded(item) for item in reply]
-    return reply
