@@ -247,8 +247,8 @@ def _limits(client: Client) -> list[Finding]:
     text = f"At most {known[results]} results of a search ({results})"
     if known[results].isdecimal() and int(known[results]) < _FEW_RESULTS:
         text += "; for more, all vectors are read and compared here."
-        which = "" if since_8 else "FT."
-        advice = f"Allow more with {command} {results} 1000000."
+        how = "with CONFIG SET" if since_8 else "with FT.CONFIG SET"
+        advice = f"Allow more {how} {results} 1000000."
         finding = Finding("limits", WARNING, text, advice)
     else:
         finding = Finding("limits", OK, f"{text}.")
