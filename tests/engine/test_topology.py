@@ -16,7 +16,8 @@ def recorded(state: str, resp: int) -> tuple[list[Shard], list[Shard]]:
     """Returns the parts of a cluster as its nodes see them, and as its coordinator does."""
     shards = reply(CLUSTER, resp, "CLUSTER", "SHARDS", state=state)
     searched = reply(CLUSTER, resp, "SEARCH.CLUSTERINFO", state=state)
-    return topology.read_shards(shards), topology.read_searched(searched)
+    slots = reply(CLUSTER, resp, "CLUSTER", "SLOTS")
+    return topology.read_shards(shards, slots), topology.read_searched(searched)
 
 
 @pytest.fixture
@@ -36,6 +37,26 @@ def test_a_whole_cluster_is_read(resp):
     assert topology.uncovered(shards) == topology.uncovered(searched) == []
     [finding] = layout(shards, searched)
     assert (finding.status, finding.text) == (OK, "3 parts, which hold all 16384 slots.")
+
+
+def test_the_slots_of_a_part_whose_first_node_is_dead_are_told_by_cluster_slots():
+    """As three primaries and their replicas of Redis 7.4 said it after one of them was killed."""
+
+    def node(port: int, role: bytes, health: bytes = b"online") -> list:
+        said = [b"id", b"id-%d" % port, b"port", port, b"endpoint", b"127.0.0.1"]
+        return [*said, b"role", role, b"health", health]
+
+    failed_over = [node(36967, b"master", b"fail"), node(56147, b"master")]
+    whole = [node(38637, b"master"), node(41329, b"replica")]
+    shards = [[b"slots", [], b"nodes", failed_over], [b"slots", [0, 10921], b"nodes", whole]]
+    slots = [
+        [0, 10921, [b"127.0.0.1", 38637, b"id-38637", []], [b"127.0.0.1", 41329, b"id-41329", []]],
+        [10922, 16383, [b"127.0.0.1", 56147, b"id-56147", []]],
+    ]
+    read = topology.read_shards(shards, slots)
+    assert topology.uncovered(read) == []
+    [finding] = layout(read, [])
+    assert (finding.status, finding.text[:20]) == (WARNING, "127.0.0.1:36967 died")
 
 
 @pytest.mark.parametrize("resp", [2, 3])

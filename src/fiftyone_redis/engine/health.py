@@ -140,7 +140,8 @@ def _cluster(client: Client) -> list[Finding]:
     """Looks whether all parts of a cluster are there, and are searched."""
     if not isinstance(client, redis.RedisCluster):
         return []
-    shards = topology.read_shards(execute(client, "CLUSTER", "SHARDS"))
+    layouts = [execute(client, "CLUSTER", kind) for kind in ("SHARDS", "SLOTS")]
+    shards = topology.read_shards(*layouts)
     reply = told(client, COORDINATOR)
     return layout(shards, [] if reply is None else topology.read_searched(reply))
 

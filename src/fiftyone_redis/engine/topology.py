@@ -41,7 +41,7 @@ class Shard:
     """A part of a cluster: some slots, and the nodes that hold them.
 
     Args:
-        slots: the slots, in ranges; none if all of its nodes are dead
+        slots: the slots, in ranges
         nodes: the nodes, in the order of the reply
     """
 
@@ -54,13 +54,22 @@ class Shard:
         return next((node for node in self.nodes if node.is_primary and node.is_alive), None)
 
 
-def read_shards(reply: Any) -> list[Shard]:
-    """Reads the reply to CLUSTER SHARDS, in RESP2 or RESP3."""
-    shards = [pairs(shard) for shard in decoded(reply)]
-    return [
-        Shard(_ranges(shard["slots"]), tuple(_node(pairs(node)) for node in shard["nodes"]))
-        for shard in shards
-    ]
+def read_shards(reply: Any, slots: Any = ()) -> list[Shard]:
+    """Reads the reply to CLUSTER SHARDS, in RESP2 or RESP3.
+
+    Args:
+        reply: that reply; it has no slots for a part whose first node is dead
+        slots: the reply to CLUSTER SLOTS, which has them
+    """
+    held: dict[str, list[Range]] = {}
+    for first, last, primary, *_ in decoded(slots):
+        held.setdefault(primary[2], []).append((first, last))
+    shards = []
+    for shard in map(pairs, decoded(reply)):
+        nodes = tuple(_node(pairs(node)) for node in shard["nodes"])
+        ranges = _ranges(shard["slots"]) or [each for n in nodes for each in held.get(n.id, ())]
+        shards.append(Shard(tuple(ranges), nodes))
+    return shards
 
 
 def read_searched(reply: Any) -> list[Shard]:
