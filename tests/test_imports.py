@@ -51,7 +51,7 @@ ENGINE = {
     "connection keys documents overlap reading attributes rebuild search",
     "topology": "replies",
     "findings": "errors cluster connection",
-    "index_health": "errors schema protocol replies cluster connection documents findings",
+    "index_health": "errors protocol replies cluster connection aliases leftovers findings",
     "health": "errors protocol replies capabilities pool cluster connection index topology "
     "findings index_health",
     "__init__": "schema connection reading search index",

@@ -261,12 +261,12 @@ def test_clients_do_not_show_the_password(user, redis_server):
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 def test_a_decoding_client_speaks_text_and_knows_the_indexes(client, redis_server, kind):
-    VectorIndex.create(client, Schema("docs", 2))
+    index = VectorIndex.create(client, Schema("docs", 2))
     url = redis_server.url if kind == "unix" else f"redis://127.0.0.1:{redis_server.port}"
     with connect(url) as reached, connection.decoding(reached) as decoding:
         decoding.set("key", "välue")
         assert decoding.get("key") == "välue"
-        assert decoding.ft("docs").info()["index_name"] == "docs"
+        assert decoding.ft("docs").info()["index_name"] == index.schema.server_name
         assert reached.get("key") == "välue".encode()
 
 

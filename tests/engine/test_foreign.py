@@ -222,7 +222,8 @@ def test_every_kind_of_field_and_option_stays_through_a_rebuild(client):
 
     index.rebuild(block_size=100)
     assert len(client.execute_command("FT._LIST")) == 1
-    assert client.execute_command("FT.INFO", "theirs")[b"index_name"] == b"theirs~2"
+    behind = client.execute_command("FT.INFO", "theirs")[b"index_name"].decode()
+    assert behind == index.schema.server_name != "theirs"
     assert definition(client, "theirs") == before
 
 
@@ -237,7 +238,7 @@ def test_what_cannot_be_carried_over_is_refused_before_anything_is_touched(clien
 def test_an_index_that_is_known_by_an_alias_keeps_both_names(client, matrix):
     index = VectorIndex.create(client, Schema("real", DIM, metric="euclidean"))
     index.add(names(), matrix)
-    client.execute_command("FT.ALIASADD", "other", "real")
+    client.execute_command("FT.ALIASADD", "other", index.schema.server_name)
     for algorithm in ("HNSW", "FLAT"):
         VectorIndex.open(client, "other").rebuild(algorithm=algorithm)
         for known in ("other", "real"):

@@ -70,7 +70,8 @@ def test_an_index_is_rebuilt_again_and_again(client, index, vectors):
     ):
         index.rebuild(**changes)
         assert nearest(index, vectors) == before
-    assert set(client.hkeys("docs:000")) == {b"vector_float32", b"sample_id"}
+    assert set(client.hkeys("docs:000")) == {index.schema.vector_field.encode(), b"sample_id"}
+    assert index.schema.vector_name == "vector"
     index.drop()
     assert client.dbsize() == 0
     assert not client.execute_command("FT._LIST")
@@ -97,7 +98,7 @@ def test_searches_are_answered_all_the_time(client, index, vectors):
     assert all(answer == expected for answer in answers)
 
 
-@pytest.mark.parametrize("step", ["_convert", "_wait", "_switch"])
+@pytest.mark.parametrize("step", ["_retype", "_fill", "_switch"])
 def test_a_rebuild_that_dies_leaves_the_old_index_and_can_be_run_again(
     client, index, vectors, step, monkeypatch
 ):

@@ -24,6 +24,7 @@ from fiftyone_redis.engine import Schema, VectorIndex, connect, connection, docu
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
     ConnectionFailedError,
+    IndexMismatchError,
     ServerError,
     UnsupportedServerError,
 )
@@ -240,8 +241,8 @@ def test_an_index_is_made_and_dropped_although_the_replies_are_lost(client, cutt
 
 
 def test_an_index_that_others_made_is_still_in_the_way(client, far):
-    VectorIndex.create(client, SCHEMA)
-    with pytest.raises(Exception, match="already"):
+    client.execute_command("FT.CREATE", "docs", "SCHEMA", "a", "TAG")
+    with pytest.raises(IndexMismatchError, match="already"):
         connection.execute(far, "FT.CREATE", "docs", "SCHEMA", "a", "TAG")
 
 

@@ -7,7 +7,8 @@ FiftyOneRedisError
 │   └── AuthenticationError  the server does not accept the credentials
 ├── UnsupportedServerError   the server cannot do what is asked of it
 ├── IndexNotFoundError       no index of that name
-├── IndexMismatchError       an index is there but does not fit
+├── IndexMismatchError       an index is there but does not fit               (ValueError)
+│   └── IndexChangedError    it became another one while it was used
 ├── IncompleteResultError    the server cut a query short
 ├── ServerError              the server refused a command
 │   └── ResultLimitError     more results are asked for than the server returns
@@ -57,6 +58,10 @@ class IndexNotFoundError(FiftyOneRedisError):
 
 class IndexMismatchError(FiftyOneRedisError, ValueError):
     """An index of that name is there, but does not fit what is asked of it."""
+
+
+class IndexChangedError(IndexMismatchError):
+    """The index was rebuilt, or made anew, by others while it was used."""
 
 
 class IncompleteResultError(FiftyOneRedisError):

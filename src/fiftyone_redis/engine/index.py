@@ -4,36 +4,55 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from math import isnan
 from typing import Any, TypeVar
 
 import numpy.typing as npt
 
+from fiftyone_redis.engine import (
+    aliases,
+    codec,
+    definition,
+    documents,
+    keys,
+    lease,
+    leftovers,
+    protocol,
+    reading,
+    replies,
+)
 from fiftyone_redis.engine import attributes as attribute_values
-from fiftyone_redis.engine import codec, definition, documents, keys, protocol, reading, replies
 from fiftyone_redis.engine.capabilities import require
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.documents import Reader
-from fiftyone_redis.engine.errors import IndexNotFoundError
+from fiftyone_redis.engine.errors import (
+    IndexChangedError,
+    IndexMismatchError,
+    IndexNotFoundError,
+    InputError,
+)
+from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.restricted import IdSubset, Subset
-from fiftyone_redis.engine.schema import Schema, check_attributes
+from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema, check_attributes
 from fiftyone_redis.engine.search import Neighbors, Question, search
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
 
-_SETTLE_SECONDS = 0.01
 _SAMPLE = 64
 _REMEMBERED_SECONDS = 60.0
 _UNREAD = ("ef_runtime", "block_size", "search_window_size")  # servers do not tell
 
 T = TypeVar("T")
+
+_MOST_CHANGES = 10  # of an index by others, during one search
 
 
 class VectorIndex:
@@ -52,6 +71,8 @@ class VectorIndex:
         self.schema = schema
         self.timeout = timeout
         self._known: dict[Any, tuple[float, Any]] = {}
+        # What the server says of the index; empty for one that is neither made nor opened here.
+        self._identity: tuple[Any, ...] = ()
 
     @classmethod
     def create(cls, client: Client, schema: Schema) -> VectorIndex:
@@ -64,12 +85,20 @@ class VectorIndex:
         """
         check_attributes(schema)
         require(client, schema)
-        refuse_overlap(client, schema)
-        execute(client, *protocol.create(schema))
+        name = schema.name
+        with lease.hold(client, name), ExitStack() as undo:
+            if aliases.find_index(client, name) is not None:
+                raise _taken(name)
+            leftovers.remove_all(client, name, schema.prefixes)
+            refuse_overlap(client, schema)
+            schema = replace(schema, server_name=aliases.own_name(name))
+            execute(client, *protocol.create(schema))
+            undo.callback(execute, client, *protocol.drop(schema.server_name, documents=False))
+            definition = wait_until_indexed(client, schema.server_name)
+            execute(client, *protocol.add_alias(name, schema.server_name))
+            undo.pop_all()
         index = cls(client, schema)
-        # The server scans its keys in the background; until it is done, its counts are too small.
-        while int(index.info()["indexing"]):
-            time.sleep(_SETTLE_SECONDS)
+        index._identity = replies.read_identity(definition)
         return index
 
     @classmethod
@@ -96,34 +125,32 @@ class VectorIndex:
             IndexMismatchError: if it has no vector field, several and none is named, none of that
                 name, or one of a kind that is not supported; or no such field of ids
         """
-        info = replies.read_info(execute(client, *protocol.info(name)))
+        reply = _read_definition(client, name)
+        info = replies.read_info(reply)
         some_keys: list[str] = []
         if definition.lacks_separator(info["index_definition"]["prefixes"]):
-            reply = execute(client, *protocol.some_keys(name, _SAMPLE))
-            some_keys = replies.read_some_keys(reply)
+            found = execute(client, *protocol.some_keys(info["index_name"], _SAMPLE))
+            some_keys = replies.read_some_keys(found)
         schema = replies.read_schema(
             info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys
         )
-        # The server tells what is behind an alias.
-        schema = replace(schema, name=name)
+        schema = replace(schema, name=name, server_name=info["index_name"])
         keys.check_id_field(client, schema)
-        return cls(client, schema)
+        index = cls(client, schema)
+        index._identity = replies.read_identity(reply)
+        return index
 
     @staticmethod
     def exists(client: Client, name: str) -> bool:
         """Returns whether the server has an index of that name."""
-        try:
-            execute(client, *protocol.info(name))
-        except IndexNotFoundError:
-            return False
-        return True
+        return aliases.find_index(client, name) is not None
 
     def __len__(self) -> int:
         return reading.size(self.client, self.schema)
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
-        return replies.read_info(execute(self.client, *protocol.info(self.schema.name)))
+        return replies.read_info(_read_definition(self.client, self.schema.name))
 
     def add(
         self,
@@ -184,11 +211,11 @@ class VectorIndex:
 
     def existing(self, ids: Sequence[str]) -> set[str]:
         """Returns those of the ids that are in the index."""
-        return documents.existing(self.client, self.schema, ids)
+        return self._read(lambda: documents.existing(self.client, self.schema, ids))
 
     def ids(self) -> list[str]:
         """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
-        return reading.ids(self.client, self.schema)
+        return self._read(lambda: reading.ids(self.client, self.schema))
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
@@ -196,8 +223,10 @@ class VectorIndex:
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
-        return reading.ids_with_tag(
-            self.client, self.schema, tag, values, timeout_ms=self._timeout_ms()
+        return self._read(
+            lambda: reading.ids_with_tag(
+                self.client, self.schema, tag, values, timeout_ms=self._timeout_ms()
+            )
         )
 
     def tags(self, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -206,7 +235,7 @@ class VectorIndex:
         Args:
             ids: the documents' ids
         """
-        return reading.tags(self.client, self.schema, ids)
+        return self._read(lambda: reading.tags(self.client, self.schema, ids))
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
         """Reads documents at once.
@@ -218,7 +247,7 @@ class VectorIndex:
         Returns:
             the vectors and tags of those that exist, in the order of ``ids``
         """
-        return reading.fetch(self.client, self.schema, ids, progress)
+        return self._read(lambda: reading.fetch(self.client, self.schema, ids, progress))
 
     def search(
         self,
@@ -246,7 +275,7 @@ class VectorIndex:
         """
         matrix = codec.as_matrix(queries, self.schema.dim)
         codec.check_queries(matrix, self.schema)
-        return search(self._question(matrix, k, within, farthest))
+        return self._search(lambda: search(self._question(matrix, k, within, farthest)))
 
     def search_ids(
         self,
@@ -271,13 +300,17 @@ class VectorIndex:
             InputError: if some of the ids are not in the index, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-        # They go back as they came: decoding, checking and encoding takes longer than sending.
-        blobs = reading.blobs(self.client, self.schema, ids)
-        question = self._question(blobs, k, within, farthest)
-        found = search(question)
-        if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
-            codec.check(question.queries, self.schema, ids)
-        return found
+
+        def search_once() -> list[Neighbors]:
+            # They go back as they came: decoding, checking and encoding takes longer than sending.
+            blobs = reading.blobs(self.client, self.schema, ids)
+            question = self._question(blobs, k, within, farthest)
+            found = search(question)
+            if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
+                codec.check(question.queries, self.schema, ids)
+            return found
+
+        return self._search(search_once)
 
     def vectors(
         self, ids: Sequence[str] | None = None, progress: Progress | None = None
@@ -290,8 +323,12 @@ class VectorIndex:
 
         Returns:
             the vectors and tags of those that exist, in the order of ``ids``
+
+        Raises:
+            IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
-        return reading.pages(self.client, self.schema, ids, progress)
+        yield from reading.pages(self.client, self.schema, ids, progress)
+        self._confirm()
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
         """Makes the index another one over the documents that are there.
@@ -309,26 +346,109 @@ class VectorIndex:
             InputError: if vectors that are there cannot be held or compared that way
             UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
+        with lease.hold(self.client, aliases.root(self.client, self.schema)) as held:
+            self._refresh()
+            wanted = replace(self.schema, **changes)
+            self.schema = rebuild(self.client, held, self.schema, wanted, progress)
         self._refresh()
-        wanted = replace(self.schema, **changes)
-        self.schema = rebuild(self.client, self.schema, wanted, progress)
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
-        execute(self.client, *protocol.drop(self.schema.name, documents))
+        self._refresh()
+        alias = aliases.root(self.client, self.schema)
+        with lease.hold(self.client, alias, patient=False):
+            leftovers.remove(self.client, self.schema)
+            execute(self.client, *protocol.drop(self.schema.name, documents))
+        self._known.clear()
+
+    @staticmethod
+    def remove_leftovers(client: Client, name: str) -> None:
+        """Removes what interrupted changes left of an index that does not exist any more.
+
+        Args:
+            client: a client of the server
+            name: the index's name
+
+        Raises:
+            IndexMismatchError: if the index exists
+        """
+        with lease.hold(client, name, patient=False):
+            if aliases.find_index(client, name) is not None:
+                raise _taken(name)
+            leftovers.remove_all(client, name, (f"{name}:",), documents=True)
 
     def _refresh(self) -> None:
         """Reads the index's definition again, but for what only queries know of."""
         known = self.schema
+        # FiftyOne's own field of ids is found where it is; as HASHes, documents have none.
+        is_own = known.storage == "JSON" and known.id_field == FIFTYONE_ID
         found = VectorIndex.open(
             self.client,
             known.name,
             vector_field=known.vector_name,
-            id_field=known.id_field,
+            id_field=None if is_own else known.id_field,
             tags=known.tags,
-        ).schema
+        )
         unread = {name: getattr(known, name) for name in _UNREAD}
-        self.schema = replace(found, **unread)
+        self.schema = replace(found.schema, **unread)
+        self._identity = found._identity
+        self._known.clear()
+
+    def _search(self, search: Callable[[], T]) -> T:
+        """Searches; does it again if the index has become another one, or was not whole.
+
+        Raises:
+            IndexNotFoundError: if it is gone
+            IndexChangedError: if it changes again and again
+        """
+        for _ in range(_MOST_CHANGES):
+            try:
+                return search()
+            except InputError:
+                if not self._is_changed():
+                    raise
+            except (IndexChangedError, IndexNotFoundError) as error:
+                change = error
+            self._refresh()
+        raise change
+
+    def _read(self, read: Callable[[], T]) -> T:
+        """Reads documents; does it again if the index has become another one meanwhile."""
+
+        def read_and_confirm() -> T:
+            found = read()
+            self._confirm()
+            return found
+
+        return self._search(read_and_confirm)
+
+    def _confirm(self, reply: Any = None) -> None:
+        """Makes sure that the index is what it was when its definition was read, and is whole.
+
+        Args:
+            reply: what FT.INFO says of it now; it is asked if that is None
+
+        Raises:
+            IndexNotFoundError: if it is gone
+            IndexChangedError: if it is not
+        """
+        if not self._identity:
+            return
+        if reply is None:
+            reply = execute(self.client, *protocol.info(self.schema.name))
+        is_same = replies.read_identity(reply) == self._identity
+        if not (is_same and replies.read_indexing(reply).is_complete):
+            raise IndexChangedError(
+                f"The index {self.schema.name!r} was rebuilt or made anew by others while it was "
+                "used; repeat this."
+            )
+
+    def _is_changed(self) -> bool:
+        try:
+            self._confirm()
+        except IndexChangedError:
+            return True
+        return False
 
     def _size(self) -> int:
         return self._remembered(reading.size)
@@ -364,8 +484,25 @@ class VectorIndex:
             self._timeout_ms(),
             self._size,
             self._sample,
+            self._confirm,
         )
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
+
+
+def _read_definition(client: Client, name: str) -> Any:
+    """Returns what FT.INFO says of an index, once it has all its documents."""
+    while True:
+        try:
+            return wait_until_indexed(client, name)
+        except IndexNotFoundError:
+            if not leftovers.finish_switch(client, name):
+                raise
+
+
+def _taken(name: str) -> IndexMismatchError:
+    return IndexMismatchError(
+        f"An index of the name {name!r} exists already; open it, or choose another index_name."
+    )

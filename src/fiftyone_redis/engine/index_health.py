@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import documents, protocol, replies
+from fiftyone_redis.engine import aliases, leftovers, protocol, replies
 from fiftyone_redis.engine.cluster import Client, primaries
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
@@ -19,13 +18,8 @@ from fiftyone_redis.engine.errors import (
     some,
 )
 from fiftyone_redis.engine.findings import NOTE, OK, PROBLEM, WARNING, Finding, readable, told
-from fiftyone_redis.engine.schema import DTYPES, Schema
 
 Info = Mapping[str, Any]
-
-# What a rebuild calls the index that it makes; the name in front is the alias that leads to it.
-_PHYSICAL = re.compile(r"(.+)~(?:[0-9a-f]{8}|\d+)")
-_LOOKED_AT = 256  # keys, of an index's documents
 
 
 def indexes(client: Client) -> list[Finding]:
@@ -40,11 +34,12 @@ def indexes(client: Client) -> list[Finding]:
         except FiftyOneRedisError as error:
             findings.append(Finding("index", NOTE, f"{name}: {error}"))
             continue
-        shown, is_leftover = _shown(client, name)
-        if is_leftover:
-            findings.append(_leftover(shown))
+        alias = _alias(client, name)
+        if alias is None:
+            findings.append(_leftover(name))
             continue
-        findings += [describe(shown, info), *_left_fields(client, shown, info)]
+        shown = name if alias == name else f"{alias} ({name})"
+        findings += [describe(shown, info), *_left_fields(client, alias)]
         if any(attribute.get("algorithm") == "HNSW" for attribute in info["attributes"]):
             graphs.append(shown)
     findings += _workers(client, graphs)
@@ -118,18 +113,12 @@ def _names(client: Client) -> tuple[list[str], list[Finding]]:
     return compare(lists)
 
 
-def _shown(client: Client, name: str) -> tuple[str, bool]:
-    """Returns an index's name as people know it, and whether it is what a rebuild left behind."""
-    match = _PHYSICAL.fullmatch(name)
-    if match is None:
-        return name, False
-    try:
-        behind = replies.read_info(execute(client, *protocol.info(match[1])))["index_name"]
-    except IndexNotFoundError:
-        return name, True
-    except FiftyOneRedisError:
-        return name, False  # not for this user to know
-    return (f"{match[1]} ({name})", False) if behind == name else (name, True)
+def _alias(client: Client, name: str) -> str | None:
+    """Returns the name by which people know an index; None if a rebuild left it behind."""
+    alias = aliases.alias_of(name)
+    if alias == name:
+        return name
+    return alias if aliases.find_index(client, alias) == name else None
 
 
 def _leftover(name: str) -> Finding:
@@ -139,29 +128,14 @@ def _leftover(name: str) -> Finding:
     return Finding("index", WARNING, text, advice)
 
 
-def _left_fields(client: Client, shown: str, info: Info) -> list[Finding]:
-    """Looks in some documents for vectors of another type, which an interrupted rebuild leaves."""
-    try:
-        schema = replies.read_schema(info)
-        if schema.storage != "HASH" or not schema.is_walkable:
-            return []
-        ids = documents.draw(client, schema, _LOOKED_AT)[:_LOOKED_AT]
-        fields = _others(schema)
-        rows = [row for _, read in documents.read(client, schema, ids, fields) for row in read]
-    except FiftyOneRedisError:
-        return []  # it has no vectors, or this user may not look
-    left = [field for at, field in enumerate(fields) if any(row[at] for row in rows)]
-    if not left:
+def _left_fields(client: Client, alias: str) -> list[Finding]:
+    """Looks whether a change of the type wrote down that documents have two fields of vectors."""
+    fields = sorted(leftovers.read_record(client, alias).fields)
+    if not fields:
         return []
-    text = f"{shown}: documents hold {some(left)}, which the index does not read; an interrupted "
-    text += "change of its type leaves such fields, and one that runs has them until it is done."
+    text = f"{alias}: documents may hold vectors twice (in {some(fields)}). An interrupted change "
+    text += "of the type leaves them so, and one that runs has them so until it is done."
     return [Finding("index", WARNING, text, "Call rebuild() or cleanup() of that run again.")]
-
-
-def _others(schema: Schema) -> list[str]:
-    """Returns the fields in which vectors of another type would be."""
-    names = [schema.vector_name, *(f"{schema.vector_name}_{dtype}" for dtype in DTYPES)]
-    return [name for name in names if name != schema.vector_field]
 
 
 def _workers(client: Client, graphs: list[str]) -> list[Finding]:

@@ -91,7 +91,7 @@ def check_id_field(client: Client, schema: Schema) -> None:
     name = schema.id_field
     if name not in [field.name for field in schema.fields if not field.kind]:
         return
-    for key in replies.read_some_keys(execute(client, *protocol.some_keys(schema.name, 1))):
+    for key in replies.read_some_keys(execute(client, *protocol.some_keys(schema.server_name, 1))):
         command, path = storage.existence(schema, name)
         if storage.exists(execute(client, command, raw(key), path)):
             return
@@ -157,10 +157,10 @@ def _pages(
             is_read = True
         finally:
             if cursor and not is_read:
-                execute(node, *protocol.close_cursor(schema.name, cursor))
+                execute(node, *protocol.close_cursor(schema.server_name, cursor))
         if not cursor:
             return
-        reply = ask(node, protocol.next_page(schema.name, cursor))
+        reply = ask(node, protocol.next_page(schema.server_name, cursor))
 
 
 def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:

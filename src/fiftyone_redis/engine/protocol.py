@@ -83,7 +83,7 @@ def create(schema: Schema) -> Command:
     """Returns the command that makes an index."""
     attributes: list[Arg] = ["TYPE", schema.dtype.upper(), "DIM", schema.dim]
     attributes += ["DISTANCE_METRIC", METRICS[schema.metric], *_settings(schema)]
-    command: Command = ["FT.CREATE", schema.name, "ON", schema.storage]
+    command: Command = ["FT.CREATE", schema.server_name, "ON", schema.storage]
     command += ["PREFIX", len(schema.prefixes), *schema.prefixes, *schema.options, "SCHEMA"]
     renamed = [] if schema.vector_name == schema.vector_field else ["AS", schema.vector_name]
     command += [schema.vector_field, *renamed, "VECTOR", schema.algorithm]
@@ -124,9 +124,24 @@ def drop(name: str, documents: bool) -> Command:
     return ["FT.DROPINDEX", name, *(["DD"] if documents else [])]
 
 
-def alias(name: str, index: str, exists: bool) -> Command:
-    """Returns the command that gives an index another name, which may exist as an alias."""
-    return ["FT.ALIASUPDATE" if exists else "FT.ALIASADD", name, index]
+def add_alias(alias: str, index: str) -> Command:
+    """Returns the command that makes an alias; it is refused where there is one of that name."""
+    return ["FT.ALIASADD", alias, index]
+
+
+def move_alias(alias: str, index: str) -> Command:
+    """Returns the command that makes an alias lead to an index, in one step."""
+    return ["FT.ALIASUPDATE", alias, index]
+
+
+def record_key(alias: str) -> str:
+    """Returns the key of the record of a rebuild: never one of a document's."""
+    return f"fiftyone-redis:{alias}"
+
+
+def lease_key(alias: str) -> str:
+    """Returns the key of the lease of an alias."""
+    return f"fiftyone-redis:{alias}:lease"
 
 
 def close_cursor(name: str, cursor: int) -> Command:
@@ -172,7 +187,7 @@ def knn(
     returned: list[Arg] = [DISTANCE, *tags, *([] if schema.id_field in tags else id_path(schema))]
     runtime = _runtime(schema, k)
     query_text = f"*=>[KNN {k} @{schema.vector_name} $query{runtime} AS {DISTANCE}]"
-    command: Command = [SEARCH, schema.name, query_text]
+    command: Command = [SEARCH, schema.server_name, query_text]
     if keys is not None:
         command += ["INKEYS", len(keys), *keys]
     command += ["RETURN", len(returned), *returned, "LIMIT", 0, k, "TIMEOUT", timeout_ms]
@@ -193,7 +208,14 @@ def _keys(schema: Schema, query: str, timeout_ms: int) -> Command:
     path = id_path(schema)
     # A field of a HASH is loaded by "@field", one of JSON by its path.
     loaded = [f"@{path[0]}", *path[1:]] if path and schema.storage == "HASH" else path
-    command: Command = ["FT.AGGREGATE", schema.name, query, "LOAD", 1 + len(loaded), "@__key"]
+    command: Command = [
+        "FT.AGGREGATE",
+        schema.server_name,
+        query,
+        "LOAD",
+        1 + len(loaded),
+        "@__key",
+    ]
     command += [*loaded, "WITHCURSOR", "COUNT", 10_000, "TIMEOUT", timeout_ms, "DIALECT", 2]
     return command
 

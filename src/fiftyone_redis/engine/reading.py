@@ -10,8 +10,8 @@ import numpy as np
 from fiftyone_redis.engine import codec, documents, keys, protocol, replies
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import InputError, some
+from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
 
@@ -76,7 +76,7 @@ def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
 
 def size(client: Client, schema: Schema) -> int:
     """Returns how many documents the index has; HASHes without a vector are among them."""
-    return replies.read_size(execute(client, *protocol.info(schema.name)))
+    return replies.read_indexing(wait_until_indexed(client, schema.name)).documents
 
 
 def sample(client: Client, schema: Schema) -> list[Hit]:

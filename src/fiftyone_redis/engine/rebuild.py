@@ -1,58 +1,68 @@
 """Rebuilds an index over the documents that are there, while the old one goes on answering.
 
-A new index is made on the same documents, under the index's name and a number. When the server has
-filled it, the name becomes an alias of it, and the old index is dropped without its documents. The
-server looks a name up among indexes before aliases, so that dropping the old index, one command, is
-the moment of the change. Until then nothing of the old index is touched.
+A new index is made on the same documents, under a name of its own. When the server has filled it,
+the alias is moved to it in one step, and the old index is dropped without its documents. Until then
+nothing of the old index is touched.
+
+An index that has no alias yet, of others or of version 0.1.0, has its name taken over: it is
+dropped and the alias is made, in one transaction. A cluster has none for these commands; whoever
+searches in between waits (``leftovers.py``).
 
 Another data type needs other bytes in HASHes. They are written to a field of their own, so that the
 old index stays whole; the old field is removed at the end. Another form of the documents needs
-documents of its own, under another prefix; the old ones are removed at the end.
+documents of its own, under another prefix; the old ones are removed with the old index.
 """
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+import redis
+
 from fiftyone_redis.engine import (
+    aliases,
+    cluster,
     codec,
     conversion,
     documents,
     keys,
+    leftovers,
     protocol,
     reading,
-    replies,
+    retyping,
     storage,
 )
 from fiftyone_redis.engine.capabilities import require
 from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
     IndexMismatchError,
     IndexNotFoundError,
-    InputError,
+    mapped,
     some,
 )
+from fiftyone_redis.engine.indexing import wait_until_indexed
+from fiftyone_redis.engine.lease import Lease
+from fiftyone_redis.engine.leftovers import Record
 from fiftyone_redis.engine.overlap import refuse_overlap, sharing
 from fiftyone_redis.engine.pipeline import accepted
+from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.reading import Progress
+from fiftyone_redis.engine.retry import Attempts
 from fiftyone_redis.engine.schema import Schema
-
-_POLL_SECONDS = 0.02
-_GENERATION = re.compile(r"(.*)~(\d+)")
 
 
 def rebuild(
-    client: Client, schema: Schema, wanted: Schema, progress: Progress | None = None
+    client: Client, lease: Lease, schema: Schema, wanted: Schema, progress: Progress | None = None
 ) -> Schema:
     """Rebuilds an index.
 
     Args:
         client: a client of the server
+        lease: that of the index's alias
         schema: the index
         wanted: what it is to become; its name, prefix, fields and dimension are those of ``schema``
         progress: called with the number of documents indexed since the last time
@@ -74,53 +84,90 @@ def rebuild(
             f"The index {schema.name!r} has what a rebuild cannot carry over: "
             f"{some(list(schema.lost))}; it was left as it is."
         )
-    _check(client, schema, wanted)
-    old, new = _generations(client, schema)
-    moves = wanted.storage != schema.storage
-    converts = wanted.dtype != schema.dtype and wanted.storage == "HASH"
-    if moves or converts:
-        _refuse_shared(client, replace(schema, name=old))
-    if moves:
-        return _moved(client, schema, wanted, old, new, progress)
-    if converts:
-        wanted = replace(wanted, vector_field=f"{wanted.vector_name}_{wanted.dtype}")
-        _convert(client, schema, wanted)
-    execute(client, *protocol.create(replace(wanted, name=new)))
-    _wait(client, new, progress)
-    _switch(client, schema.name, old, new)
-    if converts:
-        _convert(client, schema, wanted)  # what was added meanwhile by those who knew the old one
-        documents.clear(client, schema, reading.ids(client, schema), schema.vector_field)
+    leftovers.remove(client, schema)
+    retyping.check(client, schema, wanted)
+    alias = aliases.root(client, schema)
+    wanted = replace(wanted, server_name=aliases.own_name(alias))
+    if wanted.storage != schema.storage:
+        return _move(client, lease, schema, wanted, alias, progress)
+    if wanted.dtype != schema.dtype and wanted.storage == "HASH":
+        return _retype(client, lease, schema, wanted, alias, progress)
+    with ExitStack() as undo:
+        _fill(client, undo, wanted, progress)
+        _keep(lease, undo)
+    _switch(client, schema, wanted, alias, {})
+    leftovers.remove_record(client, alias)
     return wanted
 
 
-def _moved(
+def _keep(lease: Lease, undo: ExitStack) -> None:
+    """Decides that a new index stays: from here on, whatever fails is finished by the next one."""
+    lease.check()
+    undo.pop_all()
+
+
+def _fill(client: Client, undo: ExitStack, wanted: Schema, progress: Progress | None) -> None:
+    """Makes an index and waits until it has all documents; it is dropped if that fails."""
+    execute(client, *protocol.create(wanted))
+    undo.callback(_drop, client, wanted.server_name, documents=False)
+    wait_until_indexed(client, wanted.server_name, progress)
+
+
+def _retype(
     client: Client,
+    lease: Lease,
     schema: Schema,
     wanted: Schema,
-    old: str,
-    new: str,
+    alias: str,
+    progress: Progress | None,
+) -> Schema:
+    """Rebuilds an index on the same documents, with vectors of another type in their own field."""
+    _refuse_shared(client, schema)
+    wanted = replace(wanted, vector_field=retyping.own_field(schema))
+    new, old = {wanted.vector_field: wanted.dtype}, {schema.vector_field: schema.dtype}
+    leftovers.write_record(client, alias, Record(fields=new))
+    with ExitStack() as undo:
+        undo.callback(leftovers.remove_record, client, alias)
+        undo.callback(retyping.clear, client, schema, wanted.vector_field)
+        retyping.convert(client, schema, wanted)
+        _fill(client, undo, wanted, progress)
+        retyping.convert(client, schema, wanted)  # what was added meanwhile
+        _keep(lease, undo)
+    _switch(client, schema, wanted, alias, {**new, **old})
+    former = replace(schema, server_name=wanted.server_name)
+    retyping.convert(client, former, wanted)  # what was added by those who knew the old one
+    retyping.clear(client, wanted, schema.vector_field)
+    leftovers.remove_record(client, alias)
+    return wanted
+
+
+def _move(
+    client: Client,
+    lease: Lease,
+    schema: Schema,
+    wanted: Schema,
+    alias: str,
     progress: Progress | None,
 ) -> Schema:
     """Rebuilds an index on documents of the other form."""
-    base = _base(old)
-    prefix = f"{base}:" if f"{base}:" not in schema.prefixes else f"{new}~:"
+    _refuse_shared(client, schema)
+    is_free = f"{alias}:" not in schema.prefixes
+    prefix = f"{alias}:" if is_free else f"{wanted.server_name}~:"
     changed = replace(wanted, storage=schema.storage, vector_field=schema.vector_field)
-    built = replace(conversion.converted(changed, prefix), name=new)
+    built = conversion.converted(changed, prefix)
     _refuse_taken(client, built)
     execute(client, *protocol.create(built))
-    try:
-        _wait(client, new, None)
+    with ExitStack() as undo:
+        undo.callback(_drop, client, built.server_name, documents=True)
+        wait_until_indexed(client, built.server_name)
         _copy(client, schema, built, progress)
-    except (IndexMismatchError, InputError):
-        execute(client, *protocol.drop(new, documents=True))
-        raise
-    found = _copy(client, schema, built, None)  # what was added meanwhile
-    gone = set(reading.ids(client, built)) - found.keys()
-    documents.delete(client, built, list(gone))
-    _switch(client, schema.name, old, new)
-    documents.unlink(client, schema, list(found.values()))
-    return replace(built, name=schema.name)
+        found = _copy(client, schema, built, None)  # what was added meanwhile
+        gone = set(reading.ids(client, built)) - found.keys()
+        documents.delete(client, built, list(gone))
+        _keep(lease, undo)
+    _switch(client, schema, built, alias, {})
+    leftovers.remove_record(client, alias)
+    return built
 
 
 def _copy(
@@ -187,96 +234,72 @@ def _refuse_taken(client: Client, built: Schema) -> None:
         )
 
 
-def _check(client: Client, schema: Schema, wanted: Schema) -> None:
-    if wanted.dtype == schema.dtype and (wanted.metric != "cosine" or schema.metric == "cosine"):
+def _switch(
+    client: Client, schema: Schema, built: Schema, alias: str, fields: dict[str, str]
+) -> None:
+    """Makes the names of an index lead to a complete new one, and drops the old one.
+
+    Args:
+        client: a client of the server
+        schema: the old index
+        built: the new one
+        alias: the name that stays
+        fields: the documents' fields that only one of them has, and their types
+    """
+    old, new = schema.server_name, built.server_name
+    leftovers.write_record(client, alias, Record(new, fields))
+    for name in dict.fromkeys([schema.name, alias]):
+        if name != old:
+            execute(client, *protocol.move_alias(name, new))
+    is_moved = schema.storage != built.storage
+    if alias == old:
+        _take_over(client, old, new, documents=is_moved)
+    else:
+        _drop(client, old, documents=is_moved)
+
+
+def _take_over(client: Client, old: str, new: str, *, documents: bool) -> None:
+    """Makes an alias of an index's own name, which no two indexes can have at once."""
+    if isinstance(client, redis.RedisCluster):
+        _drop(client, old, documents=documents)
+        execute(client, *protocol.add_alias(old, new))
         return
-    for ids, matrix in _vectors(client, schema):
-        codec.check(matrix, wanted, ids)
+    switch = [protocol.drop(old, documents), protocol.add_alias(old, new)]
+    commands: list[protocol.Command] = [["MULTI"], *switch, ["EXEC"]]
+    request = b"".join(protocol.pack(command) for command in commands)
+    attempts = Attempts(client)
+    with mapped(address(client)):
+        while True:
+            try:
+                _execute_transaction(client, request, len(commands))
+            except redis.RedisError as error:
+                cluster.recover(client, attempts, error)  # raises what is no lost connection
+                if aliases.find_index(client, old) == new:
+                    return  # only the reply was lost
+            else:
+                return
 
 
-def _generations(client: Client, schema: Schema) -> tuple[str, str]:
-    """Returns the index behind the name, and a name for a new one; drops what died half-way."""
-    old = replies.read_info(execute(client, *protocol.info(schema.name)))["index_name"]
-    base = _base(old)
-    number = 1
-    for name in [protocol.text(name) for name in execute(client, *protocol.names())]:
-        match = _GENERATION.fullmatch(name)
-        if match is None or match[1] != base:
-            continue
-        if name == old or not _drop_leftover(client, schema, base, name):
-            number = max(number, int(match[2]))
-    return old, f"{base}~{number + 1}"
+def _execute_transaction(client: redis.Redis, request: bytes, count: int) -> None:
+    """Sends MULTI, some commands and EXEC at once; raises the first refusal of any of them."""
+    answers: list[Any] = []
+    with borrowed(client) as connection:
+        connection.send_packed_command([request])
+        while len(answers) < count:
+            try:
+                answers.append(connection.read_response())
+            except redis.ResponseError as error:
+                answers.append(error)
+    executed = answers.pop()
+    answers += executed if isinstance(executed, list) else [executed]
+    for answer in answers:
+        if isinstance(answer, redis.RedisError):
+            raise answer
 
 
-def _base(name: str) -> str:
-    """Returns the name that a rebuilt index had before it got a number."""
-    match = _GENERATION.fullmatch(name)
-    return match[1] if match else name
-
-
-def _drop_leftover(client: Client, schema: Schema, base: str, name: str) -> bool:
-    """Drops an index that a rebuild left behind, and nothing that others made."""
+def _drop(client: Client, name: str, *, documents: bool) -> None:
+    """Drops an index that may be gone already."""
     try:
-        info = replies.read_info(execute(client, *protocol.info(name)))
+        execute(client, *protocol.drop(name, documents))
     except IndexNotFoundError:
-        return True
-    same = replies.read_prefixes(info, schema.storage) == schema.prefixes
-    other = "JSON" if schema.storage == "HASH" else "HASH"
-    copies = replies.read_prefixes(info, other) in ((f"{base}:",), (f"{name}~:",))
-    if same or copies:
-        execute(client, *protocol.drop(name, documents=copies))
-    return same or copies
-
-
-def _convert(client: Client, schema: Schema, wanted: Schema) -> None:
-    """Writes the vectors of all documents that lack the wanted field to it."""
-    for ids, matrix in _vectors(client, schema, lacking=wanted.vector_field):
-        for _ in documents.write(client, wanted, ids, matrix, {}):
-            pass
-
-
-def _vectors(
-    client: Client, schema: Schema, lacking: str | None = None
-) -> Iterator[tuple[list[str], codec.Array]]:
-    """Yields the vectors of all documents, or of those that lack a field, in pages."""
-    fields = [schema.vector_field, *([lacking] if lacking else [])]
-    ids = reading.ids(client, schema)
-    for batch, rows in documents.read(client, schema, ids, fields):
-        kept = [
-            (id, row[0])
-            for id, row in zip(batch, rows, strict=True)
-            if row[0] is not None and (lacking is None or row[1] is None)
-        ]
-        blobs = [blob for _, blob in kept]
-        kept_ids = [id for id, _ in kept]
-        yield kept_ids, codec.decode(blobs, schema.dtype, schema.dim, kept_ids)
-
-
-def _wait(client: Client, name: str, progress: Progress | None) -> None:
-    done = 0
-    while True:
-        info: dict[str, Any] = replies.read_info(execute(client, *protocol.info(name)))
-        if progress is not None:
-            progress(int(info["num_docs"]) - done)
-        done = int(info["num_docs"])
-        if not int(info["indexing"]):
-            return
-        time.sleep(_POLL_SECONDS)
-
-
-def _switch(client: Client, name: str, old: str, new: str) -> None:
-    base = _base(old)
-    # The name may itself be an alias of an index that others call by its own name.
-    is_generation = base != old and _behind(client, base) == old
-    for each in dict.fromkeys([name, base if is_generation else old]):
-        execute(client, *protocol.alias(each, new, exists=each != old))
-    execute(client, *protocol.drop(old, documents=False))
-
-
-def _behind(client: Client, name: str) -> str | None:
-    """Returns the index behind a name, if there is one."""
-    try:
-        found = replies.read_info(execute(client, *protocol.info(name)))["index_name"]
-    except IndexNotFoundError:
-        return None
-    return str(found)
+        return

@@ -118,9 +118,32 @@ def read_info(reply: Any) -> dict[str, Any]:
     return info
 
 
-def read_size(reply: Any) -> int:
-    """Reads from the reply to FT.INFO how many documents the index has, and nothing else of it."""
-    return int(pairs(reply)[b"num_docs"])
+class Indexing(NamedTuple):
+    """How far a server is with an index.
+
+    Args:
+        documents: how many documents it has indexed
+        is_complete: whether these are all
+        share: which share of them it has indexed, 0..1
+    """
+
+    documents: int
+    is_complete: bool
+    share: float
+
+
+def read_indexing(reply: Any) -> Indexing:
+    """Reads from the reply to FT.INFO how many documents the index has, and whether it has all."""
+    info = pairs(reply)
+    return Indexing(
+        int(info[b"num_docs"]), not int(info[b"indexing"]), float(info[b"percent_indexed"])
+    )
+
+
+def read_identity(reply: Any) -> tuple[Any, ...]:
+    """Reads from the reply to FT.INFO what changes when the index becomes another one, as it is."""
+    info = pairs(reply)
+    return info[b"index_name"], info[b"index_definition"], info[b"attributes"]
 
 
 def read_settings(reply: Any) -> dict[str, str]:

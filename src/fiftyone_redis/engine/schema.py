@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fiftyone_redis.engine.errors import InputError, SettingsError
 
@@ -88,7 +88,7 @@ class Schema:
     """The definition of a vector index.
 
     Args:
-        name: the index's name
+        name: the index's name, as people use it: an alias, or what the server calls the index
         dim: the vectors' dimension, at least 1
         metric: one of :data:`METRICS`
         algorithm: one of :data:`ALGORITHMS`
@@ -120,6 +120,7 @@ class Schema:
             ``id_field`` are made up where they are not among them
         options: what else the index was defined with, as FT.CREATE takes it
         lost: what else the server says of the index, which cannot be said to FT.CREATE
+        server_name: what the server calls the index; by default ``name``
 
     Raises:
         SettingsError: if a value is not one of those
@@ -150,6 +151,7 @@ class Schema:
     fields: tuple[Field, ...] = ()
     options: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    server_name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -164,9 +166,10 @@ class Schema:
         if not 1 <= self.dim <= MAX_DIM:
             raise InputError(f"The dimension must be in 1..{MAX_DIM}, not {self.dim}.")
         check_choice("storage", self.storage, STORAGES)
-        for field in (self.vector_field, self.id_field, *self.tags):
-            if field is not None and (not isinstance(field, str) or not field):
-                raise SettingsError(f"The name of a field must be text, not {field!r}.")
+        for name in (self.vector_field, self.id_field, *self.tags):
+            if name is not None and (not isinstance(name, str) or not name):
+                raise SettingsError(f"The name of a field must be text, not {name!r}.")
+        self._default("server_name", self.name)
         self._default("prefix", f"{self.name}:" if not self.prefixes else "")
         self._default("prefixes", (self.prefix,))
         self._default("key_prefixes", (self.prefix,))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import sqrt
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from fiftyone_redis.engine import (
 )
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.connection import address, execute
+from fiftyone_redis.engine.connection import address
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
 from fiftyone_redis.engine.pipeline import exchange
 from fiftyone_redis.engine.replies import Hit
@@ -65,6 +66,8 @@ class Question:
         timeout_ms: after how many milliseconds the server may give up
         size: tells about how many documents the index has
         sample: draws a few of them
+        confirm: takes the reply to FT.INFO that is read just before the server searches, and
+            raises if the index is not the one that this question is about, or not whole
     """
 
     client: Client
@@ -76,6 +79,7 @@ class Question:
     timeout_ms: int
     size: Callable[[], int]
     sample: Callable[[], list[Hit]]
+    confirm: Callable[[Any], None]
 
     @cached_property
     def queries(self) -> Array:
@@ -156,15 +160,20 @@ def _knn(
 
 
 def _answers(question: Question, commands: list[protocol.Command]) -> list[list[Hit]]:
+    """Sends queries, and the question what the index is before them, in one round trip."""
+    asked = [protocol.pack(command) for command in [protocol.info(question.schema.name), *commands]]
     if len(commands) == 1:
-        return [replies.read_hits(execute(question.client, *commands[0]), question.schema)]
-    requests = ((protocol.pack(command), [None]) for command in commands)
-    hits = []
-    for _, [reply] in exchange(question.client, requests):
-        if isinstance(reply, redis.RedisError):
-            raise translated(reply, address(question.client))
-        hits.append(replies.read_hits(reply, question.schema))
-    return hits
+        asked = [b"".join(asked)]
+    requests = ((packed, [None] * (2 if len(commands) == 1 else 1)) for packed in asked)
+    found = (reply for _, page in exchange(question.client, requests) for reply in page)
+    question.confirm(_accepted(question, next(found)))
+    return [replies.read_hits(_accepted(question, reply), question.schema) for reply in found]
+
+
+def _accepted(question: Question, reply: Any) -> Any:
+    if isinstance(reply, redis.RedisError):
+        raise translated(reply, address(question.client))
+    return reply
 
 
 def _neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neighbors:

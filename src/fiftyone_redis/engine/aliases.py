@@ -1,0 +1,55 @@
+"""The two names of an index: the alias that people use, and the name of its own behind it.
+
+Every index that is made here gets a name of its own, ``birds~1a2b3c4d``, behind the alias
+``birds``. A rebuild makes another one and moves the alias, which FT.ALIASUPDATE does in one step on
+every server. Indexes that others made, and those of version 0.1.0, have no alias until then.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from fiftyone_redis.engine import protocol, replies
+from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.errors import IndexNotFoundError
+from fiftyone_redis.engine.schema import Schema
+
+# Version 0.1.0 numbered the indexes that its rebuilds made.
+_OWN_NAME = re.compile(r"(.+)~([0-9a-f]{8}|[0-9]{1,7})")
+
+
+def own_name(alias: str) -> str:
+    """Returns a new name for an index behind an alias, which no other index has."""
+    return f"{alias}~{secrets.token_hex(4)}"
+
+
+def alias_of(name: str) -> str:
+    """Returns the alias that the index of a certain name is made for; that name if it is none."""
+    match = _OWN_NAME.fullmatch(name)
+    return match[1] if match else name
+
+
+def root(client: Client, schema: Schema) -> str:
+    """Returns the name that stays when an index is rebuilt: its alias, or else its own name."""
+    name, alias = schema.server_name, alias_of(schema.server_name)
+    if name == schema.name:
+        return name
+    is_alias = alias == schema.name or find_index(client, alias) == name
+    return alias if is_alias else name
+
+
+def own_names(client: Client, alias: str) -> list[str]:
+    """Returns the names of all indexes that were made for an alias, wherever it leads."""
+    names = [protocol.text(name) for name in execute(client, *protocol.names())]
+    return sorted(name for name in names if name != alias and alias_of(name) == alias)
+
+
+def find_index(client: Client, name: str) -> str | None:
+    """Returns the name of the index that a name leads to; None if there is none."""
+    try:
+        info = replies.read_info(execute(client, *protocol.info(name)))
+    except IndexNotFoundError:
+        return None
+    return str(info["index_name"])

@@ -1,0 +1,186 @@
+"""What an interrupted change of an index left behind: found, finished and removed.
+
+While a rebuild runs, a record in Redis says what it is about to leave: the index that the alias
+will lead to, and the fields of documents that belong to one of the two indexes only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fiftyone_redis.engine import aliases, protocol, replies, retyping
+from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.engine.errors import (
+    AuthenticationError,
+    IndexMismatchError,
+    IndexNotFoundError,
+)
+from fiftyone_redis.engine.schema import Schema
+
+_GAP_SECONDS = 1.0
+_POLL_SECONDS = 0.02
+
+# FiftyOne shows what its own loggers say.
+logger = logging.getLogger("fiftyone." + __name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a rebuild leaves if it is interrupted now.
+
+    Args:
+        index: the name of the new index, once it is complete and the alias is about to lead there
+        fields: the documents' fields of vectors of which one is to be removed, and their types
+    """
+
+    index: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_record(client: Client, alias: str, record: Record) -> None:
+    """Writes down what a rebuild leaves if it is interrupted from now on."""
+    said = json.dumps({"index": record.index, "fields": dict(record.fields)})
+    execute(client, "SET", protocol.record_key(alias), said)
+
+
+def read_record(client: Client, alias: str) -> Record:
+    """Reads the record of an interrupted or running rebuild; an empty one if there is none."""
+    try:
+        found = execute(client, "GET", protocol.record_key(alias))
+    except AuthenticationError:
+        return Record()  # a user who may only search
+    return Record(**json.loads(found)) if found is not None else Record()
+
+
+def remove_record(client: Client, alias: str) -> None:
+    """Removes the record: nothing is left behind."""
+    execute(client, "UNLINK", protocol.record_key(alias))
+
+
+def finish_switch(client: Client, alias: str) -> bool:
+    """Has an alias lead to the complete index of a rebuild that was interrupted before that.
+
+    In a cluster, an index that has no alias yet is dropped before the alias can be made. Whoever
+    looks for it in that moment waits here, and makes the alias if nobody else does.
+
+    Returns:
+        whether the alias leads somewhere now
+    """
+    target = read_record(client, alias).index
+    if target is None:
+        return False
+    deadline = time.monotonic() + _GAP_SECONDS
+    while time.monotonic() < deadline:
+        if aliases.find_index(client, alias) is not None:
+            return True
+        time.sleep(_POLL_SECONDS)
+    try:
+        execute(client, *protocol.add_alias(alias, target))
+    except IndexNotFoundError:
+        return False
+    except IndexMismatchError:
+        return True  # somebody else was faster
+    logger.warning("A rebuild of the index %r was interrupted; finished it", alias)
+    return True
+
+
+def remove(client: Client, schema: Schema) -> None:
+    """Removes what interrupted rebuilds of an index left: other indexes, and fields.
+
+    Args:
+        client: a client of the server
+        schema: the index that its alias leads to
+    """
+    alias = aliases.root(client, schema)
+    fields = dict(read_record(client, alias).fields)
+    found: list[tuple[str, bool]] = []
+    for name, info in _other_indexes(client, alias, schema.server_name):
+        copies = replies.read_prefixes(info, _other(schema.storage))
+        if copies:
+            is_ours = copies in _copied_prefixes(alias, name)
+        else:
+            is_ours = replies.read_prefixes(info, schema.storage) == schema.prefixes
+            fields |= _own_fields(info, schema) if is_ours else {}
+        if is_ours:
+            found.append((name, bool(copies)))
+    if fields:
+        write_record(client, alias, Record(fields=fields))
+    for name, has_copies in found:
+        _drop(client, name, documents=has_copies)
+    _remove_fields(client, schema, fields)
+    remove_record(client, alias)
+
+
+def remove_all(
+    client: Client, alias: str, prefixes: Sequence[str], *, documents: bool = False
+) -> None:
+    """Removes all indexes that were made for an alias which leads nowhere.
+
+    Args:
+        client: a client of the server
+        alias: the alias
+        prefixes: the prefixes of the indexes; what has others is somebody else's
+        documents: whether to remove their documents too
+    """
+    for name, info in _other_indexes(client, alias, None):
+        own = [replies.read_prefixes(info, storage) for storage in ("HASH", "JSON")]
+        if tuple(prefixes) in own:
+            _drop(client, name, documents=documents)
+    remove_record(client, alias)
+
+
+def _other_indexes(
+    client: Client, alias: str, current: str | None
+) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for name in aliases.own_names(client, alias):
+        if name == current:
+            continue
+        try:
+            info = replies.read_info(execute(client, *protocol.info(name)))
+        except IndexNotFoundError:
+            continue  # dropped in the meantime
+        found.append((name, info))
+    return found
+
+
+def _own_fields(info: Mapping[str, Any], schema: Schema) -> dict[str, str]:
+    """Returns the fields of an index that a change of type makes, and their types."""
+    return {
+        attribute["identifier"]: attribute["data_type"].lower()
+        for attribute in info["attributes"]
+        if attribute["type"] == "VECTOR"
+        and attribute["identifier"].startswith(f"{schema.vector_name}_")
+    }
+
+
+def _remove_fields(client: Client, schema: Schema, fields: Mapping[str, str]) -> None:
+    """Removes fields of vectors that are not the index's; what only these hold is kept."""
+    for path, dtype in fields.items():
+        if path == schema.vector_field or schema.storage == "JSON":
+            continue
+        retyping.convert(client, replace(schema, vector_field=path, dtype=dtype), schema)
+        retyping.clear(client, schema, path)
+
+
+def _copied_prefixes(alias: str, name: str) -> tuple[tuple[str, ...], ...]:
+    """Returns the prefixes under which a rebuild puts copies of documents in another form."""
+    return (f"{alias}:",), (f"{name}~:",)
+
+
+def _other(storage: str) -> str:
+    return "JSON" if storage == "HASH" else "HASH"
+
+
+def _drop(client: Client, name: str, *, documents: bool) -> None:
+    logger.info("Removing %r, which an interrupted change of an index left behind", name)
+    try:
+        execute(client, *protocol.drop(name, documents))
+    except IndexNotFoundError:
+        return  # somebody else was faster

@@ -1,0 +1,64 @@
+"""Vectors of another type: written to a field of their own, so that the old ones stay whole."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+
+from fiftyone_redis.engine import codec, documents, reading
+from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.engine.schema import Schema
+
+
+def own_field(schema: Schema) -> str:
+    """Returns a new name for the field of vectors that no document has."""
+    return f"{schema.vector_name}_{secrets.token_hex(4)}"
+
+
+def check(client: Client, schema: Schema, wanted: Schema) -> None:
+    """Raises unless another index can hold and compare the vectors of an index.
+
+    Raises:
+        InputError: if it cannot; names the first of them
+    """
+    if wanted.dtype == schema.dtype and (wanted.metric != "cosine" or schema.metric == "cosine"):
+        return
+    for ids, matrix in _vectors(client, schema):
+        codec.check(matrix, wanted, ids)
+
+
+def convert(client: Client, schema: Schema, wanted: Schema) -> None:
+    """Writes the vectors of those documents that lack the wanted index's field to it.
+
+    Args:
+        client: a client of the server
+        schema: an index that has the documents
+        wanted: what it is to become; it need not exist yet
+    """
+    target = replace(wanted, server_name=schema.server_name)
+    for ids, matrix in _vectors(client, schema, lacking=wanted.vector_field):
+        for _ in documents.write(client, target, ids, matrix, {}):
+            pass
+
+
+def clear(client: Client, schema: Schema, field: str) -> None:
+    """Removes a field from all documents of an index."""
+    documents.clear(client, schema, reading.ids(client, schema), field)
+
+
+def _vectors(
+    client: Client, schema: Schema, lacking: str | None = None
+) -> Iterator[tuple[list[str], codec.Array]]:
+    """Yields the vectors of all documents, or of those that lack a field, in pages."""
+    fields = [schema.vector_field, *([lacking] if lacking else [])]
+    ids = reading.ids(client, schema)
+    for batch, rows in documents.read(client, schema, ids, fields):
+        kept = [
+            (id, row[0])
+            for id, row in zip(batch, rows, strict=True)
+            if row[0] is not None and (lacking is None or row[1] is None)
+        ]
+        blobs = [blob for _, blob in kept]
+        kept_ids = [id for id, _ in kept]
+        yield kept_ids, codec.decode(blobs, schema.dtype, schema.dim, kept_ids)
