@@ -200,6 +200,7 @@ def test_full_memory_is_a_problem(own_server, here):
     own_server("--maxmemory", "1")
     assert doctor().exit_code == 1
     assert found("memory").status == "problem"
+    assert "searches fail as well" in found("memory").advice
 
 
 def test_nearly_full_memory_is_a_warning(own_server, here):

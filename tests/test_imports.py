@@ -24,7 +24,7 @@ ENGINE = {
     "storage": "errors schema codec protocol",
     "conversion": "errors schema codec definition protocol replies storage",
     "replies": "errors refusals schema definition protocol",
-    "capabilities": "errors schema protocol",
+    "capabilities": "errors refusals schema protocol pool",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema replies planner",
@@ -38,27 +38,30 @@ ENGINE = {
     "sentinel cluster",
     "routing": "errors protocol pool retry cluster connection",
     "pipeline": "errors pool retry cluster connection routing",
-    "keys": "errors schema protocol replies capabilities storage pool retry cluster connection "
-    "pipeline",
+    "keys": "errors schema protocol replies storage pool retry cluster connection pipeline",
     "documents": "errors schema codec protocol storage pool retry cluster connection routing "
     "pipeline keys",
     "aliases": "errors schema protocol replies cluster connection",
     "indexing": "protocol replies cluster connection",
     "lease": "errors protocol cluster connection",
     "overlap": "errors schema protocol replies aliases cluster connection pipeline",
-    "reading": "errors schema codec protocol replies capabilities cluster indexing keys documents",
+    "reading": "errors schema codec protocol replies cluster indexing keys documents",
     "retyping": "schema codec cluster documents reading",
     "leftovers": "errors schema protocol replies aliases cluster connection retyping",
     "attributes": "schema codec protocol cluster connection documents reading storage",
     "rebuild": "errors schema codec protocol storage conversion capabilities aliases cluster "
     "connection indexing lease leftovers overlap pipeline pool keys documents reading retry "
     "retyping",
-    "search": "errors schema codec protocol replies capabilities exact planner restricted cluster "
+    "search": "errors schema codec protocol replies exact planner restricted cluster "
     "connection pipeline keys reading",
     "index": "errors schema codec definition protocol replies capabilities aliases restricted "
     "cluster connection indexing keys lease leftovers documents overlap reading attributes rebuild "
     "search",
-    "health": "errors protocol replies capabilities pool cluster connection index",
+    "topology": "replies",
+    "findings": "errors cluster connection",
+    "index_health": "errors protocol replies cluster connection aliases leftovers findings",
+    "health": "errors protocol replies capabilities pool cluster connection index topology "
+    "findings index_health",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

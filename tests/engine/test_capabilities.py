@@ -1,16 +1,13 @@
 """What servers can do: as recorded, as documented, and as the running one says."""
 
 import gc
-import json
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
-import hiredis
 import pytest
 import redis
+from recorded import reply
 from redis.backoff import ConstantBackoff, NoBackoff
-from redis.connection import DefaultParser
 from redis.retry import Retry
 
 from fiftyone_redis import server
@@ -22,18 +19,33 @@ from fiftyone_redis.engine.capabilities import (
     check_server,
     learn,
     read,
+    require,
 )
-from fiftyone_redis.engine.errors import ConnectionFailedError, UnsupportedServerError
+from fiftyone_redis.engine.errors import ConnectionFailedError, ServerError, UnsupportedServerError
 from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES
 from fiftyone_redis.server.program import command, environment
 
-RECORDINGS = Path(__file__).parent / "recordings"
 STACK = "redis-stack-7.4.1-search-2.10.5"
 REDIS_8 = "redis-8.6.3-search-8.6.7"
 CLUSTER = "redis-8.6.3-search-8.6.7-cluster-of-3"
+REDIS_8_8 = "redis-8.8-search-8.8.0"
+WITHOUT_SVS = ["redis-8.8-search-8.6.8", REDIS_8_8, f"{REDIS_8_8}-cluster-of-3"]
+SVS = Schema("wanted", 4, algorithm="SVS-VAMANA")
 
-# What Valkey's documentation says of its HELLO; its search module writes its version in bytes.
-VALKEY = {"server": "valkey", "version": "9.0.1", "proto": 3, "mode": "standalone"}
+
+class Svs(redis.Redis):
+    """A client of Redis 8 that answers FT.CREATE and FT.DROPINDEX as it is told to."""
+
+    def __init__(self, answer) -> None:
+        super().__init__()
+        self.answer, self.asked = answer, []
+        module._known[self] = of_recorded(REDIS_8, 3)
+
+    def execute_command(self, *command, **_options):
+        self.asked.append(command)
+        if command[0] == "FT.CREATE" and isinstance(self.answer, Exception):
+            raise self.answer
+        return b"OK"
 
 
 @pytest.fixture
@@ -67,23 +79,8 @@ def started(tmp_path, unused_port):
         process.wait()
 
 
-def recorded(server: str, resp: int, *start: str):
-    """Returns what a server replied to a command that starts so, as redis-py hands it over."""
-    replies = json.loads((RECORDINGS / f"{server}.json").read_text())["replies"]
-    raw = next(
-        reply["reply"]
-        for reply in replies
-        if reply["resp"] == resp and reply["command"][: len(start)] == list(start)
-    )
-    reader = hiredis.Reader(
-        protocolError=redis.InvalidResponse, replyError=DefaultParser(1024).parse_error
-    )
-    reader.feed(raw.encode())
-    return reader.gets()
-
-
 def of_recorded(name: str, resp: int) -> Capabilities:
-    return read(module._mapping(recorded(name, resp, "HELLO")))
+    return read(module._mapping(reply(name, resp, "HELLO")))
 
 
 def of_search(name: str, number: int, **hello) -> Capabilities:
@@ -114,13 +111,13 @@ def test_redis_8_offers_more_types_and_algorithms():
 @pytest.mark.parametrize("server", [REDIS_8, CLUSTER])
 def test_redis_8_has_a_coordinator(server):
     assert of_recorded(server, 2).coordinator
-    assert recorded(server, 2, "COMMAND", "INFO")[2] is not None
+    assert reply(server, 2, "COMMAND", "INFO")[2] is not None
 
 
 def test_an_older_module_has_a_coordinator_if_it_knows_its_command():
-    hello = module._mapping(recorded(STACK, 3, "HELLO")) | {"mode": "cluster"}
-    search, _, unknown, _, _ = recorded(STACK, 3, "COMMAND", "INFO")
-    known = recorded(CLUSTER, 3, "COMMAND", "INFO")[2]
+    hello = module._mapping(reply(STACK, 3, "HELLO")) | {"mode": "cluster"}
+    search, _, unknown, _, _ = reply(STACK, 3, "COMMAND", "INFO")
+    known = reply(CLUSTER, 3, "COMMAND", "INFO")[2]
     assert not read(hello, commands=[search, unknown]).coordinator
     assert read(hello, commands=[search, known]).coordinator
 
@@ -142,35 +139,21 @@ def test_the_module_of_managed_services_has_another_name():
     assert of_search("searchlight", 21005).search == "2.10.5"
 
 
-@pytest.mark.parametrize(("number", "version"), [(10002, "1.0.2"), (66048, "1.2.0")])
-def test_valkey_is_asked_only_for_what_it_documents(number, version):
-    found = of_search("search", number, **VALKEY)
-    assert str(found) == f"Valkey 9.0.1, search {version}, RESP3, standalone"
-    assert (found.dtypes, found.algorithms) == (("float32",), ("FLAT", "HNSW"))
-    assert (found.filters_by_key, found.redisearch, found.coordinator) == (False, False, False)
-
-
-def test_a_valkey_that_calls_itself_redis_is_not_taken_for_it():
-    assert not of_search("search", 66048).redisearch
-
-
 def test_a_server_that_hides_its_modules_is_known_by_its_commands():
     hello = {"server": "redis", "version": "7.4.0", "proto": 3, "mode": "standalone"}
     found = read(hello, None, [[b"ft.search"], None])
     assert found.search == "unknown"
-    assert not found.filters_by_key
 
 
 def test_a_server_that_refuses_hello_is_known_by_what_else_it_says():
     info = {"redis_version": "6.0.20", "redis_mode": "standalone"}
-    found = read(None, recorded(STACK, 2, "MODULE", "LIST"), None, info)
+    found = read(None, reply(STACK, 2, "MODULE", "LIST"), None, info)
     assert str(found) == "Redis 6.0.20, search 2.10.5, RESP2, standalone"
 
 
 def test_a_server_that_says_nothing_is_not_known_to_lack_anything_or_to_have_it():
     found = read(None)
     assert str(found) == "Unknown unknown, search unknown, RESP2, standalone"
-    assert not found.redisearch
 
 
 def test_the_running_server_offers_what_it_is_known_to(client):
@@ -238,6 +221,11 @@ def test_a_user_without_any_rights_learns_what_the_server_can_do(client, redis_s
     [
         (read({"server": "redis", "version": "7.4.1"}, [], [None, None]), "no query engine"),
         (of_search("search", 21005, mode="cluster"), "cluster without coordinator"),
+        # Valkey's search, by its server's name, its first versions, and one written in bytes
+        (of_search("search", 80600, server="valkey"), "module that is not RediSearch; use Redis 8"),
+        (of_search("search", 10002), "module that is not RediSearch; use Redis 8"),
+        (of_search("search", 66048), "module that is not RediSearch; use Redis 8"),
+        (read(None), "does not tell the version of its search module; use Redis 8"),
     ],
 )
 def test_a_server_that_cannot_be_searched_is_refused_in_one_sentence(client, found, reason):
@@ -264,6 +252,40 @@ def test_an_index_that_the_server_cannot_hold_is_refused_before_anything_is_made
         VectorIndex.create(client, Schema("any", 4, **wanted))
     assert "Redis 7.4.1, search 2.10.5" in str(refused.value)
     assert not client.execute_command("FT._LIST")
+
+
+@pytest.mark.parametrize("server", WITHOUT_SVS)
+def test_a_server_that_was_built_without_svs_is_found_out_once(server):
+    client = Svs(reply(server, 3, "FT.CREATE", "svs"))
+    for _ in range(2):
+        with pytest.raises(UnsupportedServerError, match="was built without SVS-VAMANA; use FLAT"):
+            require(client, SVS)
+    assert [command[0] for command in client.asked] == ["FT.CREATE"]
+    require(client, Schema("wanted", 4, algorithm="HNSW"))
+
+
+def test_an_index_that_was_made_to_try_svs_is_unlike_others_and_dropped_at_once():
+    client = Svs(b"OK")
+    require(client, SVS)
+    require(client, SVS)
+    [create, drop] = client.asked
+    assert create[1].startswith("fiftyone-probe~")
+    assert create[create.index("PREFIX") + 2] == f"{create[1]}~:"
+    assert drop == ("FT.DROPINDEX", create[1])
+
+
+def test_another_refusal_of_that_index_is_an_error_and_proves_nothing():
+    client = Svs(redis.ResponseError("ERR maybe later"))
+    for _ in range(2):
+        with pytest.raises(ServerError, match="maybe later"):
+            require(client, SVS)
+    assert len(client.asked) == 2
+
+
+def test_a_user_who_may_not_try_is_not_kept_from_what_may_be_allowed():
+    client = Svs(redis.exceptions.NoPermissionError("NOPERM"))
+    require(client, SVS)
+    assert capabilities(client).svs is None
 
 
 def test_every_type_and_algorithm_has_its_version():

@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -58,6 +60,13 @@ def filled(client, matrix, request):
         index = VectorIndex.open(client, "docs")
     index.add(IDS, matrix)
     return index
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline, "It did not come to be."
+        time.sleep(0.01)
 
 
 def changes_of(index: VectorIndex) -> list[dict[str, str]]:
@@ -252,12 +261,13 @@ def test_searches_are_answered_while_names_are_taken_over_and_moved(
     threads = [threading.Thread(target=search, args=(each,)) for each in (True, False)]
     for thread in threads:
         thread.start()
+    until(lambda: len(answers) > 4)
     for changes in changes_of(filled) * 2:
         filled.rebuild(**changes)
+    until(lambda: len(answers) > 10)
     stop.set()
     for thread in threads:
         thread.join()
-    assert len(answers) > 10
     assert set(answers) == {True}
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from fiftyone_redis.engine import Schema, planner
 from fiftyone_redis.engine.planner import Learning
+from fiftyone_redis.engine.schema import Field
 
 SIZE = 50_000
 VIEW = Learning(id=1.4, asked=6.5, question=600.0, document=0.36)
@@ -45,3 +46,14 @@ def test_caution_wears_off_with_what_was_seen():
     much = planner.least_share(1000, 64_000) / planner.share(1000, 64_000)
     assert little < 0.7
     assert much > 0.98
+
+
+def test_ids_whose_keys_have_to_be_looked_up_are_filtered_by_less_often():
+    by_key, by_tag = Schema("docs", 512), Schema("docs", 512, id_field="own")
+    by_walking = Schema("docs", 512, id_field="own", fields=(Field("own", "own", ""),))
+    counts = [
+        sum(filters(schema, allowed, Learning()) for allowed in range(100, 20_000, 100))
+        for schema in (by_key, by_tag, by_walking)
+    ]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[1] > counts[2] == 0

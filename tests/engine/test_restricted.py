@@ -1,11 +1,42 @@
-"""Searches within a subset whose size is not known: from a sample it is told how large it is."""
+"""Searches within a subset: by key or wider, and how large one is whose size is not known."""
 
+from dataclasses import replace
+
+import brute_force
+import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, documents, planner, reading
 from fiftyone_redis.engine.planner import Learning
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.restricted import Searcher, _shares
+from fiftyone_redis.engine.schema import METRICS
+
+COUNT, DIM = 300, 6
+IDS = [f"{row:024x}" for row in range(COUNT)]
+
+# How the ids are filtered by, if they are, and the field that holds them, if any.
+WAYS = {"by key": (True, None), "by id": (True, "own"), "wider": (False, None)}
+
+
+@pytest.fixture
+def matrix():
+    return np.random.default_rng(51).normal(size=(COUNT, DIM)).astype(np.float32)
+
+
+@pytest.fixture
+def made(client, matrix, monkeypatch):
+    """Makes indexes of documents with a tag that holds their ids, to be searched in one way."""
+
+    def made(way: str, **settings) -> VectorIndex:
+        filtered, id_field = WAYS[way]
+        monkeypatch.setattr(planner, "filter_is_cheaper", lambda *_: filtered)
+        schema = Schema("made", DIM, tags=("own",), id_field=id_field, **settings)
+        index = VectorIndex.create(client, schema)
+        index.add(IDS, matrix, {"own": IDS})
+        return index
+
+    return made
 
 
 class Watched:
@@ -33,7 +64,7 @@ class Watched:
 def test_more_documents_are_looked_at_only_where_few_tell_little(members, asked, share):
     drawn = [Hit(f"k:{row}", 0.0, id=str(row)) for row in range(256)]
     subset = Watched({str(row) for row in range(members)})
-    searcher = Searcher(Schema("any", 4), 50_000, None, "keys", lambda: drawn, None, None)
+    searcher = Searcher(Schema("any", 4), 50_000, None, lambda: drawn, None, None)
     assert _shares(searcher, subset)[0] == pytest.approx(share)
     assert subset.asked == asked
 
@@ -57,3 +88,53 @@ def test_what_others_added_meanwhile_is_found(client, vectors, monkeypatch):
 
     VectorIndex(client, index.schema).add(ids[50:], matrix[50:])
     assert sorted(index.search(matrix[:1], 20, within=subset)[0].ids) == ids[40:60]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("farthest", [False, True])
+@pytest.mark.parametrize("count", [3, 90, 290])
+@pytest.mark.parametrize("way", WAYS)
+def test_all_ways_find_what_brute_force_finds(made, matrix, way, count, farthest, metric):
+    index = made(way, metric=metric)
+    allowed = np.random.default_rng(7).permutation(COUNT)[:count]
+
+    found = index.search(matrix[:2], 10, within=[IDS[row] for row in allowed], farthest=farthest)
+
+    for query, neighbors in zip(matrix[:2], found, strict=True):
+        true = brute_force.distances(metric, query, matrix[allowed])
+        order = np.argsort(-true if farthest else true)[:10]
+        assert neighbors.ids == [IDS[row] for row in allowed[order]]
+        assert neighbors.distances == pytest.approx(true[order], abs=1e-5)
+        assert neighbors.tags["own"] == neighbors.ids
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_asks_the_server_for_what_it_is_called(made, client, matrix, way):
+    index = made(way)
+    searches = searched(client, lambda: index.search(matrix[:1], 5, within=IDS[:20]))
+    assert ["INKEYS 20 made:" in search for search in searches] == [way != "wider"]
+
+
+@pytest.mark.parametrize("odd", ["A", "a,b", "x,a", " a"])
+def test_ids_that_tags_do_not_tell_apart_are_told_apart(client, odd):
+    """Tags as others make them: split at commas, without a difference of case."""
+    vector = "vector VECTOR FLAT 6 TYPE FLOAT32 DIM 2 DISTANCE_METRIC L2"
+    definition = f"FT.CREATE odd PREFIX 1 odd: SCHEMA own TAG {vector}"
+    client.execute_command(*definition.split())
+    index = VectorIndex(client, replace(VectorIndex.open(client, "odd").schema, id_field="own"))
+    index.add(["a", odd], [[1.0, 1.0], [0.0, 0.0]], {"own": ["a", odd]})
+    assert index.search([[0.0, 0.0]], 1, within=["a"])[0].ids == ["a"]
+    assert index.search([[0.0, 0.0]], 1, within=[odd])[0].ids == [odd]
+
+
+def searched(client, ask) -> list[str]:
+    """Returns the queries that the server is asked while something is done, as text."""
+    with client.monitor() as monitor:
+        ask()
+        client.echo("end")
+        commands = []
+        for command in monitor.listen():
+            if command["command"].startswith("ECHO"):
+                return [text for text in commands if text.startswith("FT.SEARCH")]
+            commands.append(command["command"])
+    return []

@@ -45,3 +45,23 @@ def parsed(raw: str):
     )
     reader.feed(raw.encode())
     return reader.gets()
+
+
+def reply(server: str, resp: int, *start: str, state: str | None = None):
+    """Returns the first reply to a command that starts so, as redis-py hands it over undecoded.
+
+    Args:
+        server: which recording
+        resp: the version of the protocol
+        start: how the command starts
+        state: the state that the server was in; None for any
+    """
+    return parsed(
+        next(
+            each["reply"]
+            for each in replies_of(server)
+            if each["resp"] == resp
+            and each["command"][: len(start)] == list(start)
+            and state in (None, each.get("state"))
+        )
+    )

@@ -2,24 +2,25 @@
 
 Nothing else in the package asks for versions. A server says who it is in its reply to HELLO, which
 needs no rights; only where that leaves something open are MODULE LIST, COMMAND INFO and INFO asked
-too, together. What cannot be found out counts as missing, and the way that works everywhere is
-taken.
+too, together.
 
-What each version knows is in https://redis.io/docs/latest/develop/ai/search-and-query/vectors/ and,
-for Valkey's search module, in https://valkey.io/commands/#search.
+What each version knows is in https://redis.io/docs/latest/develop/ai/search-and-query/vectors/.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import redis
 
 from fiftyone_redis.engine.errors import UnsupportedServerError, mapped
-from fiftyone_redis.engine.protocol import COORDINATOR, SEARCH
+from fiftyone_redis.engine.pool import place
+from fiftyone_redis.engine.protocol import COORDINATOR, SEARCH, create, drop
+from fiftyone_redis.engine.refusals import Refusal, recognise
 from fiftyone_redis.engine.schema import Schema
 
 UNKNOWN = "unknown"
@@ -28,7 +29,6 @@ UNKNOWN = "unknown"
 Version = tuple[int, ...]
 
 _MODULES = ("search", "searchlight")  # the latter is the query engine of managed services
-_VALKEY = "valkey"
 
 # Since which version the query engine knows a type or algorithm.
 _DTYPES: Mapping[str, Version] = {
@@ -41,27 +41,21 @@ _DTYPES: Mapping[str, Version] = {
 }
 _ALGORITHMS: Mapping[str, Version] = {"FLAT": (2, 4), "HNSW": (2, 4), "SVS-VAMANA": (8, 2)}
 
-# What every query engine knows, Valkey's among them.
-_COMMON_DTYPES = ("float32",)
-_COMMON_ALGORITHMS = ("FLAT", "HNSW")
-
 
 @dataclass(frozen=True)
 class Capabilities:
     """What a server can do.
 
     Args:
-        server: its name, "redis" or "valkey" for instance
+        server: its name, "redis" for instance
         version: its version
         search: its query engine's version; empty if it has none, "unknown" if it does not say
         resp: the version of the protocol that the client speaks with it
         clustered: whether it is a node of a cluster
         coordinator: whether its query engine is known to answer for all nodes of a cluster
         dtypes: the types in which it can hold vectors
-        algorithms: the algorithms by which it can search
-        filters_by_key: whether INKEYS is known to filter before the neighbours are chosen
-        redisearch: whether its query engine is known to be RediSearch, with its aliases, cursors
-            and settings; else only what every query engine knows is used
+        algorithms: the algorithms by which its version can search
+        svs: whether it was built with SVS-VAMANA; None if that was not tried
     """
 
     server: str
@@ -72,8 +66,7 @@ class Capabilities:
     coordinator: bool
     dtypes: tuple[str, ...]
     algorithms: tuple[str, ...]
-    filters_by_key: bool
-    redisearch: bool
+    svs: bool | None = None
 
     def __str__(self) -> str:
         engine = f"search {self.search}" if self.search else "no query engine"
@@ -97,9 +90,7 @@ def capabilities(client: Any) -> Capabilities:
         FiftyOneRedisError: if the server does not answer
     """
     if client not in _known:
-        options = _node(client).connection_pool.connection_kwargs
-        address = options.get("path") or f"{options.get('host')}:{options.get('port')}"
-        with mapped(str(address)):
+        with mapped(place(_node(client).connection_pool.connection_kwargs)):
             learn(client)
     return _known[client]
 
@@ -116,14 +107,21 @@ def check_server(client: Any) -> Capabilities:
     """Returns what a client's server can do, if it can be searched at all.
 
     Raises:
-        UnsupportedServerError: if it has no query engine, or is a node of a cluster whose query
-            engine answers for that node alone
+        UnsupportedServerError: if it has no query engine, or one that is not RediSearch, or is a
+            node of a cluster whose query engine answers for that node alone
         FiftyOneRedisError: if the server does not answer
     """
     found = capabilities(client)
     if not found.search:
         raise UnsupportedServerError(
             f"This server ({found}) cannot search; use Redis 8, Redis Stack or a private one."
+        )
+    if not _is_redisearch(found):
+        what = "does not tell the version of its search module"
+        if found.search != UNKNOWN:
+            what = "has a search module that is not RediSearch"
+        raise UnsupportedServerError(
+            f"This server ({found}) {what}; use Redis 8, Redis Stack or a private one."
         )
     if found.clustered and not found.coordinator:
         raise UnsupportedServerError(
@@ -134,7 +132,7 @@ def check_server(client: Any) -> Capabilities:
 
 
 def require(client: Any, schema: Schema) -> None:
-    """Raises unless a client's server can hold an index.
+    """Raises unless a client's server can hold an index; may make an empty one to find out.
 
     Raises:
         UnsupportedServerError: if it does not offer the index's type or algorithm
@@ -148,6 +146,10 @@ def require(client: Any, schema: Schema) -> None:
                 f"This server ({found}) has no {setting} {wanted!r}; use one of "
                 f"{', '.join(offered)}, or a newer server."
             )
+    if schema.algorithm == "SVS-VAMANA" and not _has_svs(client):
+        raise UnsupportedServerError(
+            f"This server ({found}) was built without SVS-VAMANA; use FLAT or HNSW."
+        )
 
 
 def read(
@@ -170,22 +172,18 @@ def read(
     version = hello.get("version") or info.get(f"{server}_version") or UNKNOWN
     mode = hello.get("mode") or info.get("server_mode") or info.get("redis_mode")
     knows_search, coordinates = [entry is not None for entry in commands or (None, None)]
-    number = _module(hello.get("modules") or modules or ())
-    engine = _engine_version(number, server)
+    engine = _engine_version(hello.get("modules") or modules or ())
     hidden = knows_search or (commands is None and modules is None)
-    redisearch = server != _VALKEY and ((2, 4) <= engine < (3,) or engine >= (7, 9))
     return Capabilities(
         server=server,
         version=str(version),
-        search=UNKNOWN if number is None and hidden else ".".join(map(str, engine)),
+        search=UNKNOWN if not engine and hidden else ".".join(map(str, engine)),
         resp=int(hello.get("proto", 2)),
         clustered=mode == "cluster",
         # The open-source query engine has had it since Redis 8.
-        coordinator=coordinates or (redisearch and engine >= (8,)),
-        dtypes=_since(_DTYPES, engine) if redisearch else _COMMON_DTYPES,
-        algorithms=_since(_ALGORITHMS, engine) if redisearch else _COMMON_ALGORITHMS,
-        filters_by_key=redisearch,
-        redisearch=redisearch,
+        coordinator=coordinates or engine >= (8,),
+        dtypes=_since(_DTYPES, engine),
+        algorithms=_since(_ALGORITHMS, engine),
     )
 
 
@@ -202,6 +200,34 @@ def _ask(client: redis.Redis) -> Capabilities:
     found = read(hello)
     told = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
     return found if told else read(hello, *_details(client))
+
+
+def _has_svs(client: Any) -> bool:
+    """Returns whether a server was built with SVS-VAMANA; makes an empty index at the first call.
+
+    It has a name and a prefix that nothing else has, and is dropped at once. A user who may not
+    make it is told by the server what the index that is really wanted needs.
+    """
+    found = capabilities(client)
+    if found.svs is None:
+        name = f"fiftyone-probe~{secrets.token_hex(4)}"
+        options = ("SKIPINITIALSCAN",)
+        probe = Schema(name, 4, algorithm="SVS-VAMANA", prefix=f"{name}~:", options=options)
+        node = _node(client)
+        with mapped(place(node.connection_pool.connection_kwargs)):
+            try:
+                node.execute_command(*create(probe))
+                node.execute_command(*drop(name, documents=False))
+            except redis.exceptions.NoPermissionError:
+                return True
+            except redis.ResponseError as error:
+                if recognise(str(error)) is not Refusal.NO_SVS:
+                    raise
+                found = replace(found, svs=False)
+            else:
+                found = replace(found, svs=True)
+        _known[client] = found
+    return bool(found.svs)
 
 
 def _hello(client: redis.Redis) -> dict[str, Any] | None:
@@ -221,19 +247,19 @@ def _details(client: redis.Redis) -> list[Any]:
     return [None if isinstance(reply, redis.RedisError) else reply for reply in replies]
 
 
-def _module(modules: Any) -> int | None:
-    """Returns the number of the query engine's version; None if it is not among the modules."""
+def _engine_version(modules: Any) -> Version:
+    """Reads the query engine's version, 21005 for 2.10.5; empty if it is not among the modules."""
     versions = {module["name"]: int(module["ver"]) for module in map(_mapping, modules)}
-    return next((versions[name] for name in _MODULES if name in versions), None)
+    number = next((versions[name] for name in _MODULES if name in versions), None)
+    return () if number is None else (number // 10_000, number // 100 % 100, number % 100)
 
 
-def _engine_version(number: int | None, server: str) -> Version:
-    """Reads a module's version, which is one number: 2.10.5 is 21005, and 0x020a05 with Valkey."""
-    if number is None:
-        return ()
-    # Valkey's first versions were written as those of RediSearch are: 1.0.2 was 10002.
-    base = 256 if server == _VALKEY and number >= 1 << 16 else 100
-    return number // base**2, number // base % base, number % base
+def _is_redisearch(found: Capabilities) -> bool:
+    """Returns whether a query engine is known to be RediSearch, which went from 2.x to 7.9."""
+    if found.search == UNKNOWN or found.server == "valkey":
+        return False
+    version = tuple(map(int, found.search.split(".")))
+    return (2, 4) <= version < (3,) or version >= (7, 9)
 
 
 def _since(known: Mapping[str, Version], version: Version) -> tuple[str, ...]:

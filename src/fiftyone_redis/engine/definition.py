@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from fiftyone_redis.engine.errors import IndexMismatchError, some
@@ -51,13 +50,8 @@ _SIMPLE_PATH = re.compile(rf"\$(?:{_MEMBER})+")
 _SEPARATOR = re.compile(r"[^\w]+|_+")
 
 
-def arguments(schema: Schema, *, plain: bool = False) -> list[str]:
-    """Returns the definitions of all fields but the searched vector, for FT.CREATE.
-
-    Args:
-        schema: the index
-        plain: whether to leave out what only RediSearch knows
-    """
+def arguments(schema: Schema) -> list[str]:
+    """Returns the definitions of all fields but the searched vector, for FT.CREATE."""
     named = [*schema.tags, *([schema.id_field] if schema.id_field else [])]
     defined = {field.name for field in schema.fields}
     made_up = [
@@ -65,8 +59,6 @@ def arguments(schema: Schema, *, plain: bool = False) -> list[str]:
         for name in dict.fromkeys(named)
         if name not in defined
     ]
-    if plain:
-        made_up = [replace(field, options=("CASESENSITIVE",)) for field in made_up]
     made_up += [
         attribute_field(attribute, schema.path(attribute.name))
         for attribute in schema.attributes

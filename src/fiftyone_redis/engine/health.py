@@ -10,86 +10,87 @@ import ssl
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import protocol, replies
-from fiftyone_redis.engine.capabilities import capabilities
+from fiftyone_redis.engine import protocol, topology
+from fiftyone_redis.engine.capabilities import capabilities, check_server
 from fiftyone_redis.engine.cluster import Client, primaries
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
     ConnectionFailedError,
     FiftyOneRedisError,
-    ServerError,
+    UnsupportedServerError,
     mapped,
+    some,
 )
+from fiftyone_redis.engine.findings import NOTE, OK, PROBLEM, WARNING, Finding, readable, told
 from fiftyone_redis.engine.index import QUERY_TIMEOUT
+from fiftyone_redis.engine.index_health import indexes
 from fiftyone_redis.engine.pool import borrowed
+from fiftyone_redis.engine.protocol import COORDINATOR
+from fiftyone_redis.engine.replies import read_settings, read_warnings
+from fiftyone_redis.engine.topology import Shard
 
-OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
-"""It is as it should be; it could not be found out; it works but may harm; it does not work."""
+__all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "examine", "layout"]
 
 _ROUND_TRIPS = 5
 _FAR_MS = 50.0
 _FEW_RESULTS = 1000
 _NEARLY_FULL = 0.9
+# The settings that limit a search: how many results, how many milliseconds.
+_SINCE_8 = ("search-max-search-results", "search-timeout")
+_BEFORE_8 = ("MAXSEARCHRESULTS", "TIMEOUT")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Args:
-        step: what was looked at, in a word
-        status: :data:`OK`, :data:`NOTE`, :data:`WARNING` or :data:`PROBLEM`
-        text: what was found
-        advice: what to do about it; empty if nothing is to be done, or the text says it
-    """
-
-    step: str
-    status: str
-    text: str
-    advice: str = ""
-
-
 def examine(client: Client) -> list[Finding]:
-    """Looks at the server of a client.
+    """Looks at the server of a client, or at the nodes of its cluster.
 
     Args:
         client: a client from :func:`~fiftyone_redis.engine.connection.connect`, or another one
 
     Returns:
-        the findings, in the order of the steps; those up to the one at which the server was lost
+        the findings, in the order of the steps; those up to the one at which the server, or the
+        last node of the cluster, was lost
     """
     findings: list[Finding] = []
+    nodes = primaries(client)
+    several = len(nodes) > 1
     for step in _STEPS:
-        try:
-            findings += _looked(client, step)
-        except AuthenticationError as error:
-            findings.append(Finding(step, NOTE, f"This user is not told ({error})"))
-        except ConnectionFailedError as error:
-            return [*findings, Finding(step, PROBLEM, str(error))]
-        except FiftyOneRedisError as error:
-            findings.append(Finding(step, NOTE, f"The server does not tell ({error})"))
+        if step in _STEPS_OF_ALL:
+            found, answers = _looked(step, _STEPS_OF_ALL[step], client)
+            findings += found
+            if not answers:
+                return findings
+            continue
+        for node in list(nodes):
+            found, answers = _looked(step, _STEPS_OF_ONE[step], node)
+            findings += [_at(node, each) for each in found] if several and answers else found
+            if not answers:
+                nodes.remove(node)
+        if not nodes:
+            return findings
     return findings
 
 
-def _looked(client: Client, step: str) -> list[Finding]:
-    """Takes a step; on each of the nodes, where they may differ."""
-    if step in _STEPS_OF_ALL:
-        return _STEPS_OF_ALL[step](client)
-    nodes = primaries(client)
-    if len(nodes) == 1:
-        return _STEPS_OF_ONE[step](nodes[0])
-    return [
-        replace(finding, text=f"{address(node)}: {finding.text}")
-        for node in nodes
-        for finding in _STEPS_OF_ONE[step](node)
-    ]
+def _looked(step: str, look: Callable[[Any], list[Finding]], at: Any) -> tuple[list[Finding], bool]:
+    """Takes a step; returns the findings, and whether the server answers."""
+    try:
+        return look(at), True
+    except AuthenticationError as error:
+        return [Finding(step, NOTE, f"This user is not told ({error})")], True
+    except ConnectionFailedError as error:
+        return [Finding(step, PROBLEM, str(error))], False
+    except FiftyOneRedisError as error:
+        return [Finding(step, NOTE, f"The server does not tell ({error})")], True
+
+
+def _at(node: redis.Redis, finding: Finding) -> Finding:
+    return replace(finding, text=f"{address(node)}: {finding.text}")
 
 
 def _round_trip(client: redis.Redis) -> list[Finding]:
@@ -124,22 +125,62 @@ def _tls(client: redis.Redis) -> list[Finding]:
 
 
 def _server(client: Client) -> list[Finding]:
-    found = capabilities(client)
-    text = f"{found}."
-    if not found.search:
-        advice = "Use Redis 8, Redis Stack or a private one (`fiftyone-redis server start`)."
-        return [Finding("server", PROBLEM, text, advice)]
-    if found.clustered and not found.coordinator:
-        advice = (
-            "Each node would find its own documents only; use a cluster of Redis 8, Redis "
-            "Enterprise or Redis Cloud, or a server that is no cluster."
-        )
-        return [Finding("server", PROBLEM, text, advice)]
-    replication = _told(client, "INFO", "replication")
+    try:
+        text = f"{check_server(client)}."
+    except UnsupportedServerError as error:
+        return [Finding("server", PROBLEM, str(error))]
+    replication = told(client, "INFO", "replication")
     if replication is not None and replication.get("role") == "slave":
         text = f"{text} It is a replica, which takes no writes."
         return [Finding("server", PROBLEM, text, "Connect to its primary.")]
     return [Finding("server", OK, text)]
+
+
+def _cluster(client: Client) -> list[Finding]:
+    """Looks whether all parts of a cluster are there, and are searched."""
+    if not isinstance(client, redis.RedisCluster):
+        return []
+    layouts = [execute(client, "CLUSTER", kind) for kind in ("SHARDS", "SLOTS")]
+    shards = topology.read_shards(*layouts)
+    reply = told(client, COORDINATOR)
+    return layout(shards, [] if reply is None else topology.read_searched(reply))
+
+
+def layout(shards: list[Shard], searched: list[Shard]) -> list[Finding]:
+    """Says what is wrong with the layout of a cluster.
+
+    Args:
+        shards: its parts, as its nodes see them
+        searched: the same, as the query engine's coordinator does; empty if it does not tell
+    """
+    findings = []
+    lost = topology.uncovered(shards)
+    if lost:
+        nodes = [node.address for node in topology.dead(shards)]
+        of = f", which {some(nodes)} had" if nodes else ""
+        text = f"No living primary holds the slots {topology.named(lost)}{of}: searches lack their "
+        text += "documents, and nothing can be added to them."
+        advice = (
+            "Start them again; where a replica lives, CLUSTER FAILOVER TAKEOVER on it helps too."
+        )
+        findings.append(Finding("cluster", PROBLEM, text, advice))
+    unsearched = topology.uncovered(searched) if searched else []
+    if unsearched and unsearched != lost:
+        text = f"The query engine leaves out the slots {topology.named(unsearched)}: searches lack "
+        text += "their documents."
+        advice = "It passes when the slots have moved and all nodes know it; look again then."
+        findings.append(Finding("cluster", PROBLEM, text, advice))
+    waited = topology.waited_for(shards, searched)
+    if waited:
+        text = f"{some([node.address for node in waited])} died and another node took over, but it "
+        text += "is still listed first: a search may wait for it until it returns."
+        forget = "; ".join(f"CLUSTER FORGET {node.id}" for node in waited)
+        advice = f"Start it again, or on every other node: {forget}"
+        findings.append(Finding("cluster", WARNING, text, advice))
+    if findings:
+        return findings
+    text = f"{len(shards)} parts, which hold all {topology.SLOTS} slots."
+    return [Finding("cluster", OK, text)]
 
 
 def _memory(client: redis.Redis) -> list[Finding]:
@@ -148,16 +189,19 @@ def _memory(client: redis.Redis) -> list[Finding]:
     policy = info.get("maxmemory_policy", "noeviction")
     if not limit:
         machine = int(info.get("total_system_memory", 0))
-        of = f" of the machine's {_size(machine)}" if machine else ""
-        return [Finding("memory", OK, f"{_size(used)}{of}, without a limit of its own.")]
-    text = f"{_size(used)} of at most {_size(limit)}, {policy}"
+        of = f" of the machine's {readable(machine)}" if machine else ""
+        return [Finding("memory", OK, f"{readable(used)}{of}, without a limit of its own.")]
+    text = f"{readable(used)} of at most {readable(limit)}, {policy}"
     counted = used - int(info.get("mem_not_counted_for_evict", 0))
     if policy.startswith("allkeys"):
         # The volatile policies take only keys that expire, which documents do not.
         text += ": when it is full, vectors are dropped without a word."
         return [Finding("memory", WARNING, text, "CONFIG SET maxmemory-policy noeviction")]
     if counted >= limit:
-        advice = "Raise maxmemory, or remove data; nothing can be added."
+        advice = (
+            "Raise maxmemory, or remove data; until then nothing can be added, and on Redis 8 "
+            "searches fail as well."
+        )
         return [Finding("memory", PROBLEM, f"{text}: it is full.", advice)]
     if counted >= _NEARLY_FULL * limit:
         return [Finding("memory", WARNING, f"{text}: nearly full.", "Raise maxmemory.")]
@@ -186,76 +230,51 @@ def _persistence(client: redis.Redis) -> list[Finding]:
 
 def _snapshots(client: redis.Redis) -> str | None:
     """Returns when the server makes snapshots; empty for never, None if it does not tell."""
-    told = _told(client, "CONFIG", "GET", "save")
-    return None if told is None else replies.read_setting(told)
-
-
-def _told(client: Client, *command: str) -> Any:
-    """Returns a reply; None if the server refuses the command."""
-    try:
-        return execute(client, *command)
-    except (AuthenticationError, ServerError):
-        return None
+    reply = told(client, "CONFIG", "GET", "save")
+    return None if reply is None else read_settings(reply).get("save", "")
 
 
 def _limits(client: Client) -> list[Finding]:
-    found = capabilities(client)
-    if not found.redisearch:
-        return []
-    most = replies.read_setting(execute(client, *protocol.setting("MAXSEARCHRESULTS")))
-    timeout = replies.read_setting(execute(client, *protocol.setting("TIMEOUT")))
-    findings = []
-    text = f"At most {most} results of a search (MAXSEARCHRESULTS)"
-    if most is not None and most.isdecimal() and int(most) < _FEW_RESULTS:
-        text += "; for more, all vectors are read and compared here."
-        advice = "Allow more with FT.CONFIG SET MAXSEARCHRESULTS 1000000."
-        findings.append(Finding("limits", WARNING, text, advice))
-    else:
-        findings.append(Finding("limits", OK, f"{text}."))
-    text = f"{QUERY_TIMEOUT:g} s for a query; the server's own {timeout} ms do not count."
-    return [*findings, Finding("limits", OK, text)]
-
-
-def _indexes(client: Client) -> list[Finding]:
     if not capabilities(client).search:
         return []
-    names = sorted(protocol.text(name) for name in execute(client, *protocol.names()))
-    findings = [_index(client, name) for name in names]
-    return findings or [Finding("index", OK, "There is none yet.")]
+    since_8 = told(client, "CONFIG", "GET", "search-*")
+    asked = [since_8] if since_8 else [told(client, *protocol.setting(name)) for name in _BEFORE_8]
+    known = {
+        name: value for reply in asked if reply for name, value in read_settings(reply).items()
+    }
+    results, timeout = _SINCE_8 if since_8 else _BEFORE_8
+    if results not in known or timeout not in known:
+        return [Finding("limits", NOTE, "The server does not tell its limits.")]
+    text = f"At most {known[results]} results of a search ({results})"
+    if known[results].isdecimal() and int(known[results]) < _FEW_RESULTS:
+        text += "; for more, all vectors are read and compared here."
+        how = "with CONFIG SET" if since_8 else "with FT.CONFIG SET"
+        advice = f"Allow more {how} {results} 1000000."
+        finding = Finding("limits", WARNING, text, advice)
+    else:
+        finding = Finding("limits", OK, f"{text}.")
+    return [finding, _time_limit(client, known[timeout]) if since_8 else _own_time(known[timeout])]
 
 
-def _index(client: Client, name: str) -> Finding:
-    try:
-        info = replies.read_info(execute(client, *protocol.info(name)))
-    except FiftyOneRedisError as error:
-        return Finding("index", NOTE, f"{name}: {error}")
-    sizes = [
-        float(value)
-        for field, value in info.items()
-        if field.endswith(("_sz_mb", "_size_mb")) and field != "total_index_memory_sz_mb"
-    ]
-    text = f"{name}: {int(info['num_docs'])} documents"
-    text += f", {_size(1_048_576 * sum(sizes))}" if sizes else ""
-    failures = int(info.get("hash_indexing_failures", 0))
-    if failures:
-        why, key = replies.read_last_failure(info)
-        text += f"; indexing failed {failures} times, and no search finds what is not indexed."
-        text += f" The last was {key} ({why})." if key else ""
-        return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")
-    if int(info.get("indexing", 0)):
-        return Finding("index", OK, f"{text}, still being filled.")
-    return Finding("index", OK, f"{text}.")
+def _own_time(timeout: str) -> Finding:
+    text = f"{QUERY_TIMEOUT:g} s for a query; the server's own {timeout} ms do not count."
+    return Finding("limits", OK, text)
 
 
-def _size(count: float) -> str:
-    """Returns a number of bytes for people to read."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.0f} kB"
+def _time_limit(client: Client, timeout: str) -> Finding:
+    """Looks whether the server allows a query the time that it gets: asks one, which warns."""
+    for name in told(client, *protocol.names()) or ():
+        command = protocol.count(protocol.text(name), timeout_ms=round(1000 * QUERY_TIMEOUT))
+        notes = [note for note in read_warnings(told(client, *command)) if "capped" in note]
+        if notes:
+            text = f"A query gets less than {QUERY_TIMEOUT:g} s: {notes[0]}."
+            advice = "Have that limit raised if searches are cut short."
+            return Finding("limits", WARNING, text, advice)
+        break
+    return _own_time(timeout)
 
 
-_STEPS = ("connection", "tls", "server", "memory", "persistence", "limits", "index")
+_STEPS = ("connection", "tls", "server", "cluster", "memory", "persistence", "limits", "index")
 
 _STEPS_OF_ONE: dict[str, Callable[[redis.Redis], list[Finding]]] = {
     "connection": _round_trip,
@@ -265,6 +284,7 @@ _STEPS_OF_ONE: dict[str, Callable[[redis.Redis], list[Finding]]] = {
 }
 _STEPS_OF_ALL: dict[str, Callable[[Client], list[Finding]]] = {
     "server": _server,
+    "cluster": _cluster,
     "limits": _limits,
-    "index": _indexes,
+    "index": indexes,
 }

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import redis
 
 from fiftyone_redis.engine import cluster, protocol, replies, storage
-from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import IndexMismatchError, mapped, some
@@ -43,7 +42,7 @@ def for_reading(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
     Raises:
         IndexMismatchError: if two documents have the same id
     """
-    if _is_direct(client, schema):
+    if schema.is_direct:
         return lambda some_ids: [raw(schema.prefix + id) for id in some_ids]
     found = of(client, schema, ids)
     nobody = f"{schema.prefix}{NO_SEPARATOR}nobody"
@@ -56,7 +55,7 @@ def for_writing(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
     Raises:
         IndexMismatchError: if two documents have the same id, or a new key belongs to another one
     """
-    if _is_direct(client, schema):
+    if schema.is_direct:
         return for_reading(client, schema, ids)
     found = of(client, schema, ids)
     fresh = [id for id in ids if id not in found]
@@ -75,7 +74,7 @@ def of(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
     Raises:
         IndexMismatchError: if two documents have the same id
     """
-    if _is_direct(client, schema):
+    if schema.is_direct:
         return {id: schema.prefix + id for id in ids}
     if schema.id_field is None:
         return _by_key(client, schema, ids)
@@ -176,11 +175,6 @@ def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
             if keys.setdefault(id, key) != key:
                 raise _not_unique(schema, id)
     return keys
-
-
-def _is_direct(client: Client, schema: Schema) -> bool:
-    """Returns whether keys are told from ids: they must be where nothing can list documents."""
-    return schema.is_direct or not capabilities(client).redisearch
 
 
 def _by_tag(

@@ -1,9 +1,8 @@
 """How to answer a query that is restricted to some of the ids. Pure arithmetic, no server.
 
-There are two ways. What is compared can be *filtered* beforehand: the server looks at nothing but
-the documents named in the query, by key or by tag, but reads every name; or, where it cannot do
-that, those documents are read and compared here. Or the search is made *wider* than k, and what it
-finds is filtered here, wider again until k remain. All give the same neighbours. Which one is
+There are two ways. The server can *filter* beforehand: it looks at nothing but the documents whose
+keys are named in the query, but reads every name. Or the search is made *wider* than k, and what it
+finds is filtered here, wider again until k remain. Both give the same neighbours. Which one is
 cheaper depends on the share of documents that is allowed; if it is not known, a few are looked at
 first.
 
@@ -36,16 +35,9 @@ class Learning:
     document: float = 0.0
 
 
-KEYS = "keys"
-"""The server filters by the documents' keys."""
-
-TAGS = "tags"
-"""The server filters by a tag that holds the documents' ids."""
-
-HERE = "here"
-"""The documents are read and compared here."""
-
-_NAME = {KEYS: 2.2, TAGS: 4.2}  # the server reads a key, or a tag, in a query
+_KEY = 2.2  # the server reads a key in a query
+_LOOK_UP = 6.5  # the server finds the key of an id that a tag holds
+_WALK = 5.0  # the id of a document is read, to find the keys of ids that no tag holds
 _HIT = 6.0  # the server returns a document, and it is read here
 _BYTES = 20_000.0  # of vectors that the server compares in a microsecond
 _GRAPH = 300.0  # the server walks an HNSW graph
@@ -87,20 +79,8 @@ def width(k: int, share: float, last: int, size: int) -> int:
     return max(1, min(size, max(_LEAST_WIDTH, 2 * last, ceil(_MARGIN * k / share))))
 
 
-def way_to_filter(schema: Schema, by_key: bool) -> str:
-    """Returns how to compare with certain documents only.
-
-    Args:
-        schema: the index
-        by_key: whether the server is known to filter by key before it chooses neighbours
-    """
-    if by_key and schema.id_field is None:
-        return KEYS
-    return TAGS if schema.id_field and schema.tag(schema.id_field) else HERE
-
-
 def filter_is_cheaper(
-    schema: Schema, size: int, allowed: int, width: int, learning: Learning, way: str = KEYS
+    schema: Schema, size: int, allowed: int, width: int, learning: Learning
 ) -> bool:
     """Returns whether to filter beforehand rather than search that wide.
 
@@ -110,11 +90,8 @@ def filter_is_cheaper(
         allowed: how many ids are allowed, as far as is known
         width: how wide the search would be
         learning: what it takes to learn which ids are allowed
-        way: what :func:`way_to_filter` returned
     """
-    return _filtering(schema, size, allowed, learning, way) <= _widening(
-        schema, size, width, learning
-    )
+    return _filtering(schema, size, allowed, learning) <= _widening(schema, size, width, learning)
 
 
 def compare_here(schema: Schema, size: int, queries: int) -> bool:
@@ -125,7 +102,7 @@ def compare_here(schema: Schema, size: int, queries: int) -> bool:
         size: how many documents may be compared
         queries: how many queries there are
     """
-    here = size * _comparing_here(schema, queries)
+    here = size * (_READ + queries * schema.dim * _MULTIPLY)
     return schema.algorithm == "FLAT" and here < queries * size * _comparing(schema)
 
 
@@ -133,13 +110,16 @@ def _comparing(schema: Schema) -> float:
     return schema.dim * DTYPES[schema.dtype] / _BYTES
 
 
-def _comparing_here(schema: Schema, queries: int = 1) -> float:
-    return _READ + queries * schema.dim * _MULTIPLY
+def _filtering(schema: Schema, size: int, allowed: int, learning: Learning) -> float:
+    one = _KEY + _comparing(schema) + learning.id
+    return allowed * one + _looking_up(schema, size, allowed) + size * learning.document
 
 
-def _filtering(schema: Schema, size: int, allowed: int, learning: Learning, way: str) -> float:
-    one = _comparing_here(schema) if way == HERE else _NAME[way] + _comparing(schema)
-    return allowed * (one + learning.id) + size * learning.document
+def _looking_up(schema: Schema, size: int, allowed: int) -> float:
+    if schema.is_direct:
+        return 0
+    by_walking = schema.id_field is not None and schema.tag(schema.id_field) is None
+    return size * _WALK if by_walking else allowed * _LOOK_UP
 
 
 def _widening(schema: Schema, size: int, width: int, learning: Learning) -> float:

@@ -24,12 +24,11 @@ ID = "__id"
 """The name under which a query returns the field that holds the id, unlike a field's name."""
 
 SEARCH = "FT.SEARCH"
-"""The command that every query engine knows."""
+"""The command that tells whether there is a query engine."""
 
 COORDINATOR = "SEARCH.CLUSTERINFO"
 """A command that only a query engine knows that answers for all nodes of a cluster."""
 
-_MOST_CANDIDATES = 4096  # that Valkey's search keeps
 _DONE_BEFORE = {
     "FT.CREATE": Refusal.INDEX_EXISTS,
     "FT.DROPINDEX": Refusal.INDEX_NOT_FOUND,
@@ -82,31 +81,25 @@ def unpack(packed: bytes, count: int) -> list[Packed]:
     return found
 
 
-def create(schema: Schema, *, plain: bool = False) -> Command:
-    """Returns the command that makes an index.
-
-    Args:
-        schema: the index
-        plain: whether to leave out what only RediSearch knows
-    """
+def create(schema: Schema) -> Command:
+    """Returns the command that makes an index."""
     attributes: list[Arg] = ["TYPE", schema.dtype.upper(), "DIM", schema.dim]
-    attributes += ["DISTANCE_METRIC", METRICS[schema.metric], *_settings(schema, plain)]
+    attributes += ["DISTANCE_METRIC", METRICS[schema.metric], *_settings(schema)]
     command: Command = ["FT.CREATE", schema.server_name, "ON", schema.storage]
     command += ["PREFIX", len(schema.prefixes), *schema.prefixes, *schema.options, "SCHEMA"]
     renamed = [] if schema.vector_name == schema.vector_field else ["AS", schema.vector_name]
     command += [schema.vector_field, *renamed, "VECTOR", schema.algorithm]
     command += [len(attributes), *attributes]
-    return [*command, *definition.arguments(schema, plain=plain)]
+    return [*command, *definition.arguments(schema)]
 
 
-def _settings(schema: Schema, plain: bool) -> list[Arg]:
+def _settings(schema: Schema) -> list[Arg]:
     """Returns the settings of an index's algorithm."""
     if schema.algorithm == "FLAT":
-        return [] if plain else ["BLOCK_SIZE", schema.block_size]
+        return ["BLOCK_SIZE", schema.block_size]
     if schema.algorithm == "HNSW":
-        runtime = min(schema.ef_runtime, _MOST_CANDIDATES) if plain else schema.ef_runtime
         graph: list[Arg] = ["M", schema.m, "EF_CONSTRUCTION", schema.ef_construction]
-        return [*graph, "EF_RUNTIME", runtime]
+        return [*graph, "EF_RUNTIME", schema.ef_runtime]
     settings: list[Arg] = ["GRAPH_MAX_DEGREE", schema.graph_max_degree]
     settings += ["CONSTRUCTION_WINDOW_SIZE", schema.construction_window_size]
     settings += ["SEARCH_WINDOW_SIZE", schema.search_window_size]
@@ -181,8 +174,6 @@ def knn(
     *,
     tags: Sequence[str] = (),
     keys: Sequence[str] | None = None,
-    ids: Sequence[str] | None = None,
-    plain: bool = False,
     timeout_ms: int,
 ) -> Command:
     """Returns the command that asks for the nearest neighbours of a vector.
@@ -193,14 +184,11 @@ def knn(
         k: how many neighbours
         tags: which tags to return
         keys: the keys of the documents to choose among; None for all
-        ids: the same, as values of the tag that is the index's ``id_field``
-        plain: whether to ask for no more than every query engine grants
         timeout_ms: after how many milliseconds the server may give up
     """
     returned: list[Arg] = [DISTANCE, *tags, *([] if schema.id_field in tags else id_path(schema))]
-    allowed = "*" if ids is None else f"({_tagged(str(schema.id_field), ids)})"
-    runtime = _runtime(schema, k, plain)
-    query_text = f"{allowed}=>[KNN {k} @{schema.vector_name} $query{runtime} AS {DISTANCE}]"
+    runtime = _runtime(schema, k)
+    query_text = f"*=>[KNN {k} @{schema.vector_name} $query{runtime} AS {DISTANCE}]"
     command: Command = [SEARCH, schema.server_name, query_text]
     if keys is not None:
         command += ["INKEYS", len(keys), *keys]
@@ -239,6 +227,11 @@ def some_keys(name: str, count: int) -> Command:
     return [SEARCH, name, "*", "NOCONTENT", "LIMIT", 0, count, "DIALECT", 2]
 
 
+def count(name: str, *, timeout_ms: int) -> Command:
+    """Returns the command that counts an index's documents, as a query does."""
+    return [SEARCH, name, "*", "LIMIT", 0, 0, "TIMEOUT", timeout_ms, "DIALECT", 2]
+
+
 def id_path(schema: Schema) -> list[str]:
     """Returns how a query names the field that holds the ids; nothing if the keys hold them."""
     if schema.id_field is None:
@@ -250,11 +243,10 @@ def _tagged(tag: str, values: Sequence[str]) -> str:
     return f"@{tag}:{{{'|'.join(escape(value) for value in values)}}}"
 
 
-def _runtime(schema: Schema, k: int, plain: bool) -> str:
+def _runtime(schema: Schema, k: int) -> str:
     """Returns how many candidates a query keeps, which must be as many as it asks for."""
     if schema.algorithm == "HNSW":
-        candidates = max(k, schema.ef_runtime)
-        return f" EF_RUNTIME {min(candidates, _MOST_CANDIDATES) if plain else candidates}"
+        return f" EF_RUNTIME {max(k, schema.ef_runtime)}"
     if schema.algorithm == "SVS-VAMANA":
         return f" SEARCH_WINDOW_SIZE {max(k, schema.search_window_size)}"
     return ""

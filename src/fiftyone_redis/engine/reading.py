@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fiftyone_redis.engine import codec, documents, keys, protocol, replies
-from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.errors import InputError, some
@@ -47,8 +46,6 @@ def ids_with_tag(
     client: Client, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
 ) -> list[str]:
     """Returns the ids of the documents whose tag has one of the values."""
-    if not capabilities(client).redisearch:
-        return _compared_with_tag(client, schema, tag, values)
     found: dict[str, str] = {}
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
@@ -56,20 +53,6 @@ def ids_with_tag(
         for page in keys.pages(client, schema, command):
             found |= page
     return list(found.values())
-
-
-def _compared_with_tag(
-    client: Client, schema: Schema, tag: str, values: Sequence[str]
-) -> list[str]:
-    """Finds them by reading all documents' tags, where the server cannot list them."""
-    wanted = {protocol.raw(value) for value in values}
-    return [
-        id
-        for page in _walk(client, schema)
-        for batch, rows in documents.read(client, schema, page, [tag])
-        for id, [value] in zip(batch, rows, strict=True)
-        if value in wanted
-    ]
 
 
 def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
@@ -117,7 +100,7 @@ def sample(client: Client, schema: Schema) -> list[Hit]:
 
 
 def _walk(client: Client, schema: Schema) -> Iterator[list[str]]:
-    if schema.is_walkable or not capabilities(client).redisearch:
+    if schema.is_walkable:
         return documents.walk(client, schema)
     return keys.walk(client, schema)
 

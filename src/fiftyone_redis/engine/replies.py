@@ -61,6 +61,17 @@ def pairs(reply: Any) -> dict[Any, Any]:
     return reply if isinstance(reply, dict) else dict(_by_two(reply))
 
 
+def decoded(reply: Any) -> Any:
+    """Returns a reply with its byte strings as text."""
+    if isinstance(reply, bytes):
+        return reply.decode(errors="replace")
+    if isinstance(reply, dict):
+        return {decoded(name): decoded(value) for name, value in reply.items()}
+    if isinstance(reply, (list, tuple)):
+        return [decoded(item) for item in reply]
+    return reply
+
+
 def read_hits(reply: Any, schema: Schema) -> list[Hit]:
     """Reads the reply to :func:`protocol.knn`, in the order of the reply.
 
@@ -113,14 +124,10 @@ def read_some_keys(reply: Any) -> list[str]:
 
 
 def read_info(reply: Any) -> dict[str, Any]:
-    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries.
-
-    What Valkey's search calls otherwise gets the names that RediSearch has for it.
-    """
-    info = {str(name): value for name, value in pairs(_decoded(reply)).items()}
+    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries."""
+    info = {str(name): value for name, value in pairs(decoded(reply)).items()}
     info["index_definition"] = pairs(info["index_definition"])
     info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
-    info.setdefault("indexing", info.get("backfill_in_progress", 0))
     return info
 
 
@@ -152,13 +159,18 @@ def read_identity(reply: Any) -> tuple[Any, ...]:
     return info[b"index_name"], info[b"index_definition"], info[b"attributes"]
 
 
-def read_setting(reply: Any) -> str | None:
-    """Reads the one value of the reply to :func:`protocol.setting` or CONFIG GET; None for none."""
-    if not isinstance(reply, dict):
-        flat = reply[0] if reply and isinstance(reply[0], (list, tuple)) else reply
-        reply = dict(_by_two(flat))
-    value = next(iter(reply.values()), None)
-    return None if value is None else str(_decoded(value))
+def read_settings(reply: Any) -> dict[str, str]:
+    """Reads settings by their names from the reply to :func:`protocol.setting` or CONFIG GET."""
+    if reply and isinstance(reply, (list, tuple)) and isinstance(reply[0], (list, tuple)):
+        reply = [part for pair in reply for part in pair]  # FT.CONFIG has a list for each
+    return {str(name): str(value) for name, value in pairs(decoded(reply)).items()}
+
+
+def read_warnings(reply: Any) -> list[str]:
+    """Reads what a query's reply warns of, which only RESP3 has."""
+    return (
+        [text(warning) for warning in reply.get(b"warning", ())] if isinstance(reply, dict) else []
+    )
 
 
 def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
@@ -293,7 +305,7 @@ def _id(key: str, held: bytes | None, schema: Schema) -> str:
 
 
 def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
-    warnings = [str(_decoded(warning)) for warning in reply.get(b"warning", ())]
+    warnings = read_warnings(reply)
     cuts = [cut for warning in warnings if (cut := recognise_warning(warning)) is not None]
     if cuts:
         advice = "; ".join(dict.fromkeys(cut.value for cut in cuts))
@@ -311,36 +323,11 @@ def _log_once(warning: str) -> None:
 
 def _attribute(flat: Any) -> dict[str, Any]:
     """Reads an attribute, which in RESP2 ends with flags that have no value (SORTABLE and such)."""
-    attribute = flat if isinstance(flat, dict) else _with_flags(flat)
-    if "index" not in attribute:
-        return attribute
-    # As https://valkey.io/commands/ft.info/ has it: one map in another.
-    vector = pairs(attribute["index"])
-    graph = pairs(vector["algorithm"])
-    return {
-        **attribute,
-        **vector,
-        "algorithm": graph["name"],
-        "dim": vector["dimensions"],
-        "M": graph.get("m", Schema.m),
-        "ef_construction": graph.get("ef_construction", Schema.ef_construction),
-    }
-
-
-def _with_flags(flat: Sequence[Any]) -> dict[str, Any]:
+    if isinstance(flat, dict):
+        return flat
     first = next((at for at in range(6, len(flat), 2) if flat[at] in definition.FLAGS), len(flat))
     return {**dict(_by_two(flat[:first])), "flags": list(flat[first:])}
 
 
 def _by_two(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
     return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _decoded(reply: Any) -> Any:
-    if isinstance(reply, bytes):
-        return reply.decode(errors="replace")
-    if isinstance(reply, dict):
-        return {_decoded(name): _decoded(value) for name, value in reply.items()}
-    if isinstance(reply, (list, tuple)):
-        return [_decoded(item) for item in reply]
-    return reply

@@ -66,7 +66,6 @@ class Searcher:
         schema: the index
         size: about how many documents it has
         count: counts them
-        way: how the filtering is done, which is what it costs
         sample: draws a few documents
         wide: finds the nearest documents of some of the queries: (numbers of queries, k) -> hits
         filtered: the same among ids: (numbers of queries, k, ids) -> hits
@@ -75,7 +74,6 @@ class Searcher:
     schema: Schema
     size: int
     count: Callable[[], int]
-    way: str
     sample: Callable[[], Hits]
     wide: Callable[[list[int], int], list[Hits]]
     filtered: Callable[[list[int], int, list[str]], list[Hits]]
@@ -100,9 +98,7 @@ def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hit
     width = planner.width(k, least, 0, size)
     while True:
         allowed = subset.count or round(share * size)
-        if planner.filter_is_cheaper(
-            searcher.schema, size, allowed, width, subset.learning, searcher.way
-        ):
+        if planner.filter_is_cheaper(searcher.schema, size, allowed, width, subset.learning):
             ids = subset.ids()
             done |= dict(zip(asked, searcher.filtered(asked, k, ids), strict=True))
             break

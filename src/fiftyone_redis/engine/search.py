@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import sqrt
 from operator import attrgetter
@@ -23,19 +24,17 @@ from fiftyone_redis.engine import (
     replies,
     restricted,
 )
-from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address
 from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
 from fiftyone_redis.engine.pipeline import exchange
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.restricted import IdSubset, Searcher, Subset
+from fiftyone_redis.engine.restricted import Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
 
 _nearness = attrgetter("distance", "id")
 _MANY = 32  # queries, before it is asked whether comparing here is cheaper
-_LONGEST_FILTER = 10_000  # characters of tags; Valkey's search takes queries of 10,240
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ class Question:
         timeout_ms: after how many milliseconds the server may give up
         size: tells about how many documents the index has
         sample: draws a few of them
-        confirm: takes the reply to FT.INFO that is read just before the server searches, and
-            raises if the index is not the one that this question is about, or not whole
+        confirm: takes what FT.INFO says just before the server searches, and raises if the index
+            is not the one that this question is about, or not whole; given None, it asks itself
     """
 
     client: Client
@@ -101,17 +100,22 @@ def search(question: Question) -> list[Neighbors]:
     schema, count = question.schema, len(question.vectors)
     if question.k < 1:
         raise InputError(f"k must be at least 1, not {question.k}.")
-    if question.farthest and schema.metric == "euclidean":
-        return _compared(question)  # the server can only look for what is near
-    if count >= _MANY and planner.compare_here(schema, _candidates(question), count):
-        return _compared_at_once(question)
-    blobs = _encoded(question)
-    if blobs is None:
-        return _compared(question)
-    try:
-        return _asked(question, blobs)
-    except ResultLimitError:
-        return _compared(question)
+    blobs = None
+    # The server can only look for what is near.
+    if not (question.farthest and schema.metric == "euclidean"):
+        if count >= _MANY and planner.compare_here(schema, _candidates(question), count):
+            return _confirmed(question, _compared_at_once(question))
+        blobs = _encoded(question)
+    if blobs is not None:
+        with suppress(ResultLimitError):
+            return _asked(question, blobs)
+    return _confirmed(question, _compared(question))
+
+
+def _confirmed(question: Question, found: list[Neighbors]) -> list[Neighbors]:
+    """Returns what was found among documents that were read, if the index is still the same."""
+    question.confirm(None)
+    return found
 
 
 def _candidates(question: Question) -> int:
@@ -135,97 +139,31 @@ def _encoded(question: Question) -> list[bytes] | None:
 def _asked(question: Question, blobs: list[bytes]) -> list[Neighbors]:
     """Has the server find neighbours. The farthest are those nearest to the opposite vector."""
     schema, k = question.schema, question.k
-    way = planner.way_to_filter(schema, capabilities(question.client).filters_by_key)
 
     def wide(numbers: list[int], width: int) -> list[list[Hit]]:
         return _answers(question, [_knn(question, blobs[n], width) for n in numbers])
 
     def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
-        if not ids:
+        among = list(keys.of(question.client, schema, ids).values())
+        if not among:
+            question.confirm(None)
             return [[] for _ in numbers]
-        asked = [blobs[number] for number in numbers]
-        found = None
-        if way == planner.KEYS:
-            among = list(keys.of(question.client, schema, ids).values())
-            if not among:
-                return [[] for _ in numbers]
-            found = _answers(question, [_knn(question, each, width, among) for each in asked])
-        elif way == planner.TAGS:
-            found = _tagged(question, asked, width, ids)
-        return _compared_hits(question, numbers, ids) if found is None else found
+        return _answers(question, [_knn(question, blobs[n], width, among) for n in numbers])
 
     if question.within is None:
         hits = wide(list(range(len(blobs))), k)
     else:
         count = partial(reading.size, question.client, schema)
-        searcher = Searcher(schema, question.size(), count, way, question.sample, wide, filtered)
+        searcher = Searcher(schema, question.size(), count, question.sample, wide, filtered)
         hits = restricted.search(searcher, question.within, len(blobs), k)
     return [_neighbors(schema, each, k, question.farthest) for each in hits]
 
 
 def _knn(
-    question: Question,
-    blob: bytes,
-    k: int,
-    keys: Sequence[str] | None = None,
-    ids: Sequence[str] | None = None,
+    question: Question, blob: bytes, k: int, keys: Sequence[str] | None = None
 ) -> protocol.Command:
-    schema, plain = question.schema, not capabilities(question.client).redisearch
-    return protocol.knn(
-        schema,
-        blob,
-        k,
-        tags=schema.tags,
-        keys=keys,
-        ids=ids,
-        plain=plain,
-        timeout_ms=question.timeout_ms,
-    )
-
-
-def _tagged(
-    question: Question, blobs: list[bytes], k: int, ids: list[str]
-) -> list[list[Hit]] | None:
-    """Has the server choose among documents by the tag that holds their ids.
-
-    Returns:
-        None if that cannot tell them apart: others may have settled how their tags are split, and
-        whether upper case counts
-    """
-    text = "".join(ids)
-    if not (text.isascii() and text.isalnum()):
-        return None
-    if not capabilities(question.client).redisearch and len(text) + len(ids) > _LONGEST_FILTER:
-        return None
-    found = _answers(question, [_knn(question, blob, k, ids=ids) for blob in blobs])
-    told = {hit.id for hits in found for hit in hits}
-    return found if told <= set(ids) else None
-
-
-def _compared_hits(question: Question, numbers: list[int], ids: list[str]) -> list[list[Hit]]:
-    """Compares some of the queries with certain documents here; tells it as the server would."""
-    schema = question.schema
-    subset = IdSubset(ids)
-    found = _compared(replace(question, vectors=question.queries[numbers], within=subset))
-    return [
-        [
-            Hit(
-                schema.prefix + id,
-                float(_told(question, each.distances[row])),
-                {tag: values[row] for tag, values in each.tags.items()},
-                id,
-            )
-            for row, id in enumerate(each.ids)
-        ]
-        for each in found
-    ]
-
-
-def _told(question: Question, distance: float) -> float:
-    """Returns a distance as the server tells it, who is asked for what is near the opposite."""
-    if question.farthest:
-        return 2 - distance
-    return distance**2 if question.schema.metric == "euclidean" else distance
+    schema, timeout_ms = question.schema, question.timeout_ms
+    return protocol.knn(schema, blob, k, tags=schema.tags, keys=keys, timeout_ms=timeout_ms)
 
 
 def _answers(question: Question, commands: list[protocol.Command]) -> list[list[Hit]]:
