@@ -12,6 +12,7 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from fiftyone_redis.engine.errors import (
     SettingsError,
     UnsupportedServerError,
 )
+from fiftyone_redis.engine.protocol import text
 from fiftyone_redis.engine.retry import Retries, rules
 from fiftyone_redis.server.program import Program, command, environment
 
@@ -526,6 +528,33 @@ def test_an_index_in_one_slot_does_everything(client):
     assert len(index) == count - 10
     index.drop()
     assert not VectorIndex.exists(client, "{birds}")
+
+
+def test_the_name_of_an_index_of_others_is_taken_over_while_it_is_searched(client):
+    """A cluster cannot drop an index and make an alias of its name in one step."""
+    count, matrix = 500, matrix_of(500)
+    vector = f"vector VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE"
+    definition = f"FT.CREATE {{birds}} PREFIX 1 {{birds}}: SCHEMA {vector}"
+    connection.execute(client, *definition.split())
+    index = VectorIndex.open(client, "{birds}")
+    index.add(names(count), matrix)
+    other, answers, stop = VectorIndex.open(client, "{birds}"), [], Event()
+
+    def search():
+        while not stop.is_set():
+            answers.append(other.search(matrix[7:8], k=1)[0].ids)
+
+    with ThreadPoolExecutor(1) as pool:
+        searching = pool.submit(search)
+        for changes in ({"dtype": "float16"}, {"algorithm": "HNSW"}):
+            index.rebuild(**changes)
+        stop.set()
+        searching.result(READY_SECONDS)
+    assert answers
+    assert all(ids == ["00007"] for ids in answers)
+    assert [text(name) for name in connection.execute(client, "FT._LIST")] == [
+        index.schema.server_name
+    ]
 
 
 def test_a_cursor_is_read_on_at_the_node_that_opened_it(client):
