@@ -87,7 +87,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def redis_server():
-    """A Redis on a port of this machine; a private one, which has a socket too, if none is named."""
+    """A Redis on a port of this machine: a private one, with a socket, unless one is named."""
     folder = _HOME / "shared-redis"
     url = os.environ.get("FIFTYONE_REDIS_TEST_URL")
     if url:

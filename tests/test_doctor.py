@@ -16,6 +16,7 @@ import redis
 from click.testing import CliRunner, Result
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from server_under_test import set_search_limit
 
 from fiftyone_redis import CONFIG_CLS, brain_config, server, settings
 from fiftyone_redis.cli import main
@@ -160,6 +161,7 @@ def test_a_wrong_password(own_server, at, free_port):
     assert "wr0ng" not in result.output
 
 
+@pytest.mark.needs("bare")
 def test_no_query_engine(own_server, here):
     own_server(modules=False)
     result = doctor()
@@ -233,7 +235,7 @@ def test_a_failed_snapshot_is_a_problem(own_server, here, tmp_path):
 
 def test_few_results_are_a_warning(own_server, here):
     client = own_server()
-    client.execute_command("FT.CONFIG", "SET", "MAXSEARCHRESULTS", 10)
+    set_search_limit(client, "max-search-results", 10)
     assert found("limits").status == "warning"
 
 
