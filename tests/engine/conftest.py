@@ -128,7 +128,7 @@ class OwnServer:
         folder: where its data are
         port: its port
         options: the arguments of redis-server
-        modules: whether it has the query engine
+        modules: whether it has the query engine; it always has, where that is built in
         tls: what a client of redis-py's needs to speak TLS with it
     """
 
@@ -141,8 +141,8 @@ class OwnServer:
 
     def start(self, wait: bool = True) -> None:
         """Runs it, with the data that it had, and waits until it has loaded them."""
-        wheel = server.find_program()
-        program = wheel if self.modules else Program(wheel.executable, (), wheel.libraries)
+        found = server.find_program()
+        program = found if self.modules else Program(found.executable, (), found.libraries)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command(program, {}), *self.options],
