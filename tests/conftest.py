@@ -1,5 +1,10 @@
 """The real parts that the tests run on: a private Redis, and FiftyOne with a MongoDB of its own.
 
+`FIFTYONE_REDIS_SERVER_PROGRAM` names the redis-server that the tests start, everywhere.
+`FIFTYONE_REDIS_TEST_URL` names one on this machine that already runs, and is used wherever a test
+does not need a server of its own; `FIFTYONE_REDIS_TEST_CLUSTER` a node, as host:port, of a cluster
+that already runs, for the tests of a cluster's searches. Both are emptied, again and again.
+
 FiftyOne reads its settings while it is imported, so its home is set up before anything else. Its
 database is started here, because FiftyOne by itself would use that of any other FiftyOne that the
 same user is running.
@@ -13,6 +18,7 @@ import subprocess
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _HOME = Path(tempfile.mkdtemp(prefix="fo-redis-"))
 
@@ -40,8 +46,14 @@ def start_mongod() -> str:
 
 
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+KEPT = (
+    "FIFTYONE_REDIS_SERVER_PROGRAM",
+    "FIFTYONE_REDIS_TEST_URL",
+    "FIFTYONE_REDIS_TEST_CLUSTER",
+)
 for name in [name for name in os.environ if name.startswith("FIFTYONE_")]:
-    del os.environ[name]
+    if name not in KEPT:
+        del os.environ[name]
 os.environ.update(
     HOME=str(_HOME),
     FIFTYONE_DO_NOT_TRACK="1",
@@ -54,6 +66,7 @@ os.environ.update(
 import pytest  # noqa: E402
 import redis  # noqa: E402
 from rewording import WORDINGS, Rewording  # noqa: E402
+from server_under_test import ServerUnderTest, describe  # noqa: E402
 
 import fiftyone_redis  # noqa: E402
 from fiftyone_redis import server  # noqa: E402
@@ -75,10 +88,42 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def redis_server():
-    """A private Redis on a socket and on a free port of this machine."""
+    """A Redis on a port of this machine: a private one, with a socket, unless one is named."""
     folder = _HOME / "shared-redis"
+    url = os.environ.get("FIFTYONE_REDIS_TEST_URL")
+    if url:
+        yield running_server(url, folder)
+        return
     yield server.start(folder, port=unused_port())
     server.stop(folder)
+
+
+def running_server(url: str, folder: Path) -> server.PrivateServer:
+    """Returns a server that runs already, if its data may be deleted: there are none."""
+    parts = urlsplit(url)
+    if parts.scheme != "redis" or parts.hostname not in ("127.0.0.1", "localhost"):
+        pytest.exit(f"FIFTYONE_REDIS_TEST_URL must be redis://127.0.0.1:<port>, not {url}.", 2)
+    with connect(url) as client:
+        if client.dbsize() or client.execute_command("FT._LIST"):
+            pytest.exit(f"The tests delete everything, and the Redis at {url} is not empty.", 2)
+        pid = int(client.info("server")["process_id"])
+    return server.PrivateServer(url, folder, pid, parts.port or 6379)
+
+
+@pytest.fixture(scope="session")
+def server_under_test(redis_server) -> ServerUnderTest:
+    """What the server is that the tests run on."""
+    with connect(redis_server.url) as client:
+        return describe(client)
+
+
+@pytest.fixture(autouse=True)
+def _needs(request) -> None:
+    """Skips a test that needs what the server does not have."""
+    for marker in request.node.iter_markers("needs"):
+        for need in marker.args:
+            if reason := request.getfixturevalue("server_under_test").lacks(need):
+                pytest.skip(reason)
 
 
 @pytest.fixture

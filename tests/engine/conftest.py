@@ -12,6 +12,7 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from server_under_test import set_search_limit
 
 from fiftyone_redis import server
 from fiftyone_redis.engine import Schema, VectorIndex
@@ -79,19 +80,17 @@ def full_server(client):
 @pytest.fixture
 def few_results(client):
     """How many results the server gives at most, which is less than usual."""
-    setting = "MAXSEARCHRESULTS"
-    usual = client.execute_command("FT.CONFIG", "GET", setting)[setting.encode()]
-    client.execute_command("FT.CONFIG", "SET", setting, 20)
+    usual = set_search_limit(client, "max-search-results", 20)
     yield 20
-    client.execute_command("FT.CONFIG", "SET", setting, usual)
+    set_search_limit(client, "max-search-results", usual)
 
 
-@pytest.fixture(params=["RETURN", "FAIL"])
+@pytest.fixture(params=["return", "fail"])
 def timeout_policy(client, request):
     """What the server does with a query that takes too long: half an answer, or an error."""
-    client.execute_command("FT.CONFIG", "SET", "ON_TIMEOUT", request.param)
+    usual = set_search_limit(client, "on-timeout", request.param)
     yield request.param
-    client.execute_command("FT.CONFIG", "SET", "ON_TIMEOUT", "RETURN")
+    set_search_limit(client, "on-timeout", usual)
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
@@ -129,7 +128,7 @@ class OwnServer:
         folder: where its data are
         port: its port
         options: the arguments of redis-server
-        modules: whether it has the query engine
+        modules: whether it has the query engine; it always has, where that is built in
         tls: what a client of redis-py's needs to speak TLS with it
     """
 
@@ -142,8 +141,8 @@ class OwnServer:
 
     def start(self, wait: bool = True) -> None:
         """Runs it, with the data that it had, and waits until it has loaded them."""
-        wheel = server.find_program()
-        program = wheel if self.modules else Program(wheel.executable, (), wheel.libraries)
+        found = server.find_program()
+        program = found if self.modules else Program(found.executable, (), found.libraries)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command(program, {}), *self.options],

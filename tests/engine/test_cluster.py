@@ -1,9 +1,12 @@
 """A Redis Cluster: three primaries and three replicas of the server at hand, with real failovers.
 
-Its query engine has no coordinator, so that an index answers for one node. Where the tests search,
-the index's name has a hash tag, which keeps all of its documents, and the index, on one node.
+The tests of searches run on the cluster that `FIFTYONE_REDIS_TEST_CLUSTER` names, as host:port of a
+node, or else on these nodes, too. Where the query engine has a coordinator, as in Redis 8, they
+search across the nodes. Redis Stack has none: there the index's name has a hash tag, which keeps
+the index, and all of its documents, on one node.
 """
 
+import os
 import signal
 import socket
 import subprocess
@@ -14,9 +17,11 @@ from contextlib import suppress
 from dataclasses import replace
 from threading import Event
 
+import brute_force
 import numpy as np
 import pytest
 import redis
+from server_under_test import describe
 
 from fiftyone_redis import server
 from fiftyone_redis.engine import (
@@ -155,6 +160,7 @@ class Nodes(list):
         until(self.are_well)
 
     def are_well(self):
+        """Returns whether all nodes agree on the cluster, and their query engines, too."""
         primaries = [node.id for node in self.primaries()]
         followed = {node.line()[3] for node in self if not node.is_primary()}
         return (
@@ -162,6 +168,7 @@ class Nodes(list):
             and followed == set(primaries)
             and all(b"cluster_state:ok" in node("CLUSTER", "INFO") for node in self)
             and all(b"fail" not in node("CLUSTER", "NODES") for node in self)
+            and all(parts_of_coordinator(node) in (None, 3) for node in self.primaries())
             and all(
                 node("INFO", "replication")["master_link_status"] == "up"
                 for node in self
@@ -201,6 +208,17 @@ class Nodes(list):
         self.open_slot(slot, source, target)
         self.move_keys(slot, source, target)
         self.close_slot(slot, target)
+
+
+def parts_of_coordinator(node):
+    """Returns how many parts of the cluster a node's query engine knows; None if it asks none."""
+    try:
+        told = node("SEARCH.CLUSTERINFO")
+    except redis.ResponseError as error:
+        if "unknown command" in str(error):
+            return None
+        raise
+    return told[b"num_partitions"] if isinstance(told, dict) else 0
 
 
 @pytest.fixture(scope="session")
@@ -245,11 +263,29 @@ def free_port():
 def nodes(running_nodes):
     """The servers of a cluster that is well and holds nothing."""
     running_nodes.heal()
-    for node in running_nodes.primaries():
-        for name in node("FT._LIST"):
-            node("FT.DROPINDEX", name)
-        node("FLUSHALL")
+    empty(running_nodes.primaries())
     return running_nodes
+
+
+def empty(primaries):
+    """Drops all indexes and deletes all documents; a primary is called with a command."""
+    until(lambda: all(has_no_index(primary) for primary in primaries))
+    for primary in primaries:
+        primary("FLUSHALL")
+
+
+def has_no_index(primary):
+    """Drops the indexes of a primary, or of all of them where it has a coordinator."""
+    for name in primary("FT._LIST"):
+        primary("FT.DROPINDEX", name)
+    return not primary("FT._LIST")
+
+
+@pytest.fixture(scope="session")
+def server_under_test(running_nodes):
+    """What these nodes are."""
+    with running_nodes[0].client() as seed, cluster.client(seed) as client:
+        return describe(client)
 
 
 @pytest.fixture
@@ -257,6 +293,39 @@ def client(nodes):
     """A client of that cluster, as `connect()` makes it where the cluster can search."""
     with nodes[0].client() as seed, cluster.client(seed) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def named_cluster():
+    """Where a cluster is that already runs, if one is named and its data may be deleted."""
+    named = os.environ.get("FIFTYONE_REDIS_TEST_CLUSTER")
+    if not named:
+        return None
+    host, _, port = named.rpartition(":")
+    where = {"host": host, "port": int(port)}
+    with connect(**where) as client:
+        for node in cluster.primaries(client):
+            if node.dbsize() or node.execute_command("FT._LIST"):
+                pytest.exit(f"The tests delete everything; the cluster at {named} is not empty.", 2)
+    return where
+
+
+@pytest.fixture
+def searched(request, named_cluster):
+    """A client of an empty cluster to search: the one that is named, or that of these nodes."""
+    if named_cluster is None:
+        yield request.getfixturevalue("client")
+        return
+    with connect(**named_cluster) as client:
+        empty([node.execute_command for node in cluster.primaries(client)])
+        yield client
+        empty([node.execute_command for node in cluster.primaries(client)])
+
+
+@pytest.fixture
+def name(searched):
+    """The name of an index that answers for all of its documents."""
+    return "birds" if capabilities(searched).coordinator else "{birds}"
 
 
 @pytest.fixture
@@ -332,9 +401,9 @@ def test_a_few_documents_are_drawn(client):
     assert set(drawn) < set(names(1000))
 
 
-@pytest.mark.parametrize("name", ["docs", "{docs}", "do{cs", "日本"])
-def test_ids_with_braces_and_of_all_scripts_go_to_the_node_of_their_slot(client, nodes, name):
-    schema = Schema(name, DIM)
+@pytest.mark.parametrize("index_name", ["docs", "{docs}", "do{cs", "日本"])
+def test_ids_with_braces_and_of_all_scripts_go_to_the_node_of_their_slot(client, nodes, index_name):
+    schema = Schema(index_name, DIM)
     documents_written = documents.write(client, schema, SPECIAL, matrix_of(len(SPECIAL)), {})
     assert sum(documents_written) == len(SPECIAL)
     assert sorted(walk(client, schema)) == sorted(SPECIAL)
@@ -507,38 +576,39 @@ def test_the_memory_of_a_write_and_a_read_is_bounded(client, monkeypatch):
     assert most < 1.5e6
 
 
+@pytest.mark.needs("no coordinator")
 def test_a_cluster_whose_engine_has_no_coordinator_is_refused(nodes):
     with pytest.raises(UnsupportedServerError, match="would search one node's documents only"):
         connect(host="127.0.0.1", port=nodes[0].port)
 
 
-def test_an_index_in_one_slot_does_everything(client):
-    schema, count = Schema("{birds}", DIM, tags=("tag",)), 500
+def test_an_index_does_everything(searched, name):
+    schema, count = Schema(name, DIM, tags=("tag",)), 500
     matrix = matrix_of(count)
-    index = VectorIndex.create(client, schema)
+    index = VectorIndex.create(searched, schema)
     index.add(names(count), matrix, {"tag": ["a", "b"] * (count // 2)})
     assert len(index) == count
     assert [hits.ids[0] for hits in index.search(matrix[:50], k=3)] == names(50)
     assert index.search(matrix[7:8], k=1, within=names(20))[0].ids == ["00007"]
     assert sorted(index.ids_with_tag("tag", ["a"])) == names(count)[::2]
     index.rebuild(algorithm="HNSW", dtype="float16")
-    assert VectorIndex.open(client, "{birds}").schema.algorithm == "HNSW"
+    assert VectorIndex.open(searched, name).schema.algorithm == "HNSW"
     assert index.search(matrix[7:8], k=1)[0].ids == ["00007"]
     index.remove(names(10))
     assert len(index) == count - 10
     index.drop()
-    assert not VectorIndex.exists(client, "{birds}")
+    assert not VectorIndex.exists(searched, name)
 
 
-def test_the_name_of_an_index_of_others_is_taken_over_while_it_is_searched(client):
+def test_the_name_of_an_index_of_others_is_taken_over_while_it_is_searched(searched, name):
     """A cluster cannot drop an index and make an alias of its name in one step."""
     count, matrix = 500, matrix_of(500)
     vector = f"vector VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE"
-    definition = f"FT.CREATE {{birds}} PREFIX 1 {{birds}}: SCHEMA {vector}"
-    connection.execute(client, *definition.split())
-    index = VectorIndex.open(client, "{birds}")
+    definition = f"FT.CREATE {name} PREFIX 1 {name}: SCHEMA {vector}"
+    connection.execute(searched, *definition.split())
+    index = VectorIndex.open(searched, name)
     index.add(names(count), matrix)
-    other, answers, stop = VectorIndex.open(client, "{birds}"), [], Event()
+    other, answers, stop = VectorIndex.open(searched, name), [], Event()
 
     def search():
         while not stop.is_set():
@@ -552,14 +622,24 @@ def test_the_name_of_an_index_of_others_is_taken_over_while_it_is_searched(clien
         searching.result(READY_SECONDS)
     assert answers
     assert all(ids == ["00007"] for ids in answers)
-    assert [text(name) for name in connection.execute(client, "FT._LIST")] == [
+    assert [text(each) for each in connection.execute(searched, "FT._LIST")] == [
         index.schema.server_name
     ]
 
 
-def test_a_cursor_is_read_on_at_the_node_that_opened_it(client):
-    schema, count = Schema("{birds}", DIM, tags=("tag",)), 25_000
-    index = VectorIndex.create(client, schema)
+def test_the_nearest_of_all_nodes_are_found_in_order(searched, name):
+    matrix = matrix_of(1000)
+    index = VectorIndex.create(searched, Schema(name, DIM, metric="euclidean"))
+    index.add(names(1000), matrix)
+    for query in matrix[:5]:
+        [found] = index.search(query[np.newaxis], k=100)
+        expected = brute_force.nearest("euclidean", query, matrix)[:100]
+        assert found.ids == [names(1000)[row] for row in expected]
+
+
+def test_a_cursor_is_read_on_at_the_node_that_opened_it(searched, name):
+    schema, count = Schema(name, DIM, tags=("tag",)), 25_000
+    index = VectorIndex.create(searched, schema)
     index.add(names(count), matrix_of(count), {"tag": ["a"] * count})
     assert sorted(index.ids_with_tag("tag", ["a"])) == names(count)
 
@@ -614,13 +694,14 @@ def test_all_nodes_are_reached_as_the_same_user_of_few_rights(nodes):
     assert "sEcr3t" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["IP:127.0.0.1", "DNS:elsewhere"])
-def test_all_nodes_are_reached_over_tls(own_server, unused_port, tmp_path, name):
+@pytest.mark.needs("tls")
+@pytest.mark.parametrize("certified", ["IP:127.0.0.1", "DNS:elsewhere"])
+def test_all_nodes_are_reached_over_tls(own_server, unused_port, tmp_path, certified):
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=node"),
-            *("-addext", f"subjectAltName={name}", "-keyout", key, "-out", certificate),
+            *("-addext", f"subjectAltName={certified}", "-keyout", key, "-out", certificate),
         ],
         check=True,
         capture_output=True,
@@ -638,7 +719,7 @@ def test_all_nodes_are_reached_over_tls(own_server, unused_port, tmp_path, name)
             cluster.client(seed)
         with node.client() as own:
             own.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
-        if name != "IP:127.0.0.1":
+        if certified != "IP:127.0.0.1":
             with pytest.raises(ConnectionFailedError, match="CERTIFICATE_VERIFY_FAILED"):
                 cluster.client(seed)
             return
@@ -648,7 +729,7 @@ def test_all_nodes_are_reached_over_tls(own_server, unused_port, tmp_path, name)
 
 
 def test_connecting_to_one_node_leads_to_all(nodes, monkeypatch):
-    def with_coordinator(client):  # which no server that can be had here has
+    def with_coordinator(client):  # which Redis Stack has not
         return replace(capabilities(client), coordinator=True)
 
     monkeypatch.setattr(connection, "check_server", with_coordinator)

@@ -103,6 +103,7 @@ def test_a_server_is_reached_by_host_and_port(client, redis_server):
         assert reached.get("key") == b"value"
 
 
+@pytest.mark.needs("socket")
 def test_a_server_is_reached_by_the_url_of_its_socket(client, redis_server):
     client.set("key", "value")
     assert redis_server.url.startswith("unix://")
@@ -234,6 +235,7 @@ def test_another_database_than_0_in_a_url_is_refused(client, redis_server, end):
         connect(f"redis://127.0.0.1:{redis_server.port}{end}")
 
 
+@pytest.mark.needs("bare")
 def test_a_server_without_the_query_engine_is_refused(without_engine):
     with without_engine() as port:
         with pytest.raises(UnsupportedServerError, match="no query engine") as e:
@@ -259,7 +261,7 @@ def test_clients_do_not_show_the_password(user, redis_server):
         decoding.close()
 
 
-@pytest.mark.parametrize("kind", ["unix", "tcp"])
+@pytest.mark.parametrize("kind", [pytest.param("unix", marks=pytest.mark.needs("socket")), "tcp"])
 def test_a_decoding_client_speaks_text_and_knows_the_indexes(client, redis_server, kind):
     index = VectorIndex.create(client, Schema("docs", 2))
     url = redis_server.url if kind == "unix" else f"redis://127.0.0.1:{redis_server.port}"
@@ -278,6 +280,7 @@ def test_a_decoding_client_logs_in_too(user, redis_server):
         assert decoding.execute_command("ACL", "WHOAMI") == user
 
 
+@pytest.mark.needs("bare")
 def test_a_connection_that_is_refused_is_closed(without_engine):
     with without_engine() as port, impatient(port) as probe:
         with pytest.raises(UnsupportedServerError) as caught:
@@ -295,6 +298,7 @@ def test_a_borrowed_connection_is_closed_after_an_error_and_comes_back(redis_ser
     lone.close()
 
 
+@pytest.mark.needs("socket")
 def test_the_address_is_the_socket_or_host_and_port(client, redis_server):
     assert connection.address(client) == str(redis_server.folder / "redis.sock")
     with connect(host="127.0.0.1", port=redis_server.port) as reached:

@@ -9,6 +9,8 @@ import pytest
 from fiftyone_redis.engine import Schema, VectorIndex, rebuild
 from fiftyone_redis.engine.errors import FiftyOneRedisError, IndexMismatchError
 
+pytestmark = pytest.mark.needs("json")
+
 COUNT, DIM = 300, 8
 VECTOR = f"VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE"
 OWN = (

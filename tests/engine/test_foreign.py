@@ -10,6 +10,7 @@ import pytest
 from fiftyone_redis.engine import Schema, VectorIndex, planner
 from fiftyone_redis.engine.errors import IndexMismatchError, SettingsError
 
+NEEDS_JSON = pytest.mark.needs("json")
 COUNT, DIM = 60, 4
 FLAT = f"VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC L2"
 HNSW = f"VECTOR HNSW 8 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC L2 M 8"
@@ -77,7 +78,12 @@ LAYOUTS = {
 }
 
 
-@pytest.fixture(params=LAYOUTS)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=NEEDS_JSON if "ON JSON" in layout.definition else ())
+        for name, layout in LAYOUTS.items()
+    ]
+)
 def layout(request):
     return LAYOUTS[request.param]
 
@@ -248,6 +254,7 @@ def test_an_index_that_is_known_by_an_alias_keeps_both_names(client, matrix):
     assert len(client.execute_command("FT._LIST")) == 1
 
 
+@NEEDS_JSON
 def test_an_index_whose_name_looks_like_a_rebuilt_one_is_left_alone(client, matrix):
     VectorIndex.create(client, Schema("docs~2", DIM)).add(names(), matrix)
     index = VectorIndex.create(client, Schema("docs", DIM))
@@ -351,6 +358,7 @@ VALUES = [0.1, -1 / 3, 1e-40, 3.4028235e38, 16777217.0, 2**-149, -0.0, 1.0000001
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@NEEDS_JSON
 def test_numbers_of_json_are_exactly_those_that_were_written(client, dtype):
     schema = Schema("j", len(VALUES), "euclidean", dtype=dtype, storage="JSON")
     index = VectorIndex.create(client, schema)
@@ -363,6 +371,7 @@ def test_numbers_of_json_are_exactly_those_that_were_written(client, dtype):
     assert index.search(held, 1)[0].distances == 0
 
 
+@NEEDS_JSON
 def test_vectors_of_json_are_read_as_the_server_searches_them(client):
     definition = "ON JSON PREFIX 1 j: SCHEMA $.v AS v VECTOR FLAT 6 TYPE FLOAT32 DIM 2"
     client.execute_command("FT.CREATE", "j", *definition.split(), "DISTANCE_METRIC", "L2")
@@ -372,6 +381,7 @@ def test_vectors_of_json_are_read_as_the_server_searches_them(client):
 
 
 @pytest.mark.parametrize("storage", ["HASH", "JSON"])
+@NEEDS_JSON
 def test_prefixes_that_overlap_are_refused_between_documents_of_one_storage(client, storage):
     where = {"HASH": "v", "JSON": "$.v AS v"}[storage]
     other = {"HASH": "JSON", "JSON": "HASH"}[storage]
@@ -388,6 +398,7 @@ def test_prefixes_that_overlap_are_refused_between_documents_of_one_storage(clie
     VectorIndex.create(client, Schema("docs", DIM, storage=other))
 
 
+@NEEDS_JSON
 def test_an_index_of_every_key_shares_its_documents_with_all_others(client):
     client.execute_command("FT.CREATE", "theirs", *f"ON HASH SCHEMA v {FLAT}".split())
     with pytest.raises(IndexMismatchError, match="'theirs'"):

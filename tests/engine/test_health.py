@@ -76,6 +76,7 @@ def test_nothing_is_changed(client, index):
     assert ran - read_only <= {"FT.INFO", "FT._LIST", "FT.CONFIG", "_FT.CONFIG"}
 
 
+@pytest.mark.needs("tls")
 def test_tls_that_checks_the_server_is_fine(tls_server, certificate):
     url = f"rediss://localhost:{tls_server.port}"
     with connect(url, ssl_ca_certs=certificate[1]) as client:
@@ -84,6 +85,7 @@ def test_tls_that_checks_the_server_is_fine(tls_server, certificate):
     assert finding.text.startswith("TLSv1.")
 
 
+@pytest.mark.needs("tls")
 def test_tls_that_does_not_is_a_warning(tls_server):
     with connect(f"rediss://localhost:{tls_server.port}?ssl_cert_reqs=none") as client:
         assert of_step(examine(client), "tls").status == WARNING

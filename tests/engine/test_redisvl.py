@@ -10,6 +10,7 @@ from fiftyone_redis.engine import Schema, VectorIndex
 redisvl = pytest.importorskip("redisvl.index", reason="redisvl needs redis-py 6 or newer")
 redisvl_query = pytest.importorskip("redisvl.query")
 
+NEEDS_JSON = pytest.mark.needs("json")
 COUNT, DIM = 40, 8
 
 
@@ -73,7 +74,7 @@ def asked(index, vector, k, field, returned, dtype="float32") -> list[dict]:
     return index.query(query)
 
 
-@pytest.mark.parametrize("storage", ["hash", "json"])
+@pytest.mark.parametrize("storage", ["hash", pytest.param("json", marks=NEEDS_JSON)])
 @pytest.mark.parametrize(
     "index",
     [
@@ -106,7 +107,7 @@ def test_an_index_of_redisvl_is_used_here(client, theirs, matrix, storage, index
     assert asked(seen, matrix[5], 1, "embedding", ["caption"])[0]["caption"] == "photo 5"
 
 
-@pytest.mark.parametrize("storage", ["HASH", "JSON"])
+@pytest.mark.parametrize("storage", ["HASH", pytest.param("JSON", marks=NEEDS_JSON)])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_an_index_of_ours_is_used_by_redisvl(client, url, matrix, storage, dtype):
     schema = Schema("ours", DIM, tags=("sample_id",), storage=storage, dtype=dtype)
@@ -122,7 +123,7 @@ def test_an_index_of_ours_is_used_by_redisvl(client, url, matrix, storage, dtype
     assert opened.fetch(name(3))["sample_id"] == name(3)
 
 
-@pytest.mark.parametrize("storage", ["HASH", "JSON"])
+@pytest.mark.parametrize("storage", ["HASH", pytest.param("JSON", marks=NEEDS_JSON)])
 def test_an_index_of_ours_is_searched_with_plain_commands(client, url, matrix, storage):
     index = VectorIndex.create(client, Schema("ours", DIM, tags=("sample_id",), storage=storage))
     index.add(names(), matrix, {"sample_id": names()})

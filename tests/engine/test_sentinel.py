@@ -114,6 +114,7 @@ def test_a_server_that_is_no_sentinel_is_said(own_server):
         reached(f"127.0.0.1:{own_server().port}")
 
 
+@pytest.mark.needs("bare")
 def test_a_primary_without_the_engine_is_refused(own_server, sentinel_for):
     with pytest.raises(UnsupportedServerError):
         reached(sentinel_for(own_server(modules=False)))

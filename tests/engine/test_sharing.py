@@ -20,7 +20,7 @@ IDS = [f"{row:05}" for row in range(COUNT)]
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
-@pytest.fixture(params=["socket", "port"])
+@pytest.fixture(params=[pytest.param("socket", marks=pytest.mark.needs("socket")), "port"])
 def shared(client, redis_server, request):
     """An index that is filled, whose client has been used."""
     where = {"url": redis_server.url} if request.param == "socket" else {"port": redis_server.port}

@@ -11,6 +11,8 @@ import pytest
 from fiftyone_redis.engine import Schema, VectorIndex, connect, connection
 from fiftyone_redis.engine.errors import ConnectionFailedError, SettingsError
 
+pytestmark = pytest.mark.needs("tls")
+
 KEY = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 HERE = ("DNS:localhost", "IP:127.0.0.1")
 

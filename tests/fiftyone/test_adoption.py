@@ -23,6 +23,8 @@ import fiftyone_redis
 from fiftyone_redis import RedisSimilarityIndex, adoption, cli
 from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, SettingsError
 
+pytestmark = pytest.mark.needs("json")
+
 DIM = 16
 VECTOR = f"VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE"
 SCHEMA = (

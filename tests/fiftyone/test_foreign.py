@@ -99,6 +99,7 @@ def test_the_fields_are_saved_with_the_run_and_last_through_a_rebuild(client, ph
 
 
 @pytest.mark.parametrize("field", ["$.uid", "uid"])
+@pytest.mark.needs("json")
 def test_the_names_of_the_fields_follow_a_change_of_storage(client, samples, field):
     definition = f"ON JSON PREFIX 1 photo: SCHEMA $.a AS first {VECTOR} $.n AS n NUMERIC"
     client.execute_command("FT.CREATE", "photos", *definition.split())

@@ -24,8 +24,8 @@ def login(client, redis_backend, redis_server):
         client.execute_command(*command)
         made.append(command[2])
         password = next(rule[1:] for rule in command if rule.startswith(">"))
-        socket = redis_server.url.removeprefix("unix://")
-        redis_backend["url"] = f"unix://{command[2]}:{password}@{socket}"
+        user = f"{command[2]}:{password}"
+        redis_backend["url"] = redis_server.url.replace("://", f"://{user}@")
 
     yield login
     for name in made:

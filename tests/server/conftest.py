@@ -14,7 +14,6 @@ from fiftyone_redis.server.program import environment
 def root(monkeypatch):
     """A folder for one test; no server in it outlives the test."""
     made = Path(tempfile.mkdtemp(prefix="fr-", dir="/tmp")).resolve()
-    monkeypatch.delenv("FIFTYONE_REDIS_SERVER_PROGRAM", raising=False)
     monkeypatch.setenv("FIFTYONE_REDIS_SERVER_DIR", str(made / "default"))
     yield made
     try:
@@ -54,17 +53,17 @@ def script():
 @pytest.fixture
 def install(root, path_folder, script):
     """Installs a real redis-server, with or without its modules."""
-    wheel = server.find_program()
-    found_in = environment(wheel, root).get("LD_LIBRARY_PATH", "")
+    found = server.find_program()
+    found_in = environment(found, root).get("LD_LIBRARY_PATH", "")
 
     def install(
         prefix: Path, modules: str | None = None, folder: str = "bin", options: str = ""
     ) -> Path:
         if modules:
             (prefix / modules).mkdir(parents=True, exist_ok=True)
-            for module in wheel.modules:
+            for module in found.modules:
                 (prefix / modules / module.name).symlink_to(module)
-        body = f'LD_LIBRARY_PATH="{found_in}" exec "{wheel.executable}" "$@" {options}'
+        body = f'LD_LIBRARY_PATH="{found_in}" exec "{found.executable}" "$@" {options}'
         return script(prefix / folder / "redis-server", body)
 
     return install

@@ -16,7 +16,15 @@ LAYOUTS = {
     "Redis 8": "lib/redis/modules",
     "Redis 8 of an RPM": "lib64/redis/modules",
     "an unpacked archive": "bin",
+    "a folder beside the program": "bin/modules",
+    "a folder beside the program's": "modules",
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_program_is_named(monkeypatch):
+    """Which server is found does not depend on the one that the tests run on."""
+    monkeypatch.delenv("FIFTYONE_REDIS_SERVER_PROGRAM", raising=False)
 
 
 def test_the_wheel_is_found_when_nothing_is_on_the_path(path_folder):
@@ -37,6 +45,13 @@ def test_a_redis_with_query_engine_on_the_path_is_taken(root, path_folder, insta
     found = server.find_program()
     assert found.executable == path_folder / "redis-server"
     assert found.modules[0].parent == root / "opt" / modules
+
+
+def test_a_redis_with_the_query_engine_and_no_json_is_taken(root, path_folder, install):
+    installed = install(root / "opt", "modules")
+    (root / "opt" / "modules" / "rejson.so").unlink()
+    [module] = server.find_program(installed).modules
+    assert module.name == "redisearch.so"
 
 
 def test_a_stack_script_on_the_path_stands_for_the_server_beside_it(

@@ -82,7 +82,11 @@ def test_a_started_server_has_the_query_engine(place, connected):
     client = connected(server.start(place))
     client.execute_command("FT.CREATE", "birds", "SCHEMA", "name", "TAG")
     assert client.execute_command("FT._LIST") == ["birds"]
-    client.execute_command("JSON.SET", "robin", "$", "{}")
+
+
+@pytest.mark.needs("json")
+def test_a_started_server_has_json(place, connected):
+    assert connected(server.start(place)).execute_command("JSON.SET", "robin", "$", "{}")
 
 
 def test_two_starts_give_one_server(place):

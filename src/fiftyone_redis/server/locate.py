@@ -94,11 +94,16 @@ def _described(executable: Path) -> Program:
 
 
 def _modules(homes: list[Path]) -> tuple[Path, ...]:
-    """Looks where Redis Stack (lib) and Redis 8 (lib/redis/modules) install their modules."""
+    """Looks where Redis Stack (lib) and Redis 8 (lib/redis/modules) install their modules.
+
+    Those who build or unpack one themselves have them beside the program, or in "modules" there.
+    """
     for home in homes:
         prefix = home.parent
         for folder in (
             home,
+            home / "modules",
+            prefix / "modules",
             prefix / "lib",
             prefix / "lib" / "redis" / "modules",
             prefix / "lib64" / "redis" / "modules",
