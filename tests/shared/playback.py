@@ -10,6 +10,7 @@ import socket
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 WELL = "as it should be"
@@ -63,7 +64,7 @@ class Playback:
         self._sockets: set[socket.socket] = set()
         self.restart()
 
-    def __enter__(self) -> "Playback":
+    def __enter__(self):
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,8 +150,7 @@ class Playback:
         ]
         if not close:
             return None
-        known = set(words)
-        return max(close, key=lambda each: (each[0] == words, len(known & set(each[0]))))[1]
+        return max(close, key=lambda each: _likeness(each, words))[1]
 
 
 class PlaybackCluster:
@@ -173,8 +173,7 @@ class PlaybackCluster:
         ports = {_port(line): line for line in lines}
         self._ids = sorted((port, line[0]) for port, line in ports.items() if "master" in line[2])
         self.nodes = [
-            Playback(recording, rewrite=lambda words, reply, id=id: self._rewritten(words, reply, id))
-            for _, id in self._ids
+            Playback(recording, rewrite=partial(self._rewritten, id)) for _, id in self._ids
         ]
         self._ports = {port: unused_port() for port in ports}
         self._ports |= {
@@ -182,7 +181,7 @@ class PlaybackCluster:
         }
         self._state = WELL
 
-    def __enter__(self) -> "PlaybackCluster":
+    def __enter__(self):
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -220,7 +219,7 @@ class PlaybackCluster:
         lines = [line.split() for line in self._nodes_of[state].split("\n") if line.strip()]
         return [next(line for line in lines if line[0] == id) for _, id in self._ids]
 
-    def _rewritten(self, words: Words, reply: bytes, id: str) -> bytes:
+    def _rewritten(self, id: str, words: Words, reply: bytes) -> bytes:
         if words[0] not in ("CLUSTER", "SEARCH.CLUSTERINFO") and not reply.startswith(b"-MOVED"):
             return reply
         for old, new in self._ports.items():
@@ -257,9 +256,14 @@ def _as_node(reply: bytes, id: str) -> bytes:
             words = [word for word in words if "[" not in word]
         lines.append(" ".join(words))
     text = "\n".join([*lines, ""])
-    return bulk(text) if reply.startswith(b"$") else b"=%d\r\ntxt:%b\r\n" % (
-        len(text) + 4,
-        text.encode(),
+    return (
+        bulk(text)
+        if reply.startswith(b"$")
+        else b"=%d\r\ntxt:%b\r\n"
+        % (
+            len(text) + 4,
+            text.encode(),
+        )
     )
 
 
@@ -272,6 +276,13 @@ def _is_like(command: Words, words: Words) -> bool:
         return True
     name = words[0].upper()
     return name in _BY_NAME and command[0] == name and command[1:2] == words[1:2]
+
+
+def _likeness(recorded: tuple[Words, bytes], words: Words) -> tuple[bool, bool, int]:
+    """Returns how well a recorded command fits another one, whose like is not refused."""
+    command, reply = recorded
+    shared = len(set(command) & set(words))
+    return command == words, not reply.startswith(b"-"), 2 * shared - len(command)
 
 
 def _read(requests) -> Words | None:

@@ -25,6 +25,7 @@ import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.engine.certificates import advice, fault
+from fiftyone_redis.engine.deadline import NoAnswerError
 
 
 class FiftyOneRedisError(Exception):
@@ -104,6 +105,7 @@ _UNREACHABLE = (
 )
 
 _WHY_UNREACHABLE = {
+    NoAnswerError: "{reason}.",
     redis.exceptions.TimeoutError: "Redis at {address} did not answer in time ({reason}).",
     redis.exceptions.BusyLoadingError: (
         "Redis at {address} is still loading its data; try again, or raise retry_timeout."
@@ -138,6 +140,7 @@ _REPLIES: tuple[tuple[str, type[FiftyOneRedisError], str], ...] = (
         "indexes can only be made in database 0; set db=0",
     ),
     ("no such index", IndexNotFoundError, "the index does not exist; check index_name"),
+    ("index not found", IndexNotFoundError, "the index does not exist; check index_name"),
     ("unknown index name", IndexNotFoundError, "the index does not exist; check index_name"),
     ("index already exists", IndexMismatchError, "an index of that name exists already"),
     ("timeout limit was reached", IncompleteResultError, "the query took too long; try again"),

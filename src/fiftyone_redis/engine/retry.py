@@ -30,6 +30,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.engine.certificates import fault
+from fiftyone_redis.engine.deadline import NoAnswerError
 
 RETRIES = 20
 """How often something is tried again."""
@@ -64,9 +65,10 @@ _PASSING = (
 _PASSING_CODES = (
     *("CLUSTERDOWN ", "MASTERDOWN ", "TRYAGAIN "),
     *("ERRCLUSTER ", "Could not send query to cluster"),
+    *("Query requires unavailable slots", "SEARCH_SLOTS_UNAVAIL"),
 )
 _LOST = (ConnectionError, TimeoutError)
-_REFUSED = (AuthenticationError, AuthorizationError)
+_REFUSED = (AuthenticationError, AuthorizationError, NoAnswerError)
 
 
 class Retries(Retry):

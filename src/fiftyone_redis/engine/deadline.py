@@ -1,0 +1,112 @@
+"""How long to wait for replies of the query engine, and for a server's first words.
+
+redis-py has one limit for all replies of a connection, which must suit the longest. A query that
+carries its own time limit needs little more than that, and most others are answered at once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import redis
+
+MARGIN = 5.0
+"""Seconds by which the reply to a query may come later than the query's own time limit."""
+
+QUICK = 30.0
+"""Seconds to wait for commands of the query engine whose work does not grow with the data."""
+
+# Deletes documents one by one, all in one go.
+_LONG = (b"FT.DROPINDEX",)
+_FIRST_WORD = re.compile(rb"\*\d+\r\n\$\d+\r\n([^\r]*)\r\n")
+_OWN_LIMIT = re.compile(rb"\$7\r\nTIMEOUT\r\n\$\d+\r\n(\d+)\r\n")
+
+
+class NoAnswerError(redis.TimeoutError):
+    """A server did not answer within the time that a command may take; asking again is no use."""
+
+
+def first_word(packed: bytes | memoryview) -> bytes:
+    """Returns the name of a packed command."""
+    found = _FIRST_WORD.match(packed)
+    return bytes(found[1]) if found else b""
+
+
+def limit(packed: bytes | memoryview) -> float | None:
+    """Returns how many seconds to wait for the reply to a packed command.
+
+    Args:
+        packed: the command, as :func:`~fiftyone_redis.engine.protocol.pack` packs it
+
+    Returns:
+        the seconds; None if the connection's own limit for replies is to hold
+    """
+    name = first_word(packed)
+    if not name.startswith(b"FT.") or name in _LONG:
+        return None
+    own = _OWN_LIMIT.search(packed)
+    if own is None:
+        return QUICK
+    return int(own[1]) / 1000 + MARGIN if int(own[1]) else None
+
+
+def await_reply(connection: Any, seconds: float | None) -> None:
+    """Waits until a reply comes along a connection; the connection's own limit holds if shorter.
+
+    Args:
+        connection: one of redis-py's connections
+        seconds: how long to wait; None for as long as the connection does
+
+    Raises:
+        NoAnswerError: if none comes in that time
+        redis.RedisError: if the connection is lost
+    """
+    if seconds is None or is_shorter(connection, seconds):
+        return
+    if not connection.can_read(timeout=seconds):
+        raise no_answer(connection, seconds)
+
+
+def is_shorter(connection: Any, seconds: float) -> bool:
+    """Returns whether a connection waits for less than some seconds by itself."""
+    own = connection.socket_timeout
+    return own is not None and own <= seconds
+
+
+def no_answer(connection: Any, seconds: float) -> NoAnswerError:
+    """Returns the error for a server that lets a command wait for too long."""
+    path = getattr(connection, "path", None)
+    place = path or f"{connection.host}:{connection.port}"
+    return NoAnswerError(
+        f"Redis at {place} did not answer within {seconds:g} s, which is more than the command may "
+        "take; it is overloaded or hangs: look at its log and SLOWLOG, or raise query_timeout"
+    )
+
+
+class PromptGreeting:
+    """Makes a connection of redis-py's wait for a server's first words as long as for connecting.
+
+    A server that hangs takes connections, and says nothing. Comes before redis-py's class.
+
+    Attributes:
+        is_known: whether the process at the other end was looked at since the connection was made;
+            for whoever has to know that
+    """
+
+    is_known = True
+
+    def on_connect(self) -> None:
+        """Greets the server."""
+        self._greet(super().on_connect)  # type: ignore[misc]
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Does the same, as redis-py 6 and later call it."""
+        self._greet(super().on_connect_check_health, check_health)  # type: ignore[misc]
+
+    def _greet(self, greet: Any, *arguments: Any) -> None:
+        connection: Any = self
+        connection._sock.settimeout(connection.socket_connect_timeout)
+        greet(*arguments)
+        connection._sock.settimeout(connection.socket_timeout)
+        self.is_known = False
