@@ -59,6 +59,7 @@ class Playback:
         ]
         self._rewrite = rewrite or (lambda words, reply: reply)
         self._answers: list[tuple[Callable[[Words], bool], deque[bytes]]] = []
+        self._changes: list[Callable[[Words, bytes], bytes]] = []
         self._hanging: set[str] = set()
         self._resumed = threading.Event()
         self._sockets: set[socket.socket] = set()
@@ -79,6 +80,10 @@ class Playback:
         last of them again and again. What was said last goes first.
         """
         self._answers.insert(0, (matches, deque(replies)))
+
+    def alter(self, change: Callable[[Words, bytes], bytes]) -> None:
+        """Has recorded replies changed, given the command and the reply."""
+        self._changes.append(change)
 
     def hang(self, *commands: str) -> None:
         """Leaves commands without an answer, by their first word; all of them if none is named."""
@@ -138,7 +143,10 @@ class Playback:
         for state in (self.state, WELL):
             reply = self._recorded(words, protocol, state)
             if reply is not None:
-                return self._rewrite(words, reply)
+                reply = self._rewrite(words, reply)
+                for change in self._changes:
+                    reply = change(words, reply)
+                return reply
         return f"-ERR not recorded: {' '.join(words)[:80]!r}\r\n".encode()
 
     def _recorded(self, words: Words, protocol: int, state: str) -> bytes | None:

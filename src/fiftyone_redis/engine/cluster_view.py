@@ -82,15 +82,16 @@ def read(coordinator: str, searched: Any, told: Mapping[str, Any]) -> View:
     known.update({part.id: part for part in held})
     if not _is_good(searched):
         reason = str(searched).rstrip(" .")
-        silence = tuple(_silence(known.values(), held, silent))
+        silence = tuple(_silence([part for part in known.values() if part not in held], silent))
         return View(
             (), held, silence or (f"{coordinator} cannot tell what it searches ({reason})",)
         )
     shards = tuple(sorted(_shards(searched)))
+    missing = [part for part in known.values() if part not in held]
     lost = [
-        _silence(known.values(), held, silent),
-        _differences(coordinator, {part.id: part for part in shards}, held),
-        _gaps(shards, [part for part in known.values() if part not in held]),
+        _silence(missing, silent),
+        _differences(coordinator, shards, held, missing),
+        _gaps((*shards, *held, *missing)),
     ]
     moving = tuple(
         f"slots are on the move at {part.place}: {some([each.strip('[]') for each in part.moving])}"
@@ -122,11 +123,8 @@ def named(part: Part) -> str:
     return f"{part.place} (slots {some(ranges)})"
 
 
-def _silence(
-    known: Iterable[Part], held: Sequence[Part], silent: Mapping[str, Any]
-) -> Iterator[str]:
+def _silence(missing: Sequence[Part], silent: Mapping[str, Any]) -> Iterator[str]:
     """Yields sentences about primaries that did not tell of themselves."""
-    missing = [part for part in known if part not in held]
     for part in missing:
         yield f"{named(part)} does not answer"
     if not missing:
@@ -135,20 +133,25 @@ def _silence(
 
 
 def _differences(
-    coordinator: str, searched: Mapping[str, Part], held: Sequence[Part]
+    coordinator: str, searched: Sequence[Part], held: Sequence[Part], missing: Sequence[Part]
 ) -> Iterator[str]:
-    """Yields sentences about primaries that are not searched for what they hold."""
+    """Yields sentences about nodes that are not searched for what they hold."""
+    asked = {part.id: part for part in searched}
     for part in held:
-        found = searched.get(part.id)
+        found = asked.get(part.id)
         if part.slots and found is None:
             yield f"{named(part)} is not searched by {coordinator}"
         elif found is not None and found.slots != part.slots:
             yield f"{named(part)} is searched by {coordinator} as {named(found)}"
+    known = {part.id for part in (*held, *missing)}
+    for part in searched:
+        if part.id not in known:
+            yield f"{named(part)} is searched by {coordinator}, and is no primary"
 
 
-def _gaps(searched: Sequence[Part], missing: Sequence[Part]) -> Iterator[str]:
-    """Yields sentences about slots that are not searched, and whose holder is not known."""
-    covered = _merged([*(pair for part in (*searched, *missing) for pair in part.slots)])
+def _gaps(parts: Iterable[Part]) -> Iterator[str]:
+    """Yields sentences about slots that nobody is known to hold."""
+    covered = _merged([pair for part in parts for pair in part.slots])
     ends = [-1, *(end for _, end in covered)]
     starts = [*(start for start, _ in covered), SLOTS]
     for end, start in zip(ends, starts, strict=True):

@@ -112,8 +112,18 @@ def read_info(reply: Any) -> dict[str, Any]:
 
 
 def read_size(reply: Any) -> int:
-    """Reads from the reply to FT.INFO how many documents the index has, and nothing else of it."""
-    return int(pairs(reply)[b"num_docs"])
+    """Reads from the reply to FT.INFO how many documents the index has, and nothing else of it.
+
+    Raises:
+        IncompleteResultError: if the server tells no number, or one that cannot be
+    """
+    told = pairs(reply).get(b"num_docs")
+    if told is None or int(told) < 0:
+        raise IncompleteResultError(
+            f"The server does not tell how many documents the index has (num_docs: {told}); repeat "
+            "this when it, or its cluster, is well."
+        )
+    return int(told)
 
 
 def read_setting(reply: Any) -> str | None:

@@ -45,7 +45,7 @@ _AT_ONCE = 8
 
 _CHANGES = (b"FT.CREATE", b"FT.DROPINDEX", b"FT.ALTER", b"FT.ALIAS")
 _NODES = pack(["CLUSTER", "NODES"])
-_SEARCHED_AND_NODES = pack([COORDINATOR]) + _NODES
+_LOOK = pack([COORDINATOR]) + _NODES
 _UPTIME = pack(["INFO", "server"])
 
 
@@ -135,7 +135,7 @@ def ask(
         start = start or memory.views.get(lines.asked.place) or lines.view()
         problem = _problem(memory, lines, start, is_change)
         if problem is None:
-            replies = lines.ask(packed, seconds)
+            replies = lines.ask(packed, b"" if is_change else _LOOK, seconds)
             after = start if is_change else lines.view(is_sent=True)
             problem = _difference(memory, lines.asked.place, start, after)
     if problem is not None:
@@ -217,9 +217,9 @@ class _Lines:
         """Whether some cannot be used."""
         return any(line.error for line in self._all)
 
-    def ask(self, packed: Sequence[bytes], seconds: float | None) -> list[Any]:
-        """Sends commands, with those that :meth:`view` needs behind them, and reads the replies."""
-        self.asked.send(b"".join([*packed, _SEARCHED_AND_NODES]))
+    def ask(self, packed: Sequence[bytes], behind: bytes, seconds: float | None) -> list[Any]:
+        """Sends commands, and others behind them, and reads the replies to the former."""
+        self.asked.send(b"".join([*packed, behind]))
         replies = []
         for command in packed:
             self._await(seconds or deadline.limit(command))
@@ -236,7 +236,7 @@ class _Lines:
             redis.RedisError: if the coordinator refuses to tell, which is no state that passes
         """
         if not is_sent:
-            self.asked.send(_SEARCHED_AND_NODES)
+            self.asked.send(_LOOK)
         for line in self._others:
             line.send(_NODES)
         searched, nodes = self.asked.replies(2, _LOOK_SECONDS)
@@ -259,7 +259,7 @@ class _Lines:
         for line in fresh:
             uptime = _uptime(line.replies(1, _LOOK_SECONDS)[0])
             if uptime <= SETTLE_SECONDS:
-                yield f"{line.place} started {uptime} s ago"
+                yield f"{line.place} started {uptime:g} s ago"
             elif line.error is None:
                 line.connection.is_known = True
 
