@@ -18,6 +18,16 @@ MIGRATING = "one slot is migrating"
 KILLED = "a primary and its replica were killed this moment"
 GONE = "a primary and its replica are gone for 8 s"
 
+# Commands about the index that was recorded, and replies that a test may want to give.
+SEARCH = ["FT.SEARCH", "a", "*", "NOCONTENT", "LIMIT", 0, 10]
+COUNT = ["FT.AGGREGATE", "a", "*", "GROUPBY", "0", "REDUCE", "COUNT", "0"]
+EMPTY = (
+    b"%5\r\n+attributes\r\n*0\r\n+warning\r\n*0\r\n+total_results\r\n:0\r\n+format\r\n+STRING\r\n"
+    b"+results\r\n*0\r\n"
+)
+FULL_PAGE = b"*2\r\n%b:7\r\n" % EMPTY
+LAST_PAGE = b"*2\r\n%b:0\r\n" % EMPTY
+
 _BY_NAME = ("FT.SEARCH", "FT.AGGREGATE", "FT.INFO", "FT.CREATE", "HMGET")
 _BUILT_IN = {
     ("CLIENT", "ID"): b":1\r\n",
@@ -101,7 +111,7 @@ class Playback:
         for each in [*([listening] if listening else []), *self._sockets]:
             _shut(each)
         self._sockets.clear()
-        self._resumed.set()
+        self.go_on()
 
     def restart(self) -> None:
         """Takes connections, on the port that it always had."""
@@ -123,7 +133,7 @@ class Playback:
             near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while (words := _read(requests)) is not None:
                 self.counts[words[0].upper()] += 1
-                while {"*", words[0].upper()} & self._hanging:
+                if {"*", words[0].upper()} & self._hanging:
                     self._resumed.wait()
                 if words[0].upper() == "HELLO" and len(words) > 1:
                     protocol, words = int(words[1]), words[:2]
@@ -241,6 +251,26 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def once(name: str, work: Callable[[], object]) -> Callable[[Words], bool]:
+    """Does something when a command comes for the first time, before it is answered.
+
+    It is to be given to ``answer``, without replies.
+    """
+    left = [work]
+
+    def matches(words: Words) -> bool:
+        if words[0] == name and left:
+            left.pop()()
+        return False
+
+    return matches
+
+
+def later(seconds: float, work: Callable[[], None]) -> None:
+    """Does something in a while."""
+    threading.Timer(seconds, work).start()
 
 
 def bulk(text: str) -> bytes:

@@ -108,11 +108,16 @@ def holders(nodes: str) -> Iterator[Part]:
             yield _part(words)
 
 
-def failed(nodes: str) -> Iterator[Part]:
-    """Yields the primaries that have failed, as one node's reply to CLUSTER NODES has them."""
-    for words in _lines(nodes):
-        if {"master", "fail"} <= set(words[2].split(",")):
-            yield _part(words)
+def dead_ahead(shards: Any) -> Iterator[str]:
+    """Yields the addresses of failed nodes that come first in their shard, in CLUSTER SHARDS.
+
+    A coordinator takes such a node for the shard's primary, and waits for it.
+    """
+    for shard in shards:
+        nodes = [_map(node) for node in _map(shard)["nodes"]]
+        if nodes and _text(nodes[0]["health"]) == "fail":
+            port = nodes[0].get("port", nodes[0].get("tls-port"))
+            yield f"{_text(nodes[0]['ip'])}:{_text(port)}"
 
 
 def named(part: Part) -> str:

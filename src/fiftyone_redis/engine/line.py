@@ -23,10 +23,8 @@ class Line:
         self.place = place(node.connection_pool.connection_kwargs)
         self.connection: Any = None
         self.error: redis.RedisError | None = None
-        self._owed = 0
         try:
             self.connection = stack.enter_context(borrowed(node))
-            stack.callback(self._settle)
         except redis.RedisError as error:
             self.error = error
 
@@ -46,7 +44,7 @@ class Line:
             seconds: how long to wait for each; None for as long as the connection does
         """
         found: list[Any] = []
-        while self.error is None and len(found) < self._owed + count:
+        while self.error is None and len(found) < count:
             try:
                 await_reply(self.connection, seconds)
                 found.append(self.connection.read_response())
@@ -54,23 +52,7 @@ class Line:
                 found.append(error)
             except redis.RedisError as error:
                 self._break(error)
-        found += [self.error] * (self._owed + count - len(found))
-        found, self._owed = found[self._owed :], 0
-        return found
-
-    def reply_within(self, seconds: float) -> Any:
-        """Reads one reply if it comes in time; else returns None, and passes it over later."""
-        try:
-            if self.error is None and not self.connection.can_read(timeout=seconds):
-                self._owed += 1
-                return None
-        except redis.RedisError as error:
-            self._break(error)
-        return self.replies(1)[0]
-
-    def _settle(self) -> None:
-        if self._owed:
-            self.connection.disconnect()
+        return found + [self.error] * (count - len(found))
 
     def _break(self, error: redis.RedisError) -> None:
         self.error = error

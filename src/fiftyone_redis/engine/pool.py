@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from typing import Any
 
 import redis
@@ -25,6 +24,9 @@ with suppress(ImportError):
     from redis.maint_notifications import MaintNotificationsConfig
 
     _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+
+_PROMPT: dict[type[Any], type[Any]] = {}  # those that were made, by what they were made of
 
 
 class ForkSafe(redis.ConnectionPool):
@@ -53,12 +55,13 @@ class Pool(ForkSafe):
         return f"<{type(self).__name__}({place(self.connection_kwargs)})>"
 
 
-@cache
 def prompt(kind: type[Any]) -> type[Any]:
     """Returns a kind of connection that does not wait long for a server's first words."""
     if issubclass(kind, PromptGreeting):
         return kind
-    return type(kind.__name__, (PromptGreeting, kind), {})
+    if kind not in _PROMPT:
+        _PROMPT[kind] = type(kind.__name__, (PromptGreeting, kind), {})
+    return _PROMPT[kind]
 
 
 def place(options: Mapping[str, Any]) -> str:

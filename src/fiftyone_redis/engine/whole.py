@@ -25,7 +25,7 @@ import redis
 
 from fiftyone_redis.engine import capabilities, cluster, cluster_view, deadline
 from fiftyone_redis.engine.cluster import Client, IncompleteClusterError
-from fiftyone_redis.engine.cluster_view import View, named
+from fiftyone_redis.engine.cluster_view import View
 from fiftyone_redis.engine.deadline import first_word
 from fiftyone_redis.engine.errors import mapped, some
 from fiftyone_redis.engine.line import Line
@@ -46,6 +46,7 @@ _AT_ONCE = 8
 _CHANGES = (b"FT.CREATE", b"FT.DROPINDEX", b"FT.ALTER", b"FT.ALIAS")
 _NODES = pack(["CLUSTER", "NODES"])
 _LOOK = pack([COORDINATOR]) + _NODES
+_SHARDS = pack(["CLUSTER", "SHARDS"])
 _UPTIME = pack(["INFO", "server"])
 
 
@@ -208,6 +209,7 @@ class _Lines:
 
     def __init__(self, client: redis.RedisCluster, node: redis.Redis, stack: ExitStack) -> None:
         self._memory = _memory(client)
+        self._node = node
         self.asked = Line(node, stack)
         self._others = [Line(each, stack) for each in cluster.primaries(client) if each is not node]
         self._all = [self.asked, *self._others]
@@ -278,24 +280,27 @@ class _Lines:
             if dead:
                 self._memory.hanging = (self.asked.place, time.monotonic())
                 raise IncompleteClusterError(
-                    f"Redis at {self.asked.place} does not answer queries while {some(dead)}; "
+                    f"Redis at {self.asked.place} does not answer queries, and {some(dead)}; "
                     "bring that back, or take it out of the cluster (CLUSTER FORGET), and repeat "
                     "this"
                 )
             step *= 2
 
     def _dead(self) -> Iterator[str]:
-        """Yields sentences about primaries that are dead, or that the others hold for dead."""
+        """Yields sentences about dead nodes that the coordinator may be waiting for.
+
+        One that is busy, searching for instance, takes connections and is not dead.
+        """
         for line in self._all:
             if not _is_reached(line.place):
                 yield f"{line.place} cannot be reached"
-        for line in self._others:
-            line.send(_NODES)
-            nodes = line.reply_within(_REACH_SECONDS)
-            if isinstance(nodes, bytes | str):
-                text = nodes.decode() if isinstance(nodes, bytes) else nodes
-                yield from (f"{named(part)} has failed" for part in cluster_view.failed(text))
-                return
+        with ExitStack() as stack:
+            beside = Line(self._node, stack)
+            beside.send(_SHARDS)
+            shards = beside.replies(1, _REACH_SECONDS)[0]
+        if not isinstance(shards, redis.RedisError):
+            for each in cluster_view.dead_ahead(shards):
+                yield f"{each}, which has failed, is the first of its shard in CLUSTER SHARDS"
 
 
 def _problem(
