@@ -212,7 +212,7 @@ RECORDINGS = Path(__file__).parent / "recordings"
 
 
 @pytest.fixture(params=["8.6.8", "8.8.0"])
-def recorded_cluster(request, monkeypatch):
+def nodes(request, monkeypatch):
     """The primaries of a recorded cluster that is well, of one of two query engines."""
     monkeypatch.setattr(whole, "SETTLE_SECONDS", 0.2)
     monkeypatch.setattr(cluster, "_PREFERRED", 0)
@@ -226,15 +226,15 @@ def recorded_cluster(request, monkeypatch):
 
 
 @pytest.fixture
-def recorded_client(recorded_cluster):
+def cluster_client(nodes):
     """A client of that cluster, which is patient for a moment."""
-    port = recorded_cluster.nodes[1].port
+    port = nodes.nodes[1].port
     with connect(host="127.0.0.1", port=port, retry_timeout=0.2) as client:
         yield client
 
 
 @pytest.fixture
-def asked(recorded_cluster, recorded_client) -> Playback:
+def asked(nodes, cluster_client) -> Playback:
     """The node that the client asks first."""
-    port = cluster.node(recorded_client, 0).connection_pool.connection_kwargs["port"]
-    return next(node for node in recorded_cluster.nodes if node.port == port)
+    port = cluster.node(cluster_client, 0).connection_pool.connection_kwargs["port"]
+    return next(node for node in nodes.nodes if node.port == port)

@@ -20,18 +20,6 @@ SCHEMA = Schema("a", 4)
 
 
 @pytest.fixture
-def nodes(recorded_cluster):
-    """The primaries of a cluster that is well."""
-    return recorded_cluster
-
-
-@pytest.fixture
-def client(recorded_client):
-    """A client of that cluster, which is patient for a moment."""
-    return recorded_client
-
-
-@pytest.fixture
 def server(monkeypatch):
     """One server, and no time to spare beyond a query's own limit."""
     monkeypatch.setattr(deadline, "MARGIN", 0.2)
@@ -108,39 +96,39 @@ def with_a_dead_primary(nodes) -> int:
     return port
 
 
-def test_a_coordinator_that_waits_for_a_dead_node_is_left_for_another(nodes, client, asked):
-    client.retry = Retries(20, 10)
+def test_a_coordinator_that_waits_for_a_dead_node_is_left_for_another(nodes, cluster_client, asked):
+    cluster_client.retry = Retries(20, 10)
     with_a_dead_primary(nodes)
     asked.hang("FT.SEARCH", "FT.AGGREGATE")
-    assert execute(client, *SEARCH)[b"results"]
-    assert execute(client, *SEARCH)[b"results"]
+    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert execute(cluster_client, *SEARCH)[b"results"]
     assert asked.counts["FT.SEARCH"] == 1
     asked.go_on()
 
 
-def test_a_dead_node_for_which_all_coordinators_wait_is_named(nodes, client):
+def test_a_dead_node_for_which_all_coordinators_wait_is_named(nodes, cluster_client):
     port = with_a_dead_primary(nodes)
     for node in nodes.nodes:
         node.hang("FT.SEARCH")
     named = f"does not answer queries, and 127.0.0.1:{port}, which has failed.*bring that back"
     with pytest.raises(ConnectionFailedError, match=named):
-        execute(client, *SEARCH)
+        execute(cluster_client, *SEARCH)
 
 
-def test_a_coordinator_is_left_when_another_primary_dies(nodes, client, asked):
+def test_a_coordinator_is_left_when_another_primary_dies(nodes, cluster_client, asked):
     asked.hang("FT.SEARCH")
     victim = next(node for node in nodes.nodes if node is not asked)
     later(0.3, victim.die)
     with pytest.raises(ConnectionFailedError, match=rf"127.0.0.1:{victim.port} cannot be reached"):
-        execute(client, *SEARCH)
+        execute(cluster_client, *SEARCH)
     asked.go_on()
 
 
-def test_a_coordinator_that_is_busy_is_waited_for(nodes, client, asked):
-    execute(client, *SEARCH)
+def test_a_coordinator_that_is_busy_is_waited_for(nodes, cluster_client, asked):
+    execute(cluster_client, *SEARCH)
     asked.hang("FT.SEARCH")
     later(1.5, asked.go_on)
-    assert execute(client, *SEARCH)[b"results"]
+    assert execute(cluster_client, *SEARCH)[b"results"]
 
 
 def test_a_server_that_takes_connections_and_says_nothing_is_said_soon(listening_port):

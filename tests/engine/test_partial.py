@@ -12,18 +12,6 @@ NOT_FOUND = b"-SEARCH_INDEX_NOT_FOUND Index not found: docs\r\n"
 EXISTS = b"-SEARCH_INDEX_EXISTS Index already exists\r\n"
 
 
-@pytest.fixture
-def nodes(recorded_cluster):
-    """The primaries of a cluster that is well."""
-    return recorded_cluster
-
-
-@pytest.fixture
-def client(recorded_client):
-    """A client of that cluster, which is patient for a moment."""
-    return recorded_client
-
-
 def lists(node: Playback, kept: list[str]) -> None:
     names = b"".join(b"+%s\r\n" % name.encode() for name in kept)
     node.answer(lambda words: words == ["FT._LIST"], b"*%d\r\n%b" % (len(kept), names))
@@ -41,18 +29,18 @@ def partial_index(nodes, index: str) -> Playback:
 
 
 @pytest.mark.parametrize("name", ["docs", "docs~7f3a"])
-def test_an_index_that_a_node_lacks_is_named_with_what_repairs_it(nodes, client, name):
+def test_an_index_that_a_node_lacks_is_named_with_what_repairs_it(nodes, cluster_client, name):
     lacking = partial_index(nodes, name)
     named = rf"{name}' exists on some nodes.*not on 127.0.0.1:{lacking.port};.*FT.DROPINDEX {name}`"
     with pytest.raises(IndexMismatchError, match=named):
-        VectorIndex.open(client, "docs")
+        VectorIndex.open(cluster_client, "docs")
     with pytest.raises(IndexMismatchError, match=named):
-        VectorIndex.exists(client, "docs")
+        VectorIndex.exists(cluster_client, "docs")
     with pytest.raises(IndexMismatchError, match=named):
-        execute(client, "FT.CREATE", "docs", "SCHEMA", "t", "TAG")
+        execute(cluster_client, "FT.CREATE", "docs", "SCHEMA", "t", "TAG")
 
 
-def test_an_alias_that_a_node_lacks_is_named_with_what_repairs_it(nodes, client):
+def test_an_alias_that_a_node_lacks_is_named_with_what_repairs_it(nodes, cluster_client):
     for node in nodes.nodes:
         lists(node, ["a", "docs~7f3a"])
     nodes.answer(lambda words: words[:2] == ["FT.INFO", "docs"], NOT_FOUND)
@@ -64,17 +52,17 @@ def test_an_alias_that_a_node_lacks_is_named_with_what_repairs_it(nodes, client)
         IndexMismatchError,
         match=rf"alias 'docs' .* not on 127.0.0.1:{lacking.port};.*FT.ALIASUPDATE docs docs~7f3a`",
     ):
-        VectorIndex.open(client, "docs")
+        VectorIndex.open(cluster_client, "docs")
 
 
-def test_an_index_that_no_node_has_does_not_exist(nodes, client):
+def test_an_index_that_no_node_has_does_not_exist(nodes, cluster_client):
     nodes.answer(lambda words: words[:2] == ["FT.INFO", "docs"], NOT_FOUND)
     nodes.answer(lambda words: words[0] == "FT.EXPLAIN", NOT_FOUND)
-    assert not VectorIndex.exists(client, "docs")
-    assert explain_missing(client, "docs") is None
+    assert not VectorIndex.exists(cluster_client, "docs")
+    assert explain_missing(cluster_client, "docs") is None
 
 
-def test_an_index_that_a_node_lacks_can_be_dropped(nodes, client):
+def test_an_index_that_a_node_lacks_can_be_dropped(nodes, cluster_client):
     partial_index(nodes, "docs")
     nodes.answer(lambda words: words[:2] == ["FT.DROPINDEX", "docs"], b"+OK\r\n")
-    assert execute(client, "FT.DROPINDEX", "docs") == b"OK"
+    assert execute(cluster_client, "FT.DROPINDEX", "docs") == b"OK"
