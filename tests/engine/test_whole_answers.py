@@ -136,7 +136,7 @@ def test_slots_that_begin_to_move_during_a_search_make_it_be_asked_again(
     nodes.answer(once("FT.SEARCH", lambda: setattr(nodes, "state", MIGRATING)))
     later(0.3, lambda: setattr(nodes, "state", "as it should be"))
     assert execute(cluster_client, *SEARCH)[b"results"]
-    assert asked.counts["FT.SEARCH"] + sum(n.counts["FT.SEARCH"] for n in nodes.nodes) > 3
+    assert sum(node.counts["FT.SEARCH"] for node in nodes.nodes) >= 3
 
 
 def test_a_primary_that_ends_and_is_back_during_a_search_makes_it_be_asked_again(

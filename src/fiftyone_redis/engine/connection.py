@@ -24,7 +24,7 @@ from fiftyone_redis.engine.errors import (
 )
 from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
 from fiftyone_redis.engine.pool import DEFAULT_HOST, DEFAULT_PORT, Pool, place
-from fiftyone_redis.engine.protocol import is_done
+from fiftyone_redis.engine.protocol import asks_engine, is_done, subject
 from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Attempts, Retries, is_lost
 from fiftyone_redis.engine.tls import TlsConnection, refusal
 
@@ -119,13 +119,13 @@ def _explained(
 ) -> FiftyOneRedisError:
     """Returns a better error where only some nodes of a cluster have the index."""
     is_about_existence = isinstance(problem, IndexNotFoundError | IndexMismatchError)
-    name = partial.subject(list(command)) if is_about_existence else None
+    name = subject(command) if is_about_existence else None
     return problem if name is None else partial.explain_missing(client, name) or problem
 
 
 def _reply(client: Client, command: Sequence[Any], failures: int) -> Any:
     """Sends one command to where it belongs; one of the query engine so that its reply is whole."""
-    is_query = str(command[0]).startswith("FT.")
+    is_query = asks_engine(str(command[0]))
     if isinstance(client, redis.RedisCluster) and is_query and whole.is_checked(client):
         return whole.reply(client, command, failures)
     return cluster.routed(client, command, failures)

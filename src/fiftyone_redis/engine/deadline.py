@@ -6,31 +6,16 @@ carries its own time limit needs little more than that, and most others are answ
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-import redis
+from fiftyone_redis.engine.errors import NoAnswerError
+from fiftyone_redis.engine.protocol import asks_engine, first_word, may_take_long, own_limit
 
 MARGIN = 5.0
 """Seconds by which the reply to a query may come later than the query's own time limit."""
 
 QUICK = 30.0
 """Seconds to wait for commands of the query engine whose work does not grow with the data."""
-
-# Deletes documents one by one, all in one go.
-_LONG = (b"FT.DROPINDEX",)
-_FIRST_WORD = re.compile(rb"\*\d+\r\n\$\d+\r\n([^\r]*)\r\n")
-_OWN_LIMIT = re.compile(rb"\$7\r\nTIMEOUT\r\n\$\d+\r\n(\d+)\r\n")
-
-
-class NoAnswerError(redis.TimeoutError):
-    """A server did not answer within the time that a command may take; asking again is no use."""
-
-
-def first_word(packed: bytes | memoryview) -> bytes:
-    """Returns the name of a packed command."""
-    found = _FIRST_WORD.match(packed)
-    return bytes(found[1]) if found else b""
 
 
 def limit(packed: bytes | memoryview) -> float | None:
@@ -43,12 +28,12 @@ def limit(packed: bytes | memoryview) -> float | None:
         the seconds; None if the connection's own limit for replies is to hold
     """
     name = first_word(packed)
-    if not name.startswith(b"FT.") or name in _LONG:
+    if not asks_engine(name) or may_take_long(name):
         return None
-    own = _OWN_LIMIT.search(packed)
+    own = own_limit(packed)
     if own is None:
         return QUICK
-    return int(own[1]) / 1000 + MARGIN if int(own[1]) else None
+    return own + MARGIN if own else None
 
 
 def await_reply(connection: Any, seconds: float | None) -> None:

@@ -25,7 +25,6 @@ import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.engine.certificates import advice, fault
-from fiftyone_redis.engine.deadline import NoAnswerError
 
 
 class FiftyOneRedisError(Exception):
@@ -74,6 +73,13 @@ class ResultLimitError(ServerError):
 
 class PrivateServerError(FiftyOneRedisError):
     """The private Redis of this machine cannot be found, started or stopped."""
+
+
+class NoAnswerError(redis.exceptions.TimeoutError):
+    """A server let a command wait for longer than it may take; asking again is no use.
+
+    This is for use within the engine, which turns it into :class:`ConnectionFailedError`.
+    """
 
 
 def some(values: list[str], most: int = 3) -> str:

@@ -8,7 +8,6 @@ nodes, nor made, as it exists on others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import redis
 
@@ -16,12 +15,10 @@ from fiftyone_redis.engine import cluster, whole
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.errors import IndexMismatchError, some
 from fiftyone_redis.engine.pool import ask, place
-from fiftyone_redis.engine.protocol import names, text
+from fiftyone_redis.engine.protocol import names, resolve, text
 
 PHYSICAL = "~"
 """Stands between an alias and the rest of the name of the index that was made for it."""
-
-_KNOWN = "FT.EXPLAIN"  # which is answered by the node that is asked, and knows aliases
 
 
 def explain_missing(client: Client, name: str) -> IndexMismatchError | None:
@@ -80,17 +77,9 @@ def _of_alias(
 def _knows(node: redis.Redis, name: str) -> bool:
     """Returns whether a node itself has an index or an alias of a name."""
     try:
-        ask(node, [_KNOWN, name, "*"])
+        ask(node, resolve(name))
     except redis.ResponseError as error:
         if str(error).startswith("NOPERM"):
             raise
         return False
     return True
-
-
-def subject(command: list[Any]) -> str | None:
-    """Returns the name of the index that a command is about; None for one that removes it."""
-    at = {"FT.DROPINDEX": 0, "FT.ALIASADD": 2, "FT.ALIASUPDATE": 2}.get(str(command[0]), 1)
-    if not at or len(command) <= at:
-        return None
-    return text(command[at]) if isinstance(command[at], bytes) else str(command[at])

@@ -10,8 +10,8 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine.deadline import PromptGreeting, await_reply, first_word, limit
-from fiftyone_redis.engine.protocol import pack
+from fiftyone_redis.engine.deadline import PromptGreeting, await_reply, limit
+from fiftyone_redis.engine.protocol import first_word, pack
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 6379
@@ -109,7 +109,7 @@ def ask(client: redis.Redis, command: Sequence[Any] | bytes, seconds: float | No
         connection.send_packed_command([packed])
         await_reply(connection, seconds or limit(packed))
         try:
-            return client.parse_response(connection, first_word(packed).decode())
+            return client.parse_response(connection, first_word(packed))
         except redis.ResponseError as error:
             refusal = error  # a reply like others: the connection can be kept
     raise refusal

@@ -30,7 +30,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.engine.certificates import fault
-from fiftyone_redis.engine.deadline import NoAnswerError
+from fiftyone_redis.engine.errors import NoAnswerError
 
 RETRIES = 20
 """How often something is tried again."""

@@ -23,10 +23,9 @@ from redis.exceptions import AskError, ClusterDownError, SlotNotCoveredError
 from fiftyone_redis.engine import cluster, whole
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address
-from fiftyone_redis.engine.deadline import first_word
 from fiftyone_redis.engine.errors import FiftyOneRedisError, mapped
 from fiftyone_redis.engine.line import Line
-from fiftyone_redis.engine.protocol import Packed, pack, text, unpack
+from fiftyone_redis.engine.protocol import Packed, asks_engine, first_word, pack, text, unpack
 from fiftyone_redis.engine.retry import Attempts
 
 _ASKING = pack(["ASKING"])
@@ -85,7 +84,7 @@ def exchange(
     if first is None:
         return
     requests = chain([first], upcoming)
-    if first_word(first[0]).startswith(b"FT.") and whole.is_checked(client):
+    if asks_engine(first_word(first[0])) and whole.is_checked(client):
         yield from whole.exchange(client, requests)
         return
     with ExitStack() as stack:

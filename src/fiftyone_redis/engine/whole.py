@@ -26,12 +26,11 @@ import redis
 from fiftyone_redis.engine import capabilities, cluster, cluster_view, deadline
 from fiftyone_redis.engine.cluster import Client, IncompleteClusterError
 from fiftyone_redis.engine.cluster_view import View
-from fiftyone_redis.engine.deadline import first_word
 from fiftyone_redis.engine.errors import mapped, some
 from fiftyone_redis.engine.line import Line
 from fiftyone_redis.engine.pool import ask as ask_node
 from fiftyone_redis.engine.pool import place
-from fiftyone_redis.engine.protocol import COORDINATOR, pack, unpack
+from fiftyone_redis.engine.protocol import COORDINATOR, changes_index, first_word, pack, unpack
 from fiftyone_redis.engine.retry import Attempts, is_lost
 
 SETTLE_SECONDS = 2.0
@@ -43,7 +42,6 @@ _REACH_SECONDS = 1.0
 _AVOID_SECONDS = 60.0
 _AT_ONCE = 8
 
-_CHANGES = (b"FT.CREATE", b"FT.DROPINDEX", b"FT.ALTER", b"FT.ALIAS")
 _NODES = pack(["CLUSTER", "NODES"])
 _LOOK = pack([COORDINATOR]) + _NODES
 _SHARDS = pack(["CLUSTER", "SHARDS"])
@@ -129,7 +127,7 @@ def ask(
     if not isinstance(client, redis.RedisCluster) or not is_checked(client):
         return Answer([_reply(node, each, seconds) for each in packed], None)
     memory = _memory(client)
-    is_change = first_word(packed[0]).startswith(_CHANGES)
+    is_change = changes_index(first_word(packed[0]))
     with ExitStack() as stack:
         lines = _Lines(client, node, stack)
         start = lines.view() if is_change or lines.are_broken else before
