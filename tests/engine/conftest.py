@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from playback import EMPTY, GONE, KILLED, Playback, PlaybackCluster
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from server_under_test import set_search_limit
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine import Schema, VectorIndex, cluster, connect, whole
 from fiftyone_redis.server.program import Program, command, environment
 
 DIM = 4
@@ -204,3 +205,35 @@ def own_server(tmp_path, unused_port):
     yield own_server
     for each in servers:
         each.kill()
+
+
+RECORDINGS = Path(__file__).parent / "recordings"
+
+
+@pytest.fixture(params=["8.6.8", "8.8.0"])
+def nodes(request, monkeypatch):
+    """The primaries of a recorded cluster that is well, of one of two query engines."""
+    monkeypatch.setattr(whole, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(cluster, "_PREFERRED", 0)
+    recording = RECORDINGS / f"redis-8.8-search-{request.param}-cluster-of-3.json"
+    with PlaybackCluster(recording) as nodes:
+        # Documents were not counted while it was well.
+        nodes.answer(
+            lambda words: words[0] == "FT.AGGREGATE" and nodes.state not in (KILLED, GONE), EMPTY
+        )
+        yield nodes
+
+
+@pytest.fixture
+def cluster_client(nodes):
+    """A client of that cluster, which is patient for a moment."""
+    port = nodes.nodes[1].port
+    with connect(host="127.0.0.1", port=port, retry_timeout=0.2) as client:
+        yield client
+
+
+@pytest.fixture
+def asked(nodes, cluster_client) -> Playback:
+    """The node that the client asks first."""
+    port = cluster.node(cluster_client, 0).connection_pool.connection_kwargs["port"]
+    return next(node for node in nodes.nodes if node.port == port)

@@ -103,6 +103,11 @@ def learn(client: Any) -> Capabilities:
     return known
 
 
+def remember(client: Any, found: Capabilities) -> None:
+    """Keeps what a client's server can do, as learnt from another client of the same server."""
+    _known[client] = found
+
+
 def check_server(client: Any) -> Capabilities:
     """Returns what a client's server can do, if it can be searched at all.
 

@@ -21,17 +21,26 @@ from redis.cluster import ClusterNode
 from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 
 from fiftyone_redis.engine import retry
+from fiftyone_redis.engine.deadline import await_reply
 from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
     UnsupportedServerError,
     some,
     translated,
 )
-from fiftyone_redis.engine.pool import ask, place
+from fiftyone_redis.engine.pool import ask, borrowed, place, prompt
+from fiftyone_redis.engine.protocol import pack
 from fiftyone_redis.engine.retry import Attempts, Retries
 
 Client = redis.Redis | redis.RedisCluster
 """A client of one server, or of a cluster."""
+
+_REACH_SECONDS = 2.0  # to wait for a node that may be dead
+
+
+class IncompleteClusterError(ClusterDownError):
+    """A part of the cluster does not take part in its answers; a sentence tells which."""
+
 
 # Options of a connection that go for all nodes alike.
 _SHARED = (
@@ -69,8 +78,9 @@ def client(seed: redis.Redis) -> redis.RedisCluster:
 
 def decoding(client: redis.RedisCluster) -> redis.RedisCluster:
     """Returns a client of the same cluster whose replies are text."""
-    pool = primaries(client)[0].connection_pool
-    return _client(pool, client.retry, decode_responses=True)
+    nodes = primaries(client)
+    seed = next((node for node in nodes if _answers(node)), nodes[0])
+    return _client(seed.connection_pool, client.retry, decode_responses=True)
 
 
 def primaries(client: Client) -> list[redis.Redis]:
@@ -112,6 +122,8 @@ def recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None
     try:
         attempts.failed(error)
     except redis.RedisError:
+        if isinstance(error, IncompleteClusterError):
+            raise ConnectionFailedError(f"{error}.") from error
         if isinstance(client, redis.RedisCluster) and is_retried(error):
             raise _gone(client, error) from error
         raise
@@ -194,12 +206,17 @@ class _Cluster(redis.RedisCluster):
     """
 
     def __init__(self, **options: Any) -> None:
+        # redis-py's own connections tell who holds what, which takes no time. Those who are handed
+        # a client that decodes use them for pipelines too.
+        brief = options.get("socket_timeout")
+        if not options.get("decode_responses"):
+            brief = options.get("socket_connect_timeout", brief)
         self._options = {
             name: options[name] for name in (*_SHARED, "connection_class") if name in options
         }
         self._pool_class = options["connection_pool_class"]
         self._nodes: dict[str, redis.Redis] = {}
-        super().__init__(**options)
+        super().__init__(**{**options, "socket_timeout": brief})
 
     def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
         """Returns a client of a node, which tries once."""
@@ -230,7 +247,7 @@ def _node_connection(pool: redis.ConnectionPool) -> type[redis.Connection]:
     redis-py has a list of the options that it hands on to the nodes of a cluster, and drops others
     silently: the older ones the check of the host name.
     """
-    kind: type[redis.Connection] = pool.connection_class
+    kind: type[redis.Connection] = prompt(pool.connection_class)
     tls = {name: value for name, value in pool.connection_kwargs.items() if name[:4] == "ssl_"}
     if not tls:
         return kind
@@ -254,11 +271,15 @@ def _gone(client: redis.RedisCluster, error: redis.RedisError) -> ConnectionFail
 
 def _answers(node: redis.Redis) -> bool:
     try:
-        return bool(node.ping())
+        with borrowed(node) as connection:
+            connection.send_packed_command([pack(["PING"])])
+            await_reply(connection, _REACH_SECONDS)
+            connection.read_response()
     except redis.ResponseError:
         return True  # this user may not ask
     except redis.RedisError:
         return False
+    return True
 
 
 def _place(node: redis.Redis) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import redis
 from redis.sentinel import SentinelConnectionPool
 
-from fiftyone_redis.engine import cluster, sentinel
-from fiftyone_redis.engine.capabilities import Capabilities, check_server, learn
+from fiftyone_redis.engine import cluster, partial, sentinel, whole
+from fiftyone_redis.engine.capabilities import Capabilities, check_server, learn, remember
 from fiftyone_redis.engine.certificates import fault
 from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.engine.deadline import REPLY_TIMEOUT
 from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
+    IndexMismatchError,
+    IndexNotFoundError,
     SettingsError,
     UnsupportedServerError,
     mapped,
@@ -21,15 +25,12 @@ from fiftyone_redis.engine.errors import (
 )
 from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
 from fiftyone_redis.engine.pool import DEFAULT_HOST, DEFAULT_PORT, Pool, place
-from fiftyone_redis.engine.protocol import is_done
+from fiftyone_redis.engine.protocol import asks_engine, is_done, subject
 from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Attempts, Retries, is_lost
 from fiftyone_redis.engine.tls import TlsConnection, refusal
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""
-
-REPLY_TIMEOUT = 120.0
-"""Seconds to wait for the reply to a command."""
 
 
 def connect(url: str | None = None, **parameters: Any) -> Client:
@@ -58,6 +59,7 @@ def connect(url: str | None = None, **parameters: Any) -> Client:
         if not _is_cluster(wanted, found):
             return client
         nodes = cluster.client(client)
+        remember(nodes, found)
     except FiftyOneRedisError:
         client.close()
         raise
@@ -99,7 +101,7 @@ def execute(client: Client, *command: Any) -> Any:
     try:
         while True:
             try:
-                return cluster.routed(client, command, attempts.failures)
+                return _reply(client, command, attempts.failures)
             except redis.RedisError as error:
                 # Its reply was lost, but it was carried out.
                 if lost and is_done(command, str(error)):
@@ -107,7 +109,24 @@ def execute(client: Client, *command: Any) -> Any:
                 cluster.recover(client, attempts, error)
                 lost = lost or is_lost(error)
     except redis.RedisError as error:
-        raise translated(error, address(client)) from error
+        raise _explained(client, command, translated(error, address(client))) from error
+
+
+def _explained(
+    client: Client, command: Sequence[Any], problem: FiftyOneRedisError
+) -> FiftyOneRedisError:
+    """Returns a better error where only some nodes of a cluster have the index."""
+    is_about_existence = isinstance(problem, IndexNotFoundError | IndexMismatchError)
+    name = subject(command) if is_about_existence else None
+    return problem if name is None else partial.explain_missing(client, name) or problem
+
+
+def _reply(client: Client, command: Sequence[Any], failures: int) -> Any:
+    """Sends one command to where it belongs; one of the query engine so that its reply is whole."""
+    is_query = asks_engine(str(command[0]))
+    if isinstance(client, redis.RedisCluster) and is_query and whole.is_checked(client):
+        return whole.reply(client, command, failures)
+    return cluster.routed(client, command, failures)
 
 
 def _pool(wanted: Parameters) -> redis.ConnectionPool:

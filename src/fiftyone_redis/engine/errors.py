@@ -81,6 +81,13 @@ class PrivateServerError(FiftyOneRedisError):
     """The private Redis of this machine cannot be found, started or stopped."""
 
 
+class NoAnswerError(redis.exceptions.TimeoutError):
+    """A server let a command wait for longer than it may take; asking again is no use.
+
+    This is for use within the engine, which turns it into :class:`ConnectionFailedError`.
+    """
+
+
 def some(values: list[str], most: int = 3) -> str:
     """Names the first few of many offenders.
 
@@ -110,6 +117,7 @@ _UNREACHABLE = (
 )
 
 _WHY_UNREACHABLE = {
+    NoAnswerError: "{reason}.",
     redis.exceptions.TimeoutError: "Redis at {address} did not answer in time ({reason}).",
     redis.exceptions.BusyLoadingError: (
         "Redis at {address} is still loading its data; try again, or raise retry_timeout."

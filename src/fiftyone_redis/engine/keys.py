@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import redis
 
-from fiftyone_redis.engine import cluster, protocol, replies, storage
+from fiftyone_redis.engine import cluster, protocol, replies, storage, whole
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
+from fiftyone_redis.engine.deadline import limit
 from fiftyone_redis.engine.errors import IndexMismatchError, mapped, some
 from fiftyone_redis.engine.pipeline import accepted
-from fiftyone_redis.engine.pool import ask
-from fiftyone_redis.engine.protocol import raw
+from fiftyone_redis.engine.protocol import pack, raw
 from fiftyone_redis.engine.retry import Attempts
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 
@@ -140,17 +140,21 @@ def pages(
     with mapped(address(client)):
         while True:
             try:
-                yield from _pages(cluster.node(client, attempts.failures), schema, first)
+                node = whole.coordinator(client, attempts.failures)
+                yield from _pages(client, node, schema, pack(first))
                 return
             except redis.RedisError as error:
                 cluster.recover(client, attempts, error)
 
 
 def _pages(
-    node: redis.Redis, schema: Schema, command: protocol.Command
+    client: Client, node: redis.Redis, schema: Schema, command: bytes
 ) -> Iterator[dict[str, str]]:
-    reply = ask(node, command)
+    view, seconds = None, limit(command)
     while True:
+        [reply], view = whole.ask(client, node, [command], view, seconds)
+        if isinstance(reply, redis.RedisError):
+            raise reply
         cursor, is_read = int(reply[1]), False
         try:
             yield replies.read_keys(reply, schema)[0]
@@ -160,7 +164,7 @@ def _pages(
                 execute(node, *protocol.close_cursor(schema.server_name, cursor))
         if not cursor:
             return
-        reply = ask(node, protocol.next_page(schema.server_name, cursor))
+        command = pack(protocol.next_page(schema.server_name, cursor))
 
 
 def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:

@@ -18,6 +18,7 @@ import redis
 from fiftyone_redis.engine import routing
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address
+from fiftyone_redis.engine.deadline import await_reply, limit
 from fiftyone_redis.engine.errors import mapped, some, translated
 from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.retry import Attempts, drop_idle, passes
@@ -88,7 +89,7 @@ def _read_replies(connection: Any, request: _Request) -> None:
 
     Those that did not are kept: a document that was deleted is not there when it is tried again.
     """
-    replies, passing = _replies(connection, len(request.items))
+    replies, passing = _replies(connection, len(request.items), limit(request.packed))
     if request.replies:
         pairs = zip(request.replies, replies, strict=True)
         replies = [new if passes(old) else old for old, new in pairs]
@@ -97,13 +98,17 @@ def _read_replies(connection: Any, request: _Request) -> None:
         raise passing
 
 
-def _replies(connection: Any, count: int) -> tuple[list[Any], redis.RedisError | None]:
+def _replies(
+    connection: Any, count: int, seconds: float | None
+) -> tuple[list[Any], redis.RedisError | None]:
     """Reads replies, errors among them; returns them, and one that tells of a passing state."""
     replies: list[Any] = []
     passing = None
     read_response = connection.read_response
     while len(replies) < count:
         try:
+            if seconds is not None:
+                await_reply(connection, seconds)
             replies.append(read_response())
         except redis.ResponseError as error:
             replies.append(error)

@@ -10,7 +10,8 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine.protocol import pack
+from fiftyone_redis.engine.deadline import PromptGreeting, await_reply, limit
+from fiftyone_redis.engine.protocol import first_word, pack
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 6379
@@ -23,6 +24,9 @@ with suppress(ImportError):
     from redis.maint_notifications import MaintNotificationsConfig
 
     _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+
+_PROMPT: dict[type[Any], type[Any]] = {}  # those that were made, by what they were made of
 
 
 class ForkSafe(redis.ConnectionPool):
@@ -43,10 +47,21 @@ class Pool(ForkSafe):
     """A pool of connections to one place; redis-py's shows the password in versions 6 and 7."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, **(_WITHOUT_NOTIFICATIONS if "path" in options else {}))
+        kind = prompt(options.pop("connection_class", redis.Connection))
+        fixed = _WITHOUT_NOTIFICATIONS if "path" in options else {}
+        super().__init__(connection_class=kind, **options, **fixed)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({place(self.connection_kwargs)})>"
+
+
+def prompt(kind: type[Any]) -> type[Any]:
+    """Returns a kind of connection that does not wait long for a server's first words."""
+    if issubclass(kind, PromptGreeting):
+        return kind
+    if kind not in _PROMPT:
+        _PROMPT[kind] = type(kind.__name__, (PromptGreeting, kind), {})
+    return _PROMPT[kind]
 
 
 def place(options: Mapping[str, Any]) -> str:
@@ -75,19 +90,26 @@ def borrowed(client: redis.Redis) -> Iterator[Any]:
         pool.release(connection)
 
 
-def ask(client: redis.Redis, command: Sequence[Any]) -> Any:
+def ask(client: redis.Redis, command: Sequence[Any] | bytes, seconds: float | None = None) -> Any:
     """Sends one command and returns its reply.
 
     redis-py's own way also measures, and tries again by rules which ``retry.py`` turns off. Without
     it a search by id takes 0.02 ms less.
 
+    Args:
+        client: a client of the server
+        command: the command, packed or not
+        seconds: how long to wait; None for as long as the command itself says
+
     Raises:
         redis.RedisError: whatever goes wrong
     """
     with borrowed(client) as connection:
-        connection.send_packed_command([pack(command)])
+        packed = command if isinstance(command, bytes) else pack(command)
+        connection.send_packed_command([packed])
+        await_reply(connection, seconds or limit(packed))
         try:
-            return client.parse_response(connection, command[0])
+            return client.parse_response(connection, first_word(packed))
         except redis.ResponseError as error:
             refusal = error  # a reply like others: the connection can be kept
     raise refusal

@@ -6,6 +6,7 @@ FT.SEARCH; what they are answered is read in ``replies.py``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ SEARCH = "FT.SEARCH"
 COORDINATOR = "SEARCH.CLUSTERINFO"
 """A command that only a query engine knows that answers for all nodes of a cluster."""
 
+_FIRST_WORD = re.compile(rb"\*\d+\r\n\$\d+\r\n([^\r]*)\r\n")
+_OWN_LIMIT = re.compile(rb"\$7\r\nTIMEOUT\r\n\$\d+\r\n(\d+)\r\n")
 _DONE_BEFORE = {
     "FT.CREATE": Refusal.INDEX_EXISTS,
     "FT.DROPINDEX": Refusal.INDEX_NOT_FOUND,
@@ -54,6 +57,51 @@ class Packed(NamedTuple):
 
     packed: memoryview
     key: bytes | None
+
+
+def first_word(packed: bytes | memoryview) -> str:
+    """Returns the name of a packed command."""
+    found = _FIRST_WORD.match(packed)
+    return found[1].decode() if found else ""
+
+
+def own_limit(packed: bytes | memoryview) -> float | None:
+    """Returns the seconds after which a packed query is to be given up; None if it does not say."""
+    found = _OWN_LIMIT.search(packed)
+    return int(found[1]) / 1000 if found else None
+
+
+def asks_engine(name: str) -> bool:
+    """Returns whether the query engine answers a command, given its name."""
+    return name.startswith("FT.")
+
+
+def changes_index(name: str) -> bool:
+    """Returns whether a command makes, changes or removes an index, or an alias."""
+    return name.startswith(("FT.CREATE", "FT.DROPINDEX", "FT.ALTER", "FT.ALIAS"))
+
+
+def may_take_long(name: str) -> bool:
+    """Returns whether the work of a command grows with the documents, though it is no query."""
+    return name == "FT.DROPINDEX"
+
+
+def subject(command: Sequence[Any]) -> str | None:
+    """Returns the name of the index that a command needs, or is to make; None for other commands.
+
+    An index or alias that is to be removed is not needed.
+    """
+    at = {"FT.DROPINDEX": 0, "FT.ALIASDEL": 0, "FT.ALIASADD": 2, "FT.ALIASUPDATE": 2}
+    place = at.get(str(command[0]), 1)
+    if not place or len(command) <= place:
+        return None
+    name = command[place]
+    return text(name) if isinstance(name, bytes) else str(name)
+
+
+def resolve(name: str) -> Command:
+    """Returns a command that a node refuses if it does not know an index or alias itself."""
+    return ["FT.EXPLAIN", name, "*"]
 
 
 def unpack(packed: bytes, count: int) -> list[Packed]:

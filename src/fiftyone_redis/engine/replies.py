@@ -146,11 +146,19 @@ class Indexing(NamedTuple):
 
 
 def read_indexing(reply: Any) -> Indexing:
-    """Reads from the reply to FT.INFO how many documents the index has, and whether it has all."""
+    """Reads from the reply to FT.INFO how many documents the index has, and whether it has all.
+
+    Raises:
+        IncompleteResultError: if the server tells no number, or one that cannot be
+    """
     info = pairs(reply)
-    return Indexing(
-        int(info[b"num_docs"]), not int(info[b"indexing"]), float(info[b"percent_indexed"])
-    )
+    told = info.get(b"num_docs")
+    if told is None or int(told) < 0:
+        raise IncompleteResultError(
+            f"The server does not tell how many documents the index has (num_docs: {told}); repeat "
+            "this when it, or its cluster, is well."
+        )
+    return Indexing(int(told), not int(info[b"indexing"]), float(info[b"percent_indexed"]))
 
 
 def read_identity(reply: Any) -> tuple[Any, ...]:

@@ -30,6 +30,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.engine.certificates import fault
+from fiftyone_redis.engine.errors import NoAnswerError
 from fiftyone_redis.engine.refusals import TRANSIENT, recognise
 
 RETRIES = 20
@@ -62,7 +63,7 @@ _PASSING = (
     AskError,
 )
 _LOST = (ConnectionError, TimeoutError)
-_REFUSED = (AuthenticationError, AuthorizationError)
+_REFUSED = (AuthenticationError, AuthorizationError, NoAnswerError)
 
 
 class Retries(Retry):

@@ -13,18 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import redis
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, SlotNotCoveredError
 
-from fiftyone_redis.engine import cluster
+from fiftyone_redis.engine import cluster, whole
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address
 from fiftyone_redis.engine.errors import FiftyOneRedisError, mapped
-from fiftyone_redis.engine.pool import borrowed
-from fiftyone_redis.engine.protocol import Packed, pack, text, unpack
+from fiftyone_redis.engine.line import Line
+from fiftyone_redis.engine.protocol import Packed, asks_engine, first_word, pack, text, unpack
 from fiftyone_redis.engine.retry import Attempts
 
 _ASKING = pack(["ASKING"])
@@ -32,55 +33,18 @@ _COMPLETE_WALKS = 2
 _MOST_WALKS = 5
 
 
-@dataclass
-class _Line:
-    """A connection to a node, and the error that broke it, if any."""
-
-    connection: Any
-    error: redis.RedisError | None = None
-
-    def send(self, request: bytes) -> None:
-        if self.error is None:
-            try:
-                self.connection.send_packed_command([request])
-            except redis.RedisError as error:
-                self._break(error)
-
-    def replies(self, count: int) -> list[Any]:
-        """Reads replies; errors of the server, and what broke the connection, are among them."""
-        found: list[Any] = []
-        while self.error is None and len(found) < count:
-            try:
-                found.append(self.connection.read_response())
-            except redis.ResponseError as error:
-                found.append(error)
-            except redis.RedisError as error:
-                self._break(error)
-        return found + [self.error] * (count - len(found))
-
-    def _break(self, error: redis.RedisError) -> None:
-        self.error = error
-        self.connection.disconnect()  # replies may still be on their way
-
-
 class _Lines:
     """One connection to each node that is needed, borrowed until the stack is closed."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._open: dict[redis.Redis, _Line] = {}
+        self._open: dict[redis.Redis, Line] = {}
 
-    def to(self, node: redis.Redis) -> _Line:
+    def to(self, node: redis.Redis) -> Line:
         line = self._open.get(node)
         if line is None or line.error is not None:
-            line = self._open[node] = self._opened(node)
+            line = self._open[node] = Line(node, self._stack)
         return line
-
-    def _opened(self, node: redis.Redis) -> _Line:
-        try:
-            return _Line(self._stack.enter_context(borrowed(node)))
-        except redis.RedisError as error:
-            return _Line(None, error)
 
 
 @dataclass(frozen=True)
@@ -96,7 +60,7 @@ class _Sent:
 
     commands: list[Packed]
     items: Sequence[Any]
-    parts: list[tuple[_Line, list[int], bool]]
+    parts: list[tuple[Line, list[int], bool]]
     replies: list[Any]
 
 
@@ -115,6 +79,14 @@ def exchange(
     Raises:
         ConnectionFailedError: if a node is gone, and no other takes its place in time
     """
+    upcoming = iter(requests)
+    first = next(upcoming, None)
+    if first is None:
+        return
+    requests = chain([first], upcoming)
+    if asks_engine(first_word(first[0])) and whole.is_checked(client):
+        yield from whole.exchange(client, requests)
+        return
     with ExitStack() as stack:
         lines = _Lines(stack)
         before: _Sent | None = None

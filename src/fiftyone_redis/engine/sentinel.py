@@ -13,6 +13,7 @@ from redis.sentinel import (
     SentinelManagedConnection,
 )
 
+from fiftyone_redis.engine.deadline import PromptGreeting
 from fiftyone_redis.engine.errors import some
 from fiftyone_redis.engine.pool import ForkSafe
 from fiftyone_redis.engine.retry import FailingOverError, is_lost
@@ -70,7 +71,7 @@ class _Pool(SentinelConnectionPool, ForkSafe):
         super().__init__(service_name, manager, **options)  # type: ignore[no-untyped-call]
 
 
-class _Connection(SentinelManagedConnection):
+class _Connection(PromptGreeting, SentinelManagedConnection):
     """redis-py's, but that a primary that does not answer counts as failing over.
 
     The sentinels take their time to notice, and name it until then.

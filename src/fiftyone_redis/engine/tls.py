@@ -37,7 +37,7 @@ def refusal(pool: redis.ConnectionPool) -> ssl.SSLError | None:
     Args:
         pool: a pool of connections that are ended that way
     """
-    if pool.connection_class is not TlsConnection:
+    if not issubclass(pool.connection_class, TlsConnection):
         return None
     connection: Any = pool.make_connection()
     try:
