@@ -39,8 +39,8 @@ ENGINE = {
     "tls": "",
     "sentinel": "errors deadline pool retry tls",
     "cluster": "errors protocol deadline pool retry",
-    "connection": "certificates errors schema protocol parameters deadline pool retry capabilities tls "
-    "sentinel cluster whole partial",
+    "connection": "certificates errors schema protocol parameters deadline pool retry capabilities "
+    "tls sentinel cluster whole partial",
     "routing": "errors protocol line pool retry cluster connection whole",
     "pipeline": "errors deadline pool retry cluster connection routing",
     "keys": "errors schema protocol deadline replies storage pool retry cluster "

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import connection, pool
+from fiftyone_redis.engine import connection, deadline, pool
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import connect
 from fiftyone_redis.engine.errors import (
@@ -202,7 +202,7 @@ _DEFAULTS: dict[str, Any] = {
     "db": 0,
     "ssl": False,
     "ssl_check_hostname": True,
-    "socket_timeout": connection.REPLY_TIMEOUT,
+    "socket_timeout": deadline.REPLY_TIMEOUT,
     "socket_connect_timeout": connection.CONNECT_TIMEOUT,
     "retries": RETRIES,
     "retry_timeout": RETRY_TIMEOUT,
