@@ -268,10 +268,14 @@ class _Lines:
         connection = self.asked.connection
         if self.asked.error is not None:
             raise self.asked.error
-        if seconds is None or deadline.is_shorter(connection, seconds):
-            seconds = connection.socket_timeout or float("inf")
+        is_its_own = seconds is None or deadline.is_shorter(connection, seconds)
+        if is_its_own:
+            seconds = connection.socket_timeout
+        seconds = float("inf") if seconds is None else seconds
         ends, step = time.monotonic() + seconds, _HANGS_AFTER
         while not connection.can_read(timeout=max(0.0, min(step, ends - time.monotonic()))):
+            if time.monotonic() >= ends and is_its_own:
+                raise redis.TimeoutError(f"Timeout reading from {self.asked.place}")
             if time.monotonic() >= ends:
                 raise deadline.no_answer(connection, seconds)
             dead = list(self._dead())
