@@ -84,6 +84,16 @@ def test_a_smaller_time_limit_of_the_connection_holds(server):
         assert server.counts["FT.SEARCH"] == 2
 
 
+def test_a_smaller_time_limit_leads_to_another_coordinator(nodes):
+    port = nodes.nodes[1].port
+    with connect(host="127.0.0.1", port=port, socket_timeout=0.3) as client:
+        execute(client, *SEARCH)
+        hanging = next(node for node in nodes.nodes if node.counts["FT.SEARCH"])
+        hanging.hang("FT.SEARCH")
+        assert execute(client, *SEARCH, "TIMEOUT", 60_000)[b"results"]
+    hanging.go_on()
+
+
 def with_a_dead_primary(nodes) -> int:
     """Has a primary that failed come first in CLUSTER SHARDS, as after a failover of it."""
     port = unused_port()

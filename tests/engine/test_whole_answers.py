@@ -80,9 +80,9 @@ def test_an_answer_costs_one_look_at_the_cluster(nodes, cluster_client, asked):
     for _ in range(10):
         execute(cluster_client, *SEARCH)
     assert [node.counts["CLUSTER"] for node in nodes.nodes] == [count + 10 for count in before]
-    assert asked.counts["SEARCH.CLUSTERINFO"] == 12
+    assert asked.counts["SEARCH.CLUSTERINFO"] == 13
     searches(cluster_client, 16)
-    assert asked.counts["SEARCH.CLUSTERINFO"] == 14
+    assert asked.counts["SEARCH.CLUSTERINFO"] == 15
 
 
 @pytest.mark.parametrize("state", [KILLED, GONE])
@@ -227,6 +227,12 @@ def test_a_user_who_may_not_look_at_the_cluster_is_told_what_is_needed(nodes, cl
     nodes.answer(lambda words: words[0] == "SEARCH.CLUSTERINFO", said)
     with pytest.raises(AuthenticationError, match=r"SEARCH\.CLUSTERINFO"):
         execute(cluster_client, *SEARCH)
+
+
+def test_nodes_that_a_service_manages_are_not_looked_at(nodes, cluster_client):
+    told = b"%2\r\n+num_partitions\r\n:1\r\n+cluster_type\r\n+redislabs\r\n"
+    nodes.answer(lambda words: words[0] == "SEARCH.CLUSTERINFO", told)
+    assert execute(cluster_client, *SEARCH)[b"results"]
 
 
 def test_threads_get_whole_answers_or_errors(nodes, cluster_client):

@@ -101,6 +101,11 @@ def read(coordinator: str, searched: Any, told: Mapping[str, Any]) -> View:
     return View(shards, held, tuple(sentence for each in lost for sentence in each), moving)
 
 
+def is_managed(searched: Any) -> bool:
+    """Returns whether a reply to SEARCH.CLUSTERINFO is of a cluster that a service manages."""
+    return _text(_map(searched).get("cluster_type", "")) not in ("", "redis_oss")
+
+
 def holders(nodes: str) -> Iterator[Part]:
     """Yields the primaries with slots, as one node's reply to CLUSTER NODES has them."""
     for words in _lines(nodes):

@@ -39,7 +39,7 @@ class Parameters:
         ssl_certfile: a file with this client's certificate
         ssl_keyfile: a file with the certificate's key, where that is in a file of its own
         ssl_check_hostname: whether the server's certificate must be for its host name
-        socket_timeout: seconds to wait for a reply
+        socket_timeout: seconds to wait for a reply; a search may wait for less
         socket_connect_timeout: seconds to wait for a connection
         sentinels: the addresses of sentinels that know where the server is
         service_name: the name under which the sentinels know it

@@ -268,10 +268,14 @@ class _Lines:
         connection = self.asked.connection
         if self.asked.error is not None:
             raise self.asked.error
-        if seconds is None or deadline.is_shorter(connection, seconds):
-            seconds = connection.socket_timeout or float("inf")
+        is_its_own = seconds is None or deadline.is_shorter(connection, seconds)
+        if is_its_own:
+            seconds = connection.socket_timeout
+        seconds = float("inf") if seconds is None else seconds
         ends, step = time.monotonic() + seconds, _HANGS_AFTER
         while not connection.can_read(timeout=max(0.0, min(step, ends - time.monotonic()))):
+            if time.monotonic() >= ends and is_its_own:
+                raise redis.TimeoutError(f"Timeout reading from {self.asked.place}")
             if time.monotonic() >= ends:
                 raise deadline.no_answer(connection, seconds)
             dead = list(self._dead())
@@ -319,7 +323,7 @@ def _difference(
     memory: _Memory, place: str, before: View, after: View
 ) -> IncompleteClusterError | None:
     """Returns why an answer is not to be trusted, or None; remembers how the cluster is now."""
-    if before == after and (after.is_complete or not after.lost):
+    if before == after and not after.lost:
         if after.is_complete:
             memory.views[place] = after
         return None
@@ -347,12 +351,22 @@ def _coordinates(client: redis.RedisCluster) -> bool:
     """Asks one node after the other, until one answers, whether its query engine coordinates."""
     nodes = cluster.primaries(client)
     for number, _ in enumerate(nodes, start=1):
+        node = cluster.node(client, number - 1)
         try:
-            return capabilities.learn(cluster.node(client, number - 1)).coordinator
+            return capabilities.learn(node).coordinator and not _is_managed(node)
         except redis.RedisError as error:
             if number == len(nodes) or not is_lost(error):
                 raise
     return False
+
+
+def _is_managed(node: redis.Redis) -> bool:
+    """Returns whether a service manages the nodes, as Redis Enterprise does.
+
+    It tells the coordinators of nodes that are not those of CLUSTER NODES.
+    """
+    reply = _reply(node, pack([COORDINATOR]), None)
+    return not isinstance(reply, redis.RedisError) and cluster_view.is_managed(reply)
 
 
 def _memory(client: Client) -> _Memory:
