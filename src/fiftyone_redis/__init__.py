@@ -31,7 +31,7 @@ __all__ = [
     "restore",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 CONFIG_CLS = "fiftyone_redis.backend.RedisSimilarityConfig"
 """The class that FiftyOne loads for ``backend="redis"``; saved in users' databases, never moves."""
