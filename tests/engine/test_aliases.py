@@ -88,6 +88,17 @@ def test_the_leftovers_of_an_index_that_is_gone_are_removed_with_their_documents
     assert (indexes(client), client.dbsize()) == ([], 0)
 
 
+def test_a_server_whose_memory_is_full_drops_an_index(client, index, vectors):
+    index.add(["a"], vectors(1))
+    make(client, "docs~0a1b2c3d", "docs:")
+    client.config_set("maxmemory", 1)
+    try:
+        index.drop()
+    finally:
+        client.config_set("maxmemory", 0)
+    assert (indexes(client), client.dbsize()) == ([], 0)
+
+
 def test_an_index_that_exists_is_not_a_leftover(client, index, vectors):
     index.add(["a"], vectors(1))
     with pytest.raises(IndexMismatchError, match="exists already"):

@@ -357,7 +357,7 @@ class VectorIndex:
         self._refresh()
         alias = aliases.root(self.client, self.schema)
         with lease.hold(self.client, alias, patient=False):
-            leftovers.remove(self.client, self.schema)
+            leftovers.remove(self.client, self.schema, fields_too=not documents)
             execute(self.client, *protocol.drop(self.schema.name, documents))
         self._known.clear()
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from fiftyone_redis.engine import protocol
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import FiftyOneRedisError, IndexMismatchError
+from fiftyone_redis.engine.errors import FiftyOneRedisError, IndexMismatchError, ServerError
 
 EXPIRY = 6.0
 """Seconds for which a lease is held without being renewed."""
@@ -46,15 +46,10 @@ class Lease:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
-    def acquire(self, patient: bool) -> None:
-        """Waits until nobody else has the lease, and takes it; or takes it at once.
-
-        Args:
-            patient: whether to wait for another owner, instead of taking the lease away
-        """
-        condition = ["NX"] if patient else []
+    def acquire(self) -> None:
+        """Waits until nobody else has the lease, and takes it."""
         is_told = False
-        while execute(self._client, *self._set(*condition)) is None:
+        while execute(self._client, *self._set("NX")) is None:
             if self._owns():
                 break  # the reply to the first attempt was lost
             if not is_told:
@@ -63,6 +58,17 @@ class Lease:
                 )
                 is_told = True
             time.sleep(_POLL)
+        self._thread.start()
+
+    def seize(self) -> None:
+        """Takes the lease, away from another owner if there is one.
+
+        Where the server's memory is full, nobody has it then: what frees memory must work.
+        """
+        try:
+            execute(self._client, *self._set())
+        except ServerError:
+            execute(self._client, "UNLINK", self._key)
         self._thread.start()
 
     def release(self) -> None:
@@ -117,7 +123,10 @@ def hold(client: Client, alias: str, *, patient: bool = True) -> Iterator[Lease]
         FiftyOneRedisError: if the server does not answer
     """
     lease = Lease(client, alias)
-    lease.acquire(patient)
+    if patient:
+        lease.acquire()
+    else:
+        lease.seize()
     try:
         yield lease
     finally:

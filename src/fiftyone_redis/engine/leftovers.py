@@ -90,12 +90,13 @@ def finish_switch(client: Client, alias: str) -> bool:
     return True
 
 
-def remove(client: Client, schema: Schema) -> None:
+def remove(client: Client, schema: Schema, *, fields_too: bool = True) -> None:
     """Removes what interrupted rebuilds of an index left: other indexes, and fields.
 
     Args:
         client: a client of the server
         schema: the index that its alias leads to
+        fields_too: whether to remove fields; not where the documents go as well
     """
     alias = aliases.root(client, schema)
     fields = dict(read_record(client, alias).fields)
@@ -109,11 +110,12 @@ def remove(client: Client, schema: Schema) -> None:
             fields |= _own_fields(info, schema) if is_ours else {}
         if is_ours:
             found.append((name, bool(copies)))
-    if fields:
+    if fields and fields_too:
         write_record(client, alias, Record(fields=fields))
     for name, has_copies in found:
         _drop(client, name, documents=has_copies)
-    _remove_fields(client, schema, fields)
+    if fields_too:
+        _remove_fields(client, schema, fields)
     remove_record(client, alias)
 
 
