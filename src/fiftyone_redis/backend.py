@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -136,8 +137,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         attributes: Any = None,
         **kwargs: Any,
     ) -> None:
-        # Private, so that FiftyOne does not save them in the run.
-        self._connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
+        said = {name: kwargs.pop(name, None) for name in settings.NAMES}
         # FiftyOne would save what it does not know in the run, secrets included.
         unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
         if unknown:
@@ -169,7 +169,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         # Not called attributes, which is a method of every configuration.
         self._stored_fields = parse(attributes)
 
-        settings.read(self._connection)
+        # Private, so that FiftyOne does not save it in the run.
+        self._connection = settings.read(said)
 
     @property
     def method(self) -> str:
@@ -229,7 +230,7 @@ class RedisSimilarityConfig(SimilarityConfig):
     @property
     def connection(self) -> settings.Parameters:
         """How to reach the server; never saved."""
-        return settings.read(self._connection)
+        return self._connection
 
     def load_credentials(self, **kwargs: Any) -> None:
         """Takes the connection from these arguments, and from the brain config where they are None.
@@ -245,8 +246,7 @@ class RedisSimilarityConfig(SimilarityConfig):
             name: configured.get(name) if kwargs.get(name) is None else kwargs[name]
             for name in (*settings.NAMES, *kwargs)
         }
-        settings.read(given)
-        self._connection = given
+        self._connection = settings.read(given)
 
 
 class RedisSimilarity(Similarity):
@@ -256,6 +256,8 @@ class RedisSimilarity(Similarity):
         config: a :class:`RedisSimilarityConfig`
     """
 
+    _client: Client | None = None
+
     def ensure_requirements(self) -> None:
         """Makes sure that the server can be used, before FiftyOne registers a run.
 
@@ -263,8 +265,23 @@ class RedisSimilarity(Similarity):
             UnsupportedServerError: if it cannot hold such an index
             FiftyOneRedisError: if it cannot be used at all
         """
-        with settings.open_client(self.config.connection) as client:
-            capabilities.require(client, self.config.schema(1))
+        with self._closed_on_failure():
+            capabilities.require(self.open_client(), self.config.schema(1))
+
+    def open_client(self) -> Client:
+        """Returns the run's client; connects at the first call.
+
+        Raises:
+            FiftyOneRedisError: if no server answers, or it cannot be used
+        """
+        if self._client is None:
+            self._client = settings.open_client(self.config.connection)
+        return self._client
+
+    def register_run(self, *args: Any, **kwargs: Any) -> None:
+        """Registers a run; see :meth:`fiftyone.core.runs.BaseRun.register_run`."""
+        with self._closed_on_failure():
+            super().register_run(*args, **kwargs)
 
     def initialize(self, samples: Any, brain_key: str | None) -> RedisSimilarityIndex:
         """Returns the index of a new run.
@@ -276,12 +293,13 @@ class RedisSimilarity(Similarity):
         Raises:
             FiftyOneRedisError: if the index cannot be used; the run is unregistered then
         """
-        try:
-            return RedisSimilarityIndex(samples, self.config, brain_key, backend=self)
-        except FiftyOneRedisError:
-            if brain_key is not None:
-                self.delete_run(samples, brain_key, cleanup=False)
-            raise
+        with self._closed_on_failure():
+            try:
+                return RedisSimilarityIndex(samples, self.config, brain_key, backend=self)
+            except FiftyOneRedisError:
+                if brain_key is not None:
+                    self.delete_run(samples, brain_key, cleanup=False)
+                raise
 
     @classmethod
     def save_run_results(cls, samples: Any, key: str, run_results: Any, **kwargs: Any) -> None:
@@ -289,6 +307,19 @@ class RedisSimilarity(Similarity):
         super().save_run_results(samples, key, run_results, **kwargs)
         if run_results is not None:
             run_results._unfinished = False
+
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        """Closes the client's connections if what is done meanwhile fails."""
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            yield
+            undo.pop_all()
+
+    def close(self) -> None:
+        """Closes the connections; whoever uses the client again connects again."""
+        if self._client is not None:
+            self._client.close()
 
 
 class RedisSimilarityIndex(NeighborsMixin):
@@ -317,7 +348,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         self._is_new = backend is not None
         self._unfinished = self._is_new
         self._text_client: Client | None = None
-        self._redis = settings.open_client(config.connection)
+        self._redis = self.backend.open_client()
         self._index: VectorIndex | None = None
         self._fields: tuple[StoredField, ...] = ()
         self._open_or_name()
@@ -579,10 +610,10 @@ class RedisSimilarityIndex(NeighborsMixin):
         self._settle_fields()
         if self.config.index_name is None:
             self.config.index_name = self._new_name()
-            self._settle(self.config.schema(1))
-        elif VectorIndex.exists(self._redis, self.config.index_name):
-            self._index = self._opened(self.config.index_name)
         else:
+            with suppress(IndexNotFoundError):
+                self._existing_index()
+        if self._index is None:
             self._settle(self.config.schema(1))
         if before != self.config.serialize():
             self.save_config()
@@ -675,27 +706,23 @@ class RedisSimilarityIndex(NeighborsMixin):
         tags = {self._sample_tag: strings(sample_ids)}
         if not ids and not len(matrix):
             return
-        created = False
-        try:
-            index = self._existing_index()
+        index, created = self._existing_or_created(matrix.shape[1])
+        tags = {tag: values for tag, values in tags.items() if tag in index.schema.tags}
+        if not created:
             if self._unfinished and matrix.shape[1] != index.schema.dim:
                 raise IndexMismatchError(
                     f"The index {index.schema.name!r} exists with the dimension "
                     f"{index.schema.dim}, not {matrix.shape[1]}; choose another index_name."
                 )
-            tags = {tag: values for tag, values in tags.items() if tag in index.schema.tags}
             rows = _rows_to_add(index, ids, **existing)
             if len(rows) < len(ids):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
-        except IndexNotFoundError:
-            tags = tags if patches else {}
-            index, created = self._created(matrix.shape[1]), True
         sample_of = dict(zip(ids, tags.get(self._sample_tag, ()), strict=False))
         read = self._field_reader(lambda ids: [sample_of[id] for id in ids])
         try:
             with progress_bar(len(ids), progress) as bar:
-                index.add(ids, matrix, tags, bar.update, read)
+                index.add(ids, matrix, tags, bar.update, read, is_current=created)
         except InputError:
             if created:
                 index.drop(documents=False)
@@ -712,6 +739,17 @@ class RedisSimilarityIndex(NeighborsMixin):
             return reader.of_samples
         return lambda ids: reader.of_labels(ids, samples_of(ids))
 
+    def _existing_or_created(self, dim: int) -> tuple[VectorIndex, bool]:
+        """Returns the index, and whether it was made just now."""
+        if self._unfinished and self._index is None:
+            # It was missing when the run began, and hardly anybody else has made it since.
+            with suppress(IndexMismatchError):
+                return self._created(dim), True
+        try:
+            return self._existing_index(), False
+        except IndexNotFoundError:
+            return self._created(dim), True
+
     def _created(self, dim: int) -> VectorIndex:
         self._index = VectorIndex.create(self._redis, self._schema(dim))
         self._index.timeout = self.config.query_timeout
@@ -719,8 +757,10 @@ class RedisSimilarityIndex(NeighborsMixin):
 
     def _unregister_unfinished_run(self) -> None:
         """Takes back the run that `compute_similarity()` registers before it adds embeddings."""
-        if self._unfinished and self.key is not None:
-            self.backend.delete_run(self.samples, self.key, cleanup=False)
+        if self._unfinished:
+            self.backend.close()
+            if self.key is not None:
+                self.backend.delete_run(self.samples, self.key, cleanup=False)
 
     def _ids(
         self,

@@ -6,13 +6,13 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fiftyone_redis import server
 from fiftyone_redis.engine import connection, deadline, pool
 from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import connect
+from fiftyone_redis.engine.connection import connect_with
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -102,22 +102,18 @@ def open_client(settings: Parameters) -> Client:
     Raises:
         FiftyOneRedisError: if no server answers, or it cannot be used
     """
-    said = {
-        f.name: getattr(settings, f.name)
-        for f in fields(settings)
-        if getattr(settings, f.name) is not None
-    }
-    if not {"url", "sentinels"} & said.keys():
-        said = {"host": DEFAULT_HOST, "port": DEFAULT_PORT, **said}
+    wanted = settings
+    if settings.url is None and settings.sentinels is None:
+        host, port = settings.host or DEFAULT_HOST, settings.port or DEFAULT_PORT
+        wanted = replace(settings, host=host, port=port)
     try:
-        return connect(**said)
+        return connect_with(wanted)
     except AuthenticationError:
         raise  # a server is there
     except ConnectionFailedError:
         if names_server(settings):
             raise
-        how = {name: said[name] for name in _ANY_SERVER if name in said}
-        return _private_client(how)
+        return _private_client(settings)
 
 
 def names_server(settings: Parameters) -> bool:
@@ -126,7 +122,7 @@ def names_server(settings: Parameters) -> bool:
     return bool(settings.cluster) or not set(said) <= set(_ANY_SERVER)
 
 
-def _private_client(how: Mapping[str, Any]) -> Client:
+def _private_client(how: Parameters) -> Client:
     was_running = server.status() is not None
     try:
         private = server.start()
@@ -143,7 +139,7 @@ def _private_client(how: Mapping[str, Any]) -> Client:
             private.folder,
             private.pid,
         )
-    return connect(private.url, **{name: how[name] for name in how if name != "db"})
+    return connect_with(replace(how, url=private.url, db=None))
 
 
 def _source(name: str, keyword: Any, configured: Any) -> Source:

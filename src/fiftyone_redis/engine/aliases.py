@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import secrets
 
+import redis
+
 from fiftyone_redis.engine import protocol, replies
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
@@ -42,8 +44,20 @@ def root(client: Client, schema: Schema) -> str:
 
 def own_names(client: Client, alias: str) -> list[str]:
     """Returns the names of all indexes that were made for an alias, wherever it leads."""
-    names = [protocol.text(name) for name in execute(client, *protocol.names())]
-    return sorted(name for name in names if name != alias and alias_of(name) == alias)
+    return sorted(name for name in _names(client) if name != alias and alias_of(name) == alias)
+
+
+def is_taken(client: Client, name: str) -> bool:
+    """Returns whether a name is that of an index, or an alias of one that was made here.
+
+    The server itself refuses a name that others made an alias, when it is to become one again.
+    """
+    names = _names(client)
+    if name in names:
+        return True
+    # The node of a cluster that tells the names may lack an index that others have.
+    is_sure = not isinstance(client, redis.RedisCluster) and name not in map(alias_of, names)
+    return not is_sure and find_index(client, name) is not None
 
 
 def find_index(client: Client, name: str) -> str | None:
@@ -53,3 +67,7 @@ def find_index(client: Client, name: str) -> str | None:
     except IndexNotFoundError:
         return None
     return str(info["index_name"])
+
+
+def _names(client: Client) -> list[str]:
+    return [protocol.text(name) for name in execute(client, *protocol.names())]

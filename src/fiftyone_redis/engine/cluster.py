@@ -141,19 +141,17 @@ def refresh(client: redis.RedisCluster) -> None:
         return  # whoever waits for the cluster asks again
 
 
-def routed(client: Client, command: Sequence[Any], failures: int) -> Any:
+def routed(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
     """Sends one command to the node that it concerns, or, if that is none in particular, to any.
 
     Args:
-        client: a client of the cluster, or of one server
+        client: a client of the cluster
         command: the command
         failures: how often others were asked in vain
 
     Raises:
         redis.RedisError: whatever goes wrong
     """
-    if not isinstance(client, redis.RedisCluster):
-        return ask(client, command)
     try:
         return ask(node(client, failures), command)
     except MovedError:

@@ -24,7 +24,7 @@ from fiftyone_redis.engine.errors import (
     translated,
 )
 from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
-from fiftyone_redis.engine.pool import DEFAULT_HOST, DEFAULT_PORT, Pool, place
+from fiftyone_redis.engine.pool import DEFAULT_HOST, DEFAULT_PORT, Pool, ask, place
 from fiftyone_redis.engine.protocol import asks_engine, is_done, subject
 from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Attempts, Retries, is_lost
 from fiftyone_redis.engine.tls import TlsConnection, refusal
@@ -52,7 +52,15 @@ def connect(url: str | None = None, **parameters: Any) -> Client:
         AuthenticationError: if the server does not accept the credentials
         UnsupportedServerError: if it has no query engine, or the database is not 0
     """
-    wanted = checked({**parameters, "url": url})
+    return connect_with(checked({**parameters, "url": url}))
+
+
+def connect_with(wanted: Parameters) -> Client:
+    """Connects as :func:`connect` does, with parameters that were checked.
+
+    Raises:
+        FiftyOneRedisError: if no server answers, or it cannot be used
+    """
     client = redis.Redis.from_pool(_pool(wanted))
     try:
         found = _check_server(client)
@@ -101,6 +109,8 @@ def execute(client: Client, *command: Any) -> Any:
     try:
         while True:
             try:
+                if not isinstance(client, redis.RedisCluster):
+                    return ask(client, command)
                 return _reply(client, command, attempts.failures)
             except redis.RedisError as error:
                 # Its reply was lost, but it was carried out.
@@ -121,10 +131,9 @@ def _explained(
     return problem if name is None else partial.explain_missing(client, name) or problem
 
 
-def _reply(client: Client, command: Sequence[Any], failures: int) -> Any:
+def _reply(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
     """Sends one command to where it belongs; one of the query engine so that its reply is whole."""
-    is_query = asks_engine(str(command[0]))
-    if isinstance(client, redis.RedisCluster) and is_query and whole.is_checked(client):
+    if asks_engine(str(command[0])) and whole.is_checked(client):
         return whole.reply(client, command, failures)
     return cluster.routed(client, command, failures)
 

@@ -29,6 +29,7 @@ from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.errors import (
+    FiftyOneRedisError,
     IndexChangedError,
     IndexMismatchError,
     IndexNotFoundError,
@@ -47,12 +48,14 @@ QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
 
 _SAMPLE = 64
+_SCAN_SECONDS = 0.001  # in which a server with few keys scans them; it is asked once then
 _REMEMBERED_SECONDS = 60.0
 _UNREAD = ("ef_runtime", "block_size", "search_window_size")  # servers do not tell
 
 T = TypeVar("T")
 
 _MOST_CHANGES = 10  # of an index by others, during one search
+_SIGNS_OF_CHANGE = (IndexChangedError, IndexNotFoundError, InputError)
 
 
 class VectorIndex:
@@ -87,13 +90,14 @@ class VectorIndex:
         require(client, schema)
         name = schema.name
         with lease.hold(client, name), ExitStack() as undo:
-            if aliases.find_index(client, name) is not None:
+            if aliases.is_taken(client, name):
                 raise _taken(name)
             leftovers.remove_all(client, name, schema.prefixes)
             refuse_overlap(client, schema)
             schema = replace(schema, server_name=aliases.own_name(name))
             execute(client, *protocol.create(schema))
             undo.callback(execute, client, *protocol.drop(schema.server_name, documents=False))
+            time.sleep(_SCAN_SECONDS)
             definition = wait_until_indexed(client, schema.server_name)
             execute(client, *protocol.add_alias(name, schema.server_name))
             undo.pop_all()
@@ -159,6 +163,8 @@ class VectorIndex:
         tags: Mapping[str, Sequence[str]] | None = None,
         progress: Progress | None = None,
         attributes: Reader | None = None,
+        *,
+        is_current: bool = False,
     ) -> None:
         """Adds vectors, over those of the same ids where there are any.
 
@@ -169,6 +175,8 @@ class VectorIndex:
             progress: called with the number of documents written since the last time
             attributes: tells the attributes of some of the documents, a batch at a time; the
                 documents have none without it
+            is_current: whether the index was made or opened just now; else it is read again, since
+                others may have dropped or rebuilt it
 
         Raises:
             InputError: if anything is wrong with them; nothing is written then
@@ -179,8 +187,9 @@ class VectorIndex:
         matrix = codec.as_matrix(vectors, self.schema.dim)
         codec.check_ids(ids, len(matrix), tags, self.schema)
         codec.check(matrix, self.schema, ids)
-        # Raises if the index is gone; it may also have been rebuilt with another data type.
-        self._refresh()
+        if not is_current:
+            # Raises if the index is gone; it may also have been rebuilt with another data type.
+            self._refresh()
         self._known.clear()
         if attributes is None:
             batches = documents.write(self.client, self.schema, ids, matrix, tags)
@@ -275,7 +284,12 @@ class VectorIndex:
         """
         matrix = codec.as_matrix(queries, self.schema.dim)
         codec.check_queries(matrix, self.schema)
-        return self._search(lambda: search(self._question(matrix, k, within, farthest)))
+        changes = 0
+        while True:
+            try:
+                return search(self._question(matrix, k, within, farthest))
+            except _SIGNS_OF_CHANGE as error:
+                changes = self._follow(error, changes)
 
     def search_ids(
         self,
@@ -300,17 +314,19 @@ class VectorIndex:
             InputError: if some of the ids are not in the index, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-
-        def search_once() -> list[Neighbors]:
-            # They go back as they came: decoding, checking and encoding takes longer than sending.
-            blobs = reading.blobs(self.client, self.schema, ids)
-            question = self._question(blobs, k, within, farthest)
-            found = search(question)
-            if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
-                codec.check(question.queries, self.schema, ids)
-            return found
-
-        return self._search(search_once)
+        changes = 0
+        while True:
+            try:
+                # They go back as they came: decoding, checking and encoding takes longer than
+                # sending.
+                blobs = reading.blobs(self.client, self.schema, ids)
+                question = self._question(blobs, k, within, farthest)
+                found = search(question)
+                if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
+                    codec.check(question.queries, self.schema, ids)
+                return found
+            except _SIGNS_OF_CHANGE as error:
+                changes = self._follow(error, changes)
 
     def vectors(
         self, ids: Sequence[str] | None = None, progress: Progress | None = None
@@ -394,33 +410,36 @@ class VectorIndex:
         self._identity = found._identity
         self._known.clear()
 
-    def _search(self, search: Callable[[], T]) -> T:
-        """Searches; does it again if the index has become another one, or was not whole.
+    def _follow(self, error: FiftyOneRedisError, changes: int) -> int:
+        """Reads the definition anew, so that what failed is done again, if the index has changed.
+
+        Args:
+            error: what it failed with
+            changes: how often the index had changed before, during the same work
+
+        Returns:
+            how often it has changed now
 
         Raises:
-            IndexNotFoundError: if it is gone
-            IndexChangedError: if it changes again and again
+            IndexNotFoundError: if the index is gone
+            FiftyOneRedisError: that error, if the index has not changed, or changes again and again
         """
-        for _ in range(_MOST_CHANGES):
-            try:
-                return search()
-            except InputError:
-                if not self._is_changed():
-                    raise
-            except (IndexChangedError, IndexNotFoundError) as error:
-                change = error
-            self._refresh()
-        raise change
+        is_wrong_input = isinstance(error, InputError) and not self._is_changed()
+        if is_wrong_input or changes == _MOST_CHANGES:
+            raise error
+        self._refresh()
+        return changes + 1
 
     def _read(self, read: Callable[[], T]) -> T:
         """Reads documents; does it again if the index has become another one meanwhile."""
-
-        def read_and_confirm() -> T:
-            found = read()
-            self._confirm()
-            return found
-
-        return self._search(read_and_confirm)
+        changes = 0
+        while True:
+            try:
+                found = read()
+                self._confirm()
+                return found
+            except _SIGNS_OF_CHANGE as error:
+                changes = self._follow(error, changes)
 
     def _confirm(self, reply: Any = None) -> None:
         """Makes sure that the index is what it was when its definition was read, and is whole.

@@ -157,8 +157,10 @@ def _refuse_alone(wanted: str, given: Mapping[str, Any], names: Iterable[str]) -
 
 def _check_certificates(given: Mapping[str, Any]) -> None:
     """Raises if the files cannot be used; OpenSSL itself is asked."""
-    context = ssl.create_default_context()
     authorities, certificate = given.get("ssl_ca_certs"), given.get("ssl_certfile")
+    if not (authorities or certificate):
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loads none of the system's authorities
     if authorities:
         _try_file("ssl_ca_certs", lambda: context.load_verify_locations(authorities))
     if certificate:

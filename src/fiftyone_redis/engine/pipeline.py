@@ -52,10 +52,15 @@ def exchange(
                 with borrowed(client) as connection:
                     for request in unanswered:
                         connection.send_packed_command([request.packed])
-                    for request in _answered(connection, unanswered, upcoming):
-                        yield request.items, request.replies
+                    while True:
+                        for request in _taken(upcoming, unanswered):
+                            connection.send_packed_command([request.packed])
+                        if not unanswered:
+                            return
+                        _read_replies(connection, unanswered[0])
+                        answered = unanswered.popleft()
+                        yield answered.items, answered.replies
                         attempts.start()
-                return
             except redis.RedisError as error:
                 attempts.failed(error)
                 drop_idle(client)
@@ -70,18 +75,13 @@ class _Request:
     replies: list[Any] = field(default_factory=list)
 
 
-def _answered(
-    connection: Any, unanswered: deque[_Request], upcoming: Iterator[tuple[bytes, Sequence[Any]]]
+def _taken(
+    upcoming: Iterator[tuple[bytes, Sequence[Any]]], unanswered: deque[_Request]
 ) -> Iterator[_Request]:
-    """Yields requests with their replies; sends one ahead of that whose replies are read."""
-    while True:
-        while len(unanswered) < 2 and (following := next(upcoming, None)) is not None:
-            unanswered.append(_Request(*following))
-            connection.send_packed_command([following[0]])
-        if not unanswered:
-            return
-        _read_replies(connection, unanswered[0])
-        yield unanswered.popleft()
+    """Yields the next requests to send, until there is one ahead of that whose replies are read."""
+    while len(unanswered) < 2 and (following := next(upcoming, None)) is not None:
+        unanswered.append(_Request(*following))
+        yield unanswered[-1]
 
 
 def _read_replies(connection: Any, request: _Request) -> None:

@@ -61,11 +61,9 @@ def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
     Raises:
         InputError: if some of the ids have none, or one of another length
     """
-    found = [
-        row[0]
-        for _, rows in documents.read(client, schema, ids, [schema.vector_field])
-        for row in rows
-    ]
+    found = []
+    for _, rows in documents.read(client, schema, ids, [schema.vector_field]):
+        found += [row[0] for row in rows]
     there = [blob for blob in found if blob is not None]
     if len(there) < len(found):
         missing = [repr(id) for id, blob in zip(ids, found, strict=True) if blob is None]

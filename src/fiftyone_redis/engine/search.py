@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import chain
 from math import sqrt
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,13 @@ def search(question: Question) -> list[Neighbors]:
         blobs = _encoded(question)
     if blobs is not None:
         with suppress(ResultLimitError):
-            return _asked(question, blobs)
+            # The farthest are those nearest to the opposite vector.
+            hits = (
+                _answers(question, blobs, question.k)
+                if question.within is None
+                else _answers_within(question, blobs, question.within)
+            )
+            return [_neighbors(schema, each, question.k, question.farthest) for each in hits]
     return _confirmed(question, _compared(question))
 
 
@@ -136,45 +143,40 @@ def _encoded(question: Question) -> list[bytes] | None:
     return [blob.tobytes() for blob in codec.encode(queries, dtype)]
 
 
-def _asked(question: Question, blobs: list[bytes]) -> list[Neighbors]:
-    """Has the server find neighbours. The farthest are those nearest to the opposite vector."""
-    schema, k = question.schema, question.k
+def _answers_within(question: Question, blobs: list[bytes], within: Subset) -> list[list[Hit]]:
+    """Has the server find neighbours among some of the documents."""
+    schema = question.schema
 
     def wide(numbers: list[int], width: int) -> list[list[Hit]]:
-        return _answers(question, [_knn(question, blobs[n], width) for n in numbers])
+        return _answers(question, [blobs[n] for n in numbers], width)
 
     def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
         among = list(keys.of(question.client, schema, ids).values())
         if not among:
             question.confirm(None)
             return [[] for _ in numbers]
-        return _answers(question, [_knn(question, blobs[n], width, among) for n in numbers])
+        return _answers(question, [blobs[n] for n in numbers], width, among)
 
-    if question.within is None:
-        hits = wide(list(range(len(blobs))), k)
-    else:
-        count = partial(reading.size, question.client, schema)
-        searcher = Searcher(schema, question.size(), count, question.sample, wide, filtered)
-        hits = restricted.search(searcher, question.within, len(blobs), k)
-    return [_neighbors(schema, each, k, question.farthest) for each in hits]
+    count = partial(reading.size, question.client, schema)
+    searcher = Searcher(schema, question.size(), count, question.sample, wide, filtered)
+    return restricted.search(searcher, within, len(blobs), question.k)
 
 
-def _knn(
-    question: Question, blob: bytes, k: int, keys: Sequence[str] | None = None
-) -> protocol.Command:
-    schema, timeout_ms = question.schema, question.timeout_ms
-    return protocol.knn(schema, blob, k, tags=schema.tags, keys=keys, timeout_ms=timeout_ms)
-
-
-def _answers(question: Question, commands: list[protocol.Command]) -> list[list[Hit]]:
+def _answers(
+    question: Question, blobs: list[bytes], k: int, keys: Sequence[str] | None = None
+) -> list[list[Hit]]:
     """Sends queries, and the question what the index is before them, in one round trip."""
-    asked = [protocol.pack(command) for command in [protocol.info(question.schema.name), *commands]]
-    if len(commands) == 1:
+    schema = question.schema
+    knn = partial(
+        protocol.knn, schema, k=k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
+    )
+    asked = [protocol.pack(each) for each in (protocol.info(schema.name), *map(knn, blobs))]
+    if len(blobs) == 1:
         asked = [b"".join(asked)]
-    requests = ((packed, [None] * (2 if len(commands) == 1 else 1)) for packed in asked)
-    found = (reply for _, page in exchange(question.client, requests) for reply in page)
+    requests = ((packed, [None] * (2 if len(blobs) == 1 else 1)) for packed in asked)
+    found = chain.from_iterable(map(itemgetter(1), exchange(question.client, requests)))
     question.confirm(_accepted(question, next(found)))
-    return [replies.read_hits(_accepted(question, reply), question.schema) for reply in found]
+    return [replies.read_hits(_accepted(question, reply), schema) for reply in found]
 
 
 def _accepted(question: Question, reply: Any) -> Any:
