@@ -52,6 +52,16 @@ def test_a_name_that_others_took_is_refused_and_nothing_is_made(client, schema):
     assert indexes(client) == ["docs"]
 
 
+def test_an_alias_that_others_made_is_refused_and_nothing_is_made(client, schema):
+    make(client, "theirs", "theirs:")
+    client.execute_command("FT.ALIASADD", "docs", "theirs")
+    with pytest.raises(IndexMismatchError, match="an index has that name as an alias already"):
+        VectorIndex.create(client, schema)
+    assert indexes(client) == ["theirs"]
+    assert VectorIndex.open(client, "docs").schema.server_name == "theirs"
+    assert client.dbsize() == 0
+
+
 def test_what_an_interrupted_creation_left_is_removed_by_the_next(client, schema, vectors):
     make(client, "docs~0a1b2c3d", "docs:")
     index = VectorIndex.create(client, schema)

@@ -1,6 +1,7 @@
 """Connection parameters: the types they may come in, and what does not go together."""
 
 import re
+import ssl
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,12 @@ def test_every_parameter_is_documented():
     rows = re.findall(r"^\| `(\w+)` \| `\.\.\._(\w+)` \|", page, re.MULTILINE)
     assert rows == [(name, name.upper()) for name, _ in rows]
     assert {name for name, _ in rows} == set(NAMES)
+
+
+@pytest.mark.parametrize("given", [{}, {"ssl": True}, {"url": "rediss://host"}])
+def test_no_certificates_are_loaded_where_no_file_is_named(monkeypatch, given):
+    def refuse(*_) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(ssl, "SSLContext", refuse)
+    checked(given)

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import fiftyone_redis
-from fiftyone_redis.engine import indexing, parameters
+from fiftyone_redis.backend import RedisSimilarityConfig
+from fiftyone_redis.engine import Schema, VectorIndex, indexing, parameters
 from fiftyone_redis.engine.errors import IndexMismatchError, InputError
 
 OURS = str(Path(fiftyone_redis.__file__).parent)
@@ -139,6 +140,50 @@ def test_a_run_that_fails_closes_its_connection(hundred, client, settings, error
         assert time.monotonic() < deadline, f"{failed.type} left a connection open."
         time.sleep(0.01)
     assert index.total_index_size == 100
+
+
+def test_a_client_is_not_saved(hundred):
+    index = compute(hundred)
+    saved = [hundred._doc.brain_methods["key"].config, index.serialize(), index.config.serialize()]
+    assert "client" not in str(saved)
+
+
+@pytest.fixture
+def begun(hundred, redis_server):
+    """A run as `compute_similarity()` has it while embeddings are computed."""
+    backend = RedisSimilarityConfig(url=redis_server.url).build()
+    backend.ensure_requirements()
+    backend.register_run(hundred, "key")
+    return backend.initialize(hundred, "key")
+
+
+def made_by_others(client, name: str, dim: int) -> VectorIndex:
+    """Makes an index of one document."""
+    index = VectorIndex.create(client, Schema(name, dim))
+    index.add(["0" * 24], np.ones((1, dim)))
+    return index
+
+
+def test_an_index_that_others_made_since_the_run_began_is_used(begun, hundred, client):
+    others = made_by_others(client, begun.config.index_name, 16)
+    begun.add_to_index(VECTORS, hundred.values("id"))
+    assert begun.total_index_size == len(others) == 101
+
+
+def test_one_that_does_not_fit_is_refused(begun, hundred, client):
+    others = made_by_others(client, begun.config.index_name, 8)
+    with pytest.raises(IndexMismatchError, match="exists with the dimension 8, not 16"):
+        begun.add_to_index(VECTORS, hundred.values("id"))
+    assert not hundred.list_brain_runs()
+    assert len(others) == 1
+
+
+def test_one_that_would_share_its_documents_is_refused(begun, hundred, client):
+    others = made_by_others(client, f"{begun.config.index_name}:more", 16)
+    with pytest.raises(IndexMismatchError, match="would share documents"):
+        begun.add_to_index(VECTORS, hundred.values("id"))
+    assert not hundred.list_brain_runs()
+    assert len(others) == 1
 
 
 def open_connections(client) -> int:
