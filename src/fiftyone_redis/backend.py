@@ -317,9 +317,10 @@ class RedisSimilarity(Similarity):
             undo.pop_all()
 
     def close(self) -> None:
-        """Closes the connections; whoever uses the client again connects again."""
-        if self._client is not None:
-            self._client.close()
+        """Closes the run's client, if there is one."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
 
 class RedisSimilarityIndex(NeighborsMixin):
