@@ -609,7 +609,8 @@ class RedisSimilarityIndex(NeighborsMixin):
         """Opens the index if it exists; else settles what a new one will be."""
         before = self.config.serialize()
         self._settle_fields()
-        if self.config.index_name is None:
+        self._is_named_here = self.config.index_name is None
+        if self._is_named_here:
             self.config.index_name = self._new_name()
         else:
             with suppress(IndexNotFoundError):
@@ -743,18 +744,25 @@ class RedisSimilarityIndex(NeighborsMixin):
     def _existing_or_created(self, dim: int) -> tuple[VectorIndex, bool]:
         """Returns the index, and whether it was made just now."""
         if self._unfinished and self._index is None:
-            # It was missing when the run began, and hardly anybody else has made it since.
-            with suppress(IndexMismatchError):
-                return self._created(dim), True
+            # It was missing when the run began: whoever has made it since has a run of their own.
+            return self._created(dim), True
         try:
             return self._existing_index(), False
         except IndexNotFoundError:
             return self._created(dim), True
 
     def _created(self, dim: int) -> VectorIndex:
-        self._index = VectorIndex.create(self._redis, self._schema(dim))
-        self._index.timeout = self.config.query_timeout
-        return self._index
+        try:
+            index = VectorIndex.create(self._redis, self._schema(dim))
+        except IndexMismatchError:
+            if not self._is_named_here:
+                raise
+            self.config.index_name = f"{self.config.index_name}-{uuid.uuid4().hex[:6]}"
+            self.save_config()
+            index = VectorIndex.create(self._redis, self._schema(dim))
+        index.timeout = self.config.query_timeout
+        self._index = index
+        return index
 
     def _unregister_unfinished_run(self) -> None:
         """Takes back the run that `compute_similarity()` registers before it adds embeddings."""

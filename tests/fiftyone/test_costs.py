@@ -150,38 +150,41 @@ def test_a_client_is_not_saved(hundred):
 
 @pytest.fixture
 def begun(hundred, redis_server):
-    """A run as `compute_similarity()` has it while embeddings are computed."""
-    backend = RedisSimilarityConfig(url=redis_server.url).build()
-    backend.ensure_requirements()
-    backend.register_run(hundred, "key")
-    return backend.initialize(hundred, "key")
+    """Begins runs as `compute_similarity()` does before embeddings are computed."""
+
+    def begun(**settings):
+        backend = RedisSimilarityConfig(url=redis_server.url, **settings).build()
+        backend.ensure_requirements()
+        backend.register_run(hundred, "key")
+        return backend.initialize(hundred, "key")
+
+    return begun
 
 
-def made_by_others(client, name: str, dim: int) -> VectorIndex:
+def made_by_others(client, name: str) -> VectorIndex:
     """Makes an index of one document."""
-    index = VectorIndex.create(client, Schema(name, dim))
-    index.add(["0" * 24], np.ones((1, dim)))
+    index = VectorIndex.create(client, Schema(name, 16))
+    index.add(["0" * 24], np.ones((1, 16)))
     return index
 
 
-def test_an_index_that_others_made_since_the_run_began_is_used(begun, hundred, client):
-    others = made_by_others(client, begun.config.index_name, 16)
-    begun.add_to_index(VECTORS, hundred.values("id"))
-    assert begun.total_index_size == len(others) == 101
+@pytest.mark.parametrize("rest", ["", ":more"])
+def test_a_name_that_others_took_since_the_run_began_is_not_shared(begun, hundred, client, rest):
+    run = begun()
+    others = made_by_others(client, run.config.index_name + rest)
+    run.add_to_index(VECTORS, hundred.values("id"))
+    assert (run.total_index_size, len(others)) == (100, 1)
+    assert hundred.get_brain_info("key").config.index_name == run.config.index_name
 
 
-def test_one_that_does_not_fit_is_refused(begun, hundred, client):
-    others = made_by_others(client, begun.config.index_name, 8)
-    with pytest.raises(IndexMismatchError, match="exists with the dimension 8, not 16"):
-        begun.add_to_index(VECTORS, hundred.values("id"))
-    assert not hundred.list_brain_runs()
-    assert len(others) == 1
-
-
-def test_one_that_would_share_its_documents_is_refused(begun, hundred, client):
-    others = made_by_others(client, f"{begun.config.index_name}:more", 16)
-    with pytest.raises(IndexMismatchError, match="would share documents"):
-        begun.add_to_index(VECTORS, hundred.values("id"))
+@pytest.mark.parametrize(("rest", "reason"), [("", "exists already"), (":more", "would share")])
+def test_a_chosen_name_that_others_took_since_the_run_began_is_refused(
+    begun, hundred, client, rest, reason
+):
+    run = begun(index_name="chosen")
+    others = made_by_others(client, f"chosen{rest}")
+    with pytest.raises(IndexMismatchError, match=reason):
+        run.add_to_index(VECTORS, hundred.values("id"))
     assert not hundred.list_brain_runs()
     assert len(others) == 1
 
