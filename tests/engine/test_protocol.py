@@ -23,7 +23,8 @@ from fiftyone_redis.engine.errors import (
     UnsupportedServerError,
     translated,
 )
-from fiftyone_redis.engine.schema import DTYPES, METRICS, Field
+from fiftyone_redis.engine.options import DTYPES, METRICS
+from fiftyone_redis.engine.schema import Field
 
 # What a server without int8 and SVS-VAMANA can hold, as the running one.
 OFFERED = ("float32", "float64", "float16", "bfloat16")
