@@ -188,7 +188,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         """
         index = VectorIndex.open(
             client,
-            self.index_name,
+            self.index_name or "",
             vector_field=self.vector_field,
             id_field=self.id_field,
             tags=tags,

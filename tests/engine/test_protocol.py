@@ -354,6 +354,12 @@ def test_a_server_makes_and_searches_every_kind_of_index(speaker, metric, algori
     assert replies.read_schema(info) == schema
 
 
+def test_the_size_of_an_index_is_the_sum_of_its_parts():
+    parts = {"vector_index_sz_mb": "3", "doc_table_size_mb": 1.5, "geoshapes_sz_mb": "0.5"}
+    others = {"total_index_memory_sz_mb": "2", "num_docs": "7"}
+    assert replies.read_index_bytes(parts | others) == 5 * 1024 * 1024
+
+
 def test_the_settings_of_the_graph_reach_the_server(speaker):
     schema = Schema("any", 2, algorithm="HNSW", m=7, ef_construction=33)
     speaker.execute_command(*protocol.create(schema))

@@ -121,19 +121,11 @@ def ask_option(inputs: Any, ctx: Any, option: Option, now: Any) -> None:
         option: the setting
         now: its value if nothing is changed
     """
-    text = option.text[0].upper() + option.text[1:]
+    name, text = option.name, option.text[0].upper() + option.text[1:]
     if option.choices:
-        pick(
-            inputs,
-            ctx,
-            option.name,
-            option.choices.keys(),
-            now,
-            label=option.name,
-            description=text,
-        )
+        pick(inputs, ctx, name, option.choices.keys(), now, label=name, description=text)
     else:
-        number(inputs, option.name, now, option.least or 0, option.name, text)
+        number(inputs, name, now, option.least or 0, name, text)
 
 
 def some_of(count: int, things: str) -> str:
