@@ -306,11 +306,11 @@ def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:
     said = {"FLAT": "FLAT: exact", "HNSW": "HNSW: faster from 100,000 vectors on"}
     labels = {name: said.get(name, name) for name in algorithms}
     chosen = forms.pick(inputs, ctx, "algorithm", labels, now.algorithm, label="Algorithm")
-    for option in tuning(chosen or now.algorithm):
-        forms.ask_option(inputs, ctx, option, getattr(now, option.name))
     forms.pick(inputs, ctx, "metric", METRICS.keys(), now.metric, label="Metric")
     types_ = {name: f"{name}: {DTYPES[name]} bytes a value" for name in dtypes}
     forms.pick(inputs, ctx, "dtype", types_, now.dtype, label="Type of the values")
+    for option in tuning(chosen or now.algorithm):
+        forms.ask_option(inputs, ctx, option, getattr(now, option.name))
 
 
 def _settings(ctx: Any) -> dict[str, Any]:
