@@ -16,7 +16,7 @@ DEMO_ENV := FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models FIFTYONE_BRAIN_CONFIG_PATH=$(D
 WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo app browser test test-slow screenshots test-oldest bench lint format types check package clean
+.PHONY: help env demo app browser test test-slow screenshots test-oldest bench lint format types check tables package clean
 
 help: ## Say what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ check: lint types test ## Do what CI does first.
 
 bench: env ## Measure everything against FiftyOne's own backends, in about 15 minutes.
 	$(BIN)/python benchmarks/run.py
+
+tables: env ## Write the table of settings in docs/guide.md anew.
+	$(BIN)/python scripts/options_table.py
 
 package: env ## Build the wheel and the source archive in dist/.
 	$(BIN)/python -m build --outdir dist .

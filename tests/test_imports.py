@@ -17,16 +17,17 @@ ENGINE = {
     "certificates": "",
     "refusals": "",
     "errors": "certificates refusals",
-    "schema": "errors",
-    "codec": "errors schema",
-    "definition": "errors schema",
-    "protocol": "errors refusals schema definition",
+    "options": "errors",
+    "schema": "errors options",
+    "codec": "errors options schema",
+    "definition": "errors options schema",
+    "protocol": "errors options refusals schema definition",
     "storage": "errors schema codec protocol",
     "conversion": "errors schema codec definition protocol replies storage",
-    "replies": "errors refusals schema definition protocol",
+    "replies": "errors options refusals schema definition protocol",
     "capabilities": "errors refusals schema protocol pool",
     "exact": "errors schema codec",
-    "planner": "errors schema",
+    "planner": "errors options schema",
     "restricted": "errors schema replies planner",
     "parameters": "errors",
     "pool": "errors schema definition protocol deadline",
@@ -45,8 +46,8 @@ ENGINE = {
     "pipeline": "errors deadline pool retry cluster connection routing",
     "keys": "errors schema protocol deadline replies storage pool retry cluster "
     "connection pipeline whole",
-    "documents": "errors schema codec protocol storage pool retry cluster connection routing "
-    "pipeline keys",
+    "documents": "errors options schema codec protocol storage pool retry cluster connection "
+    "routing pipeline keys",
     "aliases": "errors schema protocol replies cluster connection",
     "indexing": "protocol replies cluster connection",
     "lease": "errors protocol cluster connection",
@@ -60,9 +61,9 @@ ENGINE = {
     "retyping",
     "search": "errors schema codec protocol replies exact planner restricted cluster "
     "connection pipeline keys reading",
-    "index": "errors schema codec definition protocol replies capabilities aliases restricted "
-    "cluster connection indexing keys lease leftovers documents overlap reading attributes rebuild "
-    "search",
+    "index": "errors options schema codec definition protocol replies capabilities aliases "
+    "restricted cluster connection indexing keys lease leftovers documents overlap reading "
+    "attributes rebuild search",
     "topology": "replies",
     "findings": "errors cluster connection",
     "index_health": "errors protocol replies cluster connection aliases leftovers findings",
@@ -76,6 +77,7 @@ ENGINE_LIBRARIES = {"numpy", "redis"}
 FORBIDDEN = {
     "app": "cli demo",
     "server": "backend settings brain_config cli demo app",
+    "option_keywords": "backend adoption settings neighbors sync cli demo app",
     "views": "backend adoption sync cli demo app",
     "attributes": "backend adoption settings neighbors sync cli demo app",
     "neighbors": "backend adoption sync cli demo app",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -36,6 +36,7 @@ from fiftyone_redis.engine.errors import (
     SettingsError,
     some,
 )
+from fiftyone_redis.engine.options import OPTIONS, UNTOLD
 from fiftyone_redis.engine.schema import check_attributes
 from fiftyone_redis.neighbors import (
     AGGREGATIONS,
@@ -44,60 +45,27 @@ from fiftyone_redis.neighbors import (
     report_missing,
     strings,
 )
+from fiftyone_redis.option_keywords import document_options, take_options
 from fiftyone_redis.progress import bar as progress_bar
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
 
-_COMMON_SETTINGS = ("metric", "algorithm", "dtype", "block_size")
-_GRAPH_SETTINGS = {
-    "HNSW": ("m", "ef_construction", "ef_runtime"),
-    "SVS-VAMANA": (
-        "graph_max_degree",
-        "construction_window_size",
-        "search_window_size",
-        "compression",
-    ),
-}
-_SCHEMA_SETTINGS = (
-    *_COMMON_SETTINGS,
-    *(name for names in _GRAPH_SETTINGS.values() for name in names),
-)
 _FIELD_SETTINGS = ("vector_field", "id_field")
-_REBUILD_SETTINGS = (*_SCHEMA_SETTINGS, "storage")
-_QUERY_SETTINGS = ("ef_runtime", "search_window_size")
-_FIXED_SETTINGS = tuple(
-    name for name in _SCHEMA_SETTINGS if name not in ("block_size", *_QUERY_SETTINGS)
-)
+_REBUILD_SETTINGS = (*(name for name, each in OPTIONS.items() if each.rebuilds), "storage")
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
+@document_options
 class RedisSimilarityConfig(SimilarityConfig):
     """Configuration of the Redis similarity backend.
+
+    The settings are those of a new index: one that exists keeps its own.
 
     Args:
         index_name (None): the name of the Redis index to use or create. If none is provided, a
             new name is made from the names of the dataset and the brain run
-        metric (None): the metric of a new index, ``"cosine"`` by default. Supported values are
-            ``("cosine", "dotproduct", "euclidean")``. An index that exists keeps its own
-        algorithm (None): the search algorithm of a new index, ``"FLAT"`` by default. Supported
-            values are ``("FLAT", "HNSW", "SVS-VAMANA")``, the last with Redis 8.2 or newer. An
-            index that exists keeps its own
-        dtype (None): the type of a new index's values, ``"float32"`` by default. Supported values
-            are ``("float32", "float64", "float16", "bfloat16")``, and ``("int8", "uint8")`` with
-            Redis 8 or newer, for embeddings that are whole numbers already
-        m (None): HNSW's edges per vector and layer, 32 by default
-        ef_construction (None): how many candidates HNSW keeps while it inserts a vector, 200 by
-            default
-        ef_runtime (None): how many candidates HNSW keeps while it answers a query, 400 by default
-        block_size (None): how many vectors FLAT allocates at a time, 1023 by default
-        graph_max_degree (None): SVS-VAMANA's edges per vector, 32 by default
-        construction_window_size (None): how many candidates SVS-VAMANA keeps while it inserts a
-            vector, 200 by default
-        search_window_size (None): how many candidates SVS-VAMANA keeps while it answers a query,
-            10 by default
-        compression (None): how SVS-VAMANA compresses vectors, ``"none"`` by default. Supported
-            values are ``("none", "LVQ8", "LVQ4", "LVQ4x4", "LVQ4x8", "LeanVec4x8", "LeanVec8x8")``
+        {options}
         vector_field (None): the field of the documents that holds the vector, ``"vector"`` by
             default. For an index that exists, it is needed only where it has several
         id_field (None): the field of the documents that holds the sample or label ID. By default
@@ -116,20 +84,11 @@ class RedisSimilarityConfig(SimilarityConfig):
         SettingsError: if a parameter is unknown, or its value is not supported
     """
 
+    @take_options
     def __init__(
         self,
+        options: Mapping[str, Any],
         index_name: str | None = None,
-        metric: str | None = None,
-        algorithm: str | None = None,
-        dtype: str | None = None,
-        m: int | None = None,
-        ef_construction: int | None = None,
-        ef_runtime: int | None = None,
-        block_size: int | None = None,
-        graph_max_degree: int | None = None,
-        construction_window_size: int | None = None,
-        search_window_size: int | None = None,
-        compression: str | None = None,
         vector_field: str | None = None,
         id_field: str | None = None,
         sample_id_field: str | None = None,
@@ -147,17 +106,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         super().__init__(**kwargs)
 
         self.index_name = index_name
-        self.metric = metric
-        self.algorithm = algorithm
-        self.dtype = dtype
-        self.m = m
-        self.ef_construction = ef_construction
-        self.ef_runtime = ef_runtime
-        self.block_size = block_size
-        self.graph_max_degree = graph_max_degree
-        self.construction_window_size = construction_window_size
-        self.search_window_size = search_window_size
-        self.compression = compression
+        for name, value in options.items():
+            setattr(self, name, value)
         self.vector_field = vector_field
         self.id_field = id_field
         self.sample_id_field = sample_id_field
@@ -222,10 +172,33 @@ class RedisSimilarityConfig(SimilarityConfig):
             SettingsError: if a setting is not supported
             InputError: if the dimension is not
         """
-        given = {name: getattr(self, name) for name in (*_SCHEMA_SETTINGS, *_FIELD_SETTINGS)}
+        given = {name: getattr(self, name) for name in (*OPTIONS, *_FIELD_SETTINGS)}
         said = {name: value for name, value in given.items() if value is not None}
         name = self.index_name or "unnamed"
         return Schema(name, dim, tags=tags, attributes=attributes, **said)
+
+    def open_index(self, client: Client, tags: Sequence[str] | None = None) -> VectorIndex:
+        """Opens the index of the run, with the settings that the run knows and servers do not tell.
+
+        Args:
+            client: a client from :func:`~fiftyone_redis.engine.connection.connect`
+            tags (None): the tags to read with every vector; by default all of the index's
+
+        Raises:
+            FiftyOneRedisError: if there is no such index, or it cannot be used
+        """
+        index = VectorIndex.open(
+            client,
+            self.index_name or "",
+            vector_field=self.vector_field,
+            id_field=self.id_field,
+            tags=tags,
+        )
+        index.timeout = self.query_timeout
+        noted = {name: getattr(self, name) for name in UNTOLD}
+        known = {name: value for name, value in noted.items() if value is not None}
+        index.schema = replace(index.schema, **known)
+        return index
 
     @property
     def connection(self) -> settings.Parameters:
@@ -639,18 +612,13 @@ class RedisSimilarityIndex(NeighborsMixin):
 
     def _settle(self, schema: Schema) -> None:
         """Notes in the run what its index is, or will be."""
-        for name in (*_COMMON_SETTINGS, *_GRAPH_SETTINGS.get(schema.algorithm, ())):
-            setattr(self.config, name, getattr(schema, name))
+        for name, option in OPTIONS.items():
+            if option.is_of(schema.algorithm):
+                setattr(self.config, name, getattr(schema, name))
 
     def _opened(self, name: str) -> VectorIndex:
-        index = VectorIndex.open(
-            self._redis,
-            name,
-            vector_field=self.config.vector_field,
-            id_field=self.config.id_field,
-            tags=(self._sample_tag,),
-        )
-        for setting in _FIXED_SETTINGS:
+        index: VectorIndex = self.config.open_index(self._redis, (self._sample_tag,))
+        for setting in (name for name in OPTIONS if name not in UNTOLD):
             wanted, actual = getattr(self.config, setting), getattr(index.schema, setting)
             if self._is_new and wanted not in (None, actual):
                 raise IndexMismatchError(
@@ -666,10 +634,6 @@ class RedisSimilarityIndex(NeighborsMixin):
                 f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
                 "choose another index_name."
             )
-        index.timeout = self.config.query_timeout
-        asked = {name: getattr(self.config, name) for name in _QUERY_SETTINGS}
-        known = {name: value for name, value in asked.items() if value is not None}
-        index.schema = replace(index.schema, **known)
         self._settle(index.schema)
         if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
             raise IndexMismatchError(

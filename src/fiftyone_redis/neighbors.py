@@ -16,8 +16,8 @@ from fiftyone.brain.similarity import DuplicatesMixin, SimilarityIndex
 
 from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact
 from fiftyone_redis.engine.errors import IncompleteResultError, IndexNotFoundError, InputError, some
+from fiftyone_redis.engine.options import check_choice
 from fiftyone_redis.engine.restricted import Subset
-from fiftyone_redis.engine.schema import check_choice
 from fiftyone_redis.progress import bar as progress_bar
 from fiftyone_redis.views import SAMPLE_ID, ViewSubset
 

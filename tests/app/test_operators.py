@@ -19,10 +19,11 @@ import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
 from PIL import Image
 
-from fiftyone_redis.app import install
+from fiftyone_redis.app import changes, install
 from fiftyone_redis.app.operators import duplicates, manage, search
 from fiftyone_redis.demo import datasets, images
 from fiftyone_redis.demo.model import register_model
+from fiftyone_redis.engine.options import ALGORITHMS, DTYPES, OPTIONS
 
 OPERATORS = {
     operator.name: operator
@@ -179,6 +180,14 @@ def test_an_index_that_was_dropped_behind_its_back_is_filled_anew(indexed, clien
     assert indexed.load_brain_results("key").total_index_size == 60
 
 
+def test_a_patch_that_is_added_to_a_sample_is_missing(boxes):
+    assert "Nothing is missing" in str(form("add_missing", boxes, {"brain_key": "key"}))
+    sample = boxes.first()
+    sample.ground_truth.detections.append(fo.Detection(label="1", bounding_box=[0, 0, 0.5, 0.5]))
+    sample.save()
+    assert "1 patch " in str(form("add_missing", boxes, {"brain_key": "key"}))
+
+
 def test_what_is_gone_is_removed_after_a_tick(indexed):
     indexed.delete_samples(indexed.take(3, seed=51))
     assert refusals(form("remove_gone", indexed, {"brain_key": "key"})) == ["Tick this to go on."]
@@ -191,6 +200,29 @@ def test_an_index_is_rebuilt(indexed):
     assert refusals(form("rebuild_index", indexed, params)) == ["Tick this to go on."]
     assert run("rebuild_index", indexed, params).text == "The index 'key' is HNSW now."
     assert indexed.load_brain_results("key").config.dtype == "float16"
+
+
+def test_the_form_for_a_rebuild_begins_with_what_the_run_has(written, model):
+    settings = {"algorithm": "HNSW", "m": 8, "ef_construction": 60, "ef_runtime": 50}
+    fob.compute_similarity(written, model=model, brain_key="key", backend="redis", **settings)
+    written.clear_cache()
+    questions = form("rebuild_index", written, {"brain_key": "key"})
+    assert {name: questions[name]["default"] for name in settings} == settings
+
+
+def test_the_form_for_a_rebuild_asks_for_what_the_algorithm_has(indexed, monkeypatch):
+    monkeypatch.setattr(changes, "offered", lambda: (ALGORITHMS, tuple(DTYPES)))
+    for algorithm in ALGORITHMS:
+        params = {"brain_key": "key", "algorithm": algorithm}
+        asked = form("rebuild_index", indexed, params).keys() & OPTIONS.keys()
+        assert asked == {name for name, option in OPTIONS.items() if option.is_of(algorithm)}
+
+
+def test_what_the_form_asks_for_reaches_the_rebuild(indexed):
+    params = {"brain_key": "key", "algorithm": "HNSW", "ef_runtime": 70, "block_size": 5}
+    run("rebuild_index", indexed, params)
+    config = indexed.load_brain_results("key").config
+    assert (config.ef_runtime, config.block_size) == (70, 1023)
 
 
 def test_an_index_is_renamed(indexed):

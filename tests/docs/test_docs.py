@@ -6,6 +6,7 @@ A comment behind a `print()` is what it prints. The CLIP model is the tests' own
 import re
 from pathlib import Path
 
+import options_table
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,12 @@ def test_links_lead_somewhere():
     for file in [*FILES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", file.read_text()):
             assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_the_table_of_settings_is_that_of_the_package():
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    assert options_table.filled(guide) == guide, "run `make tables`"
+    assert all(row in guide for row in options_table.table().splitlines())
 
 
 def test_the_figures_of_the_readme_are_those_of_the_benchmarks():

@@ -22,7 +22,7 @@ from fiftyone_redis.engine.capabilities import (
     require,
 )
 from fiftyone_redis.engine.errors import ConnectionFailedError, ServerError, UnsupportedServerError
-from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES
+from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
 from fiftyone_redis.server.program import command, environment
 
 STACK = "redis-stack-7.4.1-search-2.10.5"

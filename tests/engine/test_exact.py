@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import exact
-from fiftyone_redis.engine.schema import METRICS
+from fiftyone_redis.engine.options import METRICS
 
 
 @pytest.fixture

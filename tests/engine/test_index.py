@@ -12,7 +12,7 @@ from fiftyone_redis.engine.errors import (
     IndexNotFoundError,
     InputError,
 )
-from fiftyone_redis.engine.schema import METRICS
+from fiftyone_redis.engine.options import METRICS
 
 # What a server without int8 and SVS-VAMANA can hold, as the running one.
 OFFERED = ("float32", "float64", "float16", "bfloat16")

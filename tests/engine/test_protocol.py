@@ -23,7 +23,8 @@ from fiftyone_redis.engine.errors import (
     UnsupportedServerError,
     translated,
 )
-from fiftyone_redis.engine.schema import DTYPES, METRICS, Field
+from fiftyone_redis.engine.options import DTYPES, METRICS
+from fiftyone_redis.engine.schema import Field
 
 # What a server without int8 and SVS-VAMANA can hold, as the running one.
 OFFERED = ("float32", "float64", "float16", "bfloat16")
@@ -351,6 +352,12 @@ def test_a_server_makes_and_searches_every_kind_of_index(speaker, metric, algori
 
     assert (hit.key, hit.tags) == ("any:1", {"tag": "t"})
     assert replies.read_schema(info) == schema
+
+
+def test_the_size_of_an_index_is_the_sum_of_its_parts():
+    parts = {"vector_index_sz_mb": "3", "doc_table_size_mb": 1.5, "geoshapes_sz_mb": "0.5"}
+    others = {"total_index_memory_sz_mb": "2", "num_docs": "7"}
+    assert replies.read_index_bytes(parts | others) == 5 * 1024 * 1024
 
 
 def test_the_settings_of_the_graph_reach_the_server(speaker):

@@ -41,6 +41,14 @@ def test_settings_of_hnsw_reach_the_server_and_the_run(samples):
     assert loaded._existing_index().schema.ef_runtime == 30
 
 
+def test_a_run_remembers_the_settings_that_servers_do_not_tell(samples):
+    indexed(samples, block_size=500)
+    loaded = samples.dataset.load_brain_results("key", cache=False)
+    assert (loaded.config.block_size, saved(samples).block_size) == (500, 500)
+    loaded.rebuild(dtype="float16")
+    assert loaded._existing_index().schema.block_size == 500
+
+
 def test_the_defaults_are_noted_in_the_run(samples):
     indexed(samples)
     assert (saved(samples).metric, saved(samples).algorithm) == ("cosine", "FLAT")

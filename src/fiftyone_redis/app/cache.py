@@ -26,7 +26,10 @@ def kept_difference(index: Any) -> Difference:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
     """
     dataset = index.samples._root_dataset
-    version = (index.total_index_size, len(dataset), getattr(dataset, "last_deletion_at", None))
+    version = [index.total_index_size, len(dataset), getattr(dataset, "last_deletion_at", None)]
+    if index.config.patches_field is not None:
+        # Labels come and go with every change of their samples. FiftyOne has an index of this.
+        version.append(dataset._max("last_modified_at"))
     return _remembered(("difference", *_name(index)), version, lambda: difference(index))
 
 

@@ -15,10 +15,10 @@ from fiftyone_redis import sync
 from fiftyone_redis.app import cache, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.progress import Report, counted
-from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine import Schema
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.errors import ConnectionFailedError, FiftyOneRedisError, InputError
-from fiftyone_redis.engine.schema import ALGORITHMS, DTYPES
+from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
 
 _USUAL_MODEL = "clip-vit-base32-torch"
 _PATCHES = (fol.Detection, fol.Detections, fol.Polyline, fol.Polylines)
@@ -80,9 +80,10 @@ def schema(index: Any) -> Schema:
     """Returns what an index is now, on its server."""
     client = indexes.open_client()
     try:
-        return VectorIndex.open(client, index.config.index_name).schema
+        found: Schema = index.config.open_index(client).schema
     finally:
         client.close()
+    return found
 
 
 def described(dataset: Any) -> list[indexes.IndexSummary]:
@@ -221,7 +222,7 @@ def distances(index: Any) -> Distances:
     """Returns the nearest-neighbour distances of an index, of some of its points if it is large."""
     client = indexes.open_client()
     try:
-        return cache.kept_distances(index, VectorIndex.open(client, index.config.index_name))
+        return cache.kept_distances(index, index.config.open_index(client))
     finally:
         client.close()
 

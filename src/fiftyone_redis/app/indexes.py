@@ -9,7 +9,7 @@ import fiftyone.brain as fob
 
 from fiftyone_redis import settings
 from fiftyone_redis.backend import RedisSimilarityConfig
-from fiftyone_redis.engine import VectorIndex, reading
+from fiftyone_redis.engine import VectorIndex, reading, replies
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import (
@@ -17,20 +17,6 @@ from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     IndexNotFoundError,
     InputError,
-)
-
-_MEGABYTE = 1 << 20
-
-# The parts of an index whose sizes FT.INFO tells; its total leaves out the vectors.
-_MEMORY = (
-    "vector_index_sz_mb",
-    "doc_table_size_mb",
-    "key_table_size_mb",
-    "inverted_sz_mb",
-    "tag_overhead_sz_mb",
-    "text_overhead_sz_mb",
-    "sortable_values_size_mb",
-    "offset_vectors_sz_mb",
 )
 
 
@@ -132,15 +118,6 @@ def load(dataset: Any, brain_key: str) -> Any:
     return index
 
 
-def size(amount: float) -> str:
-    """Returns a number of bytes as text, for instance ``"1.5 MB"``."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if amount < 1024 or unit == "GB":
-            break
-        amount /= 1024
-    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
-
-
 def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
     """Describes one index, from the server where it is there, else from its run."""
     said = IndexSummary(
@@ -169,14 +146,13 @@ def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
 
 
 def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
-    index = VectorIndex.open(client, said.index_name)
+    index: VectorIndex = config.open_index(client)
     info, schema = index.info(), index.schema
     documents = int(info["num_docs"])
     failures = int(info.get("hash_indexing_failures", 0))
     algorithm = schema.algorithm
     if algorithm == "HNSW":
-        ef_runtime = config.ef_runtime or schema.ef_runtime
-        algorithm = f"HNSW (m {schema.m}, ef {schema.ef_construction}/{ef_runtime})"
+        algorithm = f"HNSW (m {schema.m}, ef {schema.ef_construction}/{schema.ef_runtime})"
     problem = None
     if failures:
         problem = (
@@ -197,10 +173,10 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
 
 def _memory(index: VectorIndex, info: dict[str, Any], documents: int) -> int:
     """Returns the bytes of an index, and of its documents as a sample of them tells."""
-    total = sum(float(info.get(name, 0)) for name in _MEMORY) * _MEGABYTE
+    total = replies.read_index_bytes(info)
     drawn = reading.sample(index.client, index.schema)[:16]
     try:
         each = [execute(index.client, "MEMORY", "USAGE", hit.key) or 0 for hit in drawn]
     except AuthenticationError:
-        return round(total)  # this user is not told about the documents
-    return round(total + (sum(each) / len(each) * documents if each else 0))
+        return total  # this user is not told about the documents
+    return total + round(sum(each) / len(each) * documents if each else 0)

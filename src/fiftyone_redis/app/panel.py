@@ -15,6 +15,7 @@ from fiftyone.operators import types
 from fiftyone_redis.app import cache, changes, charts, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
 from fiftyone_redis.engine.errors import FiftyOneRedisError, InputError
+from fiftyone_redis.engine.findings import readable
 
 _STATE = ("server", "problem", "problems", "rows", "chosen", "plot")
 _COUNTING = "counting …"
@@ -279,7 +280,7 @@ def _row(one: IndexSummary) -> dict[str, str]:
         "vectors": "not there" if one.documents is None else f"{one.documents:,}",
         "missing": _COUNTING,
         "gone": _COUNTING,
-        "memory": "-" if one.memory is None else indexes.size(one.memory),
+        "memory": "-" if one.memory is None else readable(one.memory),
         "algorithm": one.algorithm,
         "type": one.dtype if one.dim is None else f"{one.dtype} x {one.dim}",
         "metric": one.metric,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import redis
 
-from fiftyone_redis.app.indexes import size
 from fiftyone_redis.engine import health
 from fiftyone_redis.engine.capabilities import capabilities
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import AuthenticationError
+from fiftyone_redis.engine.findings import readable
 
 
 @dataclass(frozen=True)
@@ -80,4 +80,4 @@ def _memory(client: Client) -> str:
     nodes = [info] if "used_memory" in info else list(info.values())
     used = sum(int(node["used_memory"]) for node in nodes)
     most = sum(int(node.get("maxmemory") or 0) for node in nodes)
-    return f"{size(used)} of {size(most)}" if most else f"{size(used)}, no limit"
+    return f"{readable(used)} of {readable(most)}" if most else f"{readable(used)}, no limit"

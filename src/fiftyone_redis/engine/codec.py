@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fiftyone_redis.engine.errors import InputError, some
-from fiftyone_redis.engine.schema import DTYPES, Schema
+from fiftyone_redis.engine.options import DTYPES
+from fiftyone_redis.engine.schema import Schema
 
 Array = npt.NDArray[Any]
 
@@ -111,7 +112,7 @@ def holds(matrix: Array, dtype: str) -> bool:
 
     Args:
         matrix: ``n x dim`` floats
-        dtype: one of :data:`~fiftyone_redis.engine.schema.DTYPES`
+        dtype: one of :data:`~fiftyone_redis.engine.options.DTYPES`
     """
     return dtype not in _WHOLE or not _broken(matrix, dtype).any()
 
@@ -162,7 +163,7 @@ def encode(matrix: Array, dtype: str) -> Array:
 
     Args:
         matrix: ``n x dim`` floats that :func:`check` accepts
-        dtype: one of :data:`~fiftyone_redis.engine.schema.DTYPES`
+        dtype: one of :data:`~fiftyone_redis.engine.options.DTYPES`
 
     Returns:
         an ``n x (dim * size)`` array of bytes; row ``i`` is the blob of vector ``i``
@@ -176,7 +177,7 @@ def decode(blobs: Sequence[bytes], dtype: str, dim: int, ids: Sequence[str] | No
 
     Args:
         blobs: one blob per vector
-        dtype: one of :data:`~fiftyone_redis.engine.schema.DTYPES`
+        dtype: one of :data:`~fiftyone_redis.engine.options.DTYPES`
         dim: the vectors' dimension
         ids: the vectors' ids, to be named in errors; their numbers by default
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fiftyone_redis.engine.errors import IndexMismatchError, some
+from fiftyone_redis.engine.options import OPTIONS
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Field, Schema, attribute_field, plain_tag
 
 # In the order in which FT.CREATE takes them.
@@ -28,13 +29,7 @@ FLAGS = (
 """The options of fields that have no value."""
 
 _NAMING = frozenset({"identifier", "attribute", "type", "flags"})
-_VECTOR = {
-    "data_type": "TYPE",
-    "dim": "DIM",
-    "distance_metric": "DISTANCE_METRIC",
-    "M": "M",
-    "ef_construction": "EF_CONSTRUCTION",
-}
+_TOLD = {option.told: name for name, option in OPTIONS.items() if option.told is not None}
 _DEFINITION = {
     "filter": "FILTER",
     "default_language": "LANGUAGE",
@@ -224,12 +219,19 @@ def _options(kind: str, attribute: Mapping[str, Any]) -> tuple[list[str], set[st
     if kind == "GEOSHAPE" and "coord_system" in attribute:
         return [str(attribute["coord_system"])], {"coord_system"}
     if kind == "VECTOR":
-        said = [
-            (option, str(attribute[key])) for key, option in _VECTOR.items() if key in attribute
-        ]
-        flat = [part for pair in said for part in pair]
-        return [str(attribute["algorithm"]), str(len(flat)), *flat], {"algorithm", *_VECTOR}
+        said = {name: OPTIONS[name].say(value) for name, value in settings(attribute).items()}
+        # In the order in which FT.CREATE's documentation has them.
+        parts = [*said.pop("dtype", []), "DIM", attribute["dim"], *said.pop("metric", [])]
+        parts += [part for more in said.values() for part in more]
+        flat = [str(part) for part in parts]
+        return [str(attribute["algorithm"]), str(len(flat)), *flat], {"dim", *_TOLD}
     return [], set()
+
+
+def settings(attribute: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the settings that FT.INFO tells of a field of vectors, by their names."""
+    told = {name: attribute[word] for word, name in _TOLD.items() if word in attribute}
+    return {name: OPTIONS[name].read(value) for name, value in told.items()}
 
 
 def _writable(

@@ -12,11 +12,12 @@ from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import mapped
+from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.pipeline import accepted
 from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.protocol import pack, raw, text
 from fiftyone_redis.engine.retry import Attempts, drop_idle
-from fiftyone_redis.engine.schema import DTYPES, Schema
+from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.engine.storage import Columns
 
 BATCH_BYTES = 1 << 21

@@ -39,8 +39,8 @@ def told(client: Client, *command: Any) -> Any:
 
 
 def readable(count: float) -> str:
-    """Returns a number of bytes for people to read."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+    """Returns a number of bytes for people to read, in decimal units: ``"251.0 MB"``."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.0f} kB"
+    return f"{count:.0f} B"

@@ -36,6 +36,7 @@ from fiftyone_redis.engine.errors import (
     InputError,
 )
 from fiftyone_redis.engine.indexing import wait_until_indexed
+from fiftyone_redis.engine.options import UNTOLD
 from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
@@ -50,7 +51,6 @@ QUERY_TIMEOUT = 30.0
 _SAMPLE = 64
 _SCAN_SECONDS = 0.001  # in which a server with few keys scans them; it is asked once then
 _REMEMBERED_SECONDS = 60.0
-_UNREAD = ("ef_runtime", "block_size", "search_window_size")  # servers do not tell
 
 T = TypeVar("T")
 
@@ -405,7 +405,7 @@ class VectorIndex:
             id_field=None if is_own else known.id_field,
             tags=known.tags,
         )
-        unread = {name: getattr(known, name) for name in _UNREAD}
+        unread = {name: getattr(known, name) for name in UNTOLD}
         self.schema = replace(found.schema, **unread)
         self._identity = found._identity
         self._known.clear()

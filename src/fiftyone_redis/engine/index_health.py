@@ -53,13 +53,9 @@ def describe(shown: str, info: Info) -> Finding:
         shown: its name, for people to read
         info: what :func:`replies.read_info` returned
     """
-    sizes = [
-        float(value)
-        for field, value in info.items()
-        if field.endswith(("_sz_mb", "_size_mb")) and field != "total_index_memory_sz_mb"
-    ]
+    size = replies.read_index_bytes(info)
     text = f"{shown}: {int(info['num_docs'])} documents"
-    text += f", {readable(1_048_576 * sum(sizes))}" if sizes else ""
+    text += f", {readable(size)}" if size else ""
     failures = int(info.get("hash_indexing_failures", 0))
     if failures:
         why, key = replies.read_last_failure(info)

@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, sqrt
 
-from fiftyone_redis.engine.schema import DTYPES, Schema
+from fiftyone_redis.engine.options import DTYPES
+from fiftyone_redis.engine.schema import Schema
 
 
 @dataclass(frozen=True)

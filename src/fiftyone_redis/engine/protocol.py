@@ -11,12 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from fiftyone_redis.engine import definition
+from fiftyone_redis.engine.options import OPTIONS, tuning
 from fiftyone_redis.engine.refusals import Refusal, recognise
-from fiftyone_redis.engine.schema import (
-    DISTANCE,
-    METRICS,
-    Schema,
-)
+from fiftyone_redis.engine.schema import DISTANCE, Schema
 
 Arg = str | bytes | int | float
 Command = list[Arg]
@@ -131,27 +128,16 @@ def unpack(packed: bytes, count: int) -> list[Packed]:
 
 def create(schema: Schema) -> Command:
     """Returns the command that makes an index."""
-    attributes: list[Arg] = ["TYPE", schema.dtype.upper(), "DIM", schema.dim]
-    attributes += ["DISTANCE_METRIC", METRICS[schema.metric], *_settings(schema)]
+    attributes: list[Arg] = [*OPTIONS["dtype"].say(schema.dtype), "DIM", schema.dim]
+    attributes += OPTIONS["metric"].say(schema.metric)
+    for option in tuning(schema.algorithm):
+        attributes += option.say(getattr(schema, option.name))
     command: Command = ["FT.CREATE", schema.server_name, "ON", schema.storage]
     command += ["PREFIX", len(schema.prefixes), *schema.prefixes, *schema.options, "SCHEMA"]
     renamed = [] if schema.vector_name == schema.vector_field else ["AS", schema.vector_name]
     command += [schema.vector_field, *renamed, "VECTOR", schema.algorithm]
     command += [len(attributes), *attributes]
     return [*command, *definition.arguments(schema)]
-
-
-def _settings(schema: Schema) -> list[Arg]:
-    """Returns the settings of an index's algorithm."""
-    if schema.algorithm == "FLAT":
-        return ["BLOCK_SIZE", schema.block_size]
-    if schema.algorithm == "HNSW":
-        graph: list[Arg] = ["M", schema.m, "EF_CONSTRUCTION", schema.ef_construction]
-        return [*graph, "EF_RUNTIME", schema.ef_runtime]
-    settings: list[Arg] = ["GRAPH_MAX_DEGREE", schema.graph_max_degree]
-    settings += ["CONSTRUCTION_WINDOW_SIZE", schema.construction_window_size]
-    settings += ["SEARCH_WINDOW_SIZE", schema.search_window_size]
-    return settings + ([] if schema.compression == "none" else ["COMPRESSION", schema.compression])
 
 
 def info(name: str) -> Command:
@@ -293,11 +279,8 @@ def _tagged(tag: str, values: Sequence[str]) -> str:
 
 def _runtime(schema: Schema, k: int) -> str:
     """Returns how many candidates a query keeps, which must be as many as it asks for."""
-    if schema.algorithm == "HNSW":
-        return f" EF_RUNTIME {max(k, schema.ef_runtime)}"
-    if schema.algorithm == "SVS-VAMANA":
-        return f" SEARCH_WINDOW_SIZE {max(k, schema.search_window_size)}"
-    return ""
+    asked = [option for option in tuning(schema.algorithm) if option.per_query]
+    return "".join(f" {each.word} {max(k, getattr(schema, each.name))}" for each in asked)
 
 
 def escape(value: str) -> str:

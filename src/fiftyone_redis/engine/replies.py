@@ -15,15 +15,12 @@ from typing import Any, NamedTuple
 
 from fiftyone_redis.engine import definition
 from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError
+from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
 from fiftyone_redis.engine.protocol import ID, raw, text
 from fiftyone_redis.engine.refusals import is_known_note, recognise_warning
 from fiftyone_redis.engine.schema import (
-    ALGORITHMS,
-    COMPRESSIONS,
     DISTANCE,
-    DTYPES,
     KINDS,
-    METRICS,
     SEPARATOR,
     Attribute,
     Field,
@@ -34,7 +31,6 @@ from fiftyone_redis.engine.schema import (
 
 _DISTANCE = DISTANCE.encode()
 _ID = ID.encode()
-_METRIC_NAMES = {engine: name for name, engine in METRICS.items()}
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
@@ -181,6 +177,20 @@ def read_warnings(reply: Any) -> list[str]:
     )
 
 
+def read_index_bytes(info: Mapping[str, Any]) -> int:
+    """Reads from :func:`read_info` how many bytes an index takes, without its documents.
+
+    They are the sum of its parts: the total that the server tells leaves out the vectors. What the
+    server calls a megabyte has 1,048,576 bytes.
+    """
+    parts = (
+        float(size)
+        for part, size in info.items()
+        if part.endswith(("_sz_mb", "_size_mb")) and not part.startswith("total_")
+    )
+    return round(1_048_576 * sum(parts))
+
+
 def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
     """Reads from :func:`read_info` why a document was last not indexed, and its key; or nothing."""
     told = pairs(info.get("Index Errors", {}))
@@ -219,11 +229,10 @@ def read_schema(
     """
     name, storage = info["index_name"], info["index_definition"]["key_type"]
     vector = definition.vector(info, vector_field)
-    dtype = vector["data_type"].lower()
-    if dtype not in DTYPES or vector["algorithm"] not in ALGORITHMS:
-        raise IndexMismatchError(
-            f"The index {name!r} is {vector['algorithm']} of {dtype}, which is not supported."
-        )
+    settings = definition.settings(vector)
+    if settings["dtype"] not in DTYPES or settings["algorithm"] not in ALGORITHMS:
+        kind = f"{settings['algorithm']} of {settings['dtype'].lower()}"
+        raise IndexMismatchError(f"The index {name!r} is {kind}, which is not supported.")
     id_name, unknown = definition.id_field(info, id_field)
     others, lost = definition.fields(a for a in info["attributes"] if a is not vector)
     all_tags = [f.name for f in others if f.kind == "TAG" and SEPARATOR not in f.options]
@@ -236,9 +245,6 @@ def read_schema(
     return Schema(
         name=name,
         dim=int(vector["dim"]),
-        metric=_METRIC_NAMES[vector["distance_metric"]],
-        algorithm=vector["algorithm"],
-        dtype=dtype,
         prefix=starts[0],
         vector_field=vector["identifier"],
         tags=read,
@@ -247,13 +253,6 @@ def read_schema(
             for f in others
             if f.name != id_name and (f.kind in ("TEXT", "NUMERIC") or SEPARATOR in f.options)
         ),
-        m=int(vector.get("M", Schema.m)),
-        ef_construction=int(vector.get("ef_construction", Schema.ef_construction)),
-        graph_max_degree=int(vector.get("graph_max_degree", Schema.graph_max_degree)),
-        construction_window_size=int(
-            vector.get("construction_window_size", Schema.construction_window_size)
-        ),
-        compression=_compression(vector.get("compression", "")),
         storage=storage,
         vector_name=vector["attribute"],
         id_field=id_name,
@@ -262,17 +261,8 @@ def read_schema(
         fields=(*(f for f in others if not _is_made_up(f, {*read, id_name}, storage)), *unknown),
         options=options,
         lost=(*lost, *lost_options, *flags),
+        **settings,
     )
-
-
-def _compression(name: str) -> str:
-    """Reads a compression; a server that has but one calls that by another name, for all of them.
-
-    It is said to be of 8 bits, so that an index that is made again like this one is like it.
-    """
-    if name in COMPRESSIONS:
-        return name
-    return "none" if name in ("", "NO_COMPRESSION") else "LVQ8"
 
 
 def _is_made_up(field: Field, named: set[str | None], storage: str) -> bool:

@@ -6,18 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from fiftyone_redis.engine.errors import InputError, SettingsError
-
-METRICS = {"cosine": "COSINE", "dotproduct": "IP", "euclidean": "L2"}
-"""FiftyOne's names of the metrics, and the query engine's."""
-
-ALGORITHMS = ("FLAT", "HNSW", "SVS-VAMANA")
-"""FLAT compares with every vector and is exact; the others walk a graph and are approximate."""
-
-DTYPES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
-"""The types in which a server can hold a vector's values, and their sizes in bytes."""
-
-COMPRESSIONS = ("none", "LVQ8", "LVQ4", "LVQ4x4", "LVQ4x8", "LeanVec4x8", "LeanVec8x8")
-"""How SVS-VAMANA can compress the vectors that it compares."""
+from fiftyone_redis.engine.options import DTYPES, IndexOptions, check_choice
 
 STORAGES = ("HASH", "JSON")
 """How a server can hold a document: HASH takes a vector's bytes, JSON its numbers as text."""
@@ -28,16 +17,7 @@ NO_SEPARATOR = "\x1f"
 FIFTYONE_ID = "foid"
 """What FiftyOne's own backend calls the field that holds a document's id."""
 
-_LEAST = {
-    "m": 2,
-    "ef_construction": 1,
-    "ef_runtime": 1,
-    "block_size": 1,
-    "graph_max_degree": 1,
-    "construction_window_size": 1,
-    "search_window_size": 1,
-}
-_COMPRESSIBLE = ("float32", "float16")
+_SVS_DTYPES = ("float32", "float16")
 
 MAX_DIM = 32_768
 """The largest dimension that the query engine accepts."""
@@ -84,33 +64,28 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Schema:
+class _Named:
+    """What every index has to be told; it comes before the settings in a call."""
+
+    name: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class Schema(IndexOptions, _Named):
     """The definition of a vector index.
 
     Args:
         name: the index's name, as people use it: an alias, or what the server calls the index
         dim: the vectors' dimension, at least 1
-        metric: one of :data:`METRICS`
-        algorithm: one of :data:`ALGORITHMS`
-        dtype: one of :data:`DTYPES`
+        metric, algorithm, dtype and more: the settings, which are those of
+            :data:`~fiftyone_redis.engine.options.OPTIONS`
         prefix: what the keys of new documents start with; the rest of such a key is the
             document's id. Empty for the index's name and a colon
         vector_field: where a document holds its vector: the field of a HASH, or a JSON path
         tags: further fields, indexed as TAG, that are written and read with every vector
         attributes: fields for others to filter by; a TAG among them may have several values
         id_field: the field that holds a document's id; None if the key holds it
-        m: HNSW's edges per vector and layer
-        ef_construction: how many candidates HNSW keeps while it inserts a vector
-        ef_runtime: how many candidates HNSW keeps while it answers a query; a query for more than
-            that keeps as many as it asks for
-        block_size: how many vectors FLAT allocates at a time. The server's own choice, 1024, makes
-            blocks of vectors whose sizes are powers of two just too large for the allocator's size
-            classes, and wastes a fifth of their memory
-        graph_max_degree: SVS-VAMANA's edges per vector
-        construction_window_size: how many candidates SVS-VAMANA keeps while it inserts a vector
-        search_window_size: how many candidates SVS-VAMANA keeps while it answers a query; a query
-            for more than that keeps as many as it asks for
-        compression: one of :data:`COMPRESSIONS`, for SVS-VAMANA
         storage: one of :data:`STORAGES`
         vector_name: what queries call the vector; by default as ``vector_field``
         prefixes: what the keys of the documents that the server indexes start with; by default
@@ -126,24 +101,11 @@ class Schema:
         SettingsError: if a value is not one of those
     """
 
-    name: str
-    dim: int
-    metric: str = "cosine"
-    algorithm: str = "FLAT"
-    dtype: str = "float32"
     prefix: str = ""
     vector_field: str = "vector"
     tags: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     id_field: str | None = None
-    m: int = 32
-    ef_construction: int = 200
-    ef_runtime: int = 400
-    block_size: int = 1023
-    graph_max_degree: int = 32
-    construction_window_size: int = 200
-    search_window_size: int = 10
-    compression: str = "none"
     storage: str = "HASH"
     vector_name: str = ""
     prefixes: tuple[str, ...] = ()
@@ -155,14 +117,9 @@ class Schema:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        check_choice("metric", self.metric, tuple(METRICS))
-        check_choice("algorithm", self.algorithm, ALGORITHMS)
-        check_choice("dtype", self.dtype, tuple(DTYPES))
-        check_choice("compression", self.compression, COMPRESSIONS)
+        super().__post_init__()
         if self.algorithm == "SVS-VAMANA":
-            check_choice("dtype of SVS-VAMANA", self.dtype, _COMPRESSIBLE)
-        for setting, least in _LEAST.items():
-            check_at_least(setting, getattr(self, setting), least)
+            check_choice("dtype of SVS-VAMANA", self.dtype, _SVS_DTYPES)
         if not 1 <= self.dim <= MAX_DIM:
             raise InputError(f"The dimension must be in 1..{MAX_DIM}, not {self.dim}.")
         check_choice("storage", self.storage, STORAGES)
@@ -250,18 +207,6 @@ def check_attributes(schema: Schema) -> None:
                 "index; leave it out, or rename it."
             )
         taken.add(attribute.name)
-
-
-def check_choice(setting: str, value: str, supported: tuple[str, ...]) -> None:
-    """Raises a :class:`SettingsError` unless the value is one of the supported ones."""
-    if value not in supported:
-        raise SettingsError(f"Unsupported {setting} {value!r}; use one of {', '.join(supported)}.")
-
-
-def check_at_least(setting: str, value: int, least: int) -> None:
-    """Raises a :class:`SettingsError` unless the value is a whole number and enough."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SettingsError(f"{setting} must be a whole number of at least {least}, not {value!r}.")
 
 
 def check_name(name: str) -> None:

@@ -9,6 +9,7 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import indexes
 from fiftyone_redis.engine.errors import FiftyOneRedisError
+from fiftyone_redis.engine.options import Option
 
 Ask = Callable[[Any, Any], None]
 
@@ -109,6 +110,22 @@ def confirm(inputs: Any, ctx: Any, label: str, description: str) -> None:
 def number(inputs: Any, name: str, default: int, least: int, label: str, text: str = "") -> None:
     """Asks for a whole number."""
     inputs.int(name, min=least, default=default, label=label, description=text)
+
+
+def ask_option(inputs: Any, ctx: Any, option: Option, now: Any) -> None:
+    """Asks for a setting of an index.
+
+    Args:
+        inputs: the form's ``types.Object``
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        option: the setting
+        now: its value if nothing is changed
+    """
+    name, text = option.name, option.text[0].upper() + option.text[1:]
+    if option.choices:
+        pick(inputs, ctx, name, option.choices.keys(), now, label=name, description=text)
+    else:
+        number(inputs, name, now, option.least or 0, name, text)
 
 
 def some_of(count: int, things: str) -> str:

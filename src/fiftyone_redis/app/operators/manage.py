@@ -12,7 +12,8 @@ from fiftyone_redis.app import cache, changes, indexes
 from fiftyone_redis.app.operators import forms
 from fiftyone_redis.app.operators.running import Outcome, with_progress
 from fiftyone_redis.app.progress import Report
-from fiftyone_redis.engine.schema import DTYPES, METRICS, Schema
+from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning
+from fiftyone_redis.engine.schema import Schema
 
 # The choice in the place of a field; the page shows nothing for the empty text, and no field has
 # such a name.
@@ -305,29 +306,16 @@ def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:
     said = {"FLAT": "FLAT: exact", "HNSW": "HNSW: faster from 100,000 vectors on"}
     labels = {name: said.get(name, name) for name in algorithms}
     chosen = forms.pick(inputs, ctx, "algorithm", labels, now.algorithm, label="Algorithm")
-    if chosen == "HNSW":
-        forms.number(inputs, "m", now.m, 2, "m", "Edges per vector")
-        forms.number(
-            inputs,
-            "ef_construction",
-            now.ef_construction,
-            1,
-            "ef_construction",
-            "Candidates while a vector is inserted",
-        )
-        forms.number(
-            inputs, "ef_runtime", now.ef_runtime, 1, "ef_runtime", "Candidates while searching"
-        )
     forms.pick(inputs, ctx, "metric", METRICS.keys(), now.metric, label="Metric")
     types_ = {name: f"{name}: {DTYPES[name]} bytes a value" for name in dtypes}
     forms.pick(inputs, ctx, "dtype", types_, now.dtype, label="Type of the values")
+    for option in tuning(chosen or now.algorithm):
+        forms.ask_option(inputs, ctx, option, getattr(now, option.name))
 
 
 def _settings(ctx: Any) -> dict[str, Any]:
     """Returns the settings that were chosen."""
-    names = ["algorithm", "metric", "dtype"]
-    if ctx.params.get("algorithm") == "HNSW":
-        names += ["m", "ef_construction", "ef_runtime"]
+    names = [*COMMON, *(option.name for option in tuning(ctx.params.get("algorithm", "")))]
     return {name: ctx.params[name] for name in names if ctx.params.get(name) is not None}
 
 
