@@ -66,8 +66,9 @@ ENGINE = {
     "topology": "replies",
     "findings": "errors cluster connection",
     "index_health": "errors protocol replies cluster connection aliases leftovers findings",
-    "health": "errors protocol replies capabilities pool cluster connection index topology "
-    "findings index_health",
+    "cluster_health": "errors protocol cluster connection whole topology findings",
+    "health": "errors protocol replies capabilities pool cluster connection index findings "
+    "cluster_health index_health",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

@@ -4,7 +4,8 @@ import pytest
 from recorded import reply
 
 from fiftyone_redis.engine import topology
-from fiftyone_redis.engine.health import OK, PROBLEM, WARNING, layout
+from fiftyone_redis.engine.cluster_health import layout
+from fiftyone_redis.engine.findings import OK, PROBLEM, WARNING
 from fiftyone_redis.engine.topology import SLOTS, Node, Shard
 
 CLUSTER = "redis-8.8-search-8.8.0-cluster-of-3"

@@ -13,7 +13,8 @@ need not know the difference.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -78,9 +79,29 @@ def client(seed: redis.Redis) -> redis.RedisCluster:
 
 def decoding(client: redis.RedisCluster) -> redis.RedisCluster:
     """Returns a client of the same cluster whose replies are text."""
-    nodes = primaries(client)
-    seed = next((node for node in nodes if _answers(node)), nodes[0])
-    return _client(seed.connection_pool, client.retry, decode_responses=True)
+    return _copied(client, client.retry, decode_responses=True)
+
+
+@contextmanager
+def impatient(client: Client, seconds: float) -> Iterator[Client]:
+    """Connects to the same cluster with less patience; closes that connection at the end.
+
+    Args:
+        client: a client of a cluster; that of one server is given back as it is
+        seconds: after how many seconds nothing is tried again
+
+    Raises:
+        FiftyOneRedisError: if no node tells the nodes of the cluster
+    """
+    rules = retry.rules(client)
+    if not isinstance(client, redis.RedisCluster) or rules.seconds <= seconds:
+        yield client
+        return
+    brief = _copied(client, Retries(rules.count, seconds))
+    try:
+        yield brief
+    finally:
+        brief.close()
 
 
 def primaries(client: Client) -> list[redis.Redis]:
@@ -166,6 +187,12 @@ def routed(client: Client, command: Sequence[Any], failures: int) -> Any:
 def is_retried(error: Any) -> bool:
     """Returns whether a reply or error is one that a cluster may not give the next time."""
     return isinstance(error, redis.RedisError) and (retry.passes(error) or retry.is_lost(error))
+
+
+def _copied(client: redis.RedisCluster, rules: Any, **changes: Any) -> redis.RedisCluster:
+    nodes = primaries(client)
+    seed = next((node for node in nodes if _answers(node)), nodes[0])
+    return _client(seed.connection_pool, rules, **changes)
 
 
 def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.RedisCluster:

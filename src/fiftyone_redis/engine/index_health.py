@@ -31,6 +31,8 @@ def indexes(client: Client) -> list[Finding]:
             info = replies.read_info(execute(client, *protocol.info(name)))
         except IndexNotFoundError:
             continue  # it was dropped meanwhile
+        except ConnectionFailedError:
+            raise  # the others would be waited for as long
         except FiftyOneRedisError as error:
             findings.append(Finding("index", NOTE, f"{name}: {error}"))
             continue

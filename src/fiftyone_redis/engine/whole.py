@@ -94,6 +94,18 @@ def is_checked(client: Client) -> bool:
     return memory.coordinates
 
 
+def look(client: Client) -> View | None:
+    """Looks once at a cluster; returns None for one whose answers need no care.
+
+    Raises:
+        redis.RedisError: if no node answers, or this user may not ask
+    """
+    if not isinstance(client, redis.RedisCluster) or not is_checked(client):
+        return None
+    with ExitStack() as stack:
+        return _Lines(client, cluster.node(client, 0), stack).view()
+
+
 def coordinator(client: Client, failures: int) -> redis.Redis:
     """Returns a client of the node to ask, as :func:`cluster.node` does; not one that hangs."""
     node = cluster.node(client, failures)
