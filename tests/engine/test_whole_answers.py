@@ -21,7 +21,7 @@ from playback import (
     once,
 )
 
-from fiftyone_redis.engine import VectorIndex, cluster, cluster_view, keys, protocol
+from fiftyone_redis.engine import VectorIndex, cluster, keys, protocol, topology
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
@@ -309,6 +309,6 @@ BOTH = shards((b"aa", b"1.1.1.1", [0, 100, 101, 8191]), (b"bb", b"1.1.1.2", [819
     ],
 )
 def test_a_view_tells_what_is_lost(searched, nodes_told, lost):
-    view = cluster_view.read("1.1.1.1:1", searched, nodes_told)
+    view = topology.read_view("1.1.1.1:1", searched, nodes_told)
     assert list(view.lost) == lost
     assert view.is_complete == (not lost)

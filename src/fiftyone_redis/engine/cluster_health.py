@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import redis
 
 from fiftyone_redis.engine import topology, whole
@@ -10,7 +12,7 @@ from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import mapped, some
 from fiftyone_redis.engine.findings import OK, PROBLEM, WARNING, Finding, told
 from fiftyone_redis.engine.protocol import COORDINATOR
-from fiftyone_redis.engine.topology import Shard
+from fiftyone_redis.engine.topology import Node, Shard
 
 
 def parts(client: Client) -> list[Finding]:
@@ -24,22 +26,20 @@ def parts(client: Client) -> list[Finding]:
     if any(finding.status == PROBLEM for finding in findings):
         return findings
     missing = _unanswered(client)
-    return (
-        [missing, *(finding for finding in findings if finding.status != OK)]
-        if missing
-        else findings
-    )
+    if missing is None:
+        return findings
+    return [missing, *(finding for finding in findings if finding.status != OK)]
 
 
-def layout(shards: list[Shard], searched: list[Shard]) -> list[Finding]:
+def layout(shards: list[Shard], searched: list[Node]) -> list[Finding]:
     """Says what is wrong with the layout of a cluster.
 
     Args:
         shards: its parts, as its nodes see them
-        searched: the same, as the query engine's coordinator does; empty if it does not tell
+        searched: the nodes that the query engine's coordinator asks; empty if it does not tell
     """
     findings = []
-    lost = topology.uncovered(shards)
+    lost = topology.uncovered(chain(*shards))
     if lost:
         nodes = [node.address for node in topology.dead(shards)]
         of = f", which {some(nodes)} had" if nodes else ""

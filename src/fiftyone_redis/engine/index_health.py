@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import aliases, leftovers, protocol, replies
+from fiftyone_redis.engine import aliases, leftovers, naming, protocol, replies
 from fiftyone_redis.engine.cluster import Client, primaries
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
@@ -117,7 +117,7 @@ def _names(client: Client) -> tuple[list[str], list[Finding]]:
 
 def _alias(client: Client, name: str) -> str | None:
     """Returns the name by which people know an index; None if a rebuild left it behind."""
-    alias = aliases.alias_of(name)
+    alias = naming.alias_of(name)
     if alias == name:
         return name
     return alias if aliases.find_index(client, alias) == name else None
