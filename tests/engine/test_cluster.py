@@ -43,11 +43,12 @@ from fiftyone_redis.engine.errors import (
 )
 from fiftyone_redis.engine.protocol import text
 from fiftyone_redis.engine.retry import Retries, rules
+from fiftyone_redis.engine.topology import SLOTS
 from fiftyone_redis.server.program import Program, command, environment
 
 DIM = 4
 SCHEMA = Schema("docs", DIM)
-SLOTS = 16384
+
 NODE_TIMEOUT_MS = 700
 READY_SECONDS = 20
 

@@ -9,7 +9,7 @@ import fiftyone.brain as fob
 
 from fiftyone_redis import settings
 from fiftyone_redis.backend import RedisSimilarityConfig
-from fiftyone_redis.engine import VectorIndex, reading
+from fiftyone_redis.engine import VectorIndex, reading, replies
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import (
@@ -171,7 +171,7 @@ def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
 def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
     index = VectorIndex.open(client, said.index_name)
     info, schema = index.info(), index.schema
-    documents = int(info["num_docs"])
+    documents = replies.read_documents(info)
     failures = int(info.get("hash_indexing_failures", 0))
     algorithm = schema.algorithm
     if algorithm == "HNSW":

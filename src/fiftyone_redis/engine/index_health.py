@@ -14,6 +14,7 @@ from fiftyone_redis.engine.errors import (
     AuthenticationError,
     ConnectionFailedError,
     FiftyOneRedisError,
+    IncompleteResultError,
     IndexNotFoundError,
     some,
 )
@@ -60,7 +61,10 @@ def describe(shown: str, info: Info) -> Finding:
         for field, value in info.items()
         if field.endswith(("_sz_mb", "_size_mb")) and field != "total_index_memory_sz_mb"
     ]
-    text = f"{shown}: {int(info['num_docs'])} documents"
+    try:
+        text = f"{shown}: {replies.read_documents(info)} documents"
+    except IncompleteResultError as error:
+        return Finding("index", NOTE, f"{shown}: {error}")
     text += f", {readable(1_048_576 * sum(sizes))}" if sizes else ""
     failures = int(info.get("hash_indexing_failures", 0))
     if failures:
