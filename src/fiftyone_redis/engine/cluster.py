@@ -19,7 +19,12 @@ from typing import Any
 
 import redis
 from redis.cluster import ClusterNode
-from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
+from redis.exceptions import (
+    ClusterDownError,
+    MovedError,
+    NoPermissionError,
+    RedisClusterException,
+)
 
 from fiftyone_redis.engine import retry
 from fiftyone_redis.engine.deadline import await_reply
@@ -217,11 +222,21 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
     except redis.RedisError as error:
         raise translated(error, where) from error
     except (RedisClusterException, IndexError) as error:
+        refused = _refused_right(error)
+        if refused is not None:
+            raise translated(refused, where) from error
         raise ConnectionFailedError(
             f"Redis at {where} does not tell the nodes of its cluster ({error})."
         ) from error
     found.retry = rules
     return found
+
+
+def _refused_right(error: BaseException | None) -> NoPermissionError | None:
+    """Returns the refusal that redis-py made another error of, if there was one."""
+    while error is not None and not isinstance(error, NoPermissionError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 class _Cluster(redis.RedisCluster):
