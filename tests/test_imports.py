@@ -27,15 +27,17 @@ ENGINE = {
     "replies": "errors options refusals schema definition protocol",
     "capabilities": "errors refusals schema protocol pool",
     "exact": "errors schema codec",
+    "naming": "",
     "planner": "errors options schema",
     "restricted": "errors schema replies planner",
     "parameters": "errors",
     "pool": "errors schema definition protocol deadline",
     "deadline": "errors protocol",
     "line": "deadline pool",
-    "cluster_view": "errors",
-    "whole": "errors protocol deadline pool line retry capabilities cluster cluster_view",
-    "partial": "errors protocol pool cluster whole",
+    "topology": "errors replies",
+    "primaries": "errors protocol deadline line cluster topology",
+    "whole": "errors protocol pool retry capabilities cluster topology primaries",
+    "partial": "errors protocol pool naming cluster whole",
     "retry": "certificates errors refusals",
     "tls": "",
     "sentinel": "errors deadline pool retry tls",
@@ -48,27 +50,27 @@ ENGINE = {
     "connection pipeline whole",
     "documents": "errors options schema codec protocol storage pool retry cluster connection "
     "routing pipeline keys",
-    "aliases": "errors schema protocol replies cluster connection",
+    "aliases": "errors schema protocol replies naming cluster connection",
     "indexing": "protocol replies cluster connection",
     "lease": "errors protocol cluster connection",
-    "overlap": "errors schema protocol replies aliases cluster connection pipeline",
+    "overlap": "errors schema protocol replies naming cluster connection pipeline",
     "reading": "errors schema codec protocol replies cluster indexing keys documents",
     "retyping": "schema codec cluster documents reading",
     "leftovers": "errors schema protocol replies aliases cluster connection retyping",
     "attributes": "schema codec protocol cluster connection documents reading storage",
-    "rebuild": "errors schema codec protocol storage conversion capabilities aliases cluster "
-    "connection indexing lease leftovers overlap pipeline pool keys documents reading retry "
-    "retyping",
+    "rebuild": "errors schema codec protocol storage conversion capabilities aliases naming "
+    "cluster connection indexing lease leftovers overlap pipeline pool keys documents reading "
+    "retry retyping",
     "search": "errors schema codec protocol replies exact planner restricted cluster "
     "connection pipeline keys reading",
-    "index": "errors options schema codec definition protocol replies capabilities aliases "
+    "index": "errors options schema codec definition protocol replies capabilities aliases naming "
     "restricted cluster connection indexing keys lease leftovers documents overlap reading "
     "attributes rebuild search",
-    "topology": "replies",
     "findings": "errors cluster connection",
-    "index_health": "errors protocol replies cluster connection aliases leftovers findings",
-    "health": "errors protocol replies capabilities pool cluster connection index topology "
-    "findings index_health",
+    "index_health": "errors protocol replies cluster connection aliases leftovers naming findings",
+    "cluster_health": "errors protocol cluster connection whole topology findings",
+    "health": "errors protocol replies capabilities pool cluster connection index findings "
+    "cluster_health index_health",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}

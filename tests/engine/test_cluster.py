@@ -43,11 +43,12 @@ from fiftyone_redis.engine.errors import (
 )
 from fiftyone_redis.engine.protocol import text
 from fiftyone_redis.engine.retry import Retries, rules
+from fiftyone_redis.engine.topology import SLOTS
 from fiftyone_redis.server.program import Program, command, environment
 
 DIM = 4
 SCHEMA = Schema("docs", DIM)
-SLOTS = 16384
+
 NODE_TIMEOUT_MS = 700
 READY_SECONDS = 20
 
@@ -655,6 +656,58 @@ def test_a_client_of_text_reaches_all_nodes(client):
 def test_where_a_cluster_is_names_its_nodes(client, nodes):
     ports = [str(node.port) for node in nodes.primaries()]
     assert all(port in connection.address(client) for port in ports)
+
+
+@pytest.fixture
+def user_of_cluster(nodes):
+    """Makes a user on all nodes, less some of its rights; returns a client of that user."""
+    made = []
+
+    def user_of_cluster(rights: str, without: str = "+nothing"):
+        left = [right for right in rights.split() if right != without]
+        for node in nodes:
+            node("ACL", "SETUSER", "tester", "reset", "on", ">sEcr3t", "~docs:*", *left)
+        seed = nodes[0].client(username="tester", password="sEcr3t")
+        made.append(seed)
+        made.append(cluster.client(seed))
+        return made[-1]
+
+    yield user_of_cluster
+    for client in made:
+        client.close()
+    for node in nodes:
+        node("ACL", "DELUSER", "tester")
+
+
+RIGHTS_OF_A_CLUSTER = "+command +cluster|slots"
+
+
+def test_the_rights_to_find_the_nodes_are_enough_for_documents(user_of_cluster):
+    client = user_of_cluster(f"+hset +hmget {RIGHTS_OF_A_CLUSTER}")
+    ids, _ = write(client, 1000)
+    assert read(client, ids)[0] == ids
+
+
+@pytest.mark.parametrize("right", RIGHTS_OF_A_CLUSTER.split())
+def test_every_right_to_find_the_nodes_is_needed(user_of_cluster, right):
+    with pytest.raises(AuthenticationError, match="refuses this user a right"):
+        write(user_of_cluster(f"+hset +hmget {RIGHTS_OF_A_CLUSTER}", right), 10)
+
+
+def test_the_right_that_is_needed_while_a_slot_moves_is_named(user_of_cluster, client, nodes):
+    first, second, _ = nodes.primaries()
+    id = next(i for i in names(5000) if client.get_node_from_key(f"docs:{i}").port == first.port)
+    slot = client.keyslot(f"docs:{id}")
+    rights = f"+hset {RIGHTS_OF_A_CLUSTER} +asking"
+    nodes.open_slot(slot, first, second)
+    try:
+        written = documents.write(user_of_cluster(rights), SCHEMA, [id], matrix_of(1), {})
+        assert list(written) == [1]
+        refused = user_of_cluster(rights, without="+asking")
+        with pytest.raises(AuthenticationError, match="'asking' command"):
+            list(documents.write(refused, SCHEMA, [id], matrix_of(1), {}))
+    finally:
+        nodes.close_slot(slot, second)
 
 
 def test_threads_can_share_a_client_while_a_node_fails_over(client, nodes, small_batches):

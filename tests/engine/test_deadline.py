@@ -99,9 +99,16 @@ def with_a_dead_primary(nodes) -> int:
     port = unused_port()
     node = b"".join(
         b"+%b\r\n+%b\r\n" % pair
-        for pair in [(b"ip", b"127.0.0.1"), (b"port", b"%d" % port), (b"health", b"fail")]
+        for pair in [
+            (b"id", b"old"),
+            (b"port", b"%d" % port),
+            (b"ip", b"127.0.0.1"),
+            (b"endpoint", b"127.0.0.1"),
+            (b"role", b"master"),
+            (b"health", b"fail"),
+        ]
     )
-    shard = b"%2\r\n+slots\r\n*0\r\n+nodes\r\n*1\r\n%3\r\n" + node
+    shard = b"%2\r\n+slots\r\n*0\r\n+nodes\r\n*1\r\n%6\r\n" + node
     nodes.answer(lambda words: words == ["CLUSTER", "SHARDS"], b"*1\r\n" + shard)
     return port
 

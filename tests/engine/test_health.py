@@ -199,6 +199,13 @@ def test_an_index_that_some_nodes_lack_is_a_problem_that_names_them():
     assert "FT.DROPINDEX birds" in finding.advice
 
 
+@pytest.mark.parametrize("told", [{}, {"num_docs": -4}])
+def test_a_number_of_documents_that_cannot_be_is_a_note(told):
+    finding = index_health.describe("birds", told)
+    assert finding.status == NOTE
+    assert finding.text.startswith("birds: The server does not tell how many documents")
+
+
 def test_a_node_that_is_lost_keeps_nobody_from_looking_at_the_others(
     client, index, unused_port, monkeypatch
 ):

@@ -1,10 +1,13 @@
 """How a cluster is laid out: as recorded in several states, and as it may be as well."""
 
+from itertools import chain
+
 import pytest
 from recorded import reply
 
 from fiftyone_redis.engine import topology
-from fiftyone_redis.engine.health import OK, PROBLEM, WARNING, layout
+from fiftyone_redis.engine.cluster_health import layout
+from fiftyone_redis.engine.findings import OK, PROBLEM, WARNING
 from fiftyone_redis.engine.topology import SLOTS, Node, Shard
 
 CLUSTER = "redis-8.8-search-8.8.0-cluster-of-3"
@@ -12,8 +15,8 @@ WHOLE, LOST = "as it should be", "a primary and its replica are gone for 8 s"
 LOST_SLOTS = [(300, 5760)]
 
 
-def recorded(state: str, resp: int) -> tuple[list[Shard], list[Shard]]:
-    """Returns the parts of a cluster as its nodes see them, and as its coordinator does."""
+def recorded(state: str, resp: int) -> tuple[list[Shard], list[Node]]:
+    """Returns the parts of a cluster as its nodes see them, and whom its coordinator asks."""
     shards = reply(CLUSTER, resp, "CLUSTER", "SHARDS", state=state)
     searched = reply(CLUSTER, resp, "SEARCH.CLUSTERINFO", state=state)
     slots = reply(CLUSTER, resp, "CLUSTER", "SLOTS")
@@ -23,18 +26,19 @@ def recorded(state: str, resp: int) -> tuple[list[Shard], list[Shard]]:
 @pytest.fixture
 def failed_over():
     """A cluster of two parts; the old primary of the second is dead, and another took over."""
-    dead, alive = Node("old", "host:2", is_alive=False), Node("new", "host:3")
-    return Shard(((0, 99),), (Node("one", "host:1"),)), dead, alive
+    rest = ((100, SLOTS - 1),)
+    dead, alive = Node("old", "host:2", rest, health="fail"), Node("new", "host:3", rest)
+    return (Node("one", "host:1", ((0, 99),)),), dead, alive
 
 
 @pytest.mark.parametrize("resp", [2, 3])
 def test_a_whole_cluster_is_read(resp):
     shards, searched = recorded(WHOLE, resp)
-    assert [shard.slots for shard in shards] == [shard.slots for shard in searched]
-    primaries = [shard.primary for shard in shards]
+    assert [shard[0].slots for shard in shards] == [node.slots for node in searched]
+    primaries = [topology.living_primary(shard) for shard in shards]
     assert [node.address for node in primaries] == [f"127.0.0.1:{n}" for n in (7833, 7832, 7834)]
-    assert primaries == [shard.primary for shard in searched]
-    assert topology.uncovered(shards) == topology.uncovered(searched) == []
+    assert primaries == searched
+    assert topology.uncovered(chain(*shards)) == topology.uncovered(searched) == []
     [finding] = layout(shards, searched)
     assert (finding.status, finding.text) == (OK, "3 parts, which hold all 16384 slots.")
 
@@ -54,7 +58,7 @@ def test_the_slots_of_a_part_whose_first_node_is_dead_are_told_by_cluster_slots(
         [10922, 16383, [b"127.0.0.1", 56147, b"id-56147", []]],
     ]
     read = topology.read_shards(shards, slots)
-    assert topology.uncovered(read) == []
+    assert topology.uncovered(chain(*read)) == []
     [finding] = layout(read, [])
     assert (finding.status, finding.text[:20]) == (WARNING, "127.0.0.1:36967 died")
 
@@ -62,7 +66,7 @@ def test_the_slots_of_a_part_whose_first_node_is_dead_are_told_by_cluster_slots(
 @pytest.mark.parametrize("resp", [2, 3])
 def test_a_cluster_that_has_lost_a_part_names_its_slots_and_nodes(resp):
     shards, searched = recorded(LOST, resp)
-    assert topology.uncovered(shards) == topology.uncovered(searched) == LOST_SLOTS
+    assert topology.uncovered(chain(*shards)) == topology.uncovered(searched) == LOST_SLOTS
     [finding] = layout(shards, searched)
     assert finding.status == PROBLEM
     assert "slots 300-5760, which 127.0.0.1:7834, 127.0.0.1:7831 had" in finding.text
@@ -82,7 +86,7 @@ def test_a_cluster_whose_coordinator_does_not_tell_is_judged_by_its_nodes():
 
 def test_a_dead_primary_that_is_listed_first_is_a_warning(failed_over):
     first, dead, alive = failed_over
-    shards = [first, Shard(((100, SLOTS - 1),), (dead, alive))]
+    shards = [first, (dead, alive)]
     [finding] = layout(shards, [])
     assert finding.status == WARNING
     assert finding.text.startswith("host:2 died")
@@ -91,16 +95,14 @@ def test_a_dead_primary_that_is_listed_first_is_a_warning(failed_over):
 
 def test_a_dead_node_that_the_coordinator_still_asks_is_a_warning(failed_over):
     first, dead, alive = failed_over
-    rest = ((100, SLOTS - 1),)
-    shards, searched = [first, Shard(rest, (alive, dead))], [first, Shard(rest, (Node("old", ""),))]
+    shards, searched = [first, (alive, dead)], [*first, dead._replace(health="online")]
     assert topology.waited_for(shards, searched) == [dead]
     assert [finding.status for finding in layout(shards, searched)] == [WARNING]
 
 
 def test_a_dead_node_behind_the_living_primary_harms_nobody(failed_over):
     first, dead, alive = failed_over
-    rest = ((100, SLOTS - 1),)
-    shards, searched = [first, Shard(rest, (alive, dead))], [first, Shard(rest, (alive,))]
+    shards, searched = [first, (alive, dead)], [*first, alive]
     assert [finding.status for finding in layout(shards, searched)] == [OK]
 
 
@@ -113,8 +115,8 @@ def test_a_dead_node_behind_the_living_primary_harms_nobody(failed_over):
     ],
 )
 def test_slots_that_nobody_holds_are_told_in_ranges(held, missing):
-    shards = [Shard((slots,), (Node("id", "host:1"),)) for slots in held]
-    assert topology.uncovered(shards) == missing
+    nodes = [Node("id", "host:1", (slots,)) for slots in held]
+    assert topology.uncovered(nodes) == missing
 
 
 def test_ranges_are_named_for_people():

@@ -3,6 +3,7 @@
 Played back from real clusters of three primaries, with 20 documents in the index "a".
 """
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +22,7 @@ from playback import (
     once,
 )
 
-from fiftyone_redis.engine import VectorIndex, cluster, cluster_view, keys, protocol
+from fiftyone_redis.engine import VectorIndex, cluster, keys, protocol, topology
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
@@ -222,11 +223,26 @@ def test_indexes_are_made_while_slots_move(nodes, cluster_client):
     assert execute(cluster_client, "FT.CREATE", "c", "SCHEMA", "t", "TAG") == b"OK"
 
 
-def test_a_user_who_may_not_look_at_the_cluster_is_told_what_is_needed(nodes, cluster_client):
-    said = b"-NOPERM User x has no permissions to run the 'SEARCH.CLUSTERINFO' command\r\n"
-    nodes.answer(lambda words: words[0] == "SEARCH.CLUSTERINFO", said)
-    with pytest.raises(AuthenticationError, match=r"SEARCH\.CLUSTERINFO"):
+def refuse(nodes, *command):
+    """Has the nodes refuse this user a command."""
+    said = f"-NOPERM User x has no permissions to run the '{'|'.join(command)}' command\r\n"
+    nodes.answer(lambda words: tuple(words[: len(command)]) == command, said.encode())
+
+
+@pytest.mark.parametrize("command", [("SEARCH.CLUSTERINFO",), ("CLUSTER", "NODES")])
+def test_a_user_who_may_not_look_at_the_cluster_is_told_what_is_needed(
+    nodes, cluster_client, command
+):
+    refuse(nodes, *command)
+    with pytest.raises(AuthenticationError, match=re.escape("|".join(command))):
         execute(cluster_client, *SEARCH)
+
+
+def test_a_user_who_may_look_at_nothing_else_gets_answers(nodes, cluster_client):
+    for command in [("INFO",), ("CLUSTER", "SHARDS"), ("FT._LIST",), ("FT.EXPLAIN",)]:
+        refuse(nodes, *command)
+    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert not VectorIndex.exists(cluster_client, "nope")
 
 
 def test_nodes_that_a_service_manages_are_not_looked_at(nodes, cluster_client):
@@ -309,6 +325,6 @@ BOTH = shards((b"aa", b"1.1.1.1", [0, 100, 101, 8191]), (b"bb", b"1.1.1.2", [819
     ],
 )
 def test_a_view_tells_what_is_lost(searched, nodes_told, lost):
-    view = cluster_view.read("1.1.1.1:1", searched, nodes_told)
+    view = topology.read_view("1.1.1.1:1", searched, nodes_told)
     assert list(view.lost) == lost
     assert view.is_complete == (not lost)

@@ -148,7 +148,7 @@ def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
 def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
     index: VectorIndex = config.open_index(client)
     info, schema = index.info(), index.schema
-    documents = int(info["num_docs"])
+    documents = replies.read_documents(info)
     failures = int(info.get("hash_indexing_failures", 0))
     algorithm = schema.algorithm
     if algorithm == "HNSW":

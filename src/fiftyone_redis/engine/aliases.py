@@ -1,14 +1,10 @@
-"""The two names of an index: the alias that people use, and the name of its own behind it.
+"""Which index a name leads to: its own name, or an alias of it.
 
-Every index that is made here gets a name of its own, ``birds~1a2b3c4d``, behind the alias
-``birds``. A rebuild makes another one and moves the alias, which FT.ALIASUPDATE does in one step on
+A rebuild makes another index and moves the alias, which FT.ALIASUPDATE does in one step on
 every server. Indexes that others made, and those of version 0.1.0, have no alias until then.
 """
 
 from __future__ import annotations
-
-import re
-import secrets
 
 import redis
 
@@ -16,21 +12,8 @@ from fiftyone_redis.engine import protocol, replies
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexNotFoundError
+from fiftyone_redis.engine.naming import alias_of
 from fiftyone_redis.engine.schema import Schema
-
-# Version 0.1.0 numbered the indexes that its rebuilds made.
-_OWN_NAME = re.compile(r"(.+)~([0-9a-f]{8}|[0-9]{1,7})")
-
-
-def own_name(alias: str) -> str:
-    """Returns a new name for an index behind an alias, which no other index has."""
-    return f"{alias}~{secrets.token_hex(4)}"
-
-
-def alias_of(name: str) -> str:
-    """Returns the alias that the index of a certain name is made for; that name if it is none."""
-    match = _OWN_NAME.fullmatch(name)
-    return match[1] if match else name
 
 
 def root(client: Client, schema: Schema) -> str:

@@ -13,12 +13,18 @@ need not know the difference.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
 from redis.cluster import ClusterNode
-from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
+from redis.exceptions import (
+    ClusterDownError,
+    MovedError,
+    NoPermissionError,
+    RedisClusterException,
+)
 
 from fiftyone_redis.engine import retry
 from fiftyone_redis.engine.deadline import await_reply
@@ -78,9 +84,29 @@ def client(seed: redis.Redis) -> redis.RedisCluster:
 
 def decoding(client: redis.RedisCluster) -> redis.RedisCluster:
     """Returns a client of the same cluster whose replies are text."""
-    nodes = primaries(client)
-    seed = next((node for node in nodes if _answers(node)), nodes[0])
-    return _client(seed.connection_pool, client.retry, decode_responses=True)
+    return _copied(client, client.retry, decode_responses=True)
+
+
+@contextmanager
+def impatient(client: Client, seconds: float) -> Iterator[Client]:
+    """Connects to the same cluster with less patience; closes that connection at the end.
+
+    Args:
+        client: a client of a cluster; that of one server is given back as it is
+        seconds: after how many seconds nothing is tried again
+
+    Raises:
+        FiftyOneRedisError: if no node tells the nodes of the cluster
+    """
+    rules = retry.rules(client)
+    if not isinstance(client, redis.RedisCluster) or rules.seconds <= seconds:
+        yield client
+        return
+    brief = _copied(client, Retries(rules.count, seconds))
+    try:
+        yield brief
+    finally:
+        brief.close()
 
 
 def primaries(client: Client) -> list[redis.Redis]:
@@ -166,6 +192,12 @@ def is_retried(error: Any) -> bool:
     return isinstance(error, redis.RedisError) and (retry.passes(error) or retry.is_lost(error))
 
 
+def _copied(client: redis.RedisCluster, rules: Any, **changes: Any) -> redis.RedisCluster:
+    nodes = primaries(client)
+    seed = next((node for node in nodes if _answers(node)), nodes[0])
+    return _client(seed.connection_pool, rules, **changes)
+
+
 def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.RedisCluster:
     known = pool.connection_kwargs
     if "path" in known:
@@ -188,11 +220,21 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
     except redis.RedisError as error:
         raise translated(error, where) from error
     except (RedisClusterException, IndexError) as error:
+        refused = _refused_right(error)
+        if refused is not None:
+            raise translated(refused, where) from error
         raise ConnectionFailedError(
             f"Redis at {where} does not tell the nodes of its cluster ({error})."
         ) from error
     found.retry = rules
     return found
+
+
+def _refused_right(error: BaseException | None) -> NoPermissionError | None:
+    """Returns the refusal that redis-py made another error of, if there was one."""
+    while error is not None and not isinstance(error, NoPermissionError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 class _Cluster(redis.RedisCluster):

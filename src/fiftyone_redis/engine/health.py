@@ -9,15 +9,15 @@ from __future__ import annotations
 import ssl
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import protocol, topology
-from fiftyone_redis.engine.capabilities import capabilities, check_server
-from fiftyone_redis.engine.cluster import Client, primaries
+from fiftyone_redis.engine import cluster_health, protocol
+from fiftyone_redis.engine.capabilities import capabilities, check_server, remember
+from fiftyone_redis.engine.cluster import Client, impatient, primaries
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
@@ -25,18 +25,16 @@ from fiftyone_redis.engine.errors import (
     FiftyOneRedisError,
     UnsupportedServerError,
     mapped,
-    some,
 )
 from fiftyone_redis.engine.findings import NOTE, OK, PROBLEM, WARNING, Finding, readable, told
 from fiftyone_redis.engine.index import QUERY_TIMEOUT
 from fiftyone_redis.engine.index_health import indexes
 from fiftyone_redis.engine.pool import borrowed
-from fiftyone_redis.engine.protocol import COORDINATOR
 from fiftyone_redis.engine.replies import read_settings, read_warnings
-from fiftyone_redis.engine.topology import Shard
 
-__all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "examine", "layout"]
+__all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "examine"]
 
+_PATIENCE_SECONDS = 3.0  # a part of a cluster that came back this moment is not asked for 2 s
 _ROUND_TRIPS = 5
 _FAR_MS = 50.0
 _FEW_RESULTS = 1000
@@ -50,6 +48,9 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 def examine(client: Client) -> list[Finding]:
     """Looks at the server of a client, or at the nodes of its cluster.
 
+    A cluster that lacks a part is told within seconds, whatever the client's ``retry_timeout``; its
+    query engine, which would not answer, is not asked then.
+
     Args:
         client: a client from :func:`~fiftyone_redis.engine.connection.connect`, or another one
 
@@ -57,23 +58,53 @@ def examine(client: Client) -> list[Finding]:
         the findings, in the order of the steps; those up to the one at which the server, or the
         last node of the cluster, was lost
     """
-    findings: list[Finding] = []
     nodes = primaries(client)
     several = len(nodes) > 1
-    for step in _STEPS:
-        if step in _STEPS_OF_ALL:
-            found, answers = _looked(step, _STEPS_OF_ALL[step], client)
-            findings += found
-            if not answers:
-                return findings
-            continue
+    findings = _of_each(("connection", "tls"), nodes, several)
+    if not nodes:
+        return findings
+    try:
+        with impatient(client, _PATIENCE_SECONDS) as brief:
+            remember(brief, capabilities(client))
+            return findings + _of_those_that_answer(brief, nodes, several)
+    except ConnectionFailedError as error:
+        return [*findings, Finding("server", PROBLEM, str(error))]
+
+
+def _of_those_that_answer(client: Client, nodes: list[redis.Redis], several: bool) -> list[Finding]:
+    """Takes the steps behind the first two."""
+    findings, answers = _of_all(("server", "cluster"), client)
+    if not answers:
+        return findings
+    is_broken = any((each.step, each.status) == ("cluster", PROBLEM) for each in findings)
+    findings += _of_each(("memory", "persistence"), nodes, several)
+    if is_broken:
+        text = "Limits and indexes were not looked at: the query engine answers from a whole "
+        text += "cluster only."
+        return [*findings, Finding("index", NOTE, text)]
+    return findings + _of_all(("limits", "index"), client)[0] if nodes else findings
+
+
+def _of_all(steps: Sequence[str], client: Client) -> tuple[list[Finding], bool]:
+    """Takes steps until the server is lost; returns the findings, and whether it answers."""
+    findings: list[Finding] = []
+    for step in steps:
+        found, answers = _looked(step, _STEPS_OF_ALL[step], client)
+        findings += found
+        if not answers:
+            return findings, False
+    return findings, True
+
+
+def _of_each(steps: Sequence[str], nodes: list[redis.Redis], several: bool) -> list[Finding]:
+    """Takes steps at each node, and removes the nodes that are lost from the list."""
+    findings: list[Finding] = []
+    for step in steps:
         for node in list(nodes):
             found, answers = _looked(step, _STEPS_OF_ONE[step], node)
             findings += [_at(node, each) for each in found] if several and answers else found
             if not answers:
                 nodes.remove(node)
-        if not nodes:
-            return findings
     return findings
 
 
@@ -134,53 +165,6 @@ def _server(client: Client) -> list[Finding]:
         text = f"{text} It is a replica, which takes no writes."
         return [Finding("server", PROBLEM, text, "Connect to its primary.")]
     return [Finding("server", OK, text)]
-
-
-def _cluster(client: Client) -> list[Finding]:
-    """Looks whether all parts of a cluster are there, and are searched."""
-    if not isinstance(client, redis.RedisCluster):
-        return []
-    layouts = [execute(client, "CLUSTER", kind) for kind in ("SHARDS", "SLOTS")]
-    shards = topology.read_shards(*layouts)
-    reply = told(client, COORDINATOR)
-    return layout(shards, [] if reply is None else topology.read_searched(reply))
-
-
-def layout(shards: list[Shard], searched: list[Shard]) -> list[Finding]:
-    """Says what is wrong with the layout of a cluster.
-
-    Args:
-        shards: its parts, as its nodes see them
-        searched: the same, as the query engine's coordinator does; empty if it does not tell
-    """
-    findings = []
-    lost = topology.uncovered(shards)
-    if lost:
-        nodes = [node.address for node in topology.dead(shards)]
-        of = f", which {some(nodes)} had" if nodes else ""
-        text = f"No living primary holds the slots {topology.named(lost)}{of}: searches lack their "
-        text += "documents, and nothing can be added to them."
-        advice = (
-            "Start them again; where a replica lives, CLUSTER FAILOVER TAKEOVER on it helps too."
-        )
-        findings.append(Finding("cluster", PROBLEM, text, advice))
-    unsearched = topology.uncovered(searched) if searched else []
-    if unsearched and unsearched != lost:
-        text = f"The query engine leaves out the slots {topology.named(unsearched)}: searches lack "
-        text += "their documents."
-        advice = "It passes when the slots have moved and all nodes know it; look again then."
-        findings.append(Finding("cluster", PROBLEM, text, advice))
-    waited = topology.waited_for(shards, searched)
-    if waited:
-        text = f"{some([node.address for node in waited])} died and another node took over, but it "
-        text += "is still listed first: a search may wait for it until it returns."
-        forget = "; ".join(f"CLUSTER FORGET {node.id}" for node in waited)
-        advice = f"Start it again, or on every other node: {forget}"
-        findings.append(Finding("cluster", WARNING, text, advice))
-    if findings:
-        return findings
-    text = f"{len(shards)} parts, which hold all {topology.SLOTS} slots."
-    return [Finding("cluster", OK, text)]
 
 
 def _memory(client: redis.Redis) -> list[Finding]:
@@ -274,8 +258,6 @@ def _time_limit(client: Client, timeout: str) -> Finding:
     return _own_time(timeout)
 
 
-_STEPS = ("connection", "tls", "server", "cluster", "memory", "persistence", "limits", "index")
-
 _STEPS_OF_ONE: dict[str, Callable[[redis.Redis], list[Finding]]] = {
     "connection": _round_trip,
     "tls": _tls,
@@ -284,7 +266,7 @@ _STEPS_OF_ONE: dict[str, Callable[[redis.Redis], list[Finding]]] = {
 }
 _STEPS_OF_ALL: dict[str, Callable[[Client], list[Finding]]] = {
     "server": _server,
-    "cluster": _cluster,
+    "cluster": cluster_health.parts,
     "limits": _limits,
     "index": indexes,
 }

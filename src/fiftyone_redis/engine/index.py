@@ -19,6 +19,7 @@ from fiftyone_redis.engine import (
     keys,
     lease,
     leftovers,
+    naming,
     protocol,
     reading,
     replies,
@@ -94,7 +95,7 @@ class VectorIndex:
                 raise _taken(name)
             leftovers.remove_all(client, name, schema.prefixes)
             refuse_overlap(client, schema)
-            schema = replace(schema, server_name=aliases.own_name(name))
+            schema = replace(schema, server_name=naming.own_name(name))
             execute(client, *protocol.create(schema))
             undo.callback(execute, client, *protocol.drop(schema.server_name, documents=False))
             time.sleep(_SCAN_SECONDS)

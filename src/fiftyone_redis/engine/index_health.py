@@ -7,13 +7,14 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import aliases, leftovers, protocol, replies
+from fiftyone_redis.engine import aliases, leftovers, naming, protocol, replies
 from fiftyone_redis.engine.cluster import Client, primaries
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import (
     AuthenticationError,
     ConnectionFailedError,
     FiftyOneRedisError,
+    IncompleteResultError,
     IndexNotFoundError,
     some,
 )
@@ -31,6 +32,8 @@ def indexes(client: Client) -> list[Finding]:
             info = replies.read_info(execute(client, *protocol.info(name)))
         except IndexNotFoundError:
             continue  # it was dropped meanwhile
+        except ConnectionFailedError:
+            raise  # the others would be waited for as long
         except FiftyOneRedisError as error:
             findings.append(Finding("index", NOTE, f"{name}: {error}"))
             continue
@@ -53,8 +56,11 @@ def describe(shown: str, info: Info) -> Finding:
         shown: its name, for people to read
         info: what :func:`replies.read_info` returned
     """
+    try:
+        text = f"{shown}: {replies.read_documents(info)} documents"
+    except IncompleteResultError as error:
+        return Finding("index", NOTE, f"{shown}: {error}")
     size = replies.read_index_bytes(info)
-    text = f"{shown}: {int(info['num_docs'])} documents"
     text += f", {readable(size)}" if size else ""
     failures = int(info.get("hash_indexing_failures", 0))
     if failures:
@@ -111,7 +117,7 @@ def _names(client: Client) -> tuple[list[str], list[Finding]]:
 
 def _alias(client: Client, name: str) -> str | None:
     """Returns the name by which people know an index; None if a rebuild left it behind."""
-    alias = aliases.alias_of(name)
+    alias = naming.alias_of(name)
     if alias == name:
         return name
     return alias if aliases.find_index(client, alias) == name else None

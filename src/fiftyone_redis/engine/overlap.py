@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import aliases, protocol, replies
+from fiftyone_redis.engine import naming, protocol, replies
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import IndexMismatchError, some
@@ -35,7 +35,7 @@ def sharing(client: Client, schema: Schema) -> list[str]:
     names = [protocol.text(name) for name in execute(client, *protocol.names())]
     requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
     return [
-        repr(aliases.alias_of(name))
+        repr(naming.alias_of(name))
         for [name], [reply] in exchange(client, requests)
         if name not in (schema.name, schema.server_name) and _overlaps(reply, schema)
     ]

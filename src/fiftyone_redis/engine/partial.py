@@ -14,11 +14,9 @@ import redis
 from fiftyone_redis.engine import cluster, whole
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.errors import IndexMismatchError, some
+from fiftyone_redis.engine.naming import MARK
 from fiftyone_redis.engine.pool import ask, place
 from fiftyone_redis.engine.protocol import names, resolve, text
-
-PHYSICAL = "~"
-"""Stands between an alias and the rest of the name of the index that was made for it."""
 
 
 def explain_missing(client: Client, name: str) -> IndexMismatchError | None:
@@ -43,7 +41,7 @@ def explain_missing(client: Client, name: str) -> IndexMismatchError | None:
         listed = {at: {text(each) for each in ask(node, names())} for at, node in nodes.items()}
         for index in sorted(set().union(*listed.values())):
             lacking = [at for at, found in listed.items() if index not in found]
-            if lacking and (index == name or index.startswith(name + PHYSICAL)):
+            if lacking and (index == name or index.startswith(name + MARK)):
                 return _of_index(index, listed, lacking)
         return _of_alias(name, {at: _knows(node, name) for at, node in nodes.items()}, listed)
     except redis.RedisError:
@@ -66,7 +64,7 @@ def _of_alias(
     if not lacking or len(lacking) == len(known):
         return None
     having = [at for at, knows in known.items() if knows]
-    indexes = [each for each in listed[having[0]] if each.startswith(name + PHYSICAL)]
+    indexes = [each for each in listed[having[0]] if each.startswith(name + MARK)]
     index = indexes[0] if len(indexes) == 1 else "<its index>"
     return IndexMismatchError(
         f"The alias {name!r} exists on some nodes of the cluster only ({some(having)}), and not on "

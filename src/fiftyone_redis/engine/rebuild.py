@@ -30,6 +30,7 @@ from fiftyone_redis.engine import (
     documents,
     keys,
     leftovers,
+    naming,
     protocol,
     reading,
     retyping,
@@ -87,7 +88,7 @@ def rebuild(
     leftovers.remove(client, schema)
     retyping.check(client, schema, wanted)
     alias = aliases.root(client, schema)
-    wanted = replace(wanted, server_name=aliases.own_name(alias))
+    wanted = replace(wanted, server_name=naming.own_name(alias))
     if wanted.storage != schema.storage:
         return _move(client, lease, schema, wanted, alias, progress)
     if wanted.dtype != schema.dtype and wanted.storage == "HASH":

@@ -148,13 +148,17 @@ def read_indexing(reply: Any) -> Indexing:
         IncompleteResultError: if the server tells no number, or one that cannot be
     """
     info = pairs(reply)
-    told = info.get(b"num_docs")
-    if told is None or int(told) < 0:
-        raise IncompleteResultError(
-            f"The server does not tell how many documents the index has (num_docs: {told}); repeat "
-            "this when it, or its cluster, is well."
-        )
-    return Indexing(int(told), not int(info[b"indexing"]), float(info[b"percent_indexed"]))
+    documents = _number_of_documents(info.get(b"num_docs"))
+    return Indexing(documents, not int(info[b"indexing"]), float(info[b"percent_indexed"]))
+
+
+def read_documents(info: Mapping[str, Any]) -> int:
+    """Reads from what :func:`read_info` returned how many documents the index has.
+
+    Raises:
+        IncompleteResultError: if the server tells no number, or one that cannot be
+    """
+    return _number_of_documents(info.get("num_docs"))
 
 
 def read_identity(reply: Any) -> tuple[Any, ...]:
@@ -263,6 +267,16 @@ def read_schema(
         lost=(*lost, *lost_options, *flags),
         **settings,
     )
+
+
+def _number_of_documents(told: Any) -> int:
+    # A cluster that lacks a part may add up to less than nothing, or leave it out.
+    if told is None or int(told) < 0:
+        raise IncompleteResultError(
+            f"The server does not tell how many documents the index has (num_docs: {told}); repeat "
+            "this when it, or its cluster, is well."
+        )
+    return int(told)
 
 
 def _is_made_up(field: Field, named: set[str | None], storage: str) -> bool:

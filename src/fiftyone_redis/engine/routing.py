@@ -208,10 +208,17 @@ def _targets(
 def _receive(sent: _Sent) -> list[int]:
     """Reads the replies that are on their way; returns which commands have no good one yet."""
     for line, part, asking in sent.parts:
-        replies = line.replies(2 * len(part))[1::2] if asking else line.replies(len(part))
+        replies = line.replies(2 * len(part)) if asking else line.replies(len(part))
+        if asking:
+            pairs = zip(replies[::2], replies[1::2], strict=True)
+            replies = [ahead if _is_refusal(ahead) else reply for ahead, reply in pairs]
         for number, reply in zip(part, replies, strict=True):
             sent.replies[number] = reply
     return [number for number, reply in enumerate(sent.replies) if cluster.is_retried(reply)]
+
+
+def _is_refusal(reply: Any) -> bool:
+    return isinstance(reply, redis.ResponseError)
 
 
 def _settled(client: redis.RedisCluster, sent: _Sent) -> list[Any]:
