@@ -60,8 +60,8 @@ median of 200 queries. One index of each kind was built."""
 
 
 _PRECAUTIONS = (
-    """Two precautions go with every search ([Redis Cluster](cluster.md)): a look whether the cluster
-    is whole, and FT.INFO, which tells whether the index is still the same. The first costs 0.38 ms
+    """Two precautions go with every search ([Redis Cluster](cluster.md)): a look whether the
+    cluster is whole, and FT.INFO, which tells whether the index is the same. The first costs 0.38 ms
     a search with 3 primaries (goal: at most 1 ms), the second 0.05 ms on one server (goal: at most
     0.1 ms).""",
     """`benchmarks/cluster_check.py` measured that apart from the rest, on Redis Stack 7.4, as the
