@@ -61,9 +61,9 @@ median of 200 queries. One index of each kind was built."""
 
 _PRECAUTIONS = (
     """Two precautions go with every search ([Redis Cluster](cluster.md)): a look whether the
-    cluster is whole, and FT.INFO, which tells whether the index is still the same. The first costs 0.38 ms
-    a search with 3 primaries (goal: at most 1 ms), the second 0.05 ms on one server (goal: at most
-    0.1 ms).""",
+    cluster is whole, and FT.INFO, which tells whether the index is the same. The first costs
+    0.38 ms a search with 3 primaries (goal: at most 1 ms), the second 0.05 ms on one server
+    (goal: at most 0.1 ms).""",
     """`benchmarks/cluster_check.py` measured that apart from the rest, on Redis Stack 7.4, as the
     difference between blocks of searches with and without, 4,000 each; half of the blocks were
     within 0.374 to 0.382 ms and 0.051 to 0.054 ms. The machine, of 2 cores, was not quiet: its load
