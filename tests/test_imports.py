@@ -22,7 +22,7 @@ ENGINE = {
     "definition": "errors schema",
     "protocol": "errors refusals schema definition",
     "storage": "errors schema codec protocol",
-    "conversion": "errors schema codec definition protocol replies storage",
+    "conversion": "errors schema codec definition protocol storage",
     "replies": "errors refusals schema definition protocol",
     "capabilities": "errors refusals schema protocol pool",
     "exact": "errors schema codec",

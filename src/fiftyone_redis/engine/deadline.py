@@ -21,7 +21,7 @@ QUICK = 30.0
 """Seconds to wait for commands of the query engine whose work does not grow with the data."""
 
 
-def limit(packed: bytes | memoryview) -> float | None:
+def limit(packed: bytes) -> float | None:
     """Returns how many seconds to wait for the reply to a packed command.
 
     Args:

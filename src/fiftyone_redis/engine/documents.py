@@ -14,7 +14,7 @@ from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.errors import mapped
 from fiftyone_redis.engine.pipeline import accepted
 from fiftyone_redis.engine.pool import borrowed
-from fiftyone_redis.engine.protocol import pack, raw, text
+from fiftyone_redis.engine.protocol import keyed, raw, text
 from fiftyone_redis.engine.retry import Attempts, drop_idle
 from fiftyone_redis.engine.schema import DTYPES, Schema
 from fiftyone_redis.engine.storage import Columns
@@ -67,10 +67,7 @@ def write(
         return {**{tag: values[rows] for tag, values in tags.items()}, **further}
 
     requests = (
-        (
-            storage.pack_writes(schema, of_ids(ids[rows]), ids[rows], matrix[rows], columns(rows)),
-            ids[rows],
-        )
+        storage.pack_writes(schema, of_ids(ids[rows]), ids[rows], matrix[rows], columns(rows))
         for rows in batches(len(ids), schema)
     )
     for _, replies in accepted(client, requests):
@@ -101,7 +98,7 @@ def read(
         yield ids, storage.read_values(schema, fields, [reply])
         return
     requests = (
-        (storage.pack_reads(schema, of_ids(ids[rows]), fields), ids[rows])
+        storage.pack_reads(schema, of_ids(ids[rows]), ids[rows], fields)
         for rows in batches(len(ids), schema)
     )
     for batch, replies in accepted(client, requests):
@@ -132,7 +129,7 @@ def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
 def unlink(client: Client, schema: Schema, keys: Sequence[str]) -> None:
     """Deletes documents of an index, which may be gone already, by their keys."""
     requests = (
-        (b"".join(pack(("UNLINK", raw(key))) for key in keys[rows]), keys[rows])
+        keyed((("UNLINK", raw(key)) for key in keys[rows]), keys[rows])
         for rows in batches(len(keys), schema)
     )
     for _ in accepted(client, requests):
@@ -163,8 +160,8 @@ def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, st
         for key, id in zip(of_ids, ids, strict=True)
         for command in storage.changes(schema, key, changes[id])
     ]
-    request = b"".join(pack(command) for _, command in commands)
-    for _ in accepted(client, [(request, [id for id, _ in commands])]):
+    request = keyed((command for _, command in commands), [id for id, _ in commands])
+    for _ in accepted(client, [request]):
         pass
 
 
@@ -235,7 +232,7 @@ def _each(
     """Sends a command that takes a key, for each of the ids."""
     of_ids = keys.for_reading(client, schema, ids)
     requests = (
-        (b"".join(pack((command, key, *rest)) for key in of_ids(ids[rows])), ids[rows])
+        keyed(((command, key, *rest) for key in of_ids(ids[rows])), ids[rows])
         for rows in batches(len(ids), schema)
     )
     yield from accepted(client, requests)

@@ -206,9 +206,7 @@ def _by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str
 
 def _existing(client: Client, keys: list[str]) -> list[str]:
     batches = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
-    requests = (
-        (b"".join(protocol.pack(("EXISTS", raw(key))) for key in batch), batch) for batch in batches
-    )
+    requests = (protocol.keyed((("EXISTS", raw(key)) for key in batch), batch) for batch in batches)
     found: list[str] = []
     for batch, answers in accepted(client, requests):
         found += [key for key, there in zip(batch, answers, strict=True) if there]

@@ -30,7 +30,7 @@ from fiftyone_redis.engine.errors import mapped, some
 from fiftyone_redis.engine.line import Line
 from fiftyone_redis.engine.pool import ask as ask_node
 from fiftyone_redis.engine.pool import place
-from fiftyone_redis.engine.protocol import COORDINATOR, changes_index, first_word, pack, unpack
+from fiftyone_redis.engine.protocol import COORDINATOR, Request, changes_index, first_word, pack
 from fiftyone_redis.engine.retry import Attempts, is_lost
 
 SETTLE_SECONDS = 2.0
@@ -155,28 +155,26 @@ def reply(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> 
 
 
 def exchange(
-    client: redis.RedisCluster, requests: Iterable[tuple[bytes, Sequence[Any]]]
+    client: redis.RedisCluster, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
     """Sends packed commands of the query engine, some at once; see ``pipeline.exchange``."""
-    waiting: list[tuple[bytes, Sequence[Any]]] = []
+    waiting: list[Request] = []
     for request in requests:
         waiting.append(request)
-        if sum(len(items) for _, items in waiting) >= _AT_ONCE:
+        if sum(len(each.items) for each in waiting) >= _AT_ONCE:
             yield from _answered(client, waiting)
             waiting = []
     yield from _answered(client, waiting)
 
 
 def _answered(
-    client: redis.RedisCluster, requests: Sequence[tuple[bytes, Sequence[Any]]]
+    client: redis.RedisCluster, requests: Sequence[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    commands = [
-        bytes(each.packed) for packed, items in requests for each in unpack(packed, len(items))
-    ]
+    commands = [packed for request in requests for packed in request.packed]
     replies: list[Any] = []
     for start in range(0, len(commands), _AT_ONCE):
         replies += _settled(client, commands[start : start + _AT_ONCE])
-    for _, items in requests:
+    for _, items, _ in requests:
         yield items, replies[: len(items)]
         replies = replies[len(items) :]
 
