@@ -42,7 +42,7 @@ ENGINE = {
     "connection": "certificates errors schema protocol parameters deadline pool retry capabilities "
     "tls sentinel cluster whole partial",
     "routing": "errors protocol line pool retry cluster connection whole",
-    "pipeline": "errors deadline pool retry cluster connection routing",
+    "pipeline": "errors protocol deadline pool retry cluster connection routing",
     "keys": "errors schema protocol deadline replies storage pool retry cluster "
     "connection pipeline whole",
     "documents": "errors schema codec protocol storage pool retry cluster connection routing "
