@@ -16,7 +16,8 @@ PACKAGE = "fiftyone_redis"
 ENGINE = {
     "certificates": "",
     "refusals": "",
-    "errors": "certificates refusals",
+    "errors": "",
+    "translation": "certificates errors refusals",
     "schema": "errors",
     "codec": "errors schema",
     "definition": "errors schema",
@@ -24,29 +25,30 @@ ENGINE = {
     "storage": "errors schema codec protocol",
     "conversion": "errors schema codec definition protocol storage",
     "replies": "errors refusals schema definition protocol",
-    "capabilities": "errors refusals schema protocol pool",
+    "capabilities": "errors refusals schema protocol pool translation",
     "exact": "errors schema codec",
     "planner": "errors schema",
     "restricted": "errors schema replies planner",
     "parameters": "errors",
     "pool": "errors schema definition protocol deadline",
-    "deadline": "errors protocol",
+    "deadline": "protocol translation",
     "line": "deadline pool",
     "cluster_view": "errors",
-    "whole": "errors protocol deadline pool line retry capabilities cluster cluster_view",
+    "whole": "errors protocol deadline pool line retry capabilities cluster cluster_view "
+    "translation",
     "partial": "errors protocol pool cluster whole",
-    "retry": "certificates errors refusals",
+    "retry": "certificates refusals translation",
     "tls": "",
     "sentinel": "errors deadline pool retry tls",
-    "cluster": "errors protocol deadline pool retry",
+    "cluster": "errors protocol deadline pool retry translation",
     "connection": "certificates errors schema protocol parameters deadline pool retry capabilities "
-    "tls sentinel cluster whole partial",
-    "routing": "errors protocol line pool retry cluster connection whole",
-    "pipeline": "errors protocol deadline pool retry cluster connection routing",
+    "tls sentinel cluster whole partial translation",
+    "routing": "errors protocol line pool retry cluster connection whole translation",
+    "pipeline": "errors protocol deadline pool retry cluster connection routing translation",
     "keys": "errors schema protocol deadline replies storage pool retry cluster "
-    "connection pipeline whole",
+    "connection pipeline whole translation",
     "documents": "errors schema codec protocol storage pool retry cluster connection routing "
-    "pipeline keys",
+    "pipeline keys translation",
     "aliases": "errors schema protocol replies cluster connection",
     "indexing": "protocol replies cluster connection",
     "lease": "errors protocol cluster connection",
@@ -57,9 +59,9 @@ ENGINE = {
     "attributes": "schema codec protocol cluster connection documents reading storage",
     "rebuild": "errors schema codec protocol storage conversion capabilities aliases cluster "
     "connection indexing lease leftovers overlap pipeline pool keys documents reading retry "
-    "retyping",
+    "retyping translation",
     "search": "errors schema codec protocol replies exact planner restricted cluster "
-    "connection pipeline keys reading",
+    "connection pipeline keys reading translation",
     "index": "errors schema codec definition protocol replies capabilities aliases restricted "
     "cluster connection indexing keys lease leftovers documents overlap reading attributes rebuild "
     "search",
@@ -67,10 +69,13 @@ ENGINE = {
     "findings": "errors cluster connection",
     "index_health": "errors protocol replies cluster connection aliases leftovers findings",
     "health": "errors protocol replies capabilities pool cluster connection index topology "
-    "findings index_health",
+    "findings index_health translation",
     "__init__": "schema connection reading search index",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}
+
+SLOW = {"bson", "eta", "fiftyone", "numpy", "psutil", "pymongo", "redis"}
+"""Libraries that take longer to import than a short command takes in all."""
 
 # Above the engine: each part, and the parts that it must not know of.
 FORBIDDEN = {
@@ -167,16 +172,48 @@ def test_commands_of_the_query_engine_are_written_in_one_place():
     assert strings == set()
 
 
-def test_importing_the_package_imports_nothing_slow():
-    code = "import fiftyone_redis, sys; print(*sys.modules)"
+def loaded(code: str) -> set[str]:
+    """Returns the names of the modules that a new interpreter has loaded after some code."""
+    code += "; import sys; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    modules = run.stdout.split()
-    assert PACKAGE in modules
-    assert not {"fiftyone", "numpy", "redis"} & set(modules)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module", [PACKAGE, *(f"{PACKAGE}.{part}" for part in ("cli", "server", "brain_config"))]
+)
+def test_what_is_to_be_quick_imports_nothing_slow(module):
+    modules = loaded(f"import {module}")
+    assert module in modules
+    assert not SLOW & modules
+
+
+def test_the_command_enable_imports_nothing_slow(tmp_path):
+    path = tmp_path / "brain_config.json"
+    code = f"import os; os.environ['FIFTYONE_BRAIN_CONFIG_PATH'] = {str(path)!r}; "
+    modules = loaded(
+        f"{code}from fiftyone_redis.cli import main; main(['enable'], standalone_mode=False)"
+    )
+    assert path.exists()
+    assert not SLOW & modules
+
+
+def test_the_parts_of_the_package_are_imported_when_they_are_asked_for():
+    parts = ("server.start", "engine.VectorIndex", "engine.errors", "sync.difference")
+    asked = ", ".join(f"{PACKAGE}.{part}" for part in (*parts, "doctor.diagnose"))
+    modules = loaded(f"import {PACKAGE}; [{asked}]")
+    assert {f"{PACKAGE}.{part}" for part in ("server", "engine", "sync", "doctor")} <= modules
+    assert "fiftyone" not in modules
+    assert {"adopt", "doctor", "engine", "server", "sync"} <= set(dir(fiftyone_redis))
+    assert {"VectorIndex", "connect"} <= set(dir(fiftyone_redis.engine))
+
+
+@pytest.mark.parametrize("package", [fiftyone_redis, fiftyone_redis.engine])
+def test_a_name_that_a_package_does_not_have_is_no_attribute(package):
+    assert not hasattr(package, "nothing")
 
 
 def test_importing_the_engine_does_not_import_fiftyone():
-    code = "import fiftyone_redis.engine, sys; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert f"{PACKAGE}.engine.index" in run.stdout.split()
-    assert "fiftyone" not in run.stdout.split()
+    modules = loaded(f"from {PACKAGE}.engine import VectorIndex")
+    assert f"{PACKAGE}.engine.index" in modules
+    assert "fiftyone" not in modules

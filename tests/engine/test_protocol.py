@@ -21,9 +21,9 @@ from fiftyone_redis.engine.errors import (
     ResultLimitError,
     ServerError,
     UnsupportedServerError,
-    translated,
 )
 from fiftyone_redis.engine.schema import DTYPES, METRICS, Field
+from fiftyone_redis.engine.translation import translated
 
 # What a server without int8 and SVS-VAMANA can hold, as the running one.
 OFFERED = ("float32", "float64", "float16", "bfloat16")

@@ -11,13 +11,13 @@ from fiftyone_redis.engine import cluster, keys, routing, storage
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.errors import mapped
 from fiftyone_redis.engine.pipeline import accepted
 from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.protocol import keyed, raw, text
 from fiftyone_redis.engine.retry import Attempts, drop_idle
 from fiftyone_redis.engine.schema import DTYPES, Schema
 from fiftyone_redis.engine.storage import Columns
+from fiftyone_redis.engine.translation import mapped
 
 BATCH_BYTES = 1 << 21
 """How much of a bulk write or read is under way at a time, in bytes of vectors."""

@@ -24,7 +24,6 @@ from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
     FiftyOneRedisError,
     UnsupportedServerError,
-    mapped,
     some,
 )
 from fiftyone_redis.engine.findings import NOTE, OK, PROBLEM, WARNING, Finding, readable, told
@@ -34,6 +33,7 @@ from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.protocol import COORDINATOR
 from fiftyone_redis.engine.replies import read_settings, read_warnings
 from fiftyone_redis.engine.topology import Shard
+from fiftyone_redis.engine.translation import mapped
 
 __all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "examine", "layout"]
 

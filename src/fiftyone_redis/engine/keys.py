@@ -15,11 +15,12 @@ from fiftyone_redis.engine import cluster, protocol, replies, storage, whole
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.deadline import limit
-from fiftyone_redis.engine.errors import IndexMismatchError, mapped, some
+from fiftyone_redis.engine.errors import IndexMismatchError, some
 from fiftyone_redis.engine.pipeline import accepted
 from fiftyone_redis.engine.protocol import pack, raw
 from fiftyone_redis.engine.retry import Attempts
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
+from fiftyone_redis.engine.translation import mapped
 
 TIMEOUT_MS = 30_000
 """After how many milliseconds the server may give up to look for keys."""

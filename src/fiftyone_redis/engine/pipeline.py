@@ -19,10 +19,11 @@ from fiftyone_redis.engine import routing
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address
 from fiftyone_redis.engine.deadline import await_reply, limit
-from fiftyone_redis.engine.errors import mapped, some, translated
+from fiftyone_redis.engine.errors import some
 from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.protocol import Request
 from fiftyone_redis.engine.retry import Attempts, drop_idle, passes
+from fiftyone_redis.engine.translation import mapped, translated
 
 
 def exchange(

@@ -38,12 +38,7 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.capabilities import require
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.errors import (
-    IndexMismatchError,
-    IndexNotFoundError,
-    mapped,
-    some,
-)
+from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.leftovers import Record
@@ -53,6 +48,7 @@ from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.retry import Attempts
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.translation import mapped
 
 
 def rebuild(

@@ -23,10 +23,11 @@ from redis.exceptions import AskError, ClusterDownError, SlotNotCoveredError
 from fiftyone_redis.engine import cluster, whole
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address
-from fiftyone_redis.engine.errors import FiftyOneRedisError, mapped
+from fiftyone_redis.engine.errors import FiftyOneRedisError
 from fiftyone_redis.engine.line import Line
 from fiftyone_redis.engine.protocol import Request, asks_engine, first_word, pack, text
 from fiftyone_redis.engine.retry import Attempts
+from fiftyone_redis.engine.translation import mapped
 
 _ASKING = pack(["ASKING"])
 _COMPLETE_WALKS = 2

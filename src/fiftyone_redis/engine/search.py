@@ -27,11 +27,12 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address
-from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
+from fiftyone_redis.engine.errors import InputError, ResultLimitError
 from fiftyone_redis.engine.pipeline import exchange
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.restricted import Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.translation import translated
 
 _nearness = attrgetter("distance", "id")
 _MANY = 32  # queries, before it is asked whether comparing here is cheaper

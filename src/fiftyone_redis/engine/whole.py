@@ -26,12 +26,13 @@ import redis
 from fiftyone_redis.engine import capabilities, cluster, cluster_view, deadline
 from fiftyone_redis.engine.cluster import Client, IncompleteClusterError
 from fiftyone_redis.engine.cluster_view import View
-from fiftyone_redis.engine.errors import mapped, some
+from fiftyone_redis.engine.errors import some
 from fiftyone_redis.engine.line import Line
 from fiftyone_redis.engine.pool import ask as ask_node
 from fiftyone_redis.engine.pool import place
 from fiftyone_redis.engine.protocol import COORDINATOR, Request, changes_index, first_word, pack
 from fiftyone_redis.engine.retry import Attempts, is_lost
+from fiftyone_redis.engine.translation import mapped
 
 SETTLE_SECONDS = 2.0
 """Seconds after which a coordinator has found a node again that was gone, or is new to it."""
