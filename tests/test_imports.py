@@ -1,6 +1,7 @@
 """The direction of imports, read from the source: what may know of what."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,15 @@ def test_the_engine_imports_one_way(path):
 def test_the_engine_knows_nothing_above_it_and_nothing_of_fiftyone(path):
     assert known(path, PACKAGE) <= {"engine"}
     assert libraries(path) <= {PACKAGE, *ENGINE_LIBRARIES}
+
+
+def test_all_libraries_that_are_imported_are_declared():
+    written = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    required = written.split("\ndependencies = [")[1].split("\n]")[0]
+    declared = set(re.findall(r'"([\w-]+)', required))
+    paths = set(files()) - set(files("demo"))  # which is an extra
+    imported = {library for path in paths for library in libraries(path)} - {PACKAGE}
+    assert {"pymongo" if name == "bson" else name for name in imported} <= declared
 
 
 def test_the_table_of_refusals_needs_no_library():
