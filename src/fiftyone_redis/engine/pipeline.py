@@ -78,7 +78,7 @@ def _answered(
     """Yields requests with their replies; sends one ahead of that whose replies are read."""
     while True:
         while len(unanswered) < 2 and (following := next(upcoming, None)) is not None:
-            sent = _Sent(b"".join(following.packed), following.items)
+            sent = _Sent(following.packed(), following.items)
             unanswered.append(sent)
             connection.send_packed_command([sent.packed])
         if not unanswered:

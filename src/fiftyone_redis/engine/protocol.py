@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 from fiftyone_redis.engine import definition
@@ -47,18 +48,36 @@ def pack(command: Iterable[Arg]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), body)
 
 
+Parts = tuple[bytes | memoryview, ...]
+"""A packed command in pieces: all commands of a request are joined at once, as that takes time."""
+
+
 class Request(NamedTuple):
     """Packed commands that are sent together.
 
     Args:
-        packed: each command as it goes over the wire
+        commands: each command as it goes over the wire
         items: what each of them is about, for those who read the replies
         keys: the key of each of them; None for commands of the query engine, which have none
     """
 
-    packed: Sequence[bytes]
+    commands: Sequence[Parts]
     items: Sequence[Any]
     keys: Sequence[bytes] | None = None
+
+    def packed(self) -> bytes:
+        """Returns all commands as they go over the wire."""
+        return b"".join(chain.from_iterable(self.commands))
+
+
+def queries(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
+    """Packs commands of the query engine.
+
+    Args:
+        commands: the commands
+        items: what each of them is about
+    """
+    return Request([(pack(command),) for command in commands], items)
 
 
 def keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
@@ -68,9 +87,10 @@ def keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
         commands: the commands
         items: what each of them is about
     """
-    packed, keys = [], []
+    packed: list[Parts] = []
+    keys = []
     for command in commands:
-        packed.append(pack(command))
+        packed.append((pack(command),))
         keys.append(command[1])
     return Request(packed, items, cast("list[bytes]", keys))
 

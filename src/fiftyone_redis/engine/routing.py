@@ -25,7 +25,7 @@ from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address
 from fiftyone_redis.engine.errors import FiftyOneRedisError
 from fiftyone_redis.engine.line import Line
-from fiftyone_redis.engine.protocol import Request, asks_engine, first_word, pack, text
+from fiftyone_redis.engine.protocol import Request, pack, text
 from fiftyone_redis.engine.retry import Attempts
 from fiftyone_redis.engine.translation import mapped
 
@@ -83,7 +83,7 @@ def exchange(
     if first is None:
         return
     requests = chain([first], upcoming)
-    if first.packed and asks_engine(first_word(first.packed[0])) and whole.is_checked(client):
+    if first.keys is None and whole.is_checked(client):
         yield from whole.exchange(client, requests)
         return
     with ExitStack() as stack:
@@ -169,7 +169,7 @@ def _send(
     """Sends some commands of a request to where their keys are, or where replies say they are."""
     groups: dict[tuple[redis.Redis, bool], list[int]] = {}
     target = _targets(client, failures)
-    packed, _, keys = sent.request
+    commands, _, keys = sent.request
     for number in numbers:
         reply = sent.replies[number]
         try:
@@ -181,7 +181,7 @@ def _send(
     sent.parts[:] = [(lines.to(node), part, asking) for (node, asking), part in groups.items()]
     for line, part, asking in sent.parts:
         ahead = _ASKING if asking else b""
-        line.send(b"".join(piece for n in part for piece in (ahead, packed[n])))
+        line.send(b"".join(piece for n in part for piece in (ahead, *commands[n])))
 
 
 def _targets(

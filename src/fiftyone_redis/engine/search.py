@@ -169,9 +169,9 @@ def _knn(
 
 def _answers(question: Question, commands: list[protocol.Command]) -> list[list[Hit]]:
     """Sends queries, and the question what the index is before them, in one round trip."""
-    asked = [protocol.pack(command) for command in [protocol.info(question.schema.name), *commands]]
-    together = [asked] if len(commands) == 1 else [[packed] for packed in asked]
-    requests = (protocol.Request(packed, [None] * len(packed)) for packed in together)
+    asked = [protocol.info(question.schema.name), *commands]
+    together = [asked] if len(commands) == 1 else [[command] for command in asked]
+    requests = (protocol.queries(some, [None] * len(some)) for some in together)
     found = (reply for _, page in exchange(question.client, requests) for reply in page)
     question.confirm(_accepted(question, next(found)))
     return [replies.read_hits(_accepted(question, reply), question.schema) for reply in found]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fiftyone_redis.engine.codec import Array, decode, encode
-from fiftyone_redis.engine.protocol import Arg, Command, Request, pack, raw
+from fiftyone_redis.engine.protocol import Arg, Command, Parts, Request, pack, raw
 from fiftyone_redis.engine.schema import Schema
 
 Columns = Mapping[str, Sequence[str | None]]
@@ -62,8 +62,8 @@ def pack_reads(
     paths = [raw(schema.path(field)) for field in fields]
     head = b"*%d\r\n$%d\r\n%b\r\n" % (2 + len(paths), len(command), command)
     tail = b"".join(b"$%d\r\n%b\r\n" % (len(path), path) for path in paths)
-    packed = [b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, tail) for key in keys]
-    return Request(packed, ids, keys)
+    commands = [(head, b"$%d\r\n" % len(key), key, b"\r\n", tail) for key in keys]
+    return Request(commands, ids, keys)
 
 
 def read_one(schema: Schema, key: Arg, fields: Sequence[str]) -> Command:
@@ -99,7 +99,7 @@ def read_whole(key: bytes) -> Command:
     return ["JSON.GET", key, "$"]
 
 
-def _hsets(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[bytes]:
+def _hsets(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[Parts]:
     """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
     blobs = encode(matrix, schema.dtype)
     heads = [b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * count) for count in range(len(columns) + 1)]
@@ -108,34 +108,34 @@ def _hsets(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Column
     if not columns:
         head = heads[0]
         return [
-            b"%b$%d\r\n%b%b%b\r\n" % (head, len(key), key, middle, blob.data)
+            (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
             for key, blob in zip(keys, blobs, strict=True)
         ]
     names = [pack([path])[4:] for path in columns]
     rows = zip(*columns.values(), strict=True)
-    packed = []
+    commands: list[Parts] = []
     for key, blob, values in zip(keys, blobs, rows, strict=True):
         head = heads[len(values) - values.count(None)]
-        pieces: list[Any] = [head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n"]
+        parts: list[Any] = [head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n"]
         for path, value in zip(names, values, strict=True):
             if value is not None:
-                pieces += (path, pack([value])[4:])
-        packed.append(b"".join(pieces))
-    return packed
+                parts += (path, pack([value])[4:])
+        commands.append(tuple(parts))
+    return commands
 
 
-def _merges(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[bytes]:
+def _merges(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[Parts]:
     """Packs one JSON.MERGE per document, which makes one that is missing."""
     vectors = exact(schema, matrix)
     rows = zip(*columns.values(), strict=True) if columns else repeat((), len(keys))
-    packed = []
+    commands: list[Parts] = []
     for key, vector, values in zip(keys, vectors, rows, strict=True):
         document: dict[str, Any] = {}
         for path, value in zip((*columns, schema.vector_field), (*values, vector), strict=True):
             if value is not None:
                 _put(document, members(path), _in_json(schema, path, value))
-        packed.append(pack(("JSON.MERGE", key, "$", json.dumps(document))))
-    return packed
+        commands.append((pack(("JSON.MERGE", key, "$", json.dumps(document))),))
+    return commands
 
 
 def exact(schema: Schema, matrix: Array) -> list[list[float]]:

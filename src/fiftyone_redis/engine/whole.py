@@ -171,7 +171,7 @@ def exchange(
 def _answered(
     client: redis.RedisCluster, requests: Sequence[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    commands = [packed for request in requests for packed in request.packed]
+    commands = [b"".join(parts) for request in requests for parts in request.commands]
     replies: list[Any] = []
     for start in range(0, len(commands), _AT_ONCE):
         replies += _settled(client, commands[start : start + _AT_ONCE])
