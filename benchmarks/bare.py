@@ -1,7 +1,8 @@
 """What the server can do at best: the same work without this package.
 
 For writing, requests that were prepared beforehand go down a socket, and a second thread reads the
-replies, so that neither side ever waits for the other. For searching, redis-py's own ``hget`` and
+replies, so that neither side ever waits for the other; and redis-py's own pipeline writes the same
+documents, as anybody would without this package. For searching, redis-py's own ``hget`` and
 one raw ``FT.SEARCH``.
 """
 
@@ -18,6 +19,7 @@ from data import Matrix
 from fiftyone_redis.engine.protocol import pack
 
 _CHUNK = 1 << 18
+_BATCH = 1000  # of 100, 300, 3000 and 10000 none was faster
 
 
 def client(port: int) -> redis.Redis:
@@ -53,6 +55,23 @@ def push(port: int, prepared: bytes, replies: int) -> None:
                 raise RuntimeError(f"The server refused a request: {received[:100]!r}")
             replies -= received.count(b"\n")
         sender.join()
+
+
+def pipeline(client: redis.Redis, prefix: str, ids: Sequence[str], vectors: Matrix) -> None:
+    """Writes one HASH per vector by redis-py's pipeline, so many at a time as is fastest.
+
+    Args:
+        client: from :func:`client`
+        prefix: what the keys start with
+        ids: the rest of the keys
+        vectors: the vectors
+    """
+    for start in range(0, len(ids), _BATCH):
+        batch = slice(start, start + _BATCH)
+        with client.pipeline(transaction=False) as pipe:
+            for id, vector in zip(ids[batch], vectors[batch], strict=True):
+                pipe.hset(prefix + id, "vector", vector.tobytes())
+            pipe.execute()
 
 
 def nearest(client: redis.Redis, index: str, key: str, k: int) -> list[str]:

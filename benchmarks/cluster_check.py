@@ -132,9 +132,11 @@ def _info(port: int, blocks: int) -> list[float]:
         return compare(lambda: search_as(usual), lambda: search_as(_answers_alone), blocks)
 
 
-def _answers_alone(question: search.Question, commands: list[protocol.Command]) -> object:
+def _answers_alone(question: search.Question, blobs: list[bytes], k: int) -> object:
     """Does what the engine's own function does, without FT.INFO."""
-    requests = ((protocol.pack(each), [None]) for each in commands)
+    schema, timeout_ms = question.schema, question.timeout_ms
+    commands = [protocol.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
+    requests = (protocol.queries([each], [None]) for each in commands)
     found = [reply for _, page in exchange(question.client, requests) for reply in page]
     return [replies.read_hits(reply, question.schema) for reply in found]
 

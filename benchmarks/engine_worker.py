@@ -8,7 +8,8 @@ server (Redis that appends to a file every second), in turn.
 
 Works:
 
-- ``write``: the engine's ``add()`` against the same bytes pushed down a socket (bare.py)
+- ``write``: the engine's ``add()`` against the same bytes pushed down a socket, and against
+  redis-py's pipeline (bare.py)
 - ``memory float32``, ``memory float16``: what the server holds after it
 - ``by id``: ``search_ids([id])`` against redis-py's HGET and FT.SEARCH
 - ``rates N``: writing and reading N vectors
@@ -39,10 +40,11 @@ _HNSW_QUERIES = 200
 
 
 def write(job: Job) -> Figures:
-    """Writes by the engine and by the bare socket in turn, into a new index each time."""
+    """Writes by the engine, the bare socket and redis-py in turn, into a new index each time."""
     sizes = job.sizes
     ids, vectors = data.made_up_ids(sizes.count), data.clustered(sizes.count, sizes.dim)
     prepared = bare.requests("write:", ids, vectors)
+    redis = bare.client(job.port)
 
     def once(action: Callable[[VectorIndex], object]) -> float:
         index = _new_index(job, sizes.dim)
@@ -59,8 +61,12 @@ def write(job: Job) -> Figures:
     def socket(_index: VectorIndex) -> None:
         bare.push(job.port, prepared, sizes.count)
 
-    rounds = [(once(engine), once(socket)) for _ in range(sizes.runs + 3)][1:]
-    return {"seconds": [e for e, _ in rounds], "bare": [s for _, s in rounds]}
+    def pipeline(_index: VectorIndex) -> None:
+        bare.pipeline(redis, "write:", ids, vectors)
+
+    actions = {"seconds": engine, "bare": socket, "pipeline": pipeline}
+    rounds = [[once(action) for action in actions.values()] for _ in range(sizes.runs + 3)][1:]
+    return dict(zip(actions, map(list, zip(*rounds, strict=True)), strict=True))
 
 
 def memory(job: Job, dtype: str) -> Figures:

@@ -157,14 +157,6 @@ def test_the_mode_of_the_file_stays(path, permissions):
     assert mode(path) == permissions
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_root_does_not_take_the_file_from_its_owner(path):
-    write(path, {})
-    os.chown(path, 1234, 4321)
-    enable(path)
-    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
-
-
 def test_a_symbolic_link_stays_and_its_file_changes(tmp_path, path):
     real = tmp_path / "dotfiles" / "brain.json"
     real.parent.mkdir()

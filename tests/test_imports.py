@@ -1,6 +1,7 @@
 """The direction of imports, read from the source: what may know of what."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,66 +15,61 @@ PACKAGE = "fiftyone_redis"
 
 # Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
 ENGINE = {
+    "__init__": "connection index reading schema search",
+    "aliases": "cluster connection errors naming protocol replies schema",
+    "attributes": "cluster codec documents protocol reading schema storage",
+    "capabilities": "errors pool protocol refusals schema translation",
     "certificates": "",
-    "refusals": "",
-    "errors": "certificates refusals",
-    "options": "errors",
-    "schema": "errors options",
+    "cluster": "deadline errors pool protocol retry translation",
+    "cluster_health": "cluster connection errors findings protocol topology translation whole",
     "codec": "errors options schema",
+    "connection": "capabilities certificates cluster deadline errors parameters partial pool protocol retry sentinel tls translation whole",
+    "conversion": "codec definition errors protocol schema storage",
+    "deadline": "protocol translation",
     "definition": "errors options schema",
-    "protocol": "errors options refusals schema definition",
-    "storage": "errors schema codec protocol",
-    "conversion": "errors schema codec definition protocol replies storage",
-    "replies": "errors options refusals schema definition protocol",
-    "capabilities": "errors refusals schema protocol pool",
-    "exact": "errors schema codec",
-    "naming": "",
-    "planner": "errors options schema",
-    "restricted": "errors schema replies planner",
-    "parameters": "errors",
-    "pool": "errors schema definition protocol deadline",
-    "deadline": "errors protocol",
+    "documents": "cluster codec connection keys options pipeline pool protocol retry routing schema storage translation",
+    "errors": "",
+    "exact": "codec",
+    "findings": "cluster connection errors",
+    "health": "capabilities cluster cluster_health connection errors findings index index_health pool protocol replies translation",
+    "index": "aliases attributes capabilities cluster codec connection definition documents errors indexing keys lease leftovers naming options overlap protocol reading rebuild replies restricted schema search",
+    "index_health": "aliases cluster connection errors findings leftovers naming protocol replies",
+    "indexing": "cluster connection protocol replies",
+    "keys": "cluster connection deadline errors pipeline protocol replies retry schema storage translation whole",
+    "lease": "cluster connection errors protocol",
+    "leftovers": "aliases cluster connection errors protocol replies retyping schema",
     "line": "deadline pool",
-    "topology": "errors replies",
-    "primaries": "errors protocol deadline line cluster topology",
-    "whole": "errors protocol pool retry capabilities cluster topology primaries",
-    "partial": "errors protocol pool naming cluster whole",
-    "retry": "certificates errors refusals",
+    "naming": "",
+    "options": "errors",
+    "overlap": "cluster connection errors naming pipeline protocol replies schema",
+    "parameters": "errors",
+    "partial": "cluster errors naming pool protocol whole",
+    "pipeline": "cluster connection deadline errors pool protocol retry routing translation",
+    "planner": "options schema",
+    "pool": "deadline protocol",
+    "primaries": "cluster deadline errors line protocol topology",
+    "protocol": "definition options refusals schema",
+    "reading": "cluster codec documents errors indexing keys protocol replies schema",
+    "rebuild": "aliases capabilities cluster codec connection conversion documents errors indexing keys lease leftovers naming overlap pipeline pool protocol reading retry retyping schema storage translation",
+    "refusals": "",
+    "replies": "definition errors options protocol refusals schema",
+    "restricted": "planner replies schema",
+    "retry": "certificates refusals translation",
+    "retyping": "cluster codec documents reading schema",
+    "routing": "cluster connection errors line protocol retry translation whole",
+    "schema": "errors options",
+    "search": "cluster codec connection errors exact keys pipeline planner protocol reading replies restricted schema translation",
+    "sentinel": "deadline errors pool retry tls",
+    "storage": "codec protocol schema",
     "tls": "",
-    "sentinel": "errors deadline pool retry tls",
-    "cluster": "errors protocol deadline pool retry",
-    "connection": "certificates errors schema protocol parameters deadline pool retry capabilities "
-    "tls sentinel cluster whole partial",
-    "routing": "errors protocol line pool retry cluster connection whole",
-    "pipeline": "errors deadline pool retry cluster connection routing",
-    "keys": "errors schema protocol deadline replies storage pool retry cluster "
-    "connection pipeline whole",
-    "documents": "errors options schema codec protocol storage pool retry cluster connection "
-    "routing pipeline keys",
-    "aliases": "errors schema protocol replies naming cluster connection",
-    "indexing": "protocol replies cluster connection",
-    "lease": "errors protocol cluster connection",
-    "overlap": "errors schema protocol replies naming cluster connection pipeline",
-    "reading": "errors schema codec protocol replies cluster indexing keys documents",
-    "retyping": "schema codec cluster documents reading",
-    "leftovers": "errors schema protocol replies aliases cluster connection retyping",
-    "attributes": "schema codec protocol cluster connection documents reading storage",
-    "rebuild": "errors schema codec protocol storage conversion capabilities aliases naming "
-    "cluster connection indexing lease leftovers overlap pipeline pool keys documents reading "
-    "retry retyping",
-    "search": "errors schema codec protocol replies exact planner restricted cluster "
-    "connection pipeline keys reading",
-    "index": "errors options schema codec definition protocol replies capabilities aliases naming "
-    "restricted cluster connection indexing keys lease leftovers documents overlap reading "
-    "attributes rebuild search",
-    "findings": "errors cluster connection",
-    "index_health": "errors protocol replies cluster connection aliases leftovers naming findings",
-    "cluster_health": "errors protocol cluster connection whole topology findings",
-    "health": "errors protocol replies capabilities pool cluster connection index findings "
-    "cluster_health index_health",
-    "__init__": "schema connection reading search index",
+    "topology": "errors replies",
+    "translation": "certificates errors refusals",
+    "whole": "capabilities cluster errors pool primaries protocol retry topology translation",
 }
 ENGINE_LIBRARIES = {"numpy", "redis"}
+
+SLOW = {"bson", "eta", "fiftyone", "numpy", "psutil", "pymongo", "redis"}
+"""Libraries that take longer to import than a short command takes in all."""
 
 # Above the engine: each part, and the parts that it must not know of.
 FORBIDDEN = {
@@ -138,6 +134,15 @@ def test_the_engine_knows_nothing_above_it_and_nothing_of_fiftyone(path):
     assert libraries(path) <= {PACKAGE, *ENGINE_LIBRARIES}
 
 
+def test_all_libraries_that_are_imported_are_declared():
+    written = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    required = written.split("\ndependencies = [")[1].split("\n]")[0]
+    declared = set(re.findall(r'"([\w-]+)', required))
+    paths = set(files()) - set(files("demo"))  # which is an extra
+    imported = {library for path in paths for library in libraries(path)} - {PACKAGE}
+    assert {"pymongo" if name == "bson" else name for name in imported} <= declared
+
+
 def test_the_table_of_refusals_needs_no_library():
     assert libraries(ROOT / "engine" / "refusals.py") == set()
 
@@ -171,16 +176,48 @@ def test_commands_of_the_query_engine_are_written_in_one_place():
     assert strings == set()
 
 
-def test_importing_the_package_imports_nothing_slow():
-    code = "import fiftyone_redis, sys; print(*sys.modules)"
+def loaded(code: str) -> set[str]:
+    """Returns the names of the modules that a new interpreter has loaded after some code."""
+    code += "; import sys; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    modules = run.stdout.split()
-    assert PACKAGE in modules
-    assert not {"fiftyone", "numpy", "redis"} & set(modules)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module", [PACKAGE, *(f"{PACKAGE}.{part}" for part in ("cli", "server", "brain_config"))]
+)
+def test_what_is_to_be_quick_imports_nothing_slow(module):
+    modules = loaded(f"import {module}")
+    assert module in modules
+    assert not SLOW & modules
+
+
+def test_the_command_enable_imports_nothing_slow(tmp_path):
+    path = tmp_path / "brain_config.json"
+    code = f"import os; os.environ['FIFTYONE_BRAIN_CONFIG_PATH'] = {str(path)!r}; "
+    modules = loaded(
+        f"{code}from fiftyone_redis.cli import main; main(['enable'], standalone_mode=False)"
+    )
+    assert path.exists()
+    assert not SLOW & modules
+
+
+def test_the_parts_of_the_package_are_imported_when_they_are_asked_for():
+    parts = ("server.start", "engine.VectorIndex", "engine.errors", "sync.difference")
+    asked = ", ".join(f"{PACKAGE}.{part}" for part in (*parts, "doctor.diagnose"))
+    modules = loaded(f"import {PACKAGE}; [{asked}]")
+    assert {f"{PACKAGE}.{part}" for part in ("server", "engine", "sync", "doctor")} <= modules
+    assert "fiftyone" not in modules
+    assert {"adopt", "doctor", "engine", "server", "sync"} <= set(dir(fiftyone_redis))
+    assert {"VectorIndex", "connect"} <= set(dir(fiftyone_redis.engine))
+
+
+@pytest.mark.parametrize("package", [fiftyone_redis, fiftyone_redis.engine])
+def test_a_name_that_a_package_does_not_have_is_no_attribute(package):
+    assert not hasattr(package, "nothing")
 
 
 def test_importing_the_engine_does_not_import_fiftyone():
-    code = "import fiftyone_redis.engine, sys; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert f"{PACKAGE}.engine.index" in run.stdout.split()
-    assert "fiftyone" not in run.stdout.split()
+    modules = loaded(f"from {PACKAGE}.engine import VectorIndex")
+    assert f"{PACKAGE}.engine.index" in modules
+    assert "fiftyone" not in modules

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fiftyone_redis import doctor, engine, server, sync
     from fiftyone_redis.adoption import adopt, restore
     from fiftyone_redis.backend import (
         RedisSimilarity,
@@ -27,14 +28,28 @@ __all__ = [
     "RedisSimilarityIndex",
     "__version__",
     "adopt",
+    "doctor",
+    "engine",
     "register",
     "restore",
+    "server",
+    "sync",
 ]
 
 __version__ = "0.2.0.dev0"
 
 CONFIG_CLS = "fiftyone_redis.backend.RedisSimilarityConfig"
 """The class that FiftyOne loads for ``backend="redis"``; saved in users' databases, never moves."""
+
+_MODULES = ("doctor", "engine", "server", "sync")
+_HOMES = {
+    "FiftyOneRedisError": "engine.errors",
+    "RedisSimilarity": "backend",
+    "RedisSimilarityConfig": "backend",
+    "RedisSimilarityIndex": "backend",
+    "adopt": "adoption",
+    "restore": "adoption",
+}
 
 _CONFIG_CLS_VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_CONFIG_CLS"
 
@@ -57,13 +72,15 @@ def _apply(config_cls: str) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "FiftyOneRedisError":
-        return getattr(import_module("fiftyone_redis.engine.errors"), name)
-    if name in ("adopt", "restore"):
-        return getattr(import_module("fiftyone_redis.adoption"), name)
-    if name in __all__:
-        return getattr(import_module("fiftyone_redis.backend"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _MODULES:
+        return import_module(f"fiftyone_redis.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"fiftyone_redis.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 _apply(os.environ.setdefault(_CONFIG_CLS_VARIABLE, CONFIG_CLS))

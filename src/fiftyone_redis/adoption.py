@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-import eta.core.utils as etau
 import fiftyone as fo
 from fiftyone.brain.similarity import Similarity
 
@@ -113,7 +113,7 @@ def restore(dataset: Any, brain_key: str, dry_run: bool = False, **connection: A
     Raises:
         SettingsError: if there is no such dataset or run, or it is of another backend
         IndexNotFoundError: if the server does not have the run's index
-        IndexMismatchError: if the index lacks what FiftyOne's own backend needs
+        IndexMismatchError: if the index has no JSON documents as FiftyOne's own backend makes them
     """
     dataset = _dataset(dataset)
     saved = _saved(dataset, brain_key, CONFIG_CLS, FIFTYONE_CLS)
@@ -121,14 +121,14 @@ def restore(dataset: Any, brain_key: str, dry_run: bool = False, **connection: A
         count, schema = len(index), index.schema
         if saved["cls"] == FIFTYONE_CLS:
             return Adoption(dataset.name, brain_key, saved["index_name"], count, (), done=True)
-        _check_can_go_back(index)
+        _check_can_go_back(schema)
     changes = [f"the run is answered by {FIFTYONE_CLS}, no longer by {CONFIG_CLS}"]
-    if schema.storage != "JSON" or schema.dtype != "float32":
-        changes.insert(0, "the embeddings are written as JSON documents of float32 again")
+    if schema.dtype != "float32":
+        changes.insert(0, "the index is rebuilt with the type float32")
     if not dry_run:
-        if len(changes) > 1:
+        if schema.dtype != "float32":
             results = dataset.load_brain_results(brain_key, cache=False, **connection)
-            results.rebuild(storage="JSON", dtype="float32")
+            results.rebuild(dtype="float32")
         _save(dataset, brain_key, _fiftyone_config(saved, schema))
     return Adoption(
         dataset.name, brain_key, saved["index_name"], count, tuple(changes), done=not dry_run
@@ -178,12 +178,7 @@ def _opened(saved: dict[str, Any], connection: dict[str, Any]) -> Iterator[Vecto
 def _check_fits(index: VectorIndex) -> None:
     """Raises unless an index is what FiftyOne's own backend makes."""
     schema = index.schema
-    if (
-        schema.storage != "JSON"
-        or schema.id_field != FIFTYONE_ID
-        or SAMPLE_ID not in schema.tags
-        or schema.vector_field != "$.vector"
-    ):
+    if not _is_fiftyones(schema):
         raise IndexMismatchError(
             f"The index {schema.name!r} is not as FiftyOne's own backend makes it: it has "
             f"{schema.storage} documents with vectors in {schema.vector_field!r}. Use it with "
@@ -191,19 +186,30 @@ def _check_fits(index: VectorIndex) -> None:
         )
 
 
-def _check_can_go_back(index: VectorIndex) -> None:
-    """Raises unless FiftyOne's own backend could read what an index has, as JSON."""
-    schema = index.schema
-    if SAMPLE_ID not in schema.tags or schema.vector_name != "vector":
+def _check_can_go_back(schema: Schema) -> None:
+    """Raises unless FiftyOne's own backend can read the documents of an index."""
+    if not _is_fiftyones(schema):
         raise IndexMismatchError(
-            f"The index {schema.name!r} lacks fields that FiftyOne's own backend reads, so the "
-            "run was not adopted from there; it was left as it is."
+            f"FiftyOne's own backend cannot read the {schema.storage} documents of the index "
+            f"{schema.name!r}: they were converted, or the run was not adopted; to have that "
+            "backend answer, delete the run and compute it again with it."
         )
+
+
+def _is_fiftyones(schema: Schema) -> bool:
+    """Returns whether documents are as FiftyOne's own backend makes them."""
+    return (
+        schema.storage == "JSON"
+        and schema.id_field == FIFTYONE_ID
+        and SAMPLE_ID in schema.tags
+        and schema.vector_field == "$.vector"
+    )
 
 
 def _fiftyone_config(saved: dict[str, Any], schema: Schema) -> Any:
     """Returns the config that FiftyOne's own backend would have saved."""
-    kind = etau.get_class(FIFTYONE_CLS)
+    module, _, name = FIFTYONE_CLS.rpartition(".")
+    kind = getattr(import_module(module), name)
     known = kind().serialize().keys() - _NOT_PARAMETERS
     values = {name: value for name, value in saved.items() if name in known}
     return kind(**{**values, "metric": schema.metric, "algorithm": schema.algorithm})
@@ -214,7 +220,7 @@ def _save(dataset: Any, brain_key: str, config: Any) -> None:
     document = Similarity._get_run_doc(dataset, brain_key)
     document.results.seek(0)
     results = json.loads(document.results.read().decode())
-    results["cls"] = etau.get_class_name(config).replace("Config", "Index")
+    results["cls"] = config.cls.replace("Config", "Index")
     document.results.delete()
     document.results.put(json.dumps(results).encode(), content_type="application/json")
     Similarity.update_run_config(dataset, brain_key, config)

@@ -506,8 +506,8 @@ class RedisSimilarityIndex(NeighborsMixin):
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
             **changes: any of ``metric``, ``algorithm``, ``dtype`` and the settings of the
-                algorithms; see :class:`RedisSimilarityConfig`. Also ``storage``: ``"HASH"``, which
-                is fast, or ``"JSON"``, as FiftyOne's own backend stores embeddings
+                algorithms; see :class:`RedisSimilarityConfig`. Also ``storage="HASH"``, which makes
+                HASHes, which are fast, of the JSON documents of FiftyOne's own backend
 
         Raises:
             SettingsError: if a value is not supported

@@ -6,7 +6,6 @@ that file that names the class behind ``backend="redis"``, and never imports Fif
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -139,19 +138,9 @@ def _replace(target: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(text)
             file.flush()
-            _copy_access(target, file.fileno())
+            if target.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             os.fsync(file.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _copy_access(target: Path, handle: int) -> None:
-    """Gives an open file the mode and owner of the target, if there is one."""
-    if not target.exists():
-        return
-    existing = target.stat()
-    # As a rule the owner differs only under sudo, and only root can give files away.
-    with contextlib.suppress(OSError):
-        os.fchown(handle, existing.st_uid, existing.st_gid)
-    os.fchmod(handle, stat.S_IMODE(existing.st_mode))

@@ -1,4 +1,4 @@
-"""Documents from JSON to HASH and back, by a rebuild: what is kept, refused, and left."""
+"""Documents from JSON to HASH, by a rebuild: what is kept, refused, and left."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, rebuild
-from fiftyone_redis.engine.errors import FiftyOneRedisError, IndexMismatchError
+from fiftyone_redis.engine.errors import FiftyOneRedisError, IndexMismatchError, SettingsError
 
 pytestmark = pytest.mark.needs("json")
 
@@ -77,19 +77,24 @@ def test_the_fast_form_takes_the_place_of_json(client, own, matrix):
     assert len(client.execute_command("FT._LIST")) == 1
 
 
-def test_it_becomes_again_what_fiftyone_reads(client, own, matrix):
-    documents = {key: client.json().get(key) for key in client.scan_iter()}
+def test_a_converted_index_is_written_and_dropped_like_any_other(client, own, matrix):
     own.rebuild(storage="HASH")
     own.add(["new"], matrix[:1], {"sample_id": ["s"]})
-    own.rebuild(storage="JSON")
-
-    assert client.json().get("own:new")["foid"] == "new"
+    assert own.fetch(["new"]).tags == {"sample_id": ["s"]}
     own.remove(["new"])
-    assert {key: client.json().get(key) for key in client.scan_iter()} == documents
-    assert VectorIndex.open(client, "own").schema.id_field == "foid"
-    own.rebuild(storage="HASH")
+    assert own.ids() == names()
     own.drop()
     assert client.dbsize() == 0
+
+
+@pytest.mark.parametrize("storage", ["HASH", "JSON"])
+def test_no_index_is_rebuilt_as_json(client, matrix, storage):
+    index = VectorIndex.create(client, Schema("docs", DIM, storage=storage))
+    index.add(names(), matrix)
+    with pytest.raises(SettingsError, match="leave storage out to keep documents as they are"):
+        index.rebuild(storage="JSON")
+    assert VectorIndex.open(client, "docs").schema == index.schema
+    assert client.dbsize() == len(index) == COUNT
 
 
 def test_the_type_of_the_values_changes_on_the_way(client, own, matrix):
@@ -124,17 +129,6 @@ def test_all_fields_of_the_documents_go_along(client, matrix):
         found = client.execute_command("FT.SEARCH", "own", query, "NOCONTENT", "DIALECT", 2)
         assert found[b"total_results"] == 1, query
 
-    index.rebuild(storage="JSON")
-    again = client.json().get("own:1")
-    assert again == {
-        **{name: value for name, value in content.items() if name != "no"},
-        "yes": "true",
-        "foid": "1",
-        "vec": matrix[0].tolist(),
-    }
-    found = client.execute_command("FT.SEARCH", "own", "@n:[1 2]", "NOCONTENT", "DIALECT", 2)
-    assert found[b"total_results"] == 1
-
 
 @pytest.mark.parametrize("content", [{"boxes": [1, 2]}, {"meta": {"a": 1}}], ids=str)
 def test_what_a_hash_cannot_hold_is_told_and_nothing_changes(client, own, matrix, content):
@@ -160,16 +154,19 @@ def test_fields_that_a_hash_cannot_have_are_told(client, field):
 
 
 def test_a_filter_is_told(client):
-    definition = f"ON HASH PREFIX 1 own: FILTER @n<5 SCHEMA n NUMERIC v {VECTOR}"
+    definition = f"ON JSON PREFIX 1 own: FILTER @n<5 SCHEMA $.n AS n NUMERIC $.v AS v {VECTOR}"
     client.execute_command("FT.CREATE", "own", *definition.split())
-    with pytest.raises(IndexMismatchError, match="JSON documents cannot have: FILTER"):
-        VectorIndex.open(client, "own").rebuild(storage="JSON")
+    with pytest.raises(IndexMismatchError, match="HASH documents cannot have: FILTER"):
+        VectorIndex.open(client, "own").rebuild(storage="HASH")
 
 
-@pytest.mark.parametrize("changes", [{"storage": "JSON"}, {"dtype": "float16"}], ids=str)
-def test_documents_that_another_index_reads_are_not_changed(client, matrix, changes):
-    make(client, f"v {VECTOR}", "HASH")
-    definition = f"ON HASH PREFIX 1 o SCHEMA v {VECTOR}"
+@pytest.mark.parametrize(
+    ("storage", "changes"), [("JSON", {"storage": "HASH"}), ("HASH", {"dtype": "float16"})], ids=str
+)
+def test_documents_that_another_index_reads_are_not_changed(client, matrix, storage, changes):
+    vector = f"$.v AS v {VECTOR}" if storage == "JSON" else f"v {VECTOR}"
+    make(client, vector, storage)
+    definition = f"ON {storage} PREFIX 1 o SCHEMA {vector}"
     client.execute_command("FT.CREATE", "second", *definition.split())
     index = VectorIndex.open(client, "own")
     index.add(names(), matrix)
@@ -177,25 +174,6 @@ def test_documents_that_another_index_reads_are_not_changed(client, matrix, chan
         index.rebuild(**changes)
     index.rebuild(algorithm="HNSW")
     assert len(VectorIndex.open(client, "second")) == len(index) == COUNT
-
-
-def test_bytes_that_json_cannot_hold_are_told(client, matrix):
-    index = VectorIndex.create(client, Schema("docs", DIM))
-    index.add(["1"], matrix[:1])
-    client.hset("docs:1", "thumbnail", b"\xff\xd8")
-    with pytest.raises(IndexMismatchError, match="'1' holds bytes in 'thumbnail'"):
-        index.rebuild(storage="JSON")
-    assert client.hget("docs:1", "thumbnail") == b"\xff\xd8"
-    assert client.dbsize() == 1
-
-
-def test_documents_that_have_the_place_of_the_new_ones_are_told(client, matrix):
-    index = VectorIndex.create(client, Schema("docs", DIM, prefix="elsewhere:"))
-    index.add(["1"], matrix[:1])
-    put(client, "docs:1", precious=True)
-    with pytest.raises(IndexMismatchError, match=r"already under the prefix 'docs:'.*'1'"):
-        index.rebuild(storage="JSON")
-    assert client.json().get("docs:1") == {"precious": True}
 
 
 @pytest.mark.parametrize("step", ["_copy_batch", "_switch"])
@@ -232,19 +210,17 @@ def test_searches_are_answered_all_the_time(client, own, matrix):
 
     thread = threading.Thread(target=search)
     thread.start()
-    for storage in ("HASH", "JSON", "HASH"):
-        own.rebuild(storage=storage)
+    for changes in ({"storage": "HASH"}, {"dtype": "float64"}, {"algorithm": "HNSW"}):
+        own.rebuild(**changes)
     stop.set()
     thread.join()
     assert len(answers) > 3
     assert all(answer == expected for answer in answers)
 
 
-@pytest.mark.parametrize("storages", [["HASH"], ["HASH", "JSON"]])
-def test_an_index_that_was_opened_before_the_change_follows_it(client, own, matrix, storages):
-    for storage in storages:
-        stale = VectorIndex.open(client, "own")
-        own.rebuild(storage=storage)
+def test_an_index_that_was_opened_before_the_change_follows_it(client, own, matrix):
+    stale = VectorIndex.open(client, "own")
+    own.rebuild(storage="HASH")
     assert nearest(stale, matrix) == nearest(own, matrix)
     assert np.array_equal(stale.fetch(names()).vectors, matrix)
 

@@ -8,10 +8,11 @@ import pytest
 import redis
 from playback import FULL_PAGE, LAST_PAGE, SEARCH, Playback, later, unused_port
 
-from fiftyone_redis.engine import cluster, connect, deadline, keys, protocol
+from fiftyone_redis.engine import cluster, connect, deadline, keys
 from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.errors import ConnectionFailedError, IndexNotFoundError
 from fiftyone_redis.engine.pipeline import exchange
+from fiftyone_redis.engine.protocol import queries
 from fiftyone_redis.engine.retry import Retries
 from fiftyone_redis.engine.schema import Schema
 
@@ -44,7 +45,7 @@ def test_a_search_waits_for_its_own_time_limit_and_a_little(server):
     with alone(server) as client:
         for ask in [
             lambda: execute(client, *SEARCH, "TIMEOUT", 100),
-            lambda: list(exchange(client, [(protocol.pack([*SEARCH, "TIMEOUT", 100]), [0])])),
+            lambda: list(exchange(client, [queries([[*SEARCH, "TIMEOUT", 100]], [0])])),
         ]:
             server.counts.clear()
             with pytest.raises(ConnectionFailedError, match=r"within 0.3 s.*raise query_timeout"):

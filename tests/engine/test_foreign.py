@@ -257,10 +257,10 @@ def test_an_index_that_is_known_by_an_alias_keeps_both_names(client, matrix):
 @NEEDS_JSON
 def test_an_index_whose_name_looks_like_a_rebuilt_one_is_left_alone(client, matrix):
     VectorIndex.create(client, Schema("docs~2", DIM)).add(names(), matrix)
-    index = VectorIndex.create(client, Schema("docs", DIM))
+    index = VectorIndex.create(client, Schema("docs", DIM, storage="JSON"))
     index.add(names(), matrix)
     index.rebuild(algorithm="HNSW")
-    index.rebuild(storage="JSON")
+    index.rebuild(storage="HASH")
     assert len(VectorIndex.open(client, "docs~2")) == COUNT
     assert len(index) == COUNT
 

@@ -49,9 +49,13 @@ def matrix(vectors):
 @pytest.fixture(params=["ours", "theirs", "JSON"])
 def filled(client, matrix, request):
     """An index made here, one made by others under its own name, and one of FiftyOne's own."""
-    if request.param == "ours":
+    return make_filled(client, matrix, request.param)
+
+
+def make_filled(client, matrix, kind: str) -> VectorIndex:
+    if kind == "ours":
         index = VectorIndex.create(client, Schema("docs", DIM))
-    elif request.param == "theirs":
+    elif kind == "theirs":
         client.execute_command("FT.CREATE", "docs", *f"PREFIX 1 docs: SCHEMA {FIELDS}".split())
         index = VectorIndex.open(client, "docs")
     else:
@@ -140,11 +144,11 @@ def test_an_index_survives_that_its_rebuild_is_killed_before_any_request(
         index = check_right(client, matrix)
         index.rebuild(**changes)
         check_nothing_else(client, check_right(client, matrix))
-        back = {name: before[name] for name in changes}
-        if "storage" not in changes:
-            index.rebuild(**back)
+        if "storage" in changes:
+            index.drop()
+            make_filled(client, matrix, "JSON")
         else:
-            index.rebuild(storage="JSON")
+            index.rebuild(**{name: before[name] for name in changes})
         requests, kills = requests + 1, kills + 1
     assert kills > 10
 

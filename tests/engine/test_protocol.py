@@ -21,10 +21,10 @@ from fiftyone_redis.engine.errors import (
     ResultLimitError,
     ServerError,
     UnsupportedServerError,
-    translated,
 )
 from fiftyone_redis.engine.options import DTYPES, METRICS
 from fiftyone_redis.engine.schema import Field
+from fiftyone_redis.engine.translation import translated
 
 # What a server without int8 and SVS-VAMANA can hold, as the running one.
 OFFERED = ("float32", "float64", "float16", "bfloat16")

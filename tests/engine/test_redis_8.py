@@ -13,8 +13,9 @@ import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, documents, protocol, replies
 from fiftyone_redis.engine import capabilities as known
-from fiftyone_redis.engine.errors import SettingsError, UnsupportedServerError, translated
+from fiftyone_redis.engine.errors import SettingsError, UnsupportedServerError
 from fiftyone_redis.engine.options import METRICS
+from fiftyone_redis.engine.translation import translated
 
 RECORDING = Path(__file__).parent / "recordings" / "redis-8.6.3-search-8.6.7.json"
 

@@ -13,9 +13,9 @@ from fiftyone_redis.engine.errors import (
     ResultLimitError,
     ServerError,
     UnsupportedServerError,
-    translated,
 )
 from fiftyone_redis.engine.refusals import TRANSIENT, Refusal, recognise
+from fiftyone_redis.engine.translation import translated
 
 # Every recorded refusal, and what it tells; None for those that stay errors quoting the server.
 RECORDED = {

@@ -42,7 +42,7 @@ def pages(client):
 
 
 def searches(client, count=3):
-    requests = [(protocol.pack(SEARCH), [number]) for number in range(count)]
+    requests = [protocol.queries([SEARCH], [number]) for number in range(count)]
     return [(number, reply) for [number], [reply] in exchange(client, requests)]
 
 

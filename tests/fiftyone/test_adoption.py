@@ -11,8 +11,8 @@ import sysconfig
 from pathlib import Path
 
 import brute_force
-import eta.core.utils as etau
 import fiftyone.brain as fob
+import fiftyone.brain.internal.core.redis as own_redis
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -21,6 +21,7 @@ from fiftyone.brain.similarity import Similarity
 
 import fiftyone_redis
 from fiftyone_redis import RedisSimilarityIndex, adoption, cli
+from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, SettingsError
 
 pytestmark = pytest.mark.needs("json")
@@ -41,8 +42,9 @@ def make_own_run(client, redis_server):
         definition = f"ON JSON PREFIX 1 {name}: SCORE 1.0 SCHEMA {schema}"
         client.execute_command("FT.CREATE", name, *definition.split())
         port = int(redis_server.port)
-        kind = etau.get_class(adoption.FIFTYONE_CLS)
-        config = kind(index_name=name, patches_field=patches_field, port=port)
+        config = own_redis.RedisSimilarityConfig(
+            index_name=name, patches_field=patches_field, port=port
+        )
         backend = config.build()
         backend.register_run(source.dataset, "key")
         index = backend.initialize(source.dataset, "key")
@@ -154,21 +156,34 @@ def test_an_adopted_run_is_given_back_as_it_was(client, own_run):
     assert keys(client) == documents
 
 
-def test_a_run_in_the_fast_form_is_given_back_with_its_documents(client, own_run, monkeypatch):
-    before, documents = saved(own_run.dataset), keys(client)
+def test_a_run_whose_index_was_rebuilt_is_given_back(client, own_run):
+    documents = keys(client)
+    fiftyone_redis.adopt(own_run.dataset, "key")
+    index = own_run.dataset.load_brain_results("key")
+    index.rebuild(dtype="float64", algorithm="HNSW")
+
+    report = fiftyone_redis.restore(own_run.dataset, "key", dry_run=True)
+    assert "type float32" in report.changes[0]
+    fiftyone_redis.restore(own_run.dataset, "key")
+    assert saved(own_run.dataset)[0]["cls"] == adoption.FIFTYONE_CLS
+    assert VectorIndex.open(client, "own").schema.dtype == "float32"
+    assert keys(client) == documents
+
+
+def test_a_run_in_the_fast_form_is_not_given_back(client, own_run):
     fiftyone_redis.adopt(own_run.dataset, "key")
     index = own_run.dataset.load_brain_results("key")
     index.rebuild(storage="HASH", dtype="float16", algorithm="HNSW")
+    before = saved(own_run.dataset)
     assert index.total_index_size == client.dbsize() == 60
     found = own_run.dataset.sort_by_similarity(own_run.ids[3], k=5, brain_key="key")
     assert found.values("id") == nearest(own_run, 3, 5)
-    index.rebuild(dtype="float32", algorithm="FLAT")
 
-    report = fiftyone_redis.restore(own_run.dataset, "key", dry_run=True)
-    assert "JSON documents of float32" in report.changes[0]
-    fiftyone_redis.restore(own_run.dataset, "key")
+    for dry_run in (True, False):
+        with pytest.raises(IndexMismatchError, match=r"HASH documents .*: they were converted"):
+            fiftyone_redis.restore(own_run.dataset, "key", dry_run=dry_run)
     assert saved(own_run.dataset) == before
-    assert keys(client).keys() == documents.keys()
+    assert client.dbsize() == 60
 
 
 def test_adopting_and_restoring_twice_changes_nothing_more(own_run):
@@ -258,7 +273,8 @@ def test_a_run_of_the_real_backend_is_adopted_and_given_back(samples, redis_serv
     before = saved(samples.dataset)
     fiftyone_redis.adopt(samples.dataset, "key")
     index = samples.dataset.load_brain_results("key")
-    index.rebuild(storage="HASH")
+    index.rebuild(algorithm="HNSW")
+    index.rebuild(algorithm="FLAT")
     found = samples.dataset.sort_by_similarity(samples.ids[0], k=5, brain_key="key")
     assert found.values("id") == nearest(samples, 0, 5)
     fiftyone_redis.restore(samples.dataset, "key")

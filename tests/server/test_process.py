@@ -204,7 +204,7 @@ def test_a_server_whose_socket_was_removed_is_not_started_twice(place, monkeypat
 
 def test_a_server_that_hangs_is_said_to_hang(place, monkeypatch):
     running = server.start(place)
-    monkeypatch.setattr("fiftyone_redis.server.client.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("fiftyone_redis.server.probe.ANSWER_TIMEOUT_S", 0.1)
     os.kill(running.pid, signal.SIGSTOP)
     try:
         with pytest.raises(PrivateServerError, match="does not answer"):

@@ -1,9 +1,39 @@
-"""Vector indexes on a Redis server: strings for ids, arrays for vectors, nothing of FiftyOne."""
+"""Vector indexes on a Redis server: strings for ids, arrays for vectors, nothing of FiftyOne.
 
-from fiftyone_redis.engine.connection import connect
-from fiftyone_redis.engine.index import VectorIndex
-from fiftyone_redis.engine.reading import Vectors
-from fiftyone_redis.engine.schema import Attribute, Schema
-from fiftyone_redis.engine.search import Neighbors
+Nothing is imported until it is needed, so that the exceptions of ``errors.py`` cost nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fiftyone_redis.engine.connection import connect
+    from fiftyone_redis.engine.index import VectorIndex
+    from fiftyone_redis.engine.reading import Vectors
+    from fiftyone_redis.engine.schema import Attribute, Schema
+    from fiftyone_redis.engine.search import Neighbors
 
 __all__ = ["Attribute", "Neighbors", "Schema", "VectorIndex", "Vectors", "connect"]
+
+_MODULES = {
+    "Attribute": "schema",
+    "Neighbors": "search",
+    "Schema": "schema",
+    "VectorIndex": "index",
+    "Vectors": "reading",
+    "connect": "connection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module(f"{__name__}.errors")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

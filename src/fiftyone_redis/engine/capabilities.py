@@ -17,11 +17,12 @@ from weakref import WeakKeyDictionary
 
 import redis
 
-from fiftyone_redis.engine.errors import UnsupportedServerError, mapped
+from fiftyone_redis.engine.errors import UnsupportedServerError
 from fiftyone_redis.engine.pool import place
 from fiftyone_redis.engine.protocol import COORDINATOR, SEARCH, create, drop
 from fiftyone_redis.engine.refusals import Refusal, recognise
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.translation import mapped
 
 UNKNOWN = "unknown"
 """The name or version of what does not say it."""

@@ -28,15 +28,11 @@ from redis.exceptions import (
 
 from fiftyone_redis.engine import retry
 from fiftyone_redis.engine.deadline import await_reply
-from fiftyone_redis.engine.errors import (
-    ConnectionFailedError,
-    UnsupportedServerError,
-    some,
-    translated,
-)
+from fiftyone_redis.engine.errors import ConnectionFailedError, UnsupportedServerError, some
 from fiftyone_redis.engine.pool import ask, borrowed, place, prompt
 from fiftyone_redis.engine.protocol import pack
 from fiftyone_redis.engine.retry import Attempts, Retries
+from fiftyone_redis.engine.translation import translated
 
 Client = redis.Redis | redis.RedisCluster
 """A client of one server, or of a cluster."""

@@ -9,10 +9,11 @@ import redis
 from fiftyone_redis.engine import topology, whole
 from fiftyone_redis.engine.cluster import Client, address
 from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import mapped, some
+from fiftyone_redis.engine.errors import some
 from fiftyone_redis.engine.findings import OK, PROBLEM, WARNING, Finding, told
 from fiftyone_redis.engine.protocol import COORDINATOR
 from fiftyone_redis.engine.topology import Node, Shard
+from fiftyone_redis.engine.translation import mapped
 
 
 def parts(client: Client) -> list[Finding]:

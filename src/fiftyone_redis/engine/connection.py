@@ -20,14 +20,13 @@ from fiftyone_redis.engine.errors import (
     IndexNotFoundError,
     SettingsError,
     UnsupportedServerError,
-    mapped,
-    translated,
 )
 from fiftyone_redis.engine.parameters import CERTIFICATES, Parameters, checked
 from fiftyone_redis.engine.pool import DEFAULT_HOST, DEFAULT_PORT, Pool, ask, place
 from fiftyone_redis.engine.protocol import asks_engine, is_done, subject
 from fiftyone_redis.engine.retry import RETRIES, RETRY_TIMEOUT, Attempts, Retries, is_lost
 from fiftyone_redis.engine.tls import TlsConnection, refusal
+from fiftyone_redis.engine.translation import mapped, translated
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""

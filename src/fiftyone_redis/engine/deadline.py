@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fiftyone_redis.engine.errors import NoAnswerError
 from fiftyone_redis.engine.protocol import asks_engine, first_word, may_take_long, own_limit
+from fiftyone_redis.engine.translation import NoAnswerError
 
 MARGIN = 5.0
 """Seconds by which the reply to a query may come later than the query's own time limit."""
@@ -21,7 +21,7 @@ QUICK = 30.0
 """Seconds to wait for commands of the query engine whose work does not grow with the data."""
 
 
-def limit(packed: bytes | memoryview) -> float | None:
+def limit(packed: bytes) -> float | None:
     """Returns how many seconds to wait for the reply to a packed command.
 
     Args:

@@ -11,14 +11,14 @@ from fiftyone_redis.engine import cluster, keys, routing, storage
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.errors import mapped
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.pipeline import accepted
 from fiftyone_redis.engine.pool import borrowed
-from fiftyone_redis.engine.protocol import pack, raw, text
+from fiftyone_redis.engine.protocol import keyed, raw, text
 from fiftyone_redis.engine.retry import Attempts, drop_idle
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.engine.storage import Columns
+from fiftyone_redis.engine.translation import mapped
 
 BATCH_BYTES = 1 << 21
 """How much of a bulk write or read is under way at a time, in bytes of vectors."""
@@ -68,10 +68,7 @@ def write(
         return {**{tag: values[rows] for tag, values in tags.items()}, **further}
 
     requests = (
-        (
-            storage.pack_writes(schema, of_ids(ids[rows]), ids[rows], matrix[rows], columns(rows)),
-            ids[rows],
-        )
+        storage.pack_writes(schema, of_ids(ids[rows]), ids[rows], matrix[rows], columns(rows))
         for rows in batches(len(ids), schema)
     )
     for _, replies in accepted(client, requests):
@@ -102,7 +99,7 @@ def read(
         yield ids, storage.read_values(schema, fields, [reply])
         return
     requests = (
-        (storage.pack_reads(schema, of_ids(ids[rows]), fields), ids[rows])
+        storage.pack_reads(schema, of_ids(ids[rows]), ids[rows], fields)
         for rows in batches(len(ids), schema)
     )
     for batch, replies in accepted(client, requests):
@@ -133,7 +130,7 @@ def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
 def unlink(client: Client, schema: Schema, keys: Sequence[str]) -> None:
     """Deletes documents of an index, which may be gone already, by their keys."""
     requests = (
-        (b"".join(pack(("UNLINK", raw(key))) for key in keys[rows]), keys[rows])
+        keyed((("UNLINK", raw(key)) for key in keys[rows]), keys[rows])
         for rows in batches(len(keys), schema)
     )
     for _ in accepted(client, requests):
@@ -164,8 +161,8 @@ def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, st
         for key, id in zip(of_ids, ids, strict=True)
         for command in storage.changes(schema, key, changes[id])
     ]
-    request = b"".join(pack(command) for _, command in commands)
-    for _ in accepted(client, [(request, [id for id, _ in commands])]):
+    request = keyed((command for _, command in commands), [id for id, _ in commands])
+    for _ in accepted(client, [request]):
         pass
 
 
@@ -236,7 +233,7 @@ def _each(
     """Sends a command that takes a key, for each of the ids."""
     of_ids = keys.for_reading(client, schema, ids)
     requests = (
-        (b"".join(pack((command, key, *rest)) for key in of_ids(ids[rows])), ids[rows])
+        keyed(((command, key, *rest) for key in of_ids(ids[rows])), ids[rows])
         for rows in batches(len(ids), schema)
     )
     yield from accepted(client, requests)

@@ -24,13 +24,13 @@ from fiftyone_redis.engine.errors import (
     ConnectionFailedError,
     FiftyOneRedisError,
     UnsupportedServerError,
-    mapped,
 )
 from fiftyone_redis.engine.findings import NOTE, OK, PROBLEM, WARNING, Finding, readable, told
 from fiftyone_redis.engine.index import QUERY_TIMEOUT
 from fiftyone_redis.engine.index_health import indexes
 from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.replies import read_settings, read_warnings
+from fiftyone_redis.engine.translation import mapped
 
 __all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "examine"]
 

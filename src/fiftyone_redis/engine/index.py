@@ -35,6 +35,7 @@ from fiftyone_redis.engine.errors import (
     IndexMismatchError,
     IndexNotFoundError,
     InputError,
+    SettingsError,
 )
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.options import UNTOLD
@@ -356,13 +357,18 @@ class VectorIndex:
         Args:
             progress: called with the number of documents indexed since the last time
             **changes: ``metric``, ``algorithm``, ``dtype``, and the settings of the algorithms,
-                as for :class:`Schema`
+                as for :class:`Schema`; and ``storage="HASH"``, which makes HASHes of JSON documents
 
         Raises:
             SettingsError: if a value is not supported
             InputError: if vectors that are there cannot be held or compared that way
             UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
+        if changes.get("storage") == "JSON":
+            raise SettingsError(
+                "A rebuild makes no JSON documents; leave storage out to keep documents as they "
+                'are, or make HASHes of JSON documents with storage="HASH".'
+            )
         with lease.hold(self.client, aliases.root(self.client, self.schema)) as held:
             self._refresh()
             wanted = replace(self.schema, **changes)

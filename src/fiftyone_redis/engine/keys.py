@@ -15,11 +15,12 @@ from fiftyone_redis.engine import cluster, protocol, replies, storage, whole
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
 from fiftyone_redis.engine.deadline import limit
-from fiftyone_redis.engine.errors import IndexMismatchError, mapped, some
+from fiftyone_redis.engine.errors import IndexMismatchError, some
 from fiftyone_redis.engine.pipeline import accepted
 from fiftyone_redis.engine.protocol import pack, raw
 from fiftyone_redis.engine.retry import Attempts
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
+from fiftyone_redis.engine.translation import mapped
 
 TIMEOUT_MS = 30_000
 """After how many milliseconds the server may give up to look for keys."""
@@ -206,9 +207,7 @@ def _by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str
 
 def _existing(client: Client, keys: list[str]) -> list[str]:
     batches = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
-    requests = (
-        (b"".join(protocol.pack(("EXISTS", raw(key))) for key in batch), batch) for batch in batches
-    )
+    requests = (protocol.keyed((("EXISTS", raw(key)) for key in batch), batch) for batch in batches)
     found: list[str] = []
     for batch, answers in accepted(client, requests):
         found += [key for key, there in zip(batch, answers, strict=True) if there]

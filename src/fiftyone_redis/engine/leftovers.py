@@ -171,9 +171,18 @@ def _remove_fields(client: Client, schema: Schema, fields: Mapping[str, str]) ->
         retyping.clear(client, schema, path)
 
 
+def copies_prefix(name: str) -> str:
+    """Returns the prefix of the HASHes that a rebuild makes of JSON documents.
+
+    Args:
+        name: the name of their index, which no other index has
+    """
+    return f"{name}~:"
+
+
 def _copied_prefixes(alias: str, name: str) -> tuple[tuple[str, ...], ...]:
-    """Returns the prefixes under which a rebuild puts copies of documents in another form."""
-    return (f"{alias}:",), (f"{name}~:",)
+    """Returns the prefixes of JSON documents that have copies, and of the copies."""
+    return (f"{alias}:",), (copies_prefix(name),)
 
 
 def _other(storage: str) -> str:

@@ -33,7 +33,7 @@ def refuse_overlap(client: Client, schema: Schema) -> None:
 def sharing(client: Client, schema: Schema) -> list[str]:
     """Returns the names of the other indexes that hold documents of an index, or would."""
     names = [protocol.text(name) for name in execute(client, *protocol.names())]
-    requests = ((protocol.pack(protocol.info(name)), [name]) for name in names)
+    requests = (protocol.queries([protocol.info(name)], [name]) for name in names)
     return [
         repr(naming.alias_of(name))
         for [name], [reply] in exchange(client, requests)

@@ -19,15 +19,17 @@ from fiftyone_redis.engine import routing
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address
 from fiftyone_redis.engine.deadline import await_reply, limit
-from fiftyone_redis.engine.errors import mapped, some, translated
+from fiftyone_redis.engine.errors import some
 from fiftyone_redis.engine.pool import borrowed
+from fiftyone_redis.engine.protocol import Request
 from fiftyone_redis.engine.retry import Attempts, drop_idle, passes
+from fiftyone_redis.engine.translation import mapped, translated
 
 
 def exchange(
-    client: Client, requests: Iterable[tuple[bytes, Sequence[Any]]]
+    client: Client, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    """Sends packed requests, each before the replies to the one before it are read.
+    """Sends requests, each before the replies to the one before it are read.
 
     In a cluster each command goes to the node of its key, or to any if it has none; ``routing.py``
     does that. Those that were not answered are sent again where that may help, so that commands may
@@ -35,16 +37,16 @@ def exchange(
 
     Args:
         client: where to
-        requests: packed commands, and what each of them is about, one item per command
+        requests: packed commands, and what each of them is about
 
     Yields:
-        those items, and the replies to them; the server's errors are among the replies
+        what they are about, and the replies to them; the server's errors are among the replies
     """
     if isinstance(client, redis.RedisCluster):
         yield from routing.exchange(client, requests)
         return
     upcoming = iter(requests)
-    unanswered: deque[_Request] = deque()
+    unanswered: deque[_Sent] = deque()
     attempts = Attempts(client)
     with mapped(address(client)):
         while True:
@@ -67,7 +69,7 @@ def exchange(
 
 
 @dataclass
-class _Request:
+class _Sent:
     """Packed commands, what they are about, and the replies to them."""
 
     packed: bytes
@@ -75,16 +77,14 @@ class _Request:
     replies: list[Any] = field(default_factory=list)
 
 
-def _taken(
-    upcoming: Iterator[tuple[bytes, Sequence[Any]]], unanswered: deque[_Request]
-) -> Iterator[_Request]:
+def _taken(upcoming: Iterator[Request], unanswered: deque[_Sent]) -> Iterator[_Sent]:
     """Yields the next requests to send, until there is one ahead of that whose replies are read."""
     while len(unanswered) < 2 and (following := next(upcoming, None)) is not None:
-        unanswered.append(_Request(*following))
+        unanswered.append(_Sent(following.packed(), following.items))
         yield unanswered[-1]
 
 
-def _read_replies(connection: Any, request: _Request) -> None:
+def _read_replies(connection: Any, request: _Sent) -> None:
     """Reads the replies to a request; raises if some tell of a state that will pass.
 
     Those that did not are kept: a document that was deleted is not there when it is tried again.
@@ -117,9 +117,9 @@ def _replies(
 
 
 def accepted(
-    client: Client, requests: Iterable[tuple[bytes, Sequence[str]]]
+    client: Client, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[str], list[Any]]]:
-    """Sends packed requests as :func:`exchange` does, and raises where a command is refused.
+    """Sends requests as :func:`exchange` does, and raises where a command is refused.
 
     Args:
         client: where to

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, cast
 
 from fiftyone_redis.engine import definition
 from fiftyone_redis.engine.options import OPTIONS, tuning
@@ -44,25 +45,60 @@ def pack(command: Iterable[Arg]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), body)
 
 
-class Packed(NamedTuple):
-    """One packed command.
+Parts = tuple[bytes | memoryview, ...]
+"""A packed command in pieces: all commands of a request are joined at once, as that takes time."""
+
+
+class Request(NamedTuple):
+    """Packed commands that are sent together.
 
     Args:
-        packed: the command as it goes over the wire
-        key: the key that it is about; None for commands of the query engine, which have none
+        commands: each command as it goes over the wire
+        items: what each of them is about, for those who read the replies
+        keys: the key of each of them; None for commands of the query engine, which have none
     """
 
-    packed: memoryview
-    key: bytes | None
+    commands: Sequence[Parts]
+    items: Sequence[Any]
+    keys: Sequence[bytes] | None = None
+
+    def packed(self) -> bytes:
+        """Returns all commands as they go over the wire."""
+        return b"".join(chain.from_iterable(self.commands))
 
 
-def first_word(packed: bytes | memoryview) -> str:
+def queries(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
+    """Packs commands of the query engine.
+
+    Args:
+        commands: the commands
+        items: what each of them is about
+    """
+    return Request([(pack(command),) for command in commands], items)
+
+
+def keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
+    """Packs commands that have their key, as bytes, as their second word.
+
+    Args:
+        commands: the commands
+        items: what each of them is about
+    """
+    packed: list[Parts] = []
+    keys = []
+    for command in commands:
+        packed.append((pack(command),))
+        keys.append(command[1])
+    return Request(packed, items, cast("list[bytes]", keys))
+
+
+def first_word(packed: bytes) -> str:
     """Returns the name of a packed command."""
     found = _FIRST_WORD.match(packed)
     return found[1].decode() if found else ""
 
 
-def own_limit(packed: bytes | memoryview) -> float | None:
+def own_limit(packed: bytes) -> float | None:
     """Returns the seconds after which a packed query is to be given up; None if it does not say."""
     found = _OWN_LIMIT.search(packed)
     return int(found[1]) / 1000 if found else None
@@ -99,31 +135,6 @@ def subject(command: Sequence[Any]) -> str | None:
 def resolve(name: str) -> Command:
     """Returns a command that a node refuses if it does not know an index or alias itself."""
     return ["FT.EXPLAIN", name, "*"]
-
-
-def unpack(packed: bytes, count: int) -> list[Packed]:
-    """Takes packed commands apart. All but the query engine's have one key, as their second word.
-
-    Args:
-        packed: the commands, as :func:`pack` packs them
-        count: how many there are
-    """
-    view, find = memoryview(packed), packed.index
-    found = []
-    end = 0
-    for _ in range(count):
-        start, head = end, find(b"\r\n", end)
-        end = head + 2
-        words: list[bytes] = []
-        for _ in range(int(packed[start + 1 : head])):
-            head = find(b"\r\n", end) + 2
-            length = int(packed[end + 1 : head - 2])
-            if len(words) < 2:
-                words.append(packed[head : head + length])
-            end = head + length + 2
-        has_key = len(words) > 1 and not words[0].startswith(b"FT.")
-        found.append(Packed(view[start:end], words[1] if has_key else None))
-    return found
 
 
 def create(schema: Schema) -> Command:

@@ -9,8 +9,8 @@ dropped and the alias is made, in one transaction. A cluster has none for these 
 searches in between waits (``leftovers.py``).
 
 Another data type needs other bytes in HASHes. They are written to a field of their own, so that the
-old index stays whole; the old field is removed at the end. Another form of the documents needs
-documents of its own, under another prefix; the old ones are removed with the old index.
+old index stays whole; the old field is removed at the end. HASHes in the place of JSON documents
+are copies under another prefix; the JSON documents are removed with the old index.
 """
 
 from __future__ import annotations
@@ -39,12 +39,7 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.capabilities import require
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.errors import (
-    IndexMismatchError,
-    IndexNotFoundError,
-    mapped,
-    some,
-)
+from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.leftovers import Record
@@ -54,6 +49,7 @@ from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.retry import Attempts
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.translation import mapped
 
 
 def rebuild(
@@ -72,6 +68,7 @@ def rebuild(
         the schema of the new index
 
     Raises:
+        SettingsError: if it is to have JSON documents in the place of HASHes; nothing changes
         InputError: if vectors that are there cannot be held or compared that way; nothing changes
         IndexMismatchError: if something of the index or its documents cannot be carried over;
             nothing changes
@@ -150,13 +147,11 @@ def _move(
     alias: str,
     progress: Progress | None,
 ) -> Schema:
-    """Rebuilds an index on documents of the other form."""
+    """Rebuilds an index of JSON documents on copies of them that are HASHes."""
     _refuse_shared(client, schema)
-    is_free = f"{alias}:" not in schema.prefixes
-    prefix = f"{alias}:" if is_free else f"{wanted.server_name}~:"
     changed = replace(wanted, storage=schema.storage, vector_field=schema.vector_field)
-    built = conversion.converted(changed, prefix)
-    _refuse_taken(client, built)
+    built = conversion.converted(changed, leftovers.copies_prefix(wanted.server_name))
+    refuse_overlap(client, built)
     execute(client, *protocol.create(built))
     with ExitStack() as undo:
         undo.callback(_drop, client, built.server_name, documents=True)
@@ -174,7 +169,7 @@ def _move(
 def _copy(
     client: Client, schema: Schema, built: Schema, progress: Progress | None
 ) -> dict[str, str]:
-    """Copies the documents that a new index lacks to the other form.
+    """Copies the JSON documents that a new index lacks to HASHes.
 
     Returns:
         the keys of all documents, by their ids
@@ -193,10 +188,8 @@ def _copy(
 def _copy_batch(
     client: Client, schema: Schema, built: Schema, ids: Sequence[str], old_keys: Sequence[str]
 ) -> None:
-    reads = b"".join(
-        protocol.pack(storage.read_whole(schema, protocol.raw(key))) for key in old_keys
-    )
-    [(_, answers)] = list(accepted(client, [(reads, ids)]))
+    reads = (storage.read_whole(protocol.raw(key)) for key in old_keys)
+    [(_, answers)] = list(accepted(client, [protocol.keyed(reads, ids)]))
     held = {
         id: conversion.read(schema, id, reply)
         for id, reply in zip(ids, answers, strict=True)
@@ -205,11 +198,11 @@ def _copy_batch(
     vectors = {id: blob for id, (_, blob) in held.items() if blob is not None}
     matrix = codec.decode(list(vectors.values()), schema.dtype, schema.dim, list(vectors))
     rows = {id: matrix[row] for row, id in enumerate(vectors)}
-    writes = b"".join(
-        protocol.pack(conversion.write(built, built.prefix + id, id, members, rows.get(id)))
+    writes = (
+        conversion.write(built, protocol.raw(built.prefix + id), id, members, rows.get(id))
         for id, (members, _) in held.items()
     )
-    for _ in accepted(client, [(writes, list(held))] if held else []):
+    for _ in accepted(client, [protocol.keyed(writes, list(held))]):
         pass
 
 
@@ -220,18 +213,6 @@ def _refuse_shared(client: Client, schema: Schema) -> None:
         raise IndexMismatchError(
             f"The index {schema.name!r} shares its documents with {some(others)}, which would lose "
             "them; it was left as it is."
-        )
-
-
-def _refuse_taken(client: Client, built: Schema) -> None:
-    """Raises unless a new prefix is free, of indexes and of documents."""
-    refuse_overlap(client, built)
-    direct = replace(built, id_field=None)
-    taken = next(documents.walk(client, direct), [])
-    if taken:
-        raise IndexMismatchError(
-            f"There are documents already under the prefix {built.prefix!r} that the new ones "
-            f"would get: {some([repr(id) for id in taken])}; remove or rename them."
         )
 
 

@@ -30,8 +30,8 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.engine.certificates import fault
-from fiftyone_redis.engine.errors import NoAnswerError
 from fiftyone_redis.engine.refusals import TRANSIENT, recognise
+from fiftyone_redis.engine.translation import NoAnswerError
 
 RETRIES = 20
 """How often something is tried again."""

@@ -23,10 +23,11 @@ from redis.exceptions import AskError, ClusterDownError, SlotNotCoveredError
 from fiftyone_redis.engine import cluster, whole
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.connection import address
-from fiftyone_redis.engine.errors import FiftyOneRedisError, mapped
+from fiftyone_redis.engine.errors import FiftyOneRedisError
 from fiftyone_redis.engine.line import Line
-from fiftyone_redis.engine.protocol import Packed, asks_engine, first_word, pack, text, unpack
+from fiftyone_redis.engine.protocol import Request, pack, text
 from fiftyone_redis.engine.retry import Attempts
+from fiftyone_redis.engine.translation import mapped
 
 _ASKING = pack(["ASKING"])
 _COMPLETE_WALKS = 2
@@ -52,29 +53,27 @@ class _Sent:
     """A request that is under way.
 
     Args:
-        commands: its commands
-        items: what each of them is about
+        request: its commands, their keys, and what they are about
         parts: which of them went where, by number, and whether as ones that were asked for (ASKING)
         replies: those that are there, by the number of the command
     """
 
-    commands: list[Packed]
-    items: Sequence[Any]
+    request: Request
     parts: list[tuple[Line, list[int], bool]]
     replies: list[Any]
 
 
 def exchange(
-    client: redis.RedisCluster, requests: Iterable[tuple[bytes, Sequence[Any]]]
+    client: redis.RedisCluster, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    """Sends packed requests, each before the replies to the one before it are read.
+    """Sends requests, each before the replies to the one before it are read.
 
     Args:
         client: a client of the cluster
-        requests: packed commands, and what each of them is about, one item per command
+        requests: packed commands, and what each of them is about
 
     Yields:
-        those items, and the replies to them; the server's errors are among the replies
+        what they are about, and the replies to them; the server's errors are among the replies
 
     Raises:
         ConnectionFailedError: if a node is gone, and no other takes its place in time
@@ -84,20 +83,20 @@ def exchange(
     if first is None:
         return
     requests = chain([first], upcoming)
-    if asks_engine(first_word(first[0])) and whole.is_checked(client):
+    if first.keys is None and whole.is_checked(client):
         yield from whole.exchange(client, requests)
         return
     with ExitStack() as stack:
         lines = _Lines(stack)
         before: _Sent | None = None
-        for packed, items in requests:
-            sent = _Sent(unpack(packed, len(items)), items, [], [None] * len(items))
-            _send(client, lines, sent, range(len(items)))
+        for request in requests:
+            sent = _Sent(request, [], [None] * len(request.items))
+            _send(client, lines, sent, range(len(request.items)))
             if before is not None:
-                yield before.items, _settled(client, before)
+                yield before.request.items, _settled(client, before)
             before = sent
         if before is not None:
-            yield before.items, _settled(client, before)
+            yield before.request.items, _settled(client, before)
 
 
 def scan(
@@ -170,10 +169,11 @@ def _send(
     """Sends some commands of a request to where their keys are, or where replies say they are."""
     groups: dict[tuple[redis.Redis, bool], list[int]] = {}
     target = _targets(client, failures)
+    commands, _, keys = sent.request
     for number in numbers:
         reply = sent.replies[number]
         try:
-            node = target(sent.commands[number].key, reply)
+            node = target(None if keys is None else keys[number], reply)
         except SlotNotCoveredError as error:
             sent.replies[number] = ClusterDownError(str(error))
         else:
@@ -181,7 +181,7 @@ def _send(
     sent.parts[:] = [(lines.to(node), part, asking) for (node, asking), part in groups.items()]
     for line, part, asking in sent.parts:
         ahead = _ASKING if asking else b""
-        line.send(b"".join(piece for n in part for piece in (ahead, sent.commands[n].packed)))
+        line.send(b"".join(piece for n in part for piece in (ahead, *commands[n])))
 
 
 def _targets(

@@ -28,11 +28,12 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.connection import address
-from fiftyone_redis.engine.errors import InputError, ResultLimitError, translated
+from fiftyone_redis.engine.errors import InputError, ResultLimitError
 from fiftyone_redis.engine.pipeline import exchange
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.restricted import Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.translation import translated
 
 _nearness = attrgetter("distance", "id")
 _MANY = 32  # queries, before it is asked whether comparing here is cheaper
@@ -170,10 +171,9 @@ def _answers(
     knn = partial(
         protocol.knn, schema, k=k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
     )
-    asked = [protocol.pack(each) for each in (protocol.info(schema.name), *map(knn, blobs))]
-    if len(blobs) == 1:
-        asked = [b"".join(asked)]
-    requests = ((packed, [None] * (2 if len(blobs) == 1 else 1)) for packed in asked)
+    asked = [protocol.info(schema.name), *map(knn, blobs)]
+    together = [asked] if len(blobs) == 1 else [[command] for command in asked]
+    requests = (protocol.queries(some, [None] * len(some)) for some in together)
     found = chain.from_iterable(map(itemgetter(1), exchange(question.client, requests)))
     question.confirm(_accepted(question, next(found)))
     return [replies.read_hits(_accepted(question, reply), schema) for reply in found]

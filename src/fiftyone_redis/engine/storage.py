@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from fiftyone_redis.engine.codec import Array, decode, encode
-from fiftyone_redis.engine.protocol import Arg, Command, pack, raw
+from fiftyone_redis.engine.protocol import Arg, Command, Parts, Request, pack, raw
 from fiftyone_redis.engine.schema import Schema
 
 Columns = Mapping[str, Sequence[str | None]]
@@ -35,7 +35,7 @@ def pack_writes(
     ids: Sequence[str],
     matrix: Array,
     tags: Columns,
-) -> bytes:
+) -> Request:
     """Packs the commands that write documents.
 
     Args:
@@ -50,18 +50,20 @@ def pack_writes(
     }
     if schema.id_field is not None:
         columns[schema.path(schema.id_field)] = ids
-    if schema.storage == "JSON":
-        return _merges(schema, keys, matrix, columns)
-    return _hsets(schema, keys, matrix, columns)
+    pack_all = _merges if schema.storage == "JSON" else _hsets
+    return Request(pack_all(schema, keys, matrix, columns), ids, keys)
 
 
-def pack_reads(schema: Schema, keys: Iterable[bytes], fields: Sequence[str]) -> bytes:
+def pack_reads(
+    schema: Schema, keys: Sequence[bytes], ids: Sequence[str], fields: Sequence[str]
+) -> Request:
     """Packs the commands that read fields of documents, by their names."""
     command = b"HMGET" if schema.storage == "HASH" else b"JSON.GET"
     paths = [raw(schema.path(field)) for field in fields]
     head = b"*%d\r\n$%d\r\n%b\r\n" % (2 + len(paths), len(command), command)
     tail = b"".join(b"$%d\r\n%b\r\n" % (len(path), path) for path in paths)
-    return b"".join(b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, tail) for key in keys)
+    commands = [(head, b"$%d\r\n" % len(key), key, b"\r\n", tail) for key in keys]
+    return Request(commands, ids, keys)
 
 
 def read_one(schema: Schema, key: Arg, fields: Sequence[str]) -> Command:
@@ -92,45 +94,48 @@ def exists(reply: Any) -> bool:
     return exists(reply[0]) if isinstance(reply, list) and reply else bool(reply)
 
 
-def read_whole(schema: Schema, key: Arg) -> Command:
-    """Returns the command that reads all that a document holds."""
-    return ["HGETALL", key] if schema.storage == "HASH" else ["JSON.GET", key, "$"]
+def read_whole(key: bytes) -> Command:
+    """Returns the command that reads all that a JSON document holds."""
+    return ["JSON.GET", key, "$"]
 
 
-def _hsets(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> bytes:
+def _hsets(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[Parts]:
     """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
     blobs = encode(matrix, schema.dtype)
     heads = [b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * count) for count in range(len(columns) + 1)]
     name = schema.vector_field.encode()
     middle = b"\r\n$%d\r\n%b\r\n$%d\r\n" % (len(name), name, blobs.shape[1])
-    pieces: list[Any] = []
     if not columns:
-        for key, blob in zip(keys, blobs, strict=True):
-            pieces += (heads[0], b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
-        return b"".join(pieces)
+        head = heads[0]
+        return [
+            (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
+            for key, blob in zip(keys, blobs, strict=True)
+        ]
     names = [pack([path])[4:] for path in columns]
     rows = zip(*columns.values(), strict=True)
+    commands: list[Parts] = []
     for key, blob, values in zip(keys, blobs, rows, strict=True):
         head = heads[len(values) - values.count(None)]
-        pieces += (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
+        parts: list[Any] = [head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n"]
         for path, value in zip(names, values, strict=True):
             if value is not None:
-                pieces += (path, pack([value])[4:])
-    return b"".join(pieces)
+                parts += (path, pack([value])[4:])
+        commands.append(tuple(parts))
+    return commands
 
 
-def _merges(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> bytes:
+def _merges(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[Parts]:
     """Packs one JSON.MERGE per document, which makes one that is missing."""
     vectors = exact(schema, matrix)
     rows = zip(*columns.values(), strict=True) if columns else repeat((), len(keys))
-    pieces = []
+    commands: list[Parts] = []
     for key, vector, values in zip(keys, vectors, rows, strict=True):
         document: dict[str, Any] = {}
         for path, value in zip((*columns, schema.vector_field), (*values, vector), strict=True):
             if value is not None:
                 _put(document, members(path), _in_json(schema, path, value))
-        pieces.append(pack(("JSON.MERGE", key, "$", json.dumps(document))))
-    return b"".join(pieces)
+        commands.append((pack(("JSON.MERGE", key, "$", json.dumps(document))),))
+    return commands
 
 
 def exact(schema: Schema, matrix: Array) -> list[list[float]]:

@@ -24,13 +24,14 @@ import redis
 
 from fiftyone_redis.engine import capabilities, cluster, topology
 from fiftyone_redis.engine.cluster import Client, IncompleteClusterError
-from fiftyone_redis.engine.errors import mapped, some
+from fiftyone_redis.engine.errors import some
 from fiftyone_redis.engine.pool import ask as ask_node
 from fiftyone_redis.engine.pool import place
 from fiftyone_redis.engine.primaries import HangingCoordinatorError, Primaries
-from fiftyone_redis.engine.protocol import COORDINATOR, changes_index, first_word, pack, unpack
+from fiftyone_redis.engine.protocol import COORDINATOR, Request, changes_index, first_word, pack
 from fiftyone_redis.engine.retry import Attempts, is_lost
 from fiftyone_redis.engine.topology import View
+from fiftyone_redis.engine.translation import mapped
 
 SETTLE_SECONDS = 2.0
 """Seconds after which a coordinator has found a node again that was gone, or is new to it."""
@@ -166,28 +167,26 @@ def reply(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> 
 
 
 def exchange(
-    client: redis.RedisCluster, requests: Iterable[tuple[bytes, Sequence[Any]]]
+    client: redis.RedisCluster, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
     """Sends packed commands of the query engine, some at once; see ``pipeline.exchange``."""
-    waiting: list[tuple[bytes, Sequence[Any]]] = []
+    waiting: list[Request] = []
     for request in requests:
         waiting.append(request)
-        if sum(len(items) for _, items in waiting) >= _AT_ONCE:
+        if sum(len(each.items) for each in waiting) >= _AT_ONCE:
             yield from _replies_to(client, waiting)
             waiting = []
     yield from _replies_to(client, waiting)
 
 
 def _replies_to(
-    client: redis.RedisCluster, requests: Sequence[tuple[bytes, Sequence[Any]]]
+    client: redis.RedisCluster, requests: Sequence[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    commands = [
-        bytes(each.packed) for packed, items in requests for each in unpack(packed, len(items))
-    ]
+    commands = [b"".join(parts) for request in requests for parts in request.commands]
     replies: list[Any] = []
     for start in range(0, len(commands), _AT_ONCE):
         replies += _ask_until_whole(client, commands[start : start + _AT_ONCE])
-    for _, items in requests:
+    for _, items, _ in requests:
         yield items, replies[: len(items)]
         replies = replies[len(items) :]
 

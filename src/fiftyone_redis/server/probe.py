@@ -1,23 +1,99 @@
-"""Tries a program out: only a running server can tell whether it has the query engine."""
+"""Asks a server on its Unix socket, and tries a program out by that.
+
+Only a running server can tell whether it has the query engine.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_redis.engine.errors import PrivateServerError
-from fiftyone_redis.server.client import ask, is_ready
 from fiftyone_redis.server.folder import LOG, SOCKET
 from fiftyone_redis.server.program import Program, command, environment
 
+if TYPE_CHECKING:
+    import redis
+
+T = TypeVar("T")
+
+# one long query keeps a healthy server from answering anything else
+ANSWER_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 10.0
 STEP_S = 0.01
 OLDEST_ENGINE = 20600
+
+
+def ask(socket: Path, work: Callable[[redis.Redis], T]) -> T | None:
+    """Connects to the server that listens on a socket, and asks it something.
+
+    Args:
+        socket: the server's socket
+        work: what to do with a client of the server
+
+    Returns:
+        what that returns, or None when no server listens
+
+    Raises:
+        TimeoutError: if a server is there but does not answer
+        PrivateServerError: if it refuses
+    """
+    # Importing it takes longer than all else that those who start no server need.
+    import redis  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    client = redis.Redis(
+        unix_socket_path=str(socket),
+        protocol=2,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        with client:
+            return work(client)
+    except redis.TimeoutError as error:
+        raise TimeoutError(str(error)) from error
+    except (redis.AuthenticationError, redis.ResponseError) as error:
+        raise PrivateServerError(
+            f"The Redis at {socket} refuses a command ({error}): see the log beside its socket."
+        ) from error
+    except redis.ConnectionError as error:
+        if isinstance(error.__context__, BlockingIOError):
+            raise TimeoutError("too many clients wait to be let in") from error
+        return None
+
+
+def info(socket: Path, section: str) -> dict[str, Any] | None:
+    """Returns a section of the server's INFO as redis-py reads it, or None when no server listens.
+
+    Args:
+        socket: the server's socket
+        section: for instance ``"server"``
+
+    Raises:
+        TimeoutError: if a server is there but does not answer
+        PrivateServerError: if it refuses
+    """
+    return ask(socket, lambda client: client.info(section))
+
+
+def is_ready(socket: Path) -> bool:
+    """Tells whether a server answers, and is done loading its data.
+
+    INFO is asked, not PING, which a server whose disk is full refuses.
+    """
+    try:
+        found = info(socket, "persistence")
+    except (TimeoutError, PrivateServerError):
+        return False
+    return found is not None and found["loading"] == 0
 
 
 def shortcoming(program: Program) -> str | None:
@@ -74,13 +150,12 @@ def _wait(process: subprocess.Popen[bytes], socket: Path) -> bool:
 
 def _engine_shortcoming(socket: Path) -> str | None:
     try:
-        modules = ask(socket, "INFO modules") or ""
+        modules = (info(socket, "modules") or {}).get("modules", [])
     except (TimeoutError, PrivateServerError) as error:
         return f"it does not say which modules it has: {error}"
-    engine = re.search(r"^module:name=search,ver=(\d+)", modules, re.MULTILINE)
-    if engine is None:
+    version = next((module["ver"] for module in modules if module["name"] == "search"), None)
+    if version is None:
         return "it has no query engine"
-    version = int(engine[1])
     if version < OLDEST_ENGINE:
         return f"its query engine is {_dotted(version)}, older than {_dotted(OLDEST_ENGINE)}"
     return None

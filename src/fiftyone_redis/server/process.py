@@ -11,10 +11,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from socket import gethostname
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fiftyone_redis.engine.errors import PrivateServerError
-from fiftyone_redis.server.client import ask, facts, is_ready
 from fiftyone_redis.server.folder import (
     LOG,
     PID,
@@ -28,7 +28,11 @@ from fiftyone_redis.server.folder import (
     take_lock,
 )
 from fiftyone_redis.server.locate import find_program
+from fiftyone_redis.server.probe import ask, info, is_ready
 from fiftyone_redis.server.program import command, environment
+
+if TYPE_CHECKING:
+    import redis
 
 STEP_S = 0.01
 START_TIMEOUT_S = 60.0
@@ -113,7 +117,7 @@ def status(folder: str | Path | None = None) -> PrivateServer | None:
     """
     place = located(folder)
     try:
-        found = facts(place / SOCKET, "server")
+        found = info(place / SOCKET, "server")
     except TimeoutError as error:
         raise PrivateServerError(
             f"The private Redis in {place} does not answer: wait until it is less busy, or stop it."
@@ -121,7 +125,7 @@ def status(folder: str | Path | None = None) -> PrivateServer | None:
     if found is None:
         return None
     url = "unix://" + quote(str(place / SOCKET))
-    return PrivateServer(url, place, int(found["process_id"]), int(found["tcp_port"]) or None)
+    return PrivateServer(url, place, found["process_id"], found["tcp_port"] or None)
 
 
 def stop(folder: str | Path | None = None) -> bool:
@@ -265,9 +269,15 @@ def _is_in_use(place: Path) -> bool:
 def _ask_to_end(place: Path) -> bool:
     """Sends SHUTDOWN, before which the server writes and closes its files."""
     try:
-        return ask(place / SOCKET, "SHUTDOWN") is not None
+        return ask(place / SOCKET, _shut_down) is not None
     except TimeoutError:
         return False
+
+
+def _shut_down(client: redis.Redis) -> bool:
+    client.info("server")  # without a server, shutdown() seems to work
+    client.shutdown()
+    return True
 
 
 def _noted_pid(place: Path) -> int | None:
