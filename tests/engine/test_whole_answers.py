@@ -267,6 +267,8 @@ def test_threads_get_whole_answers_or_errors(nodes, cluster_client):
         time.sleep(0.8)
         nodes.state = "as it should be"
         found = list(answers)
+    odd = [e for e in found if isinstance(e, Exception) and type(e) is not ConnectionFailedError]
+    assert not odd, odd[:3]
     assert {type(each) for each in found} == {type(whole_answer), ConnectionFailedError}
     assert all(each == whole_answer for each in found if not isinstance(each, Exception))
 
