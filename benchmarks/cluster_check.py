@@ -28,22 +28,11 @@ import redis
 import services
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import (
-    Schema,
-    VectorIndex,
-    cluster,
-    codec,
-    connect,
-    primaries,
-    protocol,
-    replies,
-    search,
-    topology,
-    whole,
-)
-from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.pipeline import exchange
-from fiftyone_redis.engine.retry import Retries
+from fiftyone_redis.connection import cluster, primaries, topology, whole, wire
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.pipeline import exchange
+from fiftyone_redis.connection.retry import Retries
+from fiftyone_redis.engine import Schema, VectorIndex, codec, commands, connect, replies, search
 from fiftyone_redis.server.program import Program, command, environment
 
 _DIM, _COUNT, _K = 16, 1000, 10
@@ -100,12 +89,12 @@ def _check(ports: list[int], blocks: int) -> list[float]:
         owner = client.get_node_from_key(schema.name)
         names = sorted(str(node.name) for node in client.get_primaries())
         stack.enter_context(patch.object(cluster, "_PREFERRED", names.index(str(owner.name))))
-        execute(client, *protocol.create(schema))
+        execute(client, *commands.create(schema))
         for row, vector in enumerate(vectors):
             execute(client, "HSET", f"{schema.prefix}{row}", "vector", vector.tobytes())
-        query = protocol.knn(schema, vectors[0].tobytes(), _K, timeout_ms=30_000)
+        query = commands.knn(schema, vectors[0].tobytes(), _K, timeout_ms=30_000)
         known = whole._known(client)
-        shards = protocol.pack(["CLUSTER", "SHARDS"])
+        shards = wire.pack(["CLUSTER", "SHARDS"])
         stack.enter_context(patch.object(primaries, "_STATE", shards + primaries._NODES))
         stack.enter_context(patch.object(topology, "read_searched", _living_primaries))
 
@@ -135,8 +124,8 @@ def _info(port: int, blocks: int) -> list[float]:
 def _answers_alone(question: search.Question, blobs: list[bytes], k: int) -> object:
     """Does what the engine's own function does, without FT.INFO."""
     schema, timeout_ms = question.schema, question.timeout_ms
-    commands = [protocol.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
-    requests = (protocol.queries([each], [None]) for each in commands)
+    commands = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
+    requests = (wire.queries([each], [None]) for each in commands)
     found = [reply for _, page in exchange(question.client, requests) for reply in page]
     return [replies.read_hits(reply, question.schema) for reply in found]
 

@@ -72,6 +72,8 @@ import fiftyone_redis  # noqa: E402
 from fiftyone_redis import server  # noqa: E402
 from fiftyone_redis.engine import connect  # noqa: E402
 
+pytest_plugins = ["engine_fixtures"]
+
 
 def pytest_configure(config):
     if int(redis.__version__.split(".")[0]) < 6:

@@ -15,7 +15,7 @@ import pytest
 
 from fiftyone_redis import CONFIG_CLS
 from fiftyone_redis.brain_config import disable, enable, is_enabled, locate
-from fiftyone_redis.engine.errors import SettingsError
+from fiftyone_redis.errors import SettingsError
 
 ENABLED = {"similarity_backends": {"redis": {"config_cls": CONFIG_CLS}}}
 SECRET = "hunter2-geheim"

@@ -13,81 +13,30 @@ import fiftyone_redis
 ROOT = Path(fiftyone_redis.__file__).parent
 PACKAGE = "fiftyone_redis"
 
-# Each module of the engine, and what it may know of the engine. The lower half sees the upper one.
-ENGINE = {
-    "__init__": "connection index reading schema search",
-    "aliases": "cluster connection errors naming protocol replies schema",
-    "attributes": "cluster codec documents protocol reading schema storage",
-    "capabilities": "errors pool protocol refusals schema translation",
-    "certificates": "",
-    "cluster": "deadline errors pool protocol retry translation",
-    "cluster_health": "cluster connection errors findings protocol topology translation whole",
-    "codec": "errors options schema",
-    "connection": "capabilities certificates cluster deadline errors parameters partial pool protocol retry sentinel tls translation whole",
-    "conversion": "codec definition errors protocol schema storage",
-    "deadline": "protocol translation",
-    "definition": "errors options schema",
-    "documents": "cluster codec connection keys options pipeline pool protocol retry routing schema storage translation",
+LAYERS = {
     "errors": "",
-    "exact": "codec",
-    "findings": "cluster connection errors",
-    "health": "capabilities cluster cluster_health connection errors findings index index_health pool protocol replies translation",
-    "index": "aliases attributes capabilities cluster codec connection definition documents errors indexing keys lease leftovers naming options overlap protocol reading rebuild replies restricted schema search",
-    "index_health": "aliases cluster connection errors findings leftovers naming protocol replies",
-    "indexing": "cluster connection protocol replies",
-    "keys": "cluster connection deadline errors pipeline protocol replies retry schema storage translation whole",
-    "lease": "cluster connection errors protocol",
-    "leftovers": "aliases cluster connection errors protocol replies retyping schema",
-    "line": "deadline pool",
-    "naming": "",
-    "options": "errors",
-    "overlap": "cluster connection errors naming pipeline protocol replies schema",
-    "parameters": "errors",
-    "partial": "cluster errors naming pool protocol whole",
-    "pipeline": "cluster connection deadline errors pool protocol retry routing translation",
-    "planner": "options schema",
-    "pool": "deadline protocol",
-    "primaries": "cluster deadline errors line protocol topology",
-    "protocol": "definition options refusals schema",
-    "reading": "cluster codec documents errors indexing keys protocol replies schema",
-    "rebuild": "aliases capabilities cluster codec connection conversion documents errors indexing keys lease leftovers naming overlap pipeline pool protocol reading retry retyping schema storage translation",
-    "refusals": "",
-    "replies": "definition errors options protocol refusals schema",
-    "restricted": "planner replies schema",
-    "retry": "certificates refusals translation",
-    "retyping": "cluster codec documents reading schema",
-    "routing": "cluster connection errors line protocol retry translation whole",
-    "schema": "errors options",
-    "search": "cluster codec connection errors exact keys pipeline planner protocol reading replies restricted schema translation",
-    "sentinel": "deadline errors pool retry tls",
-    "storage": "codec protocol schema",
-    "tls": "",
-    "topology": "errors replies",
-    "translation": "certificates errors refusals",
-    "whole": "capabilities cluster errors pool primaries protocol retry topology translation",
+    "config_files": "errors",
+    "server": "errors",
+    "connection": "errors",
+    "engine": "errors connection",
+    "similarity": "errors connection engine server",
+    "backend": "errors connection engine similarity",
+    "settings": "similarity",
+    "sync": "similarity",
+    "adoption": "errors connection engine similarity backend",
+    "brain_config": "errors config_files",
+    "doctor": "errors config_files brain_config server connection engine similarity",
+    "app": "errors config_files connection engine server similarity backend doctor",
+    "demo": "errors app",
+    "cli": "errors config_files brain_config server similarity adoption doctor app demo",
 }
-ENGINE_LIBRARIES = {"numpy", "redis"}
+"""Each part of the package, and the parts that it may know of: those below it."""
+
+LIBRARIES = {"errors": "", "server": "redis", "connection": "redis", "engine": "numpy redis"}
+"""What the lower parts may import from outside of Python."""
 
 SLOW = {"bson", "eta", "fiftyone", "numpy", "psutil", "pymongo", "redis"}
 """Libraries that take longer to import than a short command takes in all."""
-
-# Above the engine: each part, and the parts that it must not know of.
-FORBIDDEN = {
-    "app": "cli demo",
-    "server": "backend settings brain_config cli demo app",
-    "option_keywords": "backend adoption settings neighbors sync cli demo app",
-    "views": "backend adoption sync cli demo app",
-    "attributes": "backend adoption settings neighbors sync cli demo app",
-    "neighbors": "backend adoption sync cli demo app",
-    "backend": "adoption sync cli demo app",
-    "adoption": "cli demo app",
-    "sync": "adoption cli demo app",
-    "settings": "backend adoption sync cli demo app",
-    "config_files": "backend adoption settings server brain_config sync cli demo app",
-    "brain_config": "backend adoption settings server sync cli demo app",
-    "runs": "backend adoption settings server sync cli demo app",
-    "doctor": "backend cli demo app",
-}
 
 
 def files(part: str = "") -> list[Path]:
@@ -122,16 +71,33 @@ def libraries(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("path", files("engine"), ids=lambda path: path.stem)
-def test_the_engine_imports_one_way(path):
-    assert path.stem in ENGINE, "a new module of the engine needs its place in the picture"
-    assert known(path, f"{PACKAGE}.engine") <= set(ENGINE[path.stem].split())
+def parts() -> list[str]:
+    """Returns the names of the parts: folders and modules."""
+    found = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or path.is_dir()}
+    return sorted(found - {"__init__", "__pycache__"})
 
 
-@pytest.mark.parametrize("path", files("engine"), ids=lambda path: path.stem)
-def test_the_engine_knows_nothing_above_it_and_nothing_of_fiftyone(path):
-    assert known(path, PACKAGE) <= {"engine"}
-    assert libraries(path) <= {PACKAGE, *ENGINE_LIBRARIES}
+@pytest.mark.parametrize("part", parts())
+def test_imports_point_one_way(part):
+    assert part in LAYERS, "a new part needs its place in the picture"
+    for path in files(part):
+        allowed = {part, "__version__", "CONFIG_CLS", *LAYERS[part].split()}
+        assert known(path, PACKAGE) <= allowed, path
+
+
+@pytest.mark.parametrize("part", ["connection", "engine", "similarity", "doctor"])
+def test_no_modules_of_a_part_know_each_other(part):
+    knows = {path.stem: known(path, f"{PACKAGE}.{part}") for path in files(part)}
+    lower: set[str] = set()
+    while floor := {name for name, below in knows.items() if below & knows.keys() <= lower} - lower:
+        lower |= floor
+    assert knows.keys() - {"__init__"} <= lower
+
+
+@pytest.mark.parametrize("part", LIBRARIES)
+def test_the_lower_parts_need_few_libraries(part):
+    for path in files(part):
+        assert libraries(path) <= {PACKAGE, *LIBRARIES[part].split()}, path
 
 
 def test_all_libraries_that_are_imported_are_declared():
@@ -144,19 +110,7 @@ def test_all_libraries_that_are_imported_are_declared():
 
 
 def test_the_table_of_refusals_needs_no_library():
-    assert libraries(ROOT / "engine" / "refusals.py") == set()
-
-
-@pytest.mark.parametrize("path", files("server"), ids=lambda path: path.stem)
-def test_the_private_server_knows_only_the_errors_of_the_engine(path):
-    assert known(path, f"{PACKAGE}.engine") <= {"errors"}
-    assert libraries(path) <= {PACKAGE, "redis"}
-
-
-@pytest.mark.parametrize(("part", "forbidden"), FORBIDDEN.items(), ids=FORBIDDEN)
-def test_no_part_knows_of_those_above_it(part, forbidden):
-    for path in files(part):
-        assert not known(path, PACKAGE) & set(forbidden.split()), path.name
+    assert libraries(ROOT / "connection" / "refusals.py") == set()
 
 
 def test_only_the_panel_and_the_operators_know_the_types_of_the_app():
@@ -166,10 +120,10 @@ def test_only_the_panel_and_the_operators_know_the_types_of_the_app():
 
 
 def test_commands_of_the_query_engine_are_written_in_one_place():
+    places = {ROOT / "engine" / "commands.py", ROOT / "connection" / "wire.py"}
     strings = {
         (path.name, node.value)
-        for path in files()
-        if path != ROOT / "engine" / "protocol.py"
+        for path in set(files()) - places
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and str(node.value).startswith("FT.")
     }
@@ -196,7 +150,7 @@ def test_the_command_enable_imports_nothing_slow(tmp_path):
     path = tmp_path / "brain_config.json"
     code = f"import os; os.environ['FIFTYONE_BRAIN_CONFIG_PATH'] = {str(path)!r}; "
     modules = loaded(
-        f"{code}from fiftyone_redis.cli import main; main(['enable'], standalone_mode=False)"
+        f"{code}from fiftyone_redis.cli.main import main; main(['enable'], standalone_mode=False)"
     )
     assert path.exists()
     assert not SLOW & modules

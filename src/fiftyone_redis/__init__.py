@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         RedisSimilarityConfig,
         RedisSimilarityIndex,
     )
-    from fiftyone_redis.engine.errors import FiftyOneRedisError
+    from fiftyone_redis.errors import FiftyOneRedisError
 
 __all__ = [
     "FiftyOneRedisError",
@@ -43,7 +43,7 @@ CONFIG_CLS = "fiftyone_redis.backend.RedisSimilarityConfig"
 
 _MODULES = ("doctor", "engine", "server", "sync")
 _HOMES = {
-    "FiftyOneRedisError": "engine.errors",
+    "FiftyOneRedisError": "errors",
     "RedisSimilarity": "backend",
     "RedisSimilarityConfig": "backend",
     "RedisSimilarityIndex": "backend",

@@ -23,12 +23,14 @@ from fiftyone.brain.similarity import (
     SimilarityIndex,
 )
 
-from fiftyone_redis import settings
-from fiftyone_redis.attributes import FieldReader, Requested, StoredField, parse, resolve
-from fiftyone_redis.engine import Attribute, Schema, VectorIndex, capabilities, codec, connection
-from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.connection import client
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import Attribute, Schema, VectorIndex, codec
 from fiftyone_redis.engine.documents import Reader
-from fiftyone_redis.engine.errors import (
+from fiftyone_redis.engine.options import OPTIONS, UNTOLD
+from fiftyone_redis.engine.requirements import require
+from fiftyone_redis.engine.schema import check_attributes
+from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
     IndexNotFoundError,
@@ -36,17 +38,23 @@ from fiftyone_redis.engine.errors import (
     SettingsError,
     some,
 )
-from fiftyone_redis.engine.options import OPTIONS, UNTOLD
-from fiftyone_redis.engine.schema import check_attributes
-from fiftyone_redis.neighbors import (
+from fiftyone_redis.similarity import settings
+from fiftyone_redis.similarity.option_keywords import document_options, take_options
+from fiftyone_redis.similarity.progress import bar as progress_bar
+from fiftyone_redis.similarity.queries import (
     AGGREGATIONS,
     NeighborsMixin,
     id_array,
     report_missing,
     strings,
 )
-from fiftyone_redis.option_keywords import document_options, take_options
-from fiftyone_redis.progress import bar as progress_bar
+from fiftyone_redis.similarity.stored_fields import (
+    FieldReader,
+    Requested,
+    StoredField,
+    parse,
+    resolve,
+)
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
@@ -76,7 +84,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         attributes (None): sample fields to store beside the vectors, for others to filter by: a
             list of their names, and of pairs of a name and ``"TAG"``, ``"TEXT"`` or ``"NUMERIC"``
         **kwargs: how to reach the server, any of
-            :class:`~fiftyone_redis.engine.parameters.Parameters` (``url``, ``host``, ``port``,
+            :class:`~fiftyone_redis.connection.parameters.Parameters` (``url``, ``host``, ``port``,
             ``username``, ``password``, ``ssl``, ``sentinels`` and more), none of which is saved;
             and keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
 
@@ -181,7 +189,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         """Opens the index of the run, with the settings that the run knows and servers do not tell.
 
         Args:
-            client: a client from :func:`~fiftyone_redis.engine.connection.connect`
+            client: a client from :func:`~fiftyone_redis.connection.client.connect`
             tags (None): the tags to read with every vector; by default all of the index's
 
         Raises:
@@ -209,7 +217,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         """Takes the connection from these arguments, and from the brain config where they are None.
 
         Args:
-            **kwargs: any of :class:`~fiftyone_redis.engine.parameters.Parameters`
+            **kwargs: any of :class:`~fiftyone_redis.connection.parameters.Parameters`
 
         Raises:
             SettingsError: if a name or value is not supported, or they are in conflict
@@ -239,7 +247,7 @@ class RedisSimilarity(Similarity):
             FiftyOneRedisError: if it cannot be used at all
         """
         with self._closed_on_failure():
-            capabilities.require(self.open_client(), self.config.schema(1))
+            require(self.open_client(), self.config.schema(1))
 
     def open_client(self) -> Client:
         """Returns the run's client; connects at the first call.
@@ -331,7 +339,7 @@ class RedisSimilarityIndex(NeighborsMixin):
     def client(self) -> Client:
         """A ``redis.Redis`` or ``redis.RedisCluster`` client, whose replies are text."""
         if self._text_client is None:
-            self._text_client = connection.decoding(self._redis)
+            self._text_client = client.decoding(self._redis)
         return self._text_client
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 
 from fiftyone_redis import CONFIG_CLS
 from fiftyone_redis.config_files import read_object
-from fiftyone_redis.engine.errors import SettingsError
+from fiftyone_redis.errors import SettingsError
 
 
 def locate() -> Path:

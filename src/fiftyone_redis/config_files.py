@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fiftyone_redis.engine.errors import SettingsError
+from fiftyone_redis.errors import SettingsError
 
 
 def fiftyone_config() -> dict[str, Any]:

@@ -15,8 +15,8 @@ from fiftyone.plugins.context import PluginContext
 
 from fiftyone_redis import __version__
 from fiftyone_redis.app import OPERATORS, PANELS, install
-from fiftyone_redis.cli import main
-from fiftyone_redis.engine.errors import SettingsError
+from fiftyone_redis.cli.main import main
+from fiftyone_redis.errors import SettingsError
 
 
 @pytest.fixture

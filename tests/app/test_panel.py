@@ -10,7 +10,8 @@ from fiftyone.operators.executor import ExecutionContext, Executor
 
 from fiftyone_redis.app import cache, status
 from fiftyone_redis.app.panel import RedisPanel
-from fiftyone_redis.engine import connect, index_health
+from fiftyone_redis.doctor import indexes
+from fiftyone_redis.engine import connect
 
 
 class Opened:
@@ -163,5 +164,5 @@ def test_the_size_of_an_index_is_said_as_the_doctor_does(
     redis_backend["url"] = redis_server.url.replace("://", "://small:hidden@")
     panel.call("on_load")
     client.execute_command("ACL", "DELUSER", "small")
-    [found] = [each for each in index_health.indexes(client) if "50 documents" in each.text]
+    [found] = [each for each in indexes.indexes(client) if "50 documents" in each.text]
     assert f"50 documents, {panel.state['rows'][0]['memory']}." in found.text

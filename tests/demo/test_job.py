@@ -12,7 +12,7 @@ from PIL import Image
 from fiftyone_redis import demo
 from fiftyone_redis.demo import datasets, images, job, queries, subjects
 from fiftyone_redis.demo.model import NAME
-from fiftyone_redis.engine.errors import InputError
+from fiftyone_redis.errors import InputError
 
 STEPS = ["index", "by id", "by vector", "by several ids", "by text", "in a view"]
 STEPS += ["read", "remove", "add"]

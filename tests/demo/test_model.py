@@ -12,7 +12,7 @@ import pytest
 
 from fiftyone_redis.demo import images
 from fiftyone_redis.demo.model import NAME, SOURCE, DigitsModel, digits_named, register_model
-from fiftyone_redis.engine.errors import InputError
+from fiftyone_redis.errors import InputError
 
 BY_NAME = f"""
 import fiftyone.zoo as foz

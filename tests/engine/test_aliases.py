@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import VectorIndex, connect
-from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError
+from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError
 
 DIM = 4
 DEFINITION = f"SCHEMA vector VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC L2".split()

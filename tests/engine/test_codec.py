@@ -10,8 +10,8 @@ import pytest
 
 from fiftyone_redis.engine import Schema
 from fiftyone_redis.engine.codec import as_matrix, check, check_queries, decode, encode, holds
-from fiftyone_redis.engine.errors import InputError
 from fiftyone_redis.engine.options import DTYPES
+from fiftyone_redis.errors import InputError
 
 FLOATS = [dtype for dtype in DTYPES if "int" not in dtype]
 BFLOAT16_MAX = float.fromhex("0x1.fep127")

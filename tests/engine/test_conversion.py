@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, rebuild
-from fiftyone_redis.engine.errors import FiftyOneRedisError, IndexMismatchError, SettingsError
+from fiftyone_redis.errors import FiftyOneRedisError, IndexMismatchError, SettingsError
 
 pytestmark = pytest.mark.needs("json")
 

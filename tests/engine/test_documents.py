@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from fiftyone_redis.engine import Schema, codec, documents
-from fiftyone_redis.engine.errors import ServerError
+from fiftyone_redis.errors import ServerError
 
 ROWS = 4
 """Documents in a batch, in the tests that make batches small."""

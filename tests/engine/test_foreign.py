@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, planner
-from fiftyone_redis.engine.errors import IndexMismatchError, SettingsError
+from fiftyone_redis.errors import IndexMismatchError, SettingsError
 
 NEEDS_JSON = pytest.mark.needs("json")
 COUNT, DIM = 60, 4

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, documents
-from fiftyone_redis.engine.errors import (
+from fiftyone_redis.engine.options import METRICS
+from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
     IndexNotFoundError,
     InputError,
 )
-from fiftyone_redis.engine.options import METRICS
 
 # What a server without int8 and SVS-VAMANA can hold, as the running one.
 OFFERED = ("float32", "float64", "float16", "bfloat16")

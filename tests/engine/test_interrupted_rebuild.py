@@ -19,7 +19,7 @@ import redis
 from redis.connection import AbstractConnection
 
 from fiftyone_redis.engine import Schema, VectorIndex, connect, lease, leftovers
-from fiftyone_redis.engine.errors import (
+from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
     IndexNotFoundError,

@@ -13,7 +13,7 @@ from server_under_test import describe
 
 from fiftyone_redis import server
 from fiftyone_redis.engine import Schema, VectorIndex, connect, planner
-from fiftyone_redis.engine.errors import AuthenticationError
+from fiftyone_redis.errors import AuthenticationError
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
 READER, WRITER = re.findall(r"^ACL SETUSER .*$", PAGE.read_text(), re.MULTILINE)

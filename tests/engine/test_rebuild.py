@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, rebuild
-from fiftyone_redis.engine.errors import (
+from fiftyone_redis.errors import (
     FiftyOneRedisError,
     InputError,
     SettingsError,

@@ -5,19 +5,19 @@ recordings of servers that do.
 """
 
 import json
-from pathlib import Path
 
 import brute_force
 import numpy as np
 import pytest
+from recorded import FOLDER
 
-from fiftyone_redis.engine import Schema, VectorIndex, documents, protocol, replies
-from fiftyone_redis.engine import capabilities as known
-from fiftyone_redis.engine.errors import SettingsError, UnsupportedServerError
+from fiftyone_redis.connection import capabilities as known
+from fiftyone_redis.connection.translate import translated
+from fiftyone_redis.engine import Schema, VectorIndex, commands, documents, replies
 from fiftyone_redis.engine.options import METRICS
-from fiftyone_redis.engine.translation import translated
+from fiftyone_redis.errors import SettingsError, UnsupportedServerError
 
-RECORDING = Path(__file__).parent / "recordings" / "redis-8.6.3-search-8.6.7.json"
+RECORDING = FOLDER / "redis-8.6.3-search-8.6.7.json"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_whole_numbers_are_asked_for_as_redis_8_takes_them():
     replies = json.loads(RECORDING.read_text())["replies"]
     [reply] = {r["reply"] for r in replies if r["command"][:2] == ["FT.CREATE", "bad"]}
     [recorded] = [r["command"] for r in replies[:40] if r["command"][:2] == ["FT.CREATE", "bad"]]
-    command = protocol.create(Schema("any", 4, dtype="int8", vector_field="v"))
+    command = commands.create(Schema("any", 4, dtype="int8", vector_field="v"))
     assert reply == "+OK\r\n"
     said = recorded[recorded.index("TYPE") :]
     start = command.index("TYPE")
@@ -75,7 +75,7 @@ def test_whole_numbers_are_asked_for_as_redis_8_takes_them():
 
 
 def test_an_svs_index_is_made_with_the_documented_settings_and_defaults():
-    command = protocol.create(Schema("any", 512, "euclidean", "SVS-VAMANA"))
+    command = commands.create(Schema("any", 512, "euclidean", "SVS-VAMANA"))
     assert " ".join(map(str, command)) == (
         "FT.CREATE any ON HASH PREFIX 1 any: SCHEMA vector VECTOR SVS-VAMANA 12 TYPE FLOAT32 "
         "DIM 512 DISTANCE_METRIC L2 GRAPH_MAX_DEGREE 32 CONSTRUCTION_WINDOW_SIZE 200 "
@@ -85,7 +85,7 @@ def test_an_svs_index_is_made_with_the_documented_settings_and_defaults():
 
 def test_an_svs_index_is_compressed_if_that_is_asked_for():
     schema = Schema("any", 8, algorithm="SVS-VAMANA", dtype="float16", compression="LVQ4x8")
-    command = protocol.create(schema)
+    command = commands.create(schema)
     start = command.index("SVS-VAMANA")
     assert command[-2:] == ["COMPRESSION", "LVQ4x8"]
     assert len(command[start + 2 :]) == command[start + 1]
@@ -94,7 +94,7 @@ def test_an_svs_index_is_compressed_if_that_is_asked_for():
 @pytest.mark.parametrize(("k", "kept"), [(3, 10), (50, 50)])
 def test_an_svs_query_keeps_as_many_candidates_as_it_asks_for(k, kept):
     schema = Schema("any", 2, algorithm="SVS-VAMANA")
-    query = protocol.knn(schema, b"", k, timeout_ms=1)[2]
+    query = commands.knn(schema, b"", k, timeout_ms=1)[2]
     assert query == f"*=>[KNN {k} @vector $query SEARCH_WINDOW_SIZE {kept} AS distance]"
 
 

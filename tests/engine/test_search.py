@@ -8,11 +8,11 @@ import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, codec, connect, planner
 from fiftyone_redis.engine import index as index_module
-from fiftyone_redis.engine.errors import (
+from fiftyone_redis.engine.options import METRICS
+from fiftyone_redis.errors import (
     IncompleteResultError,
     InputError,
 )
-from fiftyone_redis.engine.options import METRICS
 
 # What a server without int8 and SVS-VAMANA can hold, as the running one.
 OFFERED = ("float32", "float64", "float16", "bfloat16")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fiftyone_redis import server
-from fiftyone_redis.engine.errors import PrivateServerError
+from fiftyone_redis.errors import PrivateServerError
 from fiftyone_redis.server import probe
 from fiftyone_redis.server.libraries import missing_libraries
 from fiftyone_redis.server.program import environment

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from fiftyone_redis import server
-from fiftyone_redis.engine.errors import PrivateServerError
+from fiftyone_redis.errors import PrivateServerError
 from fiftyone_redis.server import process
 
 START = "import sys; from fiftyone_redis import server; print(server.start(sys.argv[1]).pid)"

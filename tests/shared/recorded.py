@@ -1,4 +1,4 @@
-"""What real servers replied, as it came over the wire: `tests/engine/recordings`."""
+"""What real servers replied, as it came over the wire: `tests/shared/recordings`."""
 
 import json
 from functools import cache
@@ -8,7 +8,7 @@ import hiredis
 import redis
 from redis.connection import DefaultParser
 
-FOLDER = Path(__file__).parents[1] / "engine" / "recordings"
+FOLDER = Path(__file__).parent / "recordings"
 
 
 def servers() -> list[str]:

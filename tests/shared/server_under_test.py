@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import redis
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import connection
-from fiftyone_redis.engine.capabilities import capabilities
-from fiftyone_redis.engine.cluster import Client, primaries
-from fiftyone_redis.engine.errors import FiftyOneRedisError
+from fiftyone_redis.connection.capabilities import capabilities
+from fiftyone_redis.connection.cluster import Client, primaries
+from fiftyone_redis.errors import FiftyOneRedisError
 
 FEATURES = {
     "json": "RedisJSON",
@@ -127,10 +126,10 @@ def _text(value: str | bytes) -> str:
 def _can_make(client: Client, algorithm: str, dtype: str) -> bool:
     vector = ("VECTOR", algorithm, 6, "TYPE", dtype, "DIM", 4, "DISTANCE_METRIC", "L2")
     try:
-        connection.execute(
+        client.execute(
             client, "FT.CREATE", _PROBE, "PREFIX", 1, f"{_PROBE}:", "SCHEMA", "v", *vector
         )
     except FiftyOneRedisError:
         return False
-    connection.execute(client, "FT.DROPINDEX", _PROBE)
+    client.execute(client, "FT.DROPINDEX", _PROBE)
     return True

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fiftyone_redis.app.distances import Distances, nearest
 from fiftyone_redis.engine import VectorIndex
-from fiftyone_redis.sync import Difference, difference
+from fiftyone_redis.similarity.sync import Difference, difference
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ def forget() -> None:
 
 
 def kept_difference(index: Any) -> Difference:
-    """Returns how an index differs from its dataset; see :func:`~fiftyone_redis.sync.difference`.
+    """Returns how an index differs from its dataset; see :func:`fiftyone_redis.sync.difference`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`

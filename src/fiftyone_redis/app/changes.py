@@ -11,14 +11,14 @@ import fiftyone.brain as fob
 import fiftyone.core.labels as fol
 import fiftyone.zoo as foz
 
-from fiftyone_redis import sync
 from fiftyone_redis.app import cache, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.progress import Report, counted
+from fiftyone_redis.connection.capabilities import capabilities
 from fiftyone_redis.engine import Schema
-from fiftyone_redis.engine.capabilities import capabilities
-from fiftyone_redis.engine.errors import ConnectionFailedError, FiftyOneRedisError, InputError
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
+from fiftyone_redis.errors import ConnectionFailedError, FiftyOneRedisError, InputError
+from fiftyone_redis.similarity import sync
 
 _USUAL_MODEL = "clip-vit-base32-torch"
 _PATCHES = (fol.Detection, fol.Detections, fol.Polyline, fol.Polylines)

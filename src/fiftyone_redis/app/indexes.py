@@ -7,17 +7,17 @@ from typing import Any
 
 import fiftyone.brain as fob
 
-from fiftyone_redis import settings
 from fiftyone_redis.backend import RedisSimilarityConfig
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import VectorIndex, reading, replies
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import (
+from fiftyone_redis.errors import (
     AuthenticationError,
     FiftyOneRedisError,
     IndexNotFoundError,
     InputError,
 )
+from fiftyone_redis.similarity import settings
 
 
 @dataclass(frozen=True)

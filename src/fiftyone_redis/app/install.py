@@ -17,7 +17,7 @@ from pathlib import Path
 from fiftyone_redis import __version__
 from fiftyone_redis.app import OPERATORS, PANELS
 from fiftyone_redis.config_files import fiftyone_config
-from fiftyone_redis.engine.errors import SettingsError, some
+from fiftyone_redis.errors import SettingsError, some
 
 NAME = "@fiftyone-redis/app"
 """The plugin's name in FiftyOne; an operator's URI is this, a slash and its own name."""

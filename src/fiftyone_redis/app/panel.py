@@ -14,8 +14,8 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import cache, changes, charts, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
-from fiftyone_redis.engine.errors import FiftyOneRedisError, InputError
-from fiftyone_redis.engine.findings import readable
+from fiftyone_redis.doctor.findings import readable
+from fiftyone_redis.errors import FiftyOneRedisError, InputError
 
 _STATE = ("server", "problem", "problems", "rows", "chosen", "plot")
 _COUNTING = "counting …"

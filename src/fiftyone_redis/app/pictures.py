@@ -15,8 +15,8 @@ import fiftyone as fo
 from fiftyone.core.models import TorchModelMixin
 
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.errors import InputError
-from fiftyone_redis.sync import load_model
+from fiftyone_redis.errors import InputError
+from fiftyone_redis.similarity.sync import load_model
 
 _LARGEST = 100  # regions that are offered
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import redis
 
-from fiftyone_redis.engine import health
-from fiftyone_redis.engine.capabilities import capabilities
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.errors import AuthenticationError
-from fiftyone_redis.engine.findings import readable
+from fiftyone_redis.connection.capabilities import capabilities
+from fiftyone_redis.connection.client import address, execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.doctor import redis_server
+from fiftyone_redis.doctor.findings import readable
+from fiftyone_redis.errors import AuthenticationError
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def server(client: Client) -> ServerStatus:
     """Asks a server about itself.
 
     Args:
-        client: a client from :func:`~fiftyone_redis.engine.connection.connect`
+        client: a client from :func:`~fiftyone_redis.connection.client.connect`
 
     Raises:
         FiftyOneRedisError: if it does not answer
@@ -54,10 +54,10 @@ def problems(client: Client) -> list[str]:
     Args:
         client: a client of it
     """
-    bad = (health.WARNING, health.PROBLEM)
+    bad = (redis_server.WARNING, redis_server.PROBLEM)
     return [
         f"{found.text} {found.advice}".strip()
-        for found in health.examine(client)
+        for found in redis_server.examine(client)
         if found.status in bad
     ]
 

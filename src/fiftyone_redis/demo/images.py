@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from fiftyone_redis.engine.errors import InputError
+from fiftyone_redis.errors import InputError
 
 LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TRAIN = 1437  # the first four fifths; the digits are ordered by writer, so the rest are others'

@@ -24,7 +24,7 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from fiftyone_redis.demo import images
-from fiftyone_redis.engine.errors import InputError
+from fiftyone_redis.errors import InputError
 
 NAME = "fiftyone-redis-digits-lda"  # as in the zoo source's manifest
 SOURCE = "fiftyone-redis-demo"

@@ -11,7 +11,7 @@ import fiftyone.zoo as foz
 from fiftyone_redis.demo import datasets
 from fiftyone_redis.demo.datasets import FIELD
 from fiftyone_redis.demo.report import line, timed
-from fiftyone_redis.engine.errors import InputError
+from fiftyone_redis.errors import InputError
 
 DIGITS_KEY = "redis_digits"
 SCENES_KEY = "redis_scene_patches"

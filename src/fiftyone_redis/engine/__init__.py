@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fiftyone_redis.engine.connection import connect
+    from fiftyone_redis.connection.client import connect
     from fiftyone_redis.engine.index import VectorIndex
     from fiftyone_redis.engine.reading import Vectors
     from fiftyone_redis.engine.schema import Attribute, Schema
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["Attribute", "Neighbors", "Schema", "VectorIndex", "Vectors", "connect"]
 
 _MODULES = {
-    "Attribute": "schema",
-    "Neighbors": "search",
-    "Schema": "schema",
-    "VectorIndex": "index",
-    "Vectors": "reading",
-    "connect": "connection",
+    "Attribute": "engine.schema",
+    "Neighbors": "engine.search",
+    "Schema": "engine.schema",
+    "VectorIndex": "engine.index",
+    "Vectors": "engine.reading",
+    "connect": "connection.client",
 }
 
 
@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.errors")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"fiftyone_redis.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

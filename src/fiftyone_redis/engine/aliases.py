@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import redis
 
-from fiftyone_redis.engine import protocol, replies
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import IndexNotFoundError
-from fiftyone_redis.engine.naming import alias_of
+from fiftyone_redis.connection import wire
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.naming import alias_of
+from fiftyone_redis.engine import commands, replies
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import IndexNotFoundError
 
 
 def root(client: Client, schema: Schema) -> str:
@@ -46,11 +47,11 @@ def is_taken(client: Client, name: str) -> bool:
 def find_index(client: Client, name: str) -> str | None:
     """Returns the name of the index that a name leads to; None if there is none."""
     try:
-        info = replies.read_info(execute(client, *protocol.info(name)))
+        info = replies.read_info(execute(client, *commands.info(name)))
     except IndexNotFoundError:
         return None
     return str(info["index_name"])
 
 
 def _names(client: Client) -> list[str]:
-    return [protocol.text(name) for name in execute(client, *protocol.names())]
+    return [wire.text(name) for name in execute(client, *commands.names())]

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fiftyone_redis.engine.errors import InputError, some
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import InputError, some
 
 Array = npt.NDArray[Any]
 

@@ -11,25 +11,34 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
+from fiftyone_redis.connection import naming
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import (
     aliases,
+    attribute_values,
     codec,
-    definition,
+    commands,
     documents,
+    existing_index,
     keys,
     lease,
     leftovers,
-    naming,
-    protocol,
     reading,
     replies,
 )
-from fiftyone_redis.engine import attributes as attribute_values
-from fiftyone_redis.engine.capabilities import require
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import execute
 from fiftyone_redis.engine.documents import Reader
-from fiftyone_redis.engine.errors import (
+from fiftyone_redis.engine.indexing import wait_until_indexed
+from fiftyone_redis.engine.options import UNTOLD
+from fiftyone_redis.engine.overlap import refuse_overlap
+from fiftyone_redis.engine.reading import Progress, Vectors
+from fiftyone_redis.engine.rebuild import rebuild
+from fiftyone_redis.engine.replies import Hit
+from fiftyone_redis.engine.requirements import require
+from fiftyone_redis.engine.restricted import IdSubset, Subset
+from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema, check_attributes
+from fiftyone_redis.engine.search import Neighbors, Question, search
+from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexChangedError,
     IndexMismatchError,
@@ -37,15 +46,6 @@ from fiftyone_redis.engine.errors import (
     InputError,
     SettingsError,
 )
-from fiftyone_redis.engine.indexing import wait_until_indexed
-from fiftyone_redis.engine.options import UNTOLD
-from fiftyone_redis.engine.overlap import refuse_overlap
-from fiftyone_redis.engine.reading import Progress, Vectors
-from fiftyone_redis.engine.rebuild import rebuild
-from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.restricted import IdSubset, Subset
-from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema, check_attributes
-from fiftyone_redis.engine.search import Neighbors, Question, search
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
@@ -66,7 +66,7 @@ class VectorIndex:
     Use :meth:`create` or :meth:`open` to get one.
 
     Args:
-        client: a client from :func:`~fiftyone_redis.engine.connection.connect`
+        client: a client from :func:`~fiftyone_redis.connection.client.connect`
         schema: the definition of the index
         timeout: seconds that the server may take for one query; None for :data:`QUERY_TIMEOUT`
     """
@@ -97,11 +97,11 @@ class VectorIndex:
             leftovers.remove_all(client, name, schema.prefixes)
             refuse_overlap(client, schema)
             schema = replace(schema, server_name=naming.own_name(name))
-            execute(client, *protocol.create(schema))
-            undo.callback(execute, client, *protocol.drop(schema.server_name, documents=False))
+            execute(client, *commands.create(schema))
+            undo.callback(execute, client, *commands.drop(schema.server_name, documents=False))
             time.sleep(_SCAN_SECONDS)
             definition = wait_until_indexed(client, schema.server_name)
-            execute(client, *protocol.add_alias(name, schema.server_name))
+            execute(client, *commands.add_alias(name, schema.server_name))
             undo.pop_all()
         index = cls(client, schema)
         index._identity = replies.read_identity(definition)
@@ -134,8 +134,8 @@ class VectorIndex:
         reply = _read_definition(client, name)
         info = replies.read_info(reply)
         some_keys: list[str] = []
-        if definition.lacks_separator(info["index_definition"]["prefixes"]):
-            found = execute(client, *protocol.some_keys(info["index_name"], _SAMPLE))
+        if existing_index.lacks_separator(info["index_definition"]["prefixes"]):
+            found = execute(client, *commands.some_keys(info["index_name"], _SAMPLE))
             some_keys = replies.read_some_keys(found)
         schema = replies.read_schema(
             info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys
@@ -381,7 +381,7 @@ class VectorIndex:
         alias = aliases.root(self.client, self.schema)
         with lease.hold(self.client, alias, patient=False):
             leftovers.remove(self.client, self.schema, fields_too=not documents)
-            execute(self.client, *protocol.drop(self.schema.name, documents))
+            execute(self.client, *commands.drop(self.schema.name, documents))
         self._known.clear()
 
     @staticmethod
@@ -461,7 +461,7 @@ class VectorIndex:
         if not self._identity:
             return
         if reply is None:
-            reply = execute(self.client, *protocol.info(self.schema.name))
+            reply = execute(self.client, *commands.info(self.schema.name))
         is_same = replies.read_identity(reply) == self._identity
         if not (is_same and replies.read_indexing(reply).is_complete):
             raise IndexChangedError(

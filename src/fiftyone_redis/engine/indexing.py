@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fiftyone_redis.engine import protocol, replies
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import execute
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import commands, replies
 
 _POLL_SECONDS = 0.02
 _TOLD_AFTER_SECONDS = 1.0
@@ -41,7 +41,7 @@ def wait_until_indexed(
     """
     done, next_line = 0, time.monotonic() + _TOLD_AFTER_SECONDS
     while True:
-        reply = execute(client, *protocol.info(name))
+        reply = execute(client, *commands.info(name))
         state = replies.read_indexing(reply)
         if progress is not None:
             progress(state.documents - done)

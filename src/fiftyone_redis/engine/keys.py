@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import redis
 
-from fiftyone_redis.engine import cluster, protocol, replies, storage, whole
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.deadline import limit
-from fiftyone_redis.engine.errors import IndexMismatchError, some
-from fiftyone_redis.engine.pipeline import accepted
-from fiftyone_redis.engine.protocol import pack, raw
-from fiftyone_redis.engine.retry import Attempts
+from fiftyone_redis.connection import cluster, whole, wire
+from fiftyone_redis.connection.client import address, execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.deadline import limit
+from fiftyone_redis.connection.pipeline import accepted
+from fiftyone_redis.connection.retry import Attempts
+from fiftyone_redis.connection.translate import mapped
+from fiftyone_redis.connection.wire import pack, raw
+from fiftyone_redis.engine import commands, formats, replies
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
-from fiftyone_redis.engine.translation import mapped
+from fiftyone_redis.errors import IndexMismatchError, some
 
 TIMEOUT_MS = 30_000
 """After how many milliseconds the server may give up to look for keys."""
@@ -92,9 +93,9 @@ def check_id_field(client: Client, schema: Schema) -> None:
     name = schema.id_field
     if name not in [field.name for field in schema.fields if not field.kind]:
         return
-    for key in replies.read_some_keys(execute(client, *protocol.some_keys(schema.server_name, 1))):
-        command, path = storage.existence(schema, name)
-        if storage.exists(execute(client, command, raw(key), path)):
+    for key in replies.read_some_keys(execute(client, *commands.some_keys(schema.server_name, 1))):
+        command, path = formats.existence(schema, name)
+        if formats.exists(execute(client, command, raw(key), path)):
             return
     raise IndexMismatchError(
         f"Neither the index {schema.name!r} nor a document of it has the field {name!r}; check "
@@ -121,7 +122,7 @@ def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
 
 
 def pages(
-    client: Client, schema: Schema, command: protocol.Command | None = None
+    client: Client, schema: Schema, command: wire.Command | None = None
 ) -> Iterator[dict[str, str]]:
     """Yields the ids of documents by their keys, in pages.
 
@@ -131,12 +132,12 @@ def pages(
     Args:
         client: a client of the server
         schema: the index
-        command: which documents, as :func:`protocol.keys_with_tag` says it; None for all
+        command: which documents, as :func:`commands.keys_with_tag` says it; None for all
 
     Raises:
         IncompleteResultError: if the server cut the query short
     """
-    first = command or protocol.all_keys(schema, timeout_ms=TIMEOUT_MS)
+    first = command or commands.all_keys(schema, timeout_ms=TIMEOUT_MS)
     attempts = Attempts(client)
     with mapped(address(client)):
         while True:
@@ -162,10 +163,10 @@ def _pages(
             is_read = True
         finally:
             if cursor and not is_read:
-                execute(node, *protocol.close_cursor(schema.server_name, cursor))
+                execute(node, *commands.close_cursor(schema.server_name, cursor))
         if not cursor:
             return
-        command = pack(protocol.next_page(schema.server_name, cursor))
+        command = pack(commands.next_page(schema.server_name, cursor))
 
 
 def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
@@ -189,7 +190,7 @@ def _by_tag(
     for start in range(0, len(ids), _TAG_VALUES):
         batch = ids[start : start + _TAG_VALUES]
         wanted = set(batch)
-        command = protocol.keys_with_tag(schema, tag, batch, timeout_ms=TIMEOUT_MS)
+        command = commands.keys_with_tag(schema, tag, batch, timeout_ms=TIMEOUT_MS)
         for page in pages(client, schema, command):
             yield {key: id for key, id in page.items() if id in wanted}
 
@@ -207,7 +208,7 @@ def _by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str
 
 def _existing(client: Client, keys: list[str]) -> list[str]:
     batches = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
-    requests = (protocol.keyed((("EXISTS", raw(key)) for key in batch), batch) for batch in batches)
+    requests = (wire.keyed((("EXISTS", raw(key)) for key in batch), batch) for batch in batches)
     found: list[str] = []
     for batch, answers in accepted(client, requests):
         found += [key for key, there in zip(batch, answers, strict=True) if there]

@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fiftyone_redis.engine import protocol
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import FiftyOneRedisError, IndexMismatchError, ServerError
+from fiftyone_redis.connection import wire
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import commands
+from fiftyone_redis.errors import FiftyOneRedisError, IndexMismatchError, ServerError
 
 EXPIRY = 6.0
 """Seconds for which a lease is held without being renewed."""
@@ -41,7 +42,7 @@ class Lease:
     def __init__(self, client: Client, alias: str) -> None:
         self._client = client
         self._alias = alias
-        self._key = protocol.lease_key(alias)
+        self._key = commands.lease_key(alias)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -104,9 +105,9 @@ class Lease:
 
     def _owns(self) -> bool:
         found = execute(self._client, "GET", self._key)
-        return found is not None and protocol.text(found) == self._owner
+        return found is not None and wire.text(found) == self._owner
 
-    def _set(self, *condition: str) -> protocol.Command:
+    def _set(self, *condition: str) -> wire.Command:
         return ["SET", self._key, self._owner, "PX", round(1000 * EXPIRY), *condition]
 
 

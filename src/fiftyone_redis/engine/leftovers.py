@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fiftyone_redis.engine import aliases, protocol, replies, retyping
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import (
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import aliases, commands, replies, retyping
+from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import (
     AuthenticationError,
     IndexMismatchError,
     IndexNotFoundError,
 )
-from fiftyone_redis.engine.schema import Schema
 
 _GAP_SECONDS = 1.0
 _POLL_SECONDS = 0.02
@@ -46,13 +46,13 @@ class Record:
 def write_record(client: Client, alias: str, record: Record) -> None:
     """Writes down what a rebuild leaves if it is interrupted from now on."""
     said = json.dumps({"index": record.index, "fields": dict(record.fields)})
-    execute(client, "SET", protocol.record_key(alias), said)
+    execute(client, "SET", commands.record_key(alias), said)
 
 
 def read_record(client: Client, alias: str) -> Record:
     """Reads the record of an interrupted or running rebuild; an empty one if there is none."""
     try:
-        found = execute(client, "GET", protocol.record_key(alias))
+        found = execute(client, "GET", commands.record_key(alias))
     except AuthenticationError:
         return Record()  # a user who may only search
     return Record(**json.loads(found)) if found is not None else Record()
@@ -60,7 +60,7 @@ def read_record(client: Client, alias: str) -> Record:
 
 def remove_record(client: Client, alias: str) -> None:
     """Removes the record: nothing is left behind."""
-    execute(client, "UNLINK", protocol.record_key(alias))
+    execute(client, "UNLINK", commands.record_key(alias))
 
 
 def finish_switch(client: Client, alias: str) -> bool:
@@ -81,7 +81,7 @@ def finish_switch(client: Client, alias: str) -> bool:
             return True
         time.sleep(_POLL_SECONDS)
     try:
-        execute(client, *protocol.add_alias(alias, target))
+        execute(client, *commands.add_alias(alias, target))
     except IndexNotFoundError:
         return False
     except IndexMismatchError:
@@ -145,7 +145,7 @@ def _other_indexes(
         if name == current:
             continue
         try:
-            info = replies.read_info(execute(client, *protocol.info(name)))
+            info = replies.read_info(execute(client, *commands.info(name)))
         except IndexNotFoundError:
             continue  # dropped in the meantime
         found.append((name, info))
@@ -192,6 +192,6 @@ def _other(storage: str) -> str:
 def _drop(client: Client, name: str, *, documents: bool) -> None:
     logger.info("Removing %r, which an interrupted change of an index left behind", name)
     try:
-        execute(client, *protocol.drop(name, documents))
+        execute(client, *commands.drop(name, documents))
     except IndexNotFoundError:
         return  # somebody else was faster

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any
 
-from fiftyone_redis.engine.errors import SettingsError
+from fiftyone_redis.errors import SettingsError
 
 METRICS = {"cosine": "COSINE", "dotproduct": "IP", "euclidean": "L2"}
 """FiftyOne's names of the metrics, and the query engine's."""

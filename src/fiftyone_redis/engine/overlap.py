@@ -6,12 +6,13 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.engine import naming, protocol, replies
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import execute
-from fiftyone_redis.engine.errors import IndexMismatchError, some
-from fiftyone_redis.engine.pipeline import exchange
+from fiftyone_redis.connection import naming, wire
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.pipeline import exchange
+from fiftyone_redis.engine import commands, replies
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import IndexMismatchError, some
 
 
 def refuse_overlap(client: Client, schema: Schema) -> None:
@@ -32,8 +33,8 @@ def refuse_overlap(client: Client, schema: Schema) -> None:
 
 def sharing(client: Client, schema: Schema) -> list[str]:
     """Returns the names of the other indexes that hold documents of an index, or would."""
-    names = [protocol.text(name) for name in execute(client, *protocol.names())]
-    requests = (protocol.queries([protocol.info(name)], [name]) for name in names)
+    names = [wire.text(name) for name in execute(client, *commands.names())]
+    requests = (wire.queries([commands.info(name)], [name]) for name in names)
     return [
         repr(naming.alias_of(name))
         for [name], [reply] in exchange(client, requests)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fiftyone_redis.engine import codec, documents, keys, protocol, replies
-from fiftyone_redis.engine.cluster import Client
+from fiftyone_redis.connection import wire
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import codec, commands, documents, keys, replies
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.errors import InputError, some
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import InputError, some
 
 Progress = Callable[[int], None]
 
@@ -49,7 +50,7 @@ def ids_with_tag(
     found: dict[str, str] = {}
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
-        command = protocol.keys_with_tag(schema, tag, batch, timeout_ms=timeout_ms)
+        command = commands.keys_with_tag(schema, tag, batch, timeout_ms=timeout_ms)
         for page in keys.pages(client, schema, command):
             found |= page
     return list(found.values())
@@ -91,7 +92,7 @@ def sample(client: Client, schema: Schema) -> list[Hit]:
     drawn = []
     for batch, rows in documents.read(client, by_key, rests, fields):
         for rest, row in zip(batch, rows, strict=True):
-            values = {f: protocol.text(v or b"") for f, v in zip(fields, row, strict=True)}
+            values = {f: wire.text(v or b"") for f, v in zip(fields, row, strict=True)}
             id = values[schema.id_field] if schema.id_field else schema.id_of(prefix + rest)
             drawn.append(Hit(prefix + rest, 0.0, values, id))
     return drawn
@@ -108,7 +109,7 @@ def tags(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, list[s
     found: dict[str, list[str]] = {tag: [] for tag in schema.tags}
     for _, rows in documents.read(client, schema, ids, schema.tags):
         for values, column in zip(found.values(), zip(*rows, strict=True), strict=True):
-            values += [protocol.text(value or b"") for value in column]
+            values += [wire.text(value or b"") for value in column]
     return found
 
 
@@ -125,7 +126,7 @@ def pages(
         kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
         blobs = [row[0] or b"" for _, row in kept]
         columns = {
-            tag: [protocol.text(row[column] or b"") for _, row in kept]
+            tag: [wire.text(row[column] or b"") for _, row in kept]
             for column, tag in enumerate(schema.tags, start=1)
         }
         kept_ids = [id for id, _ in kept]

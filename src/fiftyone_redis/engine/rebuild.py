@@ -22,34 +22,33 @@ from typing import Any
 
 import redis
 
+from fiftyone_redis.connection import cluster, naming, wire
+from fiftyone_redis.connection.client import address, execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.pipeline import accepted
+from fiftyone_redis.connection.pool import borrowed
+from fiftyone_redis.connection.retry import Attempts
+from fiftyone_redis.connection.translate import mapped
 from fiftyone_redis.engine import (
     aliases,
-    cluster,
     codec,
+    commands,
     conversion,
     documents,
+    formats,
     keys,
     leftovers,
-    naming,
-    protocol,
     reading,
     retyping,
-    storage,
 )
-from fiftyone_redis.engine.capabilities import require
-from fiftyone_redis.engine.cluster import Client
-from fiftyone_redis.engine.connection import address, execute
-from fiftyone_redis.engine.errors import IndexMismatchError, IndexNotFoundError, some
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.leftovers import Record
 from fiftyone_redis.engine.overlap import refuse_overlap, sharing
-from fiftyone_redis.engine.pipeline import accepted
-from fiftyone_redis.engine.pool import borrowed
 from fiftyone_redis.engine.reading import Progress
-from fiftyone_redis.engine.retry import Attempts
+from fiftyone_redis.engine.requirements import require
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.translation import mapped
+from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, some
 
 
 def rebuild(
@@ -106,7 +105,7 @@ def _keep(lease: Lease, undo: ExitStack) -> None:
 
 def _fill(client: Client, undo: ExitStack, wanted: Schema, progress: Progress | None) -> None:
     """Makes an index and waits until it has all documents; it is dropped if that fails."""
-    execute(client, *protocol.create(wanted))
+    execute(client, *commands.create(wanted))
     undo.callback(_drop, client, wanted.server_name, documents=False)
     wait_until_indexed(client, wanted.server_name, progress)
 
@@ -152,7 +151,7 @@ def _move(
     changed = replace(wanted, storage=schema.storage, vector_field=schema.vector_field)
     built = conversion.converted(changed, leftovers.copies_prefix(wanted.server_name))
     refuse_overlap(client, built)
-    execute(client, *protocol.create(built))
+    execute(client, *commands.create(built))
     with ExitStack() as undo:
         undo.callback(_drop, client, built.server_name, documents=True)
         wait_until_indexed(client, built.server_name)
@@ -188,8 +187,8 @@ def _copy(
 def _copy_batch(
     client: Client, schema: Schema, built: Schema, ids: Sequence[str], old_keys: Sequence[str]
 ) -> None:
-    reads = (storage.read_whole(protocol.raw(key)) for key in old_keys)
-    [(_, answers)] = list(accepted(client, [protocol.keyed(reads, ids)]))
+    reads = (formats.read_whole(wire.raw(key)) for key in old_keys)
+    [(_, answers)] = list(accepted(client, [wire.keyed(reads, ids)]))
     held = {
         id: conversion.read(schema, id, reply)
         for id, reply in zip(ids, answers, strict=True)
@@ -199,10 +198,10 @@ def _copy_batch(
     matrix = codec.decode(list(vectors.values()), schema.dtype, schema.dim, list(vectors))
     rows = {id: matrix[row] for row, id in enumerate(vectors)}
     writes = (
-        conversion.write(built, protocol.raw(built.prefix + id), id, members, rows.get(id))
+        conversion.write(built, wire.raw(built.prefix + id), id, members, rows.get(id))
         for id, (members, _) in held.items()
     )
-    for _ in accepted(client, [protocol.keyed(writes, list(held))]):
+    for _ in accepted(client, [wire.keyed(writes, list(held))]):
         pass
 
 
@@ -232,7 +231,7 @@ def _switch(
     leftovers.write_record(client, alias, Record(new, fields))
     for name in dict.fromkeys([schema.name, alias]):
         if name != old:
-            execute(client, *protocol.move_alias(name, new))
+            execute(client, *commands.move_alias(name, new))
     is_moved = schema.storage != built.storage
     if alias == old:
         _take_over(client, old, new, documents=is_moved)
@@ -244,16 +243,16 @@ def _take_over(client: Client, old: str, new: str, *, documents: bool) -> None:
     """Makes an alias of an index's own name, which no two indexes can have at once."""
     if isinstance(client, redis.RedisCluster):
         _drop(client, old, documents=documents)
-        execute(client, *protocol.add_alias(old, new))
+        execute(client, *commands.add_alias(old, new))
         return
-    switch = [protocol.drop(old, documents), protocol.add_alias(old, new)]
-    commands: list[protocol.Command] = [["MULTI"], *switch, ["EXEC"]]
-    request = b"".join(protocol.pack(command) for command in commands)
+    switch = [commands.drop(old, documents), commands.add_alias(old, new)]
+    transaction: list[wire.Command] = [["MULTI"], *switch, ["EXEC"]]
+    request = b"".join(wire.pack(command) for command in transaction)
     attempts = Attempts(client)
     with mapped(address(client)):
         while True:
             try:
-                _execute_transaction(client, request, len(commands))
+                _execute_transaction(client, request, len(transaction))
             except redis.RedisError as error:
                 cluster.recover(client, attempts, error)  # raises what is no lost connection
                 if aliases.find_index(client, old) == new:
@@ -282,6 +281,6 @@ def _execute_transaction(client: redis.Redis, request: bytes, count: int) -> Non
 def _drop(client: Client, name: str, *, documents: bool) -> None:
     """Drops an index that may be gone already."""
     try:
-        execute(client, *protocol.drop(name, documents))
+        execute(client, *commands.drop(name, documents))
     except IndexNotFoundError:
         return

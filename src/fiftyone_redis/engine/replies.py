@@ -2,22 +2,22 @@
 
 In RESP2 they are flat lists of names and values, in RESP3 maps. Their forms are those of
 https://redis.io/docs/latest/commands/ under FT.AGGREGATE, FT.INFO and FT.SEARCH;
-``tests/engine/recordings`` holds real ones.
+``tests/shared/recordings`` holds real ones.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fiftyone_redis.engine import definition
-from fiftyone_redis.engine.errors import IncompleteResultError, IndexMismatchError
+from fiftyone_redis.connection.refusals import is_known_note, recognise_warning
+from fiftyone_redis.connection.wire import by_two, decoded, pairs, raw, text
+from fiftyone_redis.engine import existing_index
+from fiftyone_redis.engine.commands import ID
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
-from fiftyone_redis.engine.protocol import ID, raw, text
-from fiftyone_redis.engine.refusals import is_known_note, recognise_warning
 from fiftyone_redis.engine.schema import (
     DISTANCE,
     KINDS,
@@ -28,6 +28,7 @@ from fiftyone_redis.engine.schema import (
     attribute_field,
     plain_tag,
 )
+from fiftyone_redis.errors import IncompleteResultError, IndexMismatchError
 
 _DISTANCE = DISTANCE.encode()
 _ID = ID.encode()
@@ -52,22 +53,6 @@ class Hit(NamedTuple):
     id: str = ""
 
 
-def pairs(reply: Any) -> dict[Any, Any]:
-    """Returns a reply that is a map in RESP3, and a flat list in RESP2, as a dictionary."""
-    return reply if isinstance(reply, dict) else dict(_by_two(reply))
-
-
-def decoded(reply: Any) -> Any:
-    """Returns a reply with its byte strings as text."""
-    if isinstance(reply, bytes):
-        return reply.decode(errors="replace")
-    if isinstance(reply, dict):
-        return {decoded(name): decoded(value) for name, value in reply.items()}
-    if isinstance(reply, (list, tuple)):
-        return [decoded(item) for item in reply]
-    return reply
-
-
 def read_hits(reply: Any, schema: Schema) -> list[Hit]:
     """Reads the reply to :func:`protocol.knn`, in the order of the reply.
 
@@ -79,7 +64,7 @@ def read_hits(reply: Any, schema: Schema) -> list[Hit]:
         _refuse_warnings(reply)
         found = [(hit[b"id"], hit[b"extra_attributes"]) for hit in reply[b"results"]]
     else:
-        found = [(key, fields and pairs(fields)) for key, fields in _by_two(reply[1:])]
+        found = [(key, fields and pairs(fields)) for key, fields in by_two(reply[1:])]
     # A document that expired while the query ran has no fields.
     return [_hit(key, fields, schema) for key, fields in found if fields is not None]
 
@@ -225,27 +210,27 @@ def read_schema(
         vector_field: the field of its vectors, where there are several
         id_field: the field of its documents' ids, if not their keys hold them
         tags: which TAG fields to write and read with every vector; None for all
-        keys: some of its documents' keys, if :func:`definition.lacks_separator`
+        keys: some of its documents' keys, if :func:`existing_index.lacks_separator`
 
     Raises:
         IndexMismatchError: if it has no vector field, several and none is named, or one of a kind
             that is not supported
     """
     name, storage = info["index_name"], info["index_definition"]["key_type"]
-    vector = definition.vector(info, vector_field)
-    settings = definition.settings(vector)
+    vector = existing_index.vector(info, vector_field)
+    settings = existing_index.settings(vector)
     if settings["dtype"] not in DTYPES or settings["algorithm"] not in ALGORITHMS:
         kind = f"{settings['algorithm']} of {settings['dtype'].lower()}"
         raise IndexMismatchError(f"The index {name!r} is {kind}, which is not supported.")
-    id_name, unknown = definition.id_field(info, id_field)
-    others, lost = definition.fields(a for a in info["attributes"] if a is not vector)
+    id_name, unknown = existing_index.id_field(info, id_field)
+    others, lost = existing_index.fields(a for a in info["attributes"] if a is not vector)
     all_tags = [f.name for f in others if f.kind == "TAG" and SEPARATOR not in f.options]
     wanted = [tag for tag in all_tags if tag != id_name] if tags is None else tags
     read = tuple(tag for tag in wanted if tag in all_tags)
-    options, lost_options = definition.options(info)
+    options, lost_options = existing_index.options(info)
     flags = [f"{flag} of the field {vector['attribute']}" for flag in vector.get("flags", ())]
     prefixes = read_prefixes(info, storage)
-    starts = definition.key_prefixes(definition.shortest(prefixes), keys)
+    starts = existing_index.key_prefixes(existing_index.shortest(prefixes), keys)
     return Schema(
         name=name,
         dim=int(vector["dim"]),
@@ -337,9 +322,7 @@ def _attribute(flat: Any) -> dict[str, Any]:
     """Reads an attribute, which in RESP2 ends with flags that have no value (SORTABLE and such)."""
     if isinstance(flat, dict):
         return flat
-    first = next((at for at in range(6, len(flat), 2) if flat[at] in definition.FLAGS), len(flat))
-    return {**dict(_by_two(flat[:first])), "flags": list(flat[first:])}
-
-
-def _by_two(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-    return zip(flat[::2], flat[1::2], strict=True)
+    first = next(
+        (at for at in range(6, len(flat), 2) if flat[at] in existing_index.FLAGS), len(flat)
+    )
+    return {**dict(by_two(flat[:first])), "flags": list(flat[first:])}

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 
+from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import codec, documents, reading
-from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.schema import Schema
 
 

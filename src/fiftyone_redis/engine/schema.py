@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from fiftyone_redis.engine.errors import InputError, SettingsError
 from fiftyone_redis.engine.options import DTYPES, IndexOptions, check_choice
+from fiftyone_redis.errors import InputError, SettingsError
 
 STORAGES = ("HASH", "JSON")
 """How a server can hold a document: HASH takes a vector's bytes, JSON its numbers as text."""

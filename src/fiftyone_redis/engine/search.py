@@ -15,25 +15,26 @@ import numpy as np
 import numpy.typing as npt
 import redis
 
+from fiftyone_redis.connection import wire
+from fiftyone_redis.connection.client import address
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.pipeline import exchange
+from fiftyone_redis.connection.translate import translated
 from fiftyone_redis.engine import (
     codec,
+    commands,
     exact,
     keys,
     planner,
-    protocol,
     reading,
     replies,
     restricted,
 )
-from fiftyone_redis.engine.cluster import Client
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.connection import address
-from fiftyone_redis.engine.errors import InputError, ResultLimitError
-from fiftyone_redis.engine.pipeline import exchange
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.restricted import Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.translation import translated
+from fiftyone_redis.errors import InputError, ResultLimitError
 
 _nearness = attrgetter("distance", "id")
 _MANY = 32  # queries, before it is asked whether comparing here is cheaper
@@ -169,11 +170,11 @@ def _answers(
     """Sends queries, and the question what the index is before them, in one round trip."""
     schema = question.schema
     knn = partial(
-        protocol.knn, schema, k=k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
+        commands.knn, schema, k=k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
     )
-    asked = [protocol.info(schema.name), *map(knn, blobs)]
+    asked = [commands.info(schema.name), *map(knn, blobs)]
     together = [asked] if len(blobs) == 1 else [[command] for command in asked]
-    requests = (protocol.queries(some, [None] * len(some)) for some in together)
+    requests = (wire.queries(some, [None] * len(some)) for some in together)
     found = chain.from_iterable(map(itemgetter(1), exchange(question.client, requests)))
     question.confirm(_accepted(question, next(found)))
     return [replies.read_hits(_accepted(question, reply), schema) for reply in found]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from socket import gethostname
 
-from fiftyone_redis.engine.errors import PrivateServerError
+from fiftyone_redis.errors import PrivateServerError
 
 FOLDER_VARIABLE = "FIFTYONE_REDIS_SERVER_DIR"
 SOCKET = "redis.sock"

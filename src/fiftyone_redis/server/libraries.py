@@ -9,7 +9,7 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-from fiftyone_redis.engine.errors import PrivateServerError
+from fiftyone_redis.errors import PrivateServerError
 
 NEEDED = ("libssl", "libcrypto")
 SUFFIX = ".so.1.1"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from fiftyone_redis.engine.errors import PrivateServerError, some
+from fiftyone_redis.errors import PrivateServerError, some
 from fiftyone_redis.server.libraries import missing_libraries
 from fiftyone_redis.server.probe import shortcoming
 from fiftyone_redis.server.program import Program

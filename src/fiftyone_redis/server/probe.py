@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fiftyone_redis.engine.errors import PrivateServerError
+from fiftyone_redis.errors import PrivateServerError
 from fiftyone_redis.server.folder import LOG, SOCKET
 from fiftyone_redis.server.program import Program, command, environment
 

@@ -14,7 +14,7 @@ from socket import gethostname
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fiftyone_redis.engine.errors import PrivateServerError
+from fiftyone_redis.errors import PrivateServerError
 from fiftyone_redis.server.folder import (
     LOG,
     PID,

@@ -14,7 +14,7 @@ from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.operators import forms
 from fiftyone_redis.app.operators.running import Outcome, with_progress
 from fiftyone_redis.app.progress import Report, counted
-from fiftyone_redis.engine.errors import InputError
+from fiftyone_redis.errors import InputError
 
 _LABEL = "Find near duplicates"
 

@@ -8,8 +8,8 @@ from typing import Any
 from fiftyone.operators import types
 
 from fiftyone_redis.app import indexes
-from fiftyone_redis.engine.errors import FiftyOneRedisError
 from fiftyone_redis.engine.options import Option
+from fiftyone_redis.errors import FiftyOneRedisError
 
 Ask = Callable[[Any, Any], None]
 

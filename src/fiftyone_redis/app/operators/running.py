@@ -12,7 +12,7 @@ from typing import Any
 from fiftyone.operators import types
 
 from fiftyone_redis.app.progress import Report
-from fiftyone_redis.engine.errors import FiftyOneRedisError
+from fiftyone_redis.errors import FiftyOneRedisError
 
 _SECONDS = 0.2  # between two messages to the page
 _PATIENCE = 0.7  # seconds before the first of them

@@ -12,7 +12,7 @@ from fiftyone_redis.app import indexes, pictures
 from fiftyone_redis.app.operators import forms
 from fiftyone_redis.app.operators.running import Outcome, with_progress
 from fiftyone_redis.app.progress import Report
-from fiftyone_redis.engine.errors import InputError
+from fiftyone_redis.errors import InputError
 
 _LABEL = "Search with a picture"
 _MOST_BYTES = 20 << 20

@@ -1,0 +1,238 @@
+"""One set of parameters, or one URL, to a client of a server that can search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.sentinel import SentinelConnectionPool
+
+from fiftyone_redis.connection import cluster, partial, sentinel, whole
+from fiftyone_redis.connection.capabilities import Capabilities, check_server, learn, remember
+from fiftyone_redis.connection.certificates import fault
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.deadline import REPLY_TIMEOUT
+from fiftyone_redis.connection.parameters import CERTIFICATES, Parameters, checked
+from fiftyone_redis.connection.pool import DEFAULT_HOST, DEFAULT_PORT, Pool, ask, place
+from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT, Attempts, Retries, is_lost
+from fiftyone_redis.connection.tls import TlsConnection, refusal
+from fiftyone_redis.connection.translate import mapped, translated
+from fiftyone_redis.connection.wire import asks_engine, is_done, subject
+from fiftyone_redis.errors import (
+    FiftyOneRedisError,
+    IndexMismatchError,
+    IndexNotFoundError,
+    SettingsError,
+    UnsupportedServerError,
+)
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to wait for a connection."""
+
+
+def connect(url: str | None = None, **parameters: Any) -> Client:
+    """Connects to a server, or to the cluster it is a node of, and makes sure that it can search.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``, in the place of where and who
+        **parameters: any of :class:`~fiftyone_redis.connection.parameters.Parameters`, where they
+            are explained: host, port, db, username and password; ssl and its files; timeouts;
+            sentinels; cluster; retries
+
+    Returns:
+        a client whose replies are bytes, in RESP3
+
+    Raises:
+        SettingsError: if a parameter or the URL cannot be read, or some are in conflict
+        ConnectionFailedError: if no server answers; this is not tried again, but that a server is
+            loading or failing over is
+        AuthenticationError: if the server does not accept the credentials
+        UnsupportedServerError: if it has no query engine, or the database is not 0
+    """
+    return connect_with(checked({**parameters, "url": url}))
+
+
+def connect_with(wanted: Parameters) -> Client:
+    """Connects as :func:`connect` does, with parameters that were checked.
+
+    Raises:
+        FiftyOneRedisError: if no server answers, or it cannot be used
+    """
+    client = redis.Redis.from_pool(_pool(wanted))
+    try:
+        found = _check_server(client)
+        if not _is_cluster(wanted, found):
+            return client
+        nodes = cluster.client(client)
+        remember(nodes, found)
+    except FiftyOneRedisError:
+        client.close()
+        raise
+    client.close()
+    return nodes
+
+
+def decoding(client: Client) -> Client:
+    """Returns a client of the same server whose replies are text, as people expect them."""
+    if isinstance(client, redis.RedisCluster):
+        return cluster.decoding(client)
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        return redis.Redis.from_pool(sentinel.copied(pool, decode_responses=True))
+    options = {**pool.connection_kwargs, "decode_responses": True}
+    options.pop("maint_notifications_config", None)
+    return redis.Redis.from_pool(Pool(connection_class=pool.connection_class, **options))
+
+
+def address(client: Client) -> str:
+    """Returns where a client's server is, or the nodes of its cluster, without credentials."""
+    if isinstance(client, redis.RedisCluster):
+        return cluster.address(client)
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        return sentinel.address(pool)
+    return place(pool.connection_kwargs)
+
+
+def execute(client: Client, *command: Any) -> Any:
+    """Sends one command and returns its raw reply; tries again where that may help.
+
+    In a cluster it goes to the node of its key, or, if it has none, to any.
+
+    Raises:
+        FiftyOneRedisError: in the place of any exception of redis-py
+    """
+    attempts, lost = Attempts(client), False
+    try:
+        while True:
+            try:
+                if not isinstance(client, redis.RedisCluster):
+                    return ask(client, command)
+                return _reply(client, command, attempts.failures)
+            except redis.RedisError as error:
+                # Its reply was lost, but it was carried out.
+                if lost and is_done(command, str(error)):
+                    return b"OK"
+                cluster.recover(client, attempts, error)
+                lost = lost or is_lost(error)
+    except redis.RedisError as error:
+        raise _explained(client, command, translated(error, address(client))) from error
+
+
+def _explained(
+    client: Client, command: Sequence[Any], problem: FiftyOneRedisError
+) -> FiftyOneRedisError:
+    """Returns a better error where only some nodes of a cluster have the index."""
+    is_about_existence = isinstance(problem, IndexNotFoundError | IndexMismatchError)
+    name = subject(command) if is_about_existence else None
+    return problem if name is None else partial.explain_missing(client, name) or problem
+
+
+def _reply(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
+    """Sends one command to where it belongs; one of the query engine so that its reply is whole."""
+    if asks_engine(str(command[0])) and whole.is_checked(client):
+        return whole.reply(client, command, failures)
+    return cluster.routed(client, command, failures)
+
+
+def _pool(wanted: Parameters) -> redis.ConnectionPool:
+    options = _options(wanted)
+    if wanted.url is not None:
+        return _pool_from_url(wanted.url, options)
+    options.update(
+        db=wanted.db or 0, username=wanted.username, password=wanted.password, ssl=bool(wanted.ssl)
+    )
+    if wanted.ssl:
+        options.setdefault("ssl_check_hostname", True)
+    if wanted.sentinels:
+        login = {"username": wanted.sentinel_username, "password": wanted.sentinel_password}
+        return sentinel.pool(wanted.sentinels, str(wanted.service_name), login, options)
+    kind = TlsConnection if options.pop("ssl") else redis.Connection
+    options.update(host=wanted.host or DEFAULT_HOST, port=wanted.port or DEFAULT_PORT)
+    return Pool(connection_class=kind, **options)
+
+
+def _options(wanted: Parameters) -> dict[str, Any]:
+    """Returns what redis-py is to be told whatever leads to the server."""
+    retries = RETRIES if wanted.retries is None else wanted.retries
+    seconds = RETRY_TIMEOUT if wanted.retry_timeout is None else wanted.retry_timeout
+    certificates = {name: getattr(wanted, name) for name in CERTIFICATES}
+    return {
+        "protocol": 3,
+        "decode_responses": False,
+        "socket_connect_timeout": wanted.socket_connect_timeout or CONNECT_TIMEOUT,
+        "socket_timeout": wanted.socket_timeout or REPLY_TIMEOUT,
+        "retry": Retries(retries, seconds),
+        **{name: value for name, value in certificates.items() if value is not None},
+    }
+
+
+def _pool_from_url(url: str, options: dict[str, Any]) -> redis.ConnectionPool:
+    parsed = _parsed(url)
+    if parsed is None:
+        # No chain and no quote: the url may hold a password.
+        raise SettingsError(
+            "The url cannot be read; it must look like redis://host:6379, rediss://host:6379 or "
+            "unix:///path/to/redis.sock, with special characters of a password written as %xx, and "
+            "options that redis-py knows."
+        )
+    if url.startswith("rediss:"):
+        # redis-py 5 does not check it unless told to, and cannot without a certificate to check.
+        options.setdefault("ssl_check_hostname", parsed.get("ssl_cert_reqs") != "none")
+        parsed["connection_class"] = TlsConnection
+    fixed = {name: options[name] for name in ("protocol", "decode_responses", "retry")}
+    return Pool(**{**options, **parsed, **fixed})
+
+
+def _parsed(url: str) -> dict[str, Any] | None:
+    """Returns what redis-py reads from a URL; None if it cannot, or makes something else of it."""
+    try:
+        split = urlsplit(url)
+        options: dict[str, Any] = dict(redis.connection.parse_url(url))
+        kind = options.get("connection_class", redis.Connection)
+        kind(**{name: value for name, value in options.items() if name != "connection_class"})
+    except (ValueError, TypeError, redis.RedisError):
+        return None
+    # A password with an unescaped "/" or "#" ends the host part early.
+    cut_short = split.scheme != "unix" and "@" in split.path + split.fragment
+    return None if cut_short else options
+
+
+def _check_server(client: redis.Redis) -> Capabilities:
+    db = client.connection_pool.connection_kwargs.get("db") or 0
+    if db != 0:
+        raise UnsupportedServerError(
+            f"Indexes can only be made in database 0, not in {db}; set db=0."
+        )
+    with mapped(address(client)):
+        try:
+            _learn(client)
+        except redis.ConnectionError as error:
+            told = refusal(client.connection_pool) if fault(error) is None else None
+            if told is None:
+                raise
+            raise redis.ConnectionError(str(told)) from told
+    return check_server(client)
+
+
+def _learn(client: redis.Redis) -> None:
+    """Learns what a server can do; one that loads will answer, what does not is said at once."""
+    attempts = Attempts(client, lost_too=False)
+    while True:
+        try:
+            learn(client)
+        except redis.RedisError as error:
+            cluster.recover(client, attempts, error)
+        else:
+            return
+
+
+def _is_cluster(wanted: Parameters, found: Capabilities) -> bool:
+    """Returns whether to go on to the other nodes of a cluster."""
+    if wanted.cluster and not found.clustered:
+        raise SettingsError(
+            f"cluster is set, but this server ({found}) is not one of a cluster; leave cluster out."
+        )
+    return found.clustered if wanted.cluster is None else wanted.cluster

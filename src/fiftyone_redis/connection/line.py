@@ -1,0 +1,59 @@
+"""A connection to a node, over which requests and replies go in one's own order."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import redis
+
+from fiftyone_redis.connection.deadline import await_reply
+from fiftyone_redis.connection.pool import borrowed, place
+
+
+class Line:
+    """A connection to a node, and the error that broke it, if any.
+
+    Args:
+        node: a client of the node
+        stack: gives the connection back when it is closed
+    """
+
+    def __init__(self, node: redis.Redis, stack: ExitStack) -> None:
+        self.place = place(node.connection_pool.connection_kwargs)
+        self.connection: Any = None
+        self.error: redis.RedisError | None = None
+        try:
+            self.connection = stack.enter_context(borrowed(node))
+        except redis.RedisError as error:
+            self.error = error
+
+    def send(self, request: bytes) -> None:
+        """Sends a request, unless the connection is broken."""
+        if self.error is None:
+            try:
+                self.connection.send_packed_command([request])
+            except redis.RedisError as error:
+                self._break(error)
+
+    def replies(self, count: int, seconds: float | None = None) -> list[Any]:
+        """Reads replies; errors of the server, and what broke the connection, are among them.
+
+        Args:
+            count: how many
+            seconds: how long to wait for each; None for as long as the connection does
+        """
+        found: list[Any] = []
+        while self.error is None and len(found) < count:
+            try:
+                await_reply(self.connection, seconds)
+                found.append(self.connection.read_response())
+            except redis.ResponseError as error:
+                found.append(error)
+            except redis.RedisError as error:
+                self._break(error)
+        return found + [self.error] * (count - len(found))
+
+    def _break(self, error: redis.RedisError) -> None:
+        self.error = error
+        self.connection.disconnect()  # replies may still be on their way

@@ -1,0 +1,146 @@
+"""Finds a server by asking sentinels, and tells why they know none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from redis.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+)
+
+from fiftyone_redis.connection.deadline import PromptGreeting
+from fiftyone_redis.connection.pool import ForkSafe
+from fiftyone_redis.connection.retry import FailingOverError, is_lost
+from fiftyone_redis.connection.tls import TlsConnection
+from fiftyone_redis.errors import some
+
+
+def pool(
+    sentinels: Sequence[tuple[str, int]],
+    service_name: str,
+    credentials: dict[str, Any],
+    options: dict[str, Any],
+) -> redis.ConnectionPool:
+    """Returns a pool of connections to the primary of a service, whichever that is at the time.
+
+    Args:
+        sentinels: their addresses
+        service_name: the name under which they know the service
+        credentials: ``username`` and ``password`` for the sentinels
+        options: redis-py's options of the connections to the server; their TLS and time to
+            connect are those of the connections to the sentinels too
+    """
+    patience = options["socket_connect_timeout"]
+    shared = {name: value for name, value in options.items() if name.startswith("ssl")}
+    shared.update(socket_connect_timeout=patience, socket_timeout=patience, protocol=2)
+    secure = options.get("ssl", False)
+    kind = _TlsConnection if secure else _Connection
+    rest = {name: value for name, value in options.items() if name != "ssl"}
+    manager: Sentinel = _Sentinels(  # type: ignore[no-untyped-call]
+        sentinels, sentinel_kwargs={**shared, **credentials, "retry": options["retry"]}
+    )
+    return _Pool(service_name, manager, connection_class=kind, **rest)
+
+
+def copied(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool:
+    """Returns another pool for the same service, with other options."""
+    options = {**pool.connection_kwargs, **changes}
+    del options["connection_pool"]
+    return _Pool(
+        pool.service_name,
+        pool.sentinel_manager,
+        connection_class=pool.connection_class,
+        **options,
+    )
+
+
+def address(pool: SentinelConnectionPool) -> str:
+    """Returns the service's name and where the sentinels are."""
+    return f"{pool.service_name!r} of the sentinels {_where(pool.sentinel_manager)}"
+
+
+class _Pool(SentinelConnectionPool, ForkSafe):
+    """redis-py's pool for sentinels, in child processes too."""
+
+    def __init__(self, service_name: str, manager: Sentinel, **options: Any) -> None:
+        super().__init__(service_name, manager, **options)  # type: ignore[no-untyped-call]
+
+
+class _Connection(PromptGreeting, SentinelManagedConnection):
+    """redis-py's, but that a primary that does not answer counts as failing over.
+
+    The sentinels take their time to notice, and name it until then.
+    """
+
+    def connect_to(self, address: tuple[str, int]) -> None:
+        try:
+            super().connect_to(address)  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            if not is_lost(error):
+                raise
+            raise FailingOverError(
+                f"The sentinels name a primary at {address[0]}:{address[1]}, which does not "
+                f"answer ({error}); check that it runs and can be reached from here"
+            ) from error
+
+
+class _TlsConnection(_Connection, TlsConnection):
+    """Such a connection over TLS."""
+
+
+class _Sentinels(Sentinel):
+    """redis-py's sentinels, but for what they say when they know no primary."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        try:
+            found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except (MasterNotFoundError, redis.ResponseError):
+            why = self._why_none(service_name)
+            raise why from why.__cause__
+        return found
+
+    def _why_none(self, service_name: str) -> redis.RedisError:
+        known: set[str] = set()
+        failures: list[redis.RedisError] = []
+        for each in self.sentinels:
+            try:
+                masters: Any = each.sentinel_masters()
+                known |= set(masters)
+            except redis.RedisError as error:
+                failures.append(error)
+        where = _where(self)
+        if service_name in known:
+            return FailingOverError(f"The sentinels {where} see no primary of {service_name!r} now")
+        if len(failures) < len(self.sentinels):
+            watched = some([repr(name) for name in sorted(known)]) or "none"
+            return MasterNotFoundError(
+                f"The sentinels {where} know no service {service_name!r}, only {watched}; set "
+                "service_name"
+            )
+        return _refusal(failures, where)
+
+
+def _refusal(failures: list[redis.RedisError], where: str) -> redis.RedisError:
+    """Returns the error for sentinels none of which answers the question."""
+    for failure in failures:
+        if isinstance(failure, redis.AuthenticationError | redis.exceptions.NoPermissionError):
+            return redis.AuthenticationError(
+                f"The sentinels {where} refuse their own credentials; set sentinel_username and "
+                "sentinel_password"
+            )
+    reason = MasterNotFoundError(
+        f"No sentinel answers at {where} ({failures[0]}); set sentinels to addresses of sentinels"
+    )
+    # What the first of them failed with tells TLS's faults from those of the network.
+    reason.__cause__ = failures[0]
+    return reason
+
+
+def _where(sentinels: Sentinel) -> str:
+    places = [each.connection_pool.connection_kwargs for each in sentinels.sentinels]
+    return ", ".join(f"{place['host']}:{place['port']}" for place in places)

@@ -1,0 +1,265 @@
+"""Reads how a cluster is laid out: which node holds which slots, and which live. No sockets.
+
+``CLUSTER SHARDS`` tells how the nodes see the whole cluster, the dead ones included. What a primary
+holds at this moment it says itself, in its own line of ``CLUSTER NODES``, with the slots that are
+on the move. ``SEARCH.CLUSTERINFO`` names the nodes that the query engine's coordinator asks, the
+only ones whose documents are in an answer: it may know too few, or some that died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import redis
+
+from fiftyone_redis.connection.wire import decoded, pairs
+from fiftyone_redis.errors import some
+
+SLOTS = 16_384
+"""How many slots a cluster has."""
+
+Range = tuple[int, int]
+"""Slots from the first to the last, both included."""
+
+
+class Node(NamedTuple):
+    """A node of a cluster, and slots.
+
+    Args:
+        id: its id
+        address: its host and port
+        slots: the slots of its part of the cluster; in order, and none next to another
+        is_primary: whether it is a primary, or was one when it died
+        health: ``"online"``, ``"fail"`` or ``"loading"``, as far as the others know
+        epoch: the epoch of that assignment; empty where it is not told
+        moving: the slots on the move, as CLUSTER NODES writes them
+    """
+
+    id: str
+    address: str
+    slots: tuple[Range, ...] = ()
+    is_primary: bool = True
+    health: str = "online"
+    epoch: str = ""
+    moving: tuple[str, ...] = ()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it answers, as far as the others know."""
+        return self.health == "online"
+
+    def __str__(self) -> str:
+        return f"{self.address} (slots {named(self.slots)})" if self.slots else self.address
+
+
+Shard = tuple[Node, ...]
+"""The nodes of one part of a cluster, in the order of CLUSTER SHARDS."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How a cluster is at one moment.
+
+    Args:
+        searched: the nodes that the coordinator asks
+        held: the primaries that told of themselves
+        lost: sentences about parts that are not searched, or not held
+        moving: sentences about slots on the move
+    """
+
+    searched: tuple[Node, ...]
+    held: tuple[Node, ...]
+    lost: tuple[str, ...] = ()
+    moving: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all slots are searched where they are held, and stay there."""
+        return not (self.lost or self.moving)
+
+    def nodes(self) -> set[str]:
+        """Returns the ids of all nodes."""
+        return {node.id for node in (*self.searched, *self.held)}
+
+
+def read_view(coordinator: str, searched: Any, told: Mapping[str, Any]) -> View:
+    """Reads a view from what the nodes say.
+
+    Args:
+        coordinator: the address of the node that searches
+        searched: its reply to SEARCH.CLUSTERINFO, or the error in its place
+        told: the primaries' replies to CLUSTER NODES by their addresses, or errors
+    """
+    texts = {at: decoded(reply) for at, reply in told.items() if _is_good(reply)}
+    silent = {at: reply for at, reply in told.items() if not _is_good(reply)}
+    held = tuple(sorted(node for text in texts.values() for node in _primaries(text, "myself")))
+    # Whoever tells of itself knows best, then the coordinator.
+    order = [text for at, text in sorted(texts.items(), key=lambda each: each[0] != coordinator)]
+    known = {node.id: node for text in reversed(order) for node in _primaries(text)}
+    known = {id: node for id, node in known.items() if node.slots or node.moving}
+    known.update({node.id: node for node in held})
+    missing = [node for node in known.values() if node not in held]
+    silence = list(_silence(missing, silent))
+    if not _is_good(searched):
+        reason = str(searched).rstrip(" .")
+        unknown = f"{coordinator} cannot tell what it searches ({reason})"
+        return View((), held, tuple(silence) or (unknown,))
+    asked = tuple(sorted(node for node in read_searched(searched) if node.slots))
+    lost = [*silence, *_differences(coordinator, asked, held, missing)]
+    nowhere = uncovered((*asked, *held, *missing))
+    if nowhere:
+        lost.append(f"slots {named(nowhere)} belong to no node that answers")
+    moving = tuple(
+        f"slots are on the move at {node.address}: {some([m.strip('[]') for m in node.moving])}"
+        for node in held
+        if node.moving
+    )
+    return View(asked, held, tuple(lost), moving)
+
+
+def read_searched(reply: Any) -> list[Node]:
+    """Reads the reply to SEARCH.CLUSTERINFO: the nodes that the coordinator asks."""
+    shards = [pairs(shard) for shard in pairs(decoded(reply))["shards"]]
+    return [Node(s["id"], f"{s['host']}:{s['port']}", _ranges(s["slots"])) for s in shards]
+
+
+def is_managed(searched: Any) -> bool:
+    """Returns whether a reply to SEARCH.CLUSTERINFO is of a cluster that a service manages."""
+    return pairs(decoded(searched)).get("cluster_type", "") not in ("", "redis_oss")
+
+
+def read_shards(reply: Any, slots: Any = ()) -> list[Shard]:
+    """Reads the reply to CLUSTER SHARDS, in RESP2 or RESP3.
+
+    Args:
+        reply: that reply; it has no slots for a part whose first node is dead
+        slots: the reply to CLUSTER SLOTS, which has them
+    """
+    held: dict[str, list[Range]] = {}
+    for first, last, primary, *_ in decoded(slots):
+        held.setdefault(primary[2], []).append((first, last))
+    shards = []
+    for shard in map(pairs, decoded(reply)):
+        nodes = [pairs(node) for node in shard["nodes"]]
+        other = _merged(each for node in nodes for each in held.get(node["id"], ()))
+        ranges = _ranges(shard["slots"]) or other
+        shards.append(tuple(_node_of_shard(node, ranges) for node in nodes))
+    return shards
+
+
+def living_primary(shard: Shard) -> Node | None:
+    """Returns the primary of a part of a cluster, if it lives."""
+    return next((node for node in shard if node.is_primary and node.is_alive), None)
+
+
+def uncovered(nodes: Iterable[Node]) -> list[Range]:
+    """Returns the slots that none of these nodes holds as a living primary."""
+    held = (each for node in nodes if node.is_primary and node.is_alive for each in node.slots)
+    missing, expected = [], 0
+    for first, last in [*_merged(held), (SLOTS, SLOTS)]:
+        if first > expected:
+            missing.append((expected, first - 1))
+        expected = last + 1
+    return missing
+
+
+def dead(shards: Iterable[Shard]) -> list[Node]:
+    """Returns the nodes of those parts that have no living primary."""
+    return [node for shard in shards if not living_primary(shard) for node in shard]
+
+
+def dead_ahead(shards: Iterable[Shard]) -> list[Node]:
+    """Returns the failed nodes that come first in their part.
+
+    A coordinator takes such a node for the part's primary, and waits for it.
+    """
+    return [shard[0] for shard in shards if shard and shard[0].health == "fail"]
+
+
+def waited_for(shards: Iterable[Shard], searched: Iterable[Node]) -> list[Node]:
+    """Returns the dead nodes that the coordinator may wait for, though others took over.
+
+    They come before the living primary in CLUSTER SHARDS, or the coordinator still has them.
+    """
+    used = {node.id for node in searched}
+    found = []
+    for shard in shards:
+        primary = living_primary(shard)
+        if primary:
+            before = shard[: shard.index(primary)]
+            first = {node.id for node in before if node.is_primary}
+            found += [n for n in shard if not n.is_alive and n.id in first | used]
+    return found
+
+
+def named(ranges: Iterable[Range]) -> str:
+    """Returns ranges of slots for people to read."""
+    return some([f"{first}-{last}" if last > first else str(first) for first, last in ranges])
+
+
+def _silence(missing: Sequence[Node], silent: Mapping[str, Any]) -> Iterator[str]:
+    """Yields sentences about primaries that did not tell of themselves."""
+    for node in missing:
+        yield f"{node} does not answer"
+    if not missing:
+        for address, error in silent.items():
+            yield f"{address} does not answer ({str(error).rstrip(' .')})"
+
+
+def _differences(
+    coordinator: str, searched: Sequence[Node], held: Sequence[Node], missing: Sequence[Node]
+) -> Iterator[str]:
+    """Yields sentences about nodes that are not searched for what they hold."""
+    asked = {node.id: node for node in searched}
+    for node in held:
+        found = asked.get(node.id)
+        if node.slots and found is None:
+            yield f"{node} is not searched by {coordinator}"
+        elif found is not None and found.slots != node.slots:
+            yield f"{node} is searched by {coordinator} as {found}"
+    known = {node.id for node in (*held, *missing)}
+    for node in searched:
+        if node.id not in known:
+            yield f"{node} is searched by {coordinator}, and is no primary"
+
+
+def _primaries(nodes: str, flag: str = "master") -> Iterator[Node]:
+    """Yields those primaries in a reply to CLUSTER NODES that have a flag."""
+    for line in filter(str.strip, nodes.splitlines()):
+        id, place, flags, _, _, _, epoch, _, *slots = line.split()
+        if {"master", flag} <= set(flags.split(",")):
+            moving = tuple(each for each in slots if each.startswith("["))
+            bounds = [each.split("-") for each in slots if not each.startswith("[")]
+            ranges = _merged((int(bound[0]), int(bound[-1])) for bound in bounds)
+            yield Node(id, place.partition("@")[0], ranges, epoch=epoch, moving=moving)
+
+
+def _node_of_shard(said: Mapping[str, Any], slots: tuple[Range, ...]) -> Node:
+    # The endpoint is empty, or "?", where the nodes do not know the name that they are reached by.
+    endpoint = said.get("endpoint")
+    host = said.get("ip") if endpoint in (None, "", "?") else endpoint
+    port = said.get("port") or said.get("tls-port")
+    is_primary = said["role"] in ("master", "primary")
+    return Node(said["id"], f"{host or '?'}:{port}", slots, is_primary, said["health"])
+
+
+def _ranges(flat: Sequence[Any]) -> tuple[Range, ...]:
+    """Reads bounds that follow each other, as SEARCH.CLUSTERINFO and CLUSTER SHARDS have them."""
+    numbers = [int(number) for number in flat]
+    return _merged(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    found: list[Range] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        else:
+            found.append((first, last))
+    return tuple(found)
+
+
+def _is_good(reply: Any) -> bool:
+    return not isinstance(reply, redis.RedisError)

@@ -1,0 +1,184 @@
+"""Turns redis-py's exceptions into this package's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis.exceptions
+from redis.sentinel import MasterNotFoundError
+
+from fiftyone_redis.connection.certificates import advice, fault
+from fiftyone_redis.connection.refusals import Cut, Refusal, recognise
+from fiftyone_redis.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    FiftyOneRedisError,
+    IncompleteResultError,
+    IndexMismatchError,
+    IndexNotFoundError,
+    ResultLimitError,
+    ServerError,
+    UnsupportedServerError,
+)
+
+
+class NoAnswerError(redis.exceptions.TimeoutError):
+    """A server let a command wait for longer than it may take; asking again is no use.
+
+    This is for use within the engine, which turns it into :class:`ConnectionFailedError`.
+    """
+
+
+# Behind this, Redis repeats the command that it does not know, a password included.
+_ECHO = "with args beginning with"
+
+_REFUSED_LOGIN = (
+    redis.exceptions.AuthenticationError,
+    redis.exceptions.AuthorizationError,
+)
+
+_UNREACHABLE = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.InvalidResponse,
+)
+
+_WHY_UNREACHABLE = {
+    NoAnswerError: "{reason}.",
+    redis.exceptions.TimeoutError: "Redis at {address} did not answer in time ({reason}).",
+    redis.exceptions.BusyLoadingError: (
+        "Redis at {address} is still loading its data; try again, or raise retry_timeout."
+    ),
+    redis.exceptions.InvalidResponse: (
+        "What answers at {address} is no Redis, or wants TLS; check the port, or set ssl."
+    ),
+    MasterNotFoundError: "{reason}.",
+}
+_WHY_ENDED = (
+    "Redis at {address} ended the connection ({reason}); if it wants TLS set ssl, and if it wants "
+    "a client certificate set ssl_certfile and ssl_keyfile to one that it trusts."
+)
+_WHY_NONE = (
+    "No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` runs a "
+    "private one) or set host and port."
+)
+
+# How redis-py and OpenSSL say that the other side hung up.
+_ENDED = ("eof occurred", "connection reset", "closed by server", "broken pipe")
+
+_REFUSED: dict[Refusal, tuple[type[FiftyOneRedisError], str]] = {
+    Refusal.INDEX_NOT_FOUND: (IndexNotFoundError, "the index does not exist; check index_name"),
+    Refusal.INDEX_DROPPED: (IndexNotFoundError, "the index was dropped in the meantime"),
+    Refusal.INDEX_EXISTS: (IndexMismatchError, "an index of that name exists already"),
+    Refusal.ALIAS_NOT_FOUND: (ServerError, "no index has this alias"),
+    Refusal.ALIAS_EXISTS: (IndexMismatchError, "an index has that name as an alias already"),
+    Refusal.ALIAS_IS_INDEX: (
+        IndexMismatchError,
+        "an index has the name that is to be an alias; choose another name",
+    ),
+    Refusal.ALIAS_OF_OTHER: (
+        IndexMismatchError,
+        "the name is that of another index, or an alias of one; choose another name",
+    ),
+    Refusal.ALIAS_TARGET: (
+        IndexNotFoundError,
+        "no index has that name, which may be an alias; check index_name",
+    ),
+    Refusal.CURSOR_NOT_FOUND: (ServerError, "it gave up a query that was being read; repeat it"),
+    Refusal.QUERY_TIMEOUT: (
+        IncompleteResultError,
+        f"it cut the query short; {Cut.TIMEOUT.value}",
+    ),
+    Refusal.RESULT_LIMIT: (ResultLimitError, "too many results are asked for"),
+    Refusal.OUT_OF_MEMORY: (ServerError, "its memory is full; raise maxmemory or remove data"),
+    Refusal.NO_QUERY_ENGINE: (
+        UnsupportedServerError,
+        "this server has no query engine; use Redis 8, Redis Stack or a private one",
+    ),
+    Refusal.NO_SVS: (
+        UnsupportedServerError,
+        "its query engine was built without SVS-VAMANA; use FLAT or HNSW",
+    ),
+    Refusal.NO_JSON: (
+        UnsupportedServerError,
+        "it has no RedisJSON, which indexes of JSON documents need; use HASH documents",
+    ),
+    Refusal.UNSUPPORTED_INDEX: (UnsupportedServerError, "this server cannot hold such an index"),
+    Refusal.WRONG_DATABASE: (
+        UnsupportedServerError,
+        "indexes can only be made in database 0; set db=0",
+    ),
+    Refusal.READ_ONLY: (
+        ServerError,
+        "it is a replica, and nobody made it a primary; connect to the primary",
+    ),
+    Refusal.SLOTS_UNAVAILABLE: (
+        ServerError,
+        "a part of the cluster cannot be searched while slots move; try again when they have moved",
+    ),
+    Refusal.NODES_UNREACHABLE: (
+        ServerError,
+        "it does not reach all nodes of the cluster; bring them back and try again",
+    ),
+    Refusal.INDEX_DIFFERS: (
+        ServerError,
+        "the nodes of the cluster have different indexes of that name; try again, or remake it",
+    ),
+}
+
+
+@contextmanager
+def mapped(address: str) -> Iterator[None]:
+    """Turns redis-py's exceptions into this package's, chained to the original.
+
+    Args:
+        address: where the server was looked for, without credentials
+
+    Raises:
+        FiftyOneRedisError: in the place of any exception of redis-py
+    """
+    try:
+        yield
+    except redis.exceptions.RedisError as error:
+        raise translated(error, address) from error
+
+
+def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedisError:
+    """Returns this package's exception for one of redis-py's, the most specific that fits."""
+    _without_echo(error)
+    reason = str(error).rstrip(" ,.")
+    refusal = recognise(reason)
+    if isinstance(error, redis.exceptions.NoPermissionError) or refusal is Refusal.NO_PERMISSION:
+        return AuthenticationError(
+            f"Redis at {address} refuses this user a right ({reason}); have it granted, "
+            "docs/permissions.md says which are needed."
+        )
+    if isinstance(error, _REFUSED_LOGIN) or refusal is Refusal.BAD_CREDENTIALS:
+        return AuthenticationError(
+            f"Redis at {address} refuses these credentials ({reason}); check username and password."
+        )
+    if isinstance(error, _UNREACHABLE):
+        return ConnectionFailedError(_why_unreachable(error, address, reason))
+    if refusal in _REFUSED:
+        kind, what = _REFUSED[refusal]
+        return kind(f"Redis at {address}: {what} ({reason}).")
+    return ServerError(f"Redis at {address} refused a command: {reason}.")
+
+
+def _why_unreachable(error: redis.exceptions.RedisError, address: str, reason: str) -> str:
+    tls = fault(error)
+    if tls is not None:
+        return f"No Redis answers at {address} over TLS: {advice(tls)}."
+    for kind, said in _WHY_UNREACHABLE.items():
+        if isinstance(error, kind):
+            return said.format(address=address, reason=reason)
+    ended = any(said in reason.lower() for said in _ENDED)
+    return (_WHY_ENDED if ended else _WHY_NONE).format(address=address, reason=reason)
+
+
+def _without_echo(error: BaseException | None) -> None:
+    """Cuts what may be a password out of an error and of those that led to it."""
+    while error is not None:
+        error.args = tuple(str(arg).split(_ECHO, maxsplit=1)[0] for arg in error.args)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,158 @@
+"""Whether ``backend="redis"`` will work here, step by step, and what to do where it will not.
+
+FiftyOne itself is never imported, so that its database need not run, and answers come at once.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fiftyone_redis import CONFIG_CLS, brain_config, server
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.doctor import runs
+from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    FiftyOneRedisError,
+    PrivateServerError,
+    SettingsError,
+    some,
+)
+from fiftyone_redis.similarity import settings
+
+__all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "diagnose", "examine", "works"]
+
+_VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
+_BACKENDS = "FIFTYONE_BRAIN_SIMILARITY_BACKENDS"
+
+
+def diagnose() -> list[Finding]:
+    """Looks at everything: FiftyOne's settings, the way to the server, the server, FiftyOne's runs.
+
+    Nothing is changed, and no server is started.
+
+    Returns:
+        the findings, in order, up to the one that makes going on pointless
+    """
+    findings: list[Finding] = []
+    try:
+        findings.append(_package())
+        findings += _sources()
+        wanted = settings.read(_configured())
+    except SettingsError as error:
+        return [*findings, Finding("settings", PROBLEM, str(error))]
+    try:
+        client, more = _connected(wanted)
+    except FiftyOneRedisError as error:
+        return [*findings, Finding("connection", PROBLEM, str(error))]
+    findings += more
+    if client is None:
+        return findings
+    with closing(client):
+        return [*findings, *examine(client), *_runs(client)]
+
+
+def works(findings: list[Finding]) -> bool:
+    """Returns whether the redis backend will work, as far as was found."""
+    return all(finding.status != PROBLEM for finding in findings)
+
+
+def _package() -> Finding:
+    """Looks which class FiftyOne will load; this package's import may have set the variable."""
+    named = os.environ.get(f"{_VARIABLE}CONFIG_CLS", CONFIG_CLS)
+    if named != CONFIG_CLS:
+        text = f'backend="redis" is {named}: {_VARIABLE}CONFIG_CLS says so.'
+        return Finding("package", PROBLEM, text, "Unset that variable.")
+    backends = os.environ.get(_BACKENDS, "*").split(",")
+    if not {"redis", "*"} & set(backends):
+        text = f'{_BACKENDS} leaves "redis" out.'
+        return Finding("package", PROBLEM, text, 'Add "redis" to it, or unset it.')
+    path = brain_config.locate()
+    shown = str(path).replace(str(Path.home()), "~", 1)
+    if brain_config.is_enabled(path):
+        return Finding("package", OK, f'backend="redis" is fiftyone-redis ({shown}).')
+    text = f'backend="redis" is fiftyone-redis only where that is imported ({shown}).'
+    return Finding("package", WARNING, text, "fiftyone-redis enable")
+
+
+def _configured() -> dict[str, Any]:
+    """Returns what FiftyOne will hand over, but as it was written; None where nothing is said."""
+    config = brain_config.redis_settings()
+    values = {name: config.get(name) for name in settings.NAMES}
+    for name in values:
+        raw = os.environ.get(_VARIABLE + name.upper())
+        if raw is not None:
+            values[name] = None if raw in ("", "None") else raw
+    return values
+
+
+def _sources() -> list[Finding]:
+    told = [
+        Finding("settings", OK, f"{source.name} = {source.value} ({source.origin})")
+        for source in settings.sources({}, _configured())
+        if source.value is not None and source.origin != "default"
+    ]
+    where = f"{settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}, else a private server"
+    return told or [Finding("settings", OK, f"Nothing is set: {where}.")]
+
+
+def _connected(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]:
+    """Connects as the backend does, but starts no private server.
+
+    Returns:
+        the client, None if a private server will be started when it is needed; what to say of it
+
+    Raises:
+        FiftyOneRedisError: if the backend could not connect either
+    """
+    if settings.names_server(wanted):
+        return settings.open_client(wanted), []
+    try:
+        return settings.open_client(replace(wanted, host=settings.DEFAULT_HOST)), []
+    except AuthenticationError as error:
+        why = str(error)
+    except ConnectionFailedError:
+        why = f"Nothing answers at {settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}."
+    try:
+        running = server.status()
+        if running is not None:
+            text = f"{why} The private server in {running.folder} is used."
+            client = settings.open_client(settings.Parameters(url=running.url))
+            return client, [Finding("connection", OK, text)]
+        program = server.find_program()
+    except PrivateServerError as error:
+        raise ConnectionFailedError(f"{why} No private one can be used either: {error}") from error
+    text = f"{why} A private server will be started when it is needed ({program.executable})."
+    return None, [Finding("connection", OK, text)]
+
+
+def _runs(client: Client) -> list[Finding]:
+    """Looks whether the indexes of FiftyOne's runs are on the server."""
+    try:
+        known = runs.find()
+    except SettingsError as error:
+        return [Finding("runs", WARNING, str(error))]
+    except ConnectionError as error:
+        return [Finding("runs", WARNING, f"{error}, so its runs were not looked at.")]
+    if known is None:
+        return [Finding("runs", NOTE, "FiftyOne's database does not run, so its runs are unknown.")]
+    try:
+        lost = [run for run in known if not VectorIndex.exists(client, run.index_name)]
+    except FiftyOneRedisError as error:
+        return [Finding("runs", NOTE, f"Could not be looked for ({error})")]
+    there = Finding("runs", OK, f"{len(known) - len(lost)} of {len(known)} have their index here.")
+    if not lost:
+        return [there]
+    named = some([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in lost])
+    text = f"{len(lost)} runs have no index on this server: {named}."
+    advice = (
+        "An index is made when something is added. One that was lost is made again by deleting "
+        "the run and computing it again."
+    )
+    return [there, Finding("runs", WARNING, text, advice)]

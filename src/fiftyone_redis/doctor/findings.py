@@ -1,0 +1,46 @@
+"""What is found of a server: one thing at a time, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.errors import AuthenticationError, ServerError, UnsupportedServerError
+
+OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
+"""It is as it should be; it could not be found out; it works but may harm; it does not work."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        step: what was looked at, in a word
+        status: :data:`OK`, :data:`NOTE`, :data:`WARNING` or :data:`PROBLEM`
+        text: what was found
+        advice: what to do about it; empty if nothing is to be done, or the text says it
+    """
+
+    step: str
+    status: str
+    text: str
+    advice: str = ""
+
+
+def told(client: Client, *command: Any) -> Any:
+    """Returns the reply to a command; None if the server refuses it."""
+    try:
+        return execute(client, *command)
+    except (AuthenticationError, ServerError, UnsupportedServerError):
+        return None
+
+
+def readable(count: float) -> str:
+    """Returns a number of bytes for people to read, in decimal units: ``"251.0 MB"``."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f} B"

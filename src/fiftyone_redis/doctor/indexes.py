@@ -1,0 +1,151 @@
+"""What the indexes of a server are like, and what to do about it. Nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+
+from fiftyone_redis.connection import naming, wire
+from fiftyone_redis.connection.client import address, execute
+from fiftyone_redis.connection.cluster import Client, primaries
+from fiftyone_redis.doctor.findings import NOTE, OK, PROBLEM, WARNING, Finding, readable, told
+from fiftyone_redis.engine import aliases, commands, leftovers, replies
+from fiftyone_redis.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    FiftyOneRedisError,
+    IncompleteResultError,
+    IndexNotFoundError,
+    some,
+)
+
+Info = Mapping[str, Any]
+
+
+def indexes(client: Client) -> list[Finding]:
+    """Looks at every index: its documents, what a rebuild left behind, what slows it down."""
+    names, findings = _names(client)
+    graphs: list[str] = []
+    for name in names:
+        try:
+            info = replies.read_info(execute(client, *commands.info(name)))
+        except IndexNotFoundError:
+            continue  # it was dropped meanwhile
+        except ConnectionFailedError:
+            raise  # the others would be waited for as long
+        except FiftyOneRedisError as error:
+            findings.append(Finding("index", NOTE, f"{name}: {error}"))
+            continue
+        alias = _alias(client, name)
+        if alias is None:
+            findings.append(_leftover(name))
+            continue
+        shown = name if alias == name else f"{alias} ({name})"
+        findings += [describe(shown, info), *_left_fields(client, alias)]
+        if any(attribute.get("algorithm") == "HNSW" for attribute in info["attributes"]):
+            graphs.append(shown)
+    findings += _workers(client, graphs)
+    return findings or [Finding("index", OK, "There is none yet.")]
+
+
+def describe(shown: str, info: Info) -> Finding:
+    """Says how large an index is, and whether all of its documents are in it.
+
+    Args:
+        shown: its name, for people to read
+        info: what :func:`replies.read_info` returned
+    """
+    try:
+        text = f"{shown}: {replies.read_documents(info)} documents"
+    except IncompleteResultError as error:
+        return Finding("index", NOTE, f"{shown}: {error}")
+    size = replies.read_index_bytes(info)
+    text += f", {readable(size)}" if size else ""
+    failures = int(info.get("hash_indexing_failures", 0))
+    if failures:
+        why, key = replies.read_last_failure(info)
+        text += f"; indexing failed {failures} times, and no search finds what is not indexed."
+        text += f" The last was {key} ({why})." if key else ""
+        return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")
+    if int(info.get("indexing", 0)):
+        return Finding("index", OK, f"{text}, still being filled.")
+    return Finding("index", OK, f"{text}.")
+
+
+def compare(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[Finding]]:
+    """Compares the indexes that the nodes of a cluster have.
+
+    Args:
+        lists: for each node's address, the names of its indexes
+
+    Returns:
+        the names that all nodes have, sorted, and a finding for each that some lack
+    """
+    names = sorted({name for found in lists.values() for name in found})
+    lacking = {
+        name: [where for where, found in lists.items() if name not in found] for name in names
+    }
+    findings = [
+        Finding(
+            "index",
+            PROBLEM,
+            f"{name}: some nodes of the cluster lack it ({some(nodes)}), so it can neither be "
+            "opened nor made.",
+            f"Run FT.DROPINDEX {name}, which leaves the documents, and make it again.",
+        )
+        for name, nodes in lacking.items()
+        if nodes
+    ]
+    return [name for name, nodes in lacking.items() if not nodes], findings
+
+
+def _names(client: Client) -> tuple[list[str], list[Finding]]:
+    """Returns the names of the indexes; of those that only some nodes have, findings."""
+    if not isinstance(client, redis.RedisCluster):
+        return sorted(map(wire.text, execute(client, *commands.names()))), []
+    lists = {}
+    for node in primaries(client):
+        try:
+            lists[address(node)] = [*map(wire.text, execute(node, *commands.names()))]
+        except AuthenticationError:
+            raise
+        except ConnectionFailedError:
+            continue  # said at the first step
+    return compare(lists)
+
+
+def _alias(client: Client, name: str) -> str | None:
+    """Returns the name by which people know an index; None if a rebuild left it behind."""
+    alias = naming.alias_of(name)
+    if alias == name:
+        return name
+    return alias if aliases.find_index(client, alias) == name else None
+
+
+def _leftover(name: str) -> Finding:
+    text = f"{name}: no alias leads to it. An interrupted rebuild leaves such an index, and one "
+    text += "that runs has it until it is done."
+    advice = f"Call rebuild() or cleanup() of that run again, or FT.DROPINDEX {name}"
+    return Finding("index", WARNING, text, advice)
+
+
+def _left_fields(client: Client, alias: str) -> list[Finding]:
+    """Looks whether a change of the type wrote down that documents have two fields of vectors."""
+    fields = sorted(leftovers.read_record(client, alias).fields)
+    if not fields:
+        return []
+    text = f"{alias}: documents may hold vectors twice (in {some(fields)}). An interrupted change "
+    text += "of the type leaves them so, and one that runs has them so until it is done."
+    return [Finding("index", WARNING, text, "Call rebuild() or cleanup() of that run again.")]
+
+
+def _workers(client: Client, graphs: list[str]) -> list[Finding]:
+    """Looks whether the server fills HNSW graphs with one thread, if it has any."""
+    reply = told(client, "CONFIG", "GET", "search-workers") if graphs else None
+    if replies.read_settings(reply or {}).get("search-workers") != "0":
+        return []
+    text = f"search-workers is 0, so one thread fills HNSW graphs ({some(graphs)}): 2 to 3 times "
+    text += "slower than one for each core."
+    return [Finding("index", WARNING, text, "CONFIG SET search-workers <number of cores>")]

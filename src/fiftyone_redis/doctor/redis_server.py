@@ -1,0 +1,274 @@
+"""What a server that is to hold vectors is like, and what to do about it.
+
+Only what is asked for is read; nothing is changed. What a server does not tell, or not to this
+user, is a note.
+"""
+
+from __future__ import annotations
+
+import ssl
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import redis
+
+from fiftyone_redis.connection import wire
+from fiftyone_redis.connection.capabilities import capabilities, check_server, remember
+from fiftyone_redis.connection.client import address, execute
+from fiftyone_redis.connection.cluster import Client, impatient, primaries
+from fiftyone_redis.connection.pool import borrowed
+from fiftyone_redis.connection.translate import mapped
+from fiftyone_redis.doctor import cluster
+from fiftyone_redis.doctor.findings import NOTE, OK, PROBLEM, WARNING, Finding, readable, told
+from fiftyone_redis.doctor.indexes import indexes
+from fiftyone_redis.engine import commands
+from fiftyone_redis.engine.index import QUERY_TIMEOUT
+from fiftyone_redis.engine.replies import read_settings, read_warnings
+from fiftyone_redis.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    FiftyOneRedisError,
+    UnsupportedServerError,
+)
+
+__all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "examine"]
+
+_PATIENCE_SECONDS = 3.0  # a part of a cluster that came back this moment is not asked for 2 s
+_ROUND_TRIPS = 5
+_FAR_MS = 50.0
+_FEW_RESULTS = 1000
+_NEARLY_FULL = 0.9
+# The settings that limit a search: how many results, how many milliseconds.
+_SINCE_8 = ("search-max-search-results", "search-timeout")
+_BEFORE_8 = ("MAXSEARCHRESULTS", "TIMEOUT")
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def examine(client: Client) -> list[Finding]:
+    """Looks at the server of a client, or at the nodes of its cluster.
+
+    A cluster that lacks a part is told within seconds, whatever the client's ``retry_timeout``; its
+    query engine, which would not answer, is not asked then.
+
+    Args:
+        client: a client from :func:`~fiftyone_redis.connection.client.connect`, or another one
+
+    Returns:
+        the findings, in the order of the steps; those up to the one at which the server, or the
+        last node of the cluster, was lost
+    """
+    nodes = primaries(client)
+    several = len(nodes) > 1
+    findings = _of_each(("connection", "tls"), nodes, several)
+    if not nodes:
+        return findings
+    try:
+        with impatient(client, _PATIENCE_SECONDS) as brief:
+            remember(brief, capabilities(client))
+            return findings + _of_those_that_answer(brief, nodes, several)
+    except ConnectionFailedError as error:
+        return [*findings, Finding("server", PROBLEM, str(error))]
+
+
+def _of_those_that_answer(client: Client, nodes: list[redis.Redis], several: bool) -> list[Finding]:
+    """Takes the steps behind the first two."""
+    findings, answers = _of_all(("server", "cluster"), client)
+    if not answers:
+        return findings
+    is_broken = any((each.step, each.status) == ("cluster", PROBLEM) for each in findings)
+    findings += _of_each(("memory", "persistence"), nodes, several)
+    if is_broken:
+        text = "Limits and indexes were not looked at: the query engine answers from a whole "
+        text += "cluster only."
+        return [*findings, Finding("index", NOTE, text)]
+    return findings + _of_all(("limits", "index"), client)[0] if nodes else findings
+
+
+def _of_all(steps: Sequence[str], client: Client) -> tuple[list[Finding], bool]:
+    """Takes steps until the server is lost; returns the findings, and whether it answers."""
+    findings: list[Finding] = []
+    for step in steps:
+        found, answers = _looked(step, _STEPS_OF_ALL[step], client)
+        findings += found
+        if not answers:
+            return findings, False
+    return findings, True
+
+
+def _of_each(steps: Sequence[str], nodes: list[redis.Redis], several: bool) -> list[Finding]:
+    """Takes steps at each node, and removes the nodes that are lost from the list."""
+    findings: list[Finding] = []
+    for step in steps:
+        for node in list(nodes):
+            found, answers = _looked(step, _STEPS_OF_ONE[step], node)
+            findings += [_at(node, each) for each in found] if several and answers else found
+            if not answers:
+                nodes.remove(node)
+    return findings
+
+
+def _looked(step: str, look: Callable[[Any], list[Finding]], at: Any) -> tuple[list[Finding], bool]:
+    """Takes a step; returns the findings, and whether the server answers."""
+    try:
+        return look(at), True
+    except AuthenticationError as error:
+        return [Finding(step, NOTE, f"This user is not told ({error})")], True
+    except ConnectionFailedError as error:
+        return [Finding(step, PROBLEM, str(error))], False
+    except FiftyOneRedisError as error:
+        return [Finding(step, NOTE, f"The server does not tell ({error})")], True
+
+
+def _at(node: redis.Redis, finding: Finding) -> Finding:
+    return replace(finding, text=f"{address(node)}: {finding.text}")
+
+
+def _round_trip(client: redis.Redis) -> list[Finding]:
+    times = []
+    for _ in range(_ROUND_TRIPS):
+        start = time.perf_counter()
+        execute(client, "ECHO", "")
+        times.append(1000 * (time.perf_counter() - start))
+    took = statistics.median(times)
+    text = f"{address(client)} answers in {took:.1f} ms."
+    if took < _FAR_MS:
+        return [Finding("connection", OK, text)]
+    advice = "Every search takes at least that long; run Redis nearer to FiftyOne."
+    return [Finding("connection", WARNING, text, advice)]
+
+
+def _tls(client: redis.Redis) -> list[Finding]:
+    pool = client.connection_pool
+    options = pool.connection_kwargs
+    if issubclass(pool.connection_class, redis.SSLConnection):
+        with mapped(address(client)), borrowed(client) as connection:
+            sock = getattr(connection, "_sock", None)
+        version = sock.version() if isinstance(sock, ssl.SSLSocket) else "TLS"
+        if options.get("ssl_cert_reqs") in ("none", ssl.CERT_NONE):
+            text = f"{version}, but anybody can pose as the server: its certificate is not checked."
+            return [Finding("tls", WARNING, text, "Take ssl_cert_reqs=none out of the url.")]
+        return [Finding("tls", OK, f"{version}, and the server's certificate is checked.")]
+    if "path" in options or options.get("host") in _LOCAL:
+        return [Finding("tls", OK, "Off; the server is on this machine.")]
+    text = "Off: the password and the vectors can be read on their way."
+    return [Finding("tls", WARNING, text, "Set ssl, or rediss:// in the url, if the server can.")]
+
+
+def _server(client: Client) -> list[Finding]:
+    try:
+        text = f"{check_server(client)}."
+    except UnsupportedServerError as error:
+        return [Finding("server", PROBLEM, str(error))]
+    replication = told(client, "INFO", "replication")
+    if replication is not None and replication.get("role") == "slave":
+        text = f"{text} It is a replica, which takes no writes."
+        return [Finding("server", PROBLEM, text, "Connect to its primary.")]
+    return [Finding("server", OK, text)]
+
+
+def _memory(client: redis.Redis) -> list[Finding]:
+    info = execute(client, "INFO", "memory")
+    used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
+    policy = info.get("maxmemory_policy", "noeviction")
+    if not limit:
+        machine = int(info.get("total_system_memory", 0))
+        of = f" of the machine's {readable(machine)}" if machine else ""
+        return [Finding("memory", OK, f"{readable(used)}{of}, without a limit of its own.")]
+    text = f"{readable(used)} of at most {readable(limit)}, {policy}"
+    counted = used - int(info.get("mem_not_counted_for_evict", 0))
+    if policy.startswith("allkeys"):
+        # The volatile policies take only keys that expire, which documents do not.
+        text += ": when it is full, vectors are dropped without a word."
+        return [Finding("memory", WARNING, text, "CONFIG SET maxmemory-policy noeviction")]
+    if counted >= limit:
+        advice = (
+            "Raise maxmemory, or remove data; until then nothing can be added, and on Redis 8 "
+            "searches fail as well."
+        )
+        return [Finding("memory", PROBLEM, f"{text}: it is full.", advice)]
+    if counted >= _NEARLY_FULL * limit:
+        return [Finding("memory", WARNING, f"{text}: nearly full.", "Raise maxmemory.")]
+    return [Finding("memory", OK, f"{text}.")]
+
+
+def _persistence(client: redis.Redis) -> list[Finding]:
+    info = execute(client, "INFO", "persistence")
+    log, snapshots = bool(int(info.get("aof_enabled", 0))), _snapshots(client)
+    ways = ["a log (appendonly)"] if log else []
+    ways += [f"snapshots (save {snapshots})"] if snapshots else []
+    if log and info.get("aof_last_write_status") == "err":
+        text = "It cannot write its log, and takes nothing new until it can."
+        return [Finding("persistence", PROBLEM, text, "Look whether its disk is full.")]
+    if snapshots and info.get("rdb_last_bgsave_status") == "err":
+        text = "The last snapshot failed; by default Redis takes nothing new until one succeeds."
+        return [Finding("persistence", PROBLEM, text, "Look at its disk, and at its log.")]
+    if ways:
+        return [Finding("persistence", OK, f"What is added is saved by {' and '.join(ways)}.")]
+    if snapshots is None:
+        return [Finding("persistence", NOTE, "The server does not tell whether it saves anything.")]
+    text = "Nothing is saved: when Redis is restarted, the vectors are gone."
+    advice = "CONFIG SET appendonly yes, and the same in redis.conf"
+    return [Finding("persistence", WARNING, text, advice)]
+
+
+def _snapshots(client: redis.Redis) -> str | None:
+    """Returns when the server makes snapshots; empty for never, None if it does not tell."""
+    reply = told(client, "CONFIG", "GET", "save")
+    return None if reply is None else read_settings(reply).get("save", "")
+
+
+def _limits(client: Client) -> list[Finding]:
+    if not capabilities(client).search:
+        return []
+    since_8 = told(client, "CONFIG", "GET", "search-*")
+    asked = [since_8] if since_8 else [told(client, *commands.setting(name)) for name in _BEFORE_8]
+    known = {
+        name: value for reply in asked if reply for name, value in read_settings(reply).items()
+    }
+    results, timeout = _SINCE_8 if since_8 else _BEFORE_8
+    if results not in known or timeout not in known:
+        return [Finding("limits", NOTE, "The server does not tell its limits.")]
+    text = f"At most {known[results]} results of a search ({results})"
+    if known[results].isdecimal() and int(known[results]) < _FEW_RESULTS:
+        text += "; for more, all vectors are read and compared here."
+        how = "with CONFIG SET" if since_8 else "with FT.CONFIG SET"
+        advice = f"Allow more {how} {results} 1000000."
+        finding = Finding("limits", WARNING, text, advice)
+    else:
+        finding = Finding("limits", OK, f"{text}.")
+    return [finding, _time_limit(client, known[timeout]) if since_8 else _own_time(known[timeout])]
+
+
+def _own_time(timeout: str) -> Finding:
+    text = f"{QUERY_TIMEOUT:g} s for a query; the server's own {timeout} ms do not count."
+    return Finding("limits", OK, text)
+
+
+def _time_limit(client: Client, timeout: str) -> Finding:
+    """Looks whether the server allows a query the time that it gets: asks one, which warns."""
+    for name in told(client, *commands.names()) or ():
+        command = commands.count(wire.text(name), timeout_ms=round(1000 * QUERY_TIMEOUT))
+        notes = [note for note in read_warnings(told(client, *command)) if "capped" in note]
+        if notes:
+            text = f"A query gets less than {QUERY_TIMEOUT:g} s: {notes[0]}."
+            advice = "Have that limit raised if searches are cut short."
+            return Finding("limits", WARNING, text, advice)
+        break
+    return _own_time(timeout)
+
+
+_STEPS_OF_ONE: dict[str, Callable[[redis.Redis], list[Finding]]] = {
+    "connection": _round_trip,
+    "tls": _tls,
+    "memory": _memory,
+    "persistence": _persistence,
+}
+_STEPS_OF_ALL: dict[str, Callable[[Client], list[Finding]]] = {
+    "server": _server,
+    "cluster": cluster.parts,
+    "limits": _limits,
+    "index": indexes,
+}

@@ -1,0 +1,168 @@
+"""Builds the query engine's ``FT.*`` commands, and packs commands for the wire. No sockets.
+
+The commands are those of https://redis.io/docs/latest/commands/ under FT.AGGREGATE, FT.CREATE and
+FT.SEARCH; what they are answered is read in ``replies.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fiftyone_redis.connection.wire import LIST, SEARCH, Arg, Command
+from fiftyone_redis.engine import existing_index
+from fiftyone_redis.engine.options import OPTIONS, tuning
+from fiftyone_redis.engine.schema import DISTANCE, Schema
+
+ID = "__id"
+"""The name under which a query returns the field that holds the id, unlike a field's name."""
+
+
+def create(schema: Schema) -> Command:
+    """Returns the command that makes an index."""
+    attributes: list[Arg] = [*OPTIONS["dtype"].say(schema.dtype), "DIM", schema.dim]
+    attributes += OPTIONS["metric"].say(schema.metric)
+    for option in tuning(schema.algorithm):
+        attributes += option.say(getattr(schema, option.name))
+    command: Command = ["FT.CREATE", schema.server_name, "ON", schema.storage]
+    command += ["PREFIX", len(schema.prefixes), *schema.prefixes, *schema.options, "SCHEMA"]
+    renamed = [] if schema.vector_name == schema.vector_field else ["AS", schema.vector_name]
+    command += [schema.vector_field, *renamed, "VECTOR", schema.algorithm]
+    command += [len(attributes), *attributes]
+    return [*command, *existing_index.arguments(schema)]
+
+
+def info(name: str) -> Command:
+    """Returns the command that describes an index."""
+    return ["FT.INFO", name]
+
+
+def names() -> Command:
+    """Returns the command that lists the names of all indexes."""
+    return [LIST]
+
+
+def setting(name: str) -> Command:
+    """Returns the command that reads a setting of the query engine."""
+    return ["FT.CONFIG", "GET", name]
+
+
+def drop(name: str, documents: bool) -> Command:
+    """Returns the command that deletes an index, with its documents or without."""
+    return ["FT.DROPINDEX", name, *(["DD"] if documents else [])]
+
+
+def add_alias(alias: str, index: str) -> Command:
+    """Returns the command that makes an alias; it is refused where there is one of that name."""
+    return ["FT.ALIASADD", alias, index]
+
+
+def move_alias(alias: str, index: str) -> Command:
+    """Returns the command that makes an alias lead to an index, in one step."""
+    return ["FT.ALIASUPDATE", alias, index]
+
+
+def record_key(alias: str) -> str:
+    """Returns the key of the record of a rebuild: never one of a document's."""
+    return f"fiftyone-redis:{alias}"
+
+
+def lease_key(alias: str) -> str:
+    """Returns the key of the lease of an alias."""
+    return f"fiftyone-redis:{alias}:lease"
+
+
+def close_cursor(name: str, cursor: int) -> Command:
+    """Returns the command that ends a cursor that is not read to its end."""
+    return ["FT.CURSOR", "DEL", name, cursor]
+
+
+def next_page(name: str, cursor: int) -> Command:
+    """Returns the command that reads on from a cursor."""
+    return ["FT.CURSOR", "READ", name, cursor]
+
+
+def knn(
+    schema: Schema,
+    query: bytes,
+    k: int,
+    *,
+    tags: Sequence[str] = (),
+    keys: Sequence[str] | None = None,
+    timeout_ms: int,
+) -> Command:
+    """Returns the command that asks for the nearest neighbours of a vector.
+
+    Args:
+        schema: the index
+        query: the vector, encoded
+        k: how many neighbours
+        tags: which tags to return
+        keys: the keys of the documents to choose among; None for all
+        timeout_ms: after how many milliseconds the server may give up
+    """
+    returned: list[Arg] = [DISTANCE, *tags, *([] if schema.id_field in tags else id_path(schema))]
+    runtime = _runtime(schema, k)
+    query_text = f"*=>[KNN {k} @{schema.vector_name} $query{runtime} AS {DISTANCE}]"
+    command: Command = [SEARCH, schema.server_name, query_text]
+    if keys is not None:
+        command += ["INKEYS", len(keys), *keys]
+    command += ["RETURN", len(returned), *returned, "LIMIT", 0, k, "TIMEOUT", timeout_ms]
+    return [*command, "PARAMS", 2, "query", query, "DIALECT", 2]
+
+
+def keys_with_tag(schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int) -> Command:
+    """Returns the command that opens a cursor on the documents with certain tags."""
+    return _keys(schema, _tagged(tag, values), timeout_ms)
+
+
+def all_keys(schema: Schema, *, timeout_ms: int) -> Command:
+    """Returns the command that opens a cursor on all documents."""
+    return _keys(schema, "*", timeout_ms)
+
+
+def _keys(schema: Schema, query: str, timeout_ms: int) -> Command:
+    path = id_path(schema)
+    # A field of a HASH is loaded by "@field", one of JSON by its path.
+    loaded = [f"@{path[0]}", *path[1:]] if path and schema.storage == "HASH" else path
+    command: Command = [
+        "FT.AGGREGATE",
+        schema.server_name,
+        query,
+        "LOAD",
+        1 + len(loaded),
+        "@__key",
+    ]
+    command += [*loaded, "WITHCURSOR", "COUNT", 10_000, "TIMEOUT", timeout_ms, "DIALECT", 2]
+    return command
+
+
+def some_keys(name: str, count: int) -> Command:
+    """Returns the command that asks for the keys of a few documents."""
+    return [SEARCH, name, "*", "NOCONTENT", "LIMIT", 0, count, "DIALECT", 2]
+
+
+def count(name: str, *, timeout_ms: int) -> Command:
+    """Returns the command that counts an index's documents, as a query does."""
+    return [SEARCH, name, "*", "LIMIT", 0, 0, "TIMEOUT", timeout_ms, "DIALECT", 2]
+
+
+def id_path(schema: Schema) -> list[str]:
+    """Returns how a query names the field that holds the ids; nothing if the keys hold them."""
+    if schema.id_field is None:
+        return []
+    return [schema.path(schema.id_field), "AS", ID]
+
+
+def _tagged(tag: str, values: Sequence[str]) -> str:
+    return f"@{tag}:{{{'|'.join(escape(value) for value in values)}}}"
+
+
+def _runtime(schema: Schema, k: int) -> str:
+    """Returns how many candidates a query keeps, which must be as many as it asks for."""
+    asked = [option for option in tuning(schema.algorithm) if option.per_query]
+    return "".join(f" {each.word} {max(k, getattr(schema, each.name))}" for each in asked)
+
+
+def escape(value: str) -> str:
+    """Returns a value with a backslash before every character that the query language reads."""
+    return "".join(f"\\{c}" if c.isascii() and not c.isalnum() else c for c in value)

@@ -1,0 +1,248 @@
+"""What FT.INFO says of an index's fields and options, as FT.CREATE takes it. No sockets.
+
+The names on both sides are those of https://redis.io/docs/latest/commands/ft.create/ and of
+RediSearch 2.10 and Redis 8.6. FT.INFO does not tell all: a TEXT field's PHONETIC, EF_RUNTIME,
+EPSILON, BLOCK_SIZE and INITIAL_CAP of vectors, TEMPORARY, and the index's aliases stay unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fiftyone_redis.engine.options import OPTIONS
+from fiftyone_redis.engine.schema import FIFTYONE_ID, Field, Schema, attribute_field, plain_tag
+from fiftyone_redis.errors import IndexMismatchError, some
+
+# In the order in which FT.CREATE takes them.
+FLAGS = (
+    "NOSTEM",
+    "CASESENSITIVE",
+    "WITHSUFFIXTRIE",
+    "INDEXEMPTY",
+    "INDEXMISSING",
+    "SORTABLE",
+    "UNF",
+    "NOINDEX",
+)
+"""The options of fields that have no value."""
+
+_NAMING = frozenset({"identifier", "attribute", "type", "flags"})
+_TOLD = {option.told: name for name, option in OPTIONS.items() if option.told is not None}
+_DEFINITION = {
+    "filter": "FILTER",
+    "default_language": "LANGUAGE",
+    "language_field": "LANGUAGE_FIELD",
+    "default_score": "SCORE",
+    "score_field": "SCORE_FIELD",
+    "payload_field": "PAYLOAD_FIELD",
+}
+_OPTIONS = frozenset({"MAXTEXTFIELDS", "NOOFFSETS", "NOHL", "NOFIELDS", "NOFREQS"})
+
+_MEMBER = r"""\.[^\W\d][\w-]*|\[(?:"[^"\\]+"|'[^'\\]+')\]"""
+_SIMPLE_PATH = re.compile(rf"\$(?:{_MEMBER})+")
+_SEPARATOR = re.compile(r"[^\w]+|_+")
+
+
+def arguments(schema: Schema) -> list[str]:
+    """Returns the definitions of all fields but the searched vector, for FT.CREATE."""
+    named = [*schema.tags, *([schema.id_field] if schema.id_field else [])]
+    defined = {field.name for field in schema.fields}
+    made_up = [
+        plain_tag(name, schema.path(name), schema.storage)
+        for name in dict.fromkeys(named)
+        if name not in defined
+    ]
+    made_up += [
+        attribute_field(attribute, schema.path(attribute.name))
+        for attribute in schema.attributes
+        if attribute.name not in defined
+    ]
+    said: list[str] = []
+    for field in (*made_up, *(field for field in schema.fields if field.kind)):
+        alias = [] if field.name == field.path else ["AS", field.name]
+        said += [field.path, *alias, field.kind, *field.options]
+    return said
+
+
+def fields(attributes: Iterable[Mapping[str, Any]]) -> tuple[tuple[Field, ...], tuple[str, ...]]:
+    """Reads the definitions of fields.
+
+    Returns:
+        the fields, and what the server says of them that cannot be said to FT.CREATE
+    """
+    found, lost = [], []
+    for attribute in attributes:
+        kind, name = str(attribute["type"]), str(attribute["attribute"])
+        options, known = _options(kind, attribute)
+        flags = [str(flag) for flag in attribute.get("flags", ())]
+        options += [flag for flag in FLAGS if flag in flags]
+        unknown = [flag for flag in flags if flag not in FLAGS]
+        unknown += [str(key) for key in attribute if key not in _NAMING | known]
+        lost += [f"{option} of the field {name}" for option in unknown]
+        found.append(Field(str(attribute["identifier"]), name, kind, tuple(options)))
+    return tuple(found), tuple(lost)
+
+
+def options(info: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Reads what an index was defined with, besides its documents' type, prefixes and fields.
+
+    Returns:
+        the options, and what the server says of them that cannot be said to FT.CREATE
+    """
+    definition = info["index_definition"]
+    said: list[str] = []
+    for key, option in _DEFINITION.items():
+        value = definition.get(key)
+        if value is not None and not (option == "SCORE" and float(value) == 1):
+            said += [option, str(value)]
+    flags = [str(flag) for flag in info.get("index_options", ())]
+    said += [flag for flag in flags if flag in _OPTIONS]
+    if "stopwords_list" in info:
+        words = [str(word) for word in info["stopwords_list"]]
+        said += ["STOPWORDS", str(len(words)), *words]
+    lost = [flag for flag in flags if flag not in _OPTIONS]
+    for key, value in definition.items():
+        known = key in {"key_type", "prefixes", *_DEFINITION}
+        if not known and str(value).lower() != "false":
+            lost.append(f"{key} {value}")
+    return tuple(said), tuple(lost)
+
+
+def vector(info: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
+    """Finds the field that is searched for vectors.
+
+    Args:
+        info: what FT.INFO says of the index
+        wanted: its name or its place in the documents; None where there is only one
+
+    Raises:
+        IndexMismatchError: if there is none, or several and none is named
+    """
+    name = info["index_name"]
+    found = [a for a in info["attributes"] if a["type"] == "VECTOR"]
+    if not found:
+        raise IndexMismatchError(f"The index {name!r} has no vector field; choose another index.")
+    names = some([repr(a["attribute"]) for a in found])
+    if wanted is not None:
+        named = [a for a in found if wanted in (a["attribute"], a["identifier"])]
+        if not named:
+            raise IndexMismatchError(
+                f"The index {name!r} has no vector field {wanted!r}; its vector fields are {names}."
+            )
+        return _writable(name, named[0], info)
+    if len(found) > 1:
+        raise IndexMismatchError(
+            f"The index {name!r} has {len(found)} vector fields ({names}); name one with "
+            "vector_field."
+        )
+    return _writable(name, found[0], info)
+
+
+def id_field(info: Mapping[str, Any], wanted: str | None) -> tuple[str | None, list[Field]]:
+    """Finds the field that holds a document's id.
+
+    Args:
+        info: what FT.INFO says of the index
+        wanted: its name or its place in the documents; None for FiftyOne's own, where there is one
+
+    Returns:
+        what queries call it, None if the key holds the id; and the field if the index lacks it
+    """
+    attributes = info["attributes"]
+    if wanted is None:
+        is_own = info["index_definition"]["key_type"] == "JSON" and any(
+            a["attribute"] == FIFTYONE_ID and a["type"] == "TAG" for a in attributes
+        )
+        return FIFTYONE_ID if is_own else None, []
+    named = [a["attribute"] for a in attributes if wanted in (a["attribute"], a["identifier"])]
+    if named:
+        return str(named[0]), []
+    in_json = info["index_definition"]["key_type"] == "JSON" and not wanted.startswith("$")
+    return wanted, [Field(f"$.{wanted}" if in_json else wanted, wanted, "")]
+
+
+def is_one_place(path: str) -> bool:
+    """Returns whether a JSON path leads to one place, by names alone."""
+    return _SIMPLE_PATH.fullmatch(path) is not None
+
+
+def shortest(prefixes: Sequence[str]) -> tuple[str, ...]:
+    """Returns those prefixes that start with no other one: they stand for the others."""
+    unique = list(dict.fromkeys(prefixes))
+    return tuple(p for p in unique if not any(p != o and p.startswith(o) for o in unique))
+
+
+def lacks_separator(prefixes: Sequence[str]) -> bool:
+    """Returns whether a separator may follow a prefix in the keys, as it does with redisvl."""
+    return any(prefix and not _SEPARATOR.fullmatch(prefix[-1]) for prefix in prefixes)
+
+
+def key_prefixes(prefixes: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+    """Returns what stands before the id in keys: first where new documents go.
+
+    redisvl tells the server a prefix ``docs`` and writes keys ``docs:1``.
+
+    Args:
+        prefixes: what the index's keys start with
+        keys: some of its keys
+    """
+    complete: list[str] = []
+    for prefix in prefixes:
+        rests = [key[len(prefix) :] for key in keys if key.startswith(prefix)]
+        separator = _common_separator(rests) if lacks_separator([prefix]) else ""
+        complete.append(prefix + separator)
+    return tuple(dict.fromkeys([*complete, *prefixes]))
+
+
+def _common_separator(rests: Sequence[str]) -> str:
+    """Returns the separator that starts all rests of keys; a colon if there are none."""
+    if not rests:
+        return ":"
+    match = _SEPARATOR.match(min(rests))
+    start = match[0] if match else ""
+    while start and not all(rest.startswith(start) for rest in rests):
+        start = start[:-1]
+    return start
+
+
+def _options(kind: str, attribute: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+    """Returns a field's options that have values, and the names under which FT.INFO tells them."""
+    if kind == "TEXT" and "WEIGHT" in attribute:
+        weight = float(attribute["WEIGHT"])
+        return (["WEIGHT", f"{weight:g}"] if weight != 1 else []), {"WEIGHT"}
+    if kind == "TAG" and "SEPARATOR" in attribute:
+        # JSON's tags have no separator unless one is named.
+        separator = str(attribute["SEPARATOR"])
+        return (["SEPARATOR", separator] if separator else []), {"SEPARATOR"}
+    if kind == "GEOSHAPE" and "coord_system" in attribute:
+        return [str(attribute["coord_system"])], {"coord_system"}
+    if kind == "VECTOR":
+        said = {name: OPTIONS[name].say(value) for name, value in settings(attribute).items()}
+        # In the order in which FT.CREATE's documentation has them.
+        parts = [*said.pop("dtype", []), "DIM", attribute["dim"], *said.pop("metric", [])]
+        parts += [part for more in said.values() for part in more]
+        flat = [str(part) for part in parts]
+        return [str(attribute["algorithm"]), str(len(flat)), *flat], {"dim", *_TOLD}
+    return [], set()
+
+
+def settings(attribute: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the settings that FT.INFO tells of a field of vectors, by their names."""
+    told = {name: attribute[word] for word, name in _TOLD.items() if word in attribute}
+    return {name: OPTIONS[name].read(value) for name, value in told.items()}
+
+
+def _writable(
+    name: str, attribute: Mapping[str, Any], info: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Returns the field of vectors if a document has one place for one vector."""
+    path = str(attribute["identifier"])
+    is_json = info["index_definition"]["key_type"] == "JSON"
+    if is_json and not is_one_place(path):
+        raise IndexMismatchError(
+            f"The index {name!r} takes vectors from {path!r}, which may be several in a document; "
+            "only paths like $.vector are supported."
+        )
+    return attribute

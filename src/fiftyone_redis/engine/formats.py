@@ -1,0 +1,203 @@
+"""The two forms of a document, HASH and JSON: the commands that write and read it. No sockets.
+
+A HASH holds a vector's bytes. JSON holds its numbers: the exact values of the index's type, in the
+shortest text that a double reads back as the same value, so that nothing is lost on the way. What
+others wrote as JSON is rounded to that type when it is read, as the server does when it indexes it.
+Only the fields at hand are written: a document keeps whatever else it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from fiftyone_redis.connection.wire import Arg, Command, Parts, Request, pack, raw
+from fiftyone_redis.engine.codec import Array, decode, encode
+from fiftyone_redis.engine.schema import Schema
+
+Columns = Mapping[str, Sequence[str | None]]
+"""For each field the values of documents; None where one has no value."""
+
+TYPE_NAMES = {"HASH": "hash", "JSON": "ReJSON-RL"}
+"""What the server calls the type of a key, as TYPE returns it."""
+
+_MEMBER = re.compile(r"""\.([^.\[]+)|\["([^"]+)"\]|\['([^']+)'\]""")
+
+
+def pack_writes(
+    schema: Schema,
+    keys: Sequence[bytes],
+    ids: Sequence[str],
+    matrix: Array,
+    tags: Columns,
+) -> Request:
+    """Packs the commands that write documents.
+
+    Args:
+        schema: the index
+        keys: ``n`` keys
+        ids: ``n`` ids
+        matrix: ``n x dim`` floats
+        tags: for each tag, ``n`` values; None where a document has none
+    """
+    columns: dict[str, Sequence[str | None]] = {
+        schema.path(name): values for name, values in tags.items()
+    }
+    if schema.id_field is not None:
+        columns[schema.path(schema.id_field)] = ids
+    pack_all = _merges if schema.storage == "JSON" else _hsets
+    return Request(pack_all(schema, keys, matrix, columns), ids, keys)
+
+
+def pack_reads(
+    schema: Schema, keys: Sequence[bytes], ids: Sequence[str], fields: Sequence[str]
+) -> Request:
+    """Packs the commands that read fields of documents, by their names."""
+    command = b"HMGET" if schema.storage == "HASH" else b"JSON.GET"
+    paths = [raw(schema.path(field)) for field in fields]
+    head = b"*%d\r\n$%d\r\n%b\r\n" % (2 + len(paths), len(command), command)
+    tail = b"".join(b"$%d\r\n%b\r\n" % (len(path), path) for path in paths)
+    commands = [(head, b"$%d\r\n" % len(key), key, b"\r\n", tail) for key in keys]
+    return Request(commands, ids, keys)
+
+
+def read_one(schema: Schema, key: Arg, fields: Sequence[str]) -> Command:
+    """Returns the command that reads fields of one document, by their names."""
+    command = "HMGET" if schema.storage == "HASH" else "JSON.GET"
+    return [command, key, *(schema.path(field) for field in fields)]
+
+
+def read_values(
+    schema: Schema, fields: Sequence[str], replies: list[Any]
+) -> list[list[bytes | None]]:
+    """Reads the replies to :func:`pack_reads`: for each a value per field, None where it is not.
+
+    A vector is given as the bytes of the index's type, whatever the form of the document.
+    """
+    if schema.storage == "HASH":
+        return replies
+    return [_members_of(schema, [schema.path(field) for field in fields], r) for r in replies]
+
+
+def existence(schema: Schema, field: str) -> tuple[str, str]:
+    """Returns the command that says whether a document, by its key, has a field, and its path."""
+    return "HEXISTS" if schema.storage == "HASH" else "JSON.TYPE", schema.path(field)
+
+
+def exists(reply: Any) -> bool:
+    """Returns whether the reply to the command of :func:`existence` says so."""
+    return exists(reply[0]) if isinstance(reply, list) and reply else bool(reply)
+
+
+def read_whole(key: bytes) -> Command:
+    """Returns the command that reads all that a JSON document holds."""
+    return ["JSON.GET", key, "$"]
+
+
+def _hsets(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[Parts]:
+    """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
+    blobs = encode(matrix, schema.dtype)
+    heads = [b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * count) for count in range(len(columns) + 1)]
+    name = schema.vector_field.encode()
+    middle = b"\r\n$%d\r\n%b\r\n$%d\r\n" % (len(name), name, blobs.shape[1])
+    if not columns:
+        head = heads[0]
+        return [
+            (head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n")
+            for key, blob in zip(keys, blobs, strict=True)
+        ]
+    names = [pack([path])[4:] for path in columns]
+    rows = zip(*columns.values(), strict=True)
+    commands: list[Parts] = []
+    for key, blob, values in zip(keys, blobs, rows, strict=True):
+        head = heads[len(values) - values.count(None)]
+        parts: list[Any] = [head, b"$%d\r\n" % len(key), key, middle, blob.data, b"\r\n"]
+        for path, value in zip(names, values, strict=True):
+            if value is not None:
+                parts += (path, pack([value])[4:])
+        commands.append(tuple(parts))
+    return commands
+
+
+def _merges(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[Parts]:
+    """Packs one JSON.MERGE per document, which makes one that is missing."""
+    vectors = exact(schema, matrix)
+    rows = zip(*columns.values(), strict=True) if columns else repeat((), len(keys))
+    commands: list[Parts] = []
+    for key, vector, values in zip(keys, vectors, rows, strict=True):
+        document: dict[str, Any] = {}
+        for path, value in zip((*columns, schema.vector_field), (*values, vector), strict=True):
+            if value is not None:
+                _put(document, members(path), _in_json(schema, path, value))
+        commands.append((pack(("JSON.MERGE", key, "$", json.dumps(document))),))
+    return commands
+
+
+def exact(schema: Schema, matrix: Array) -> list[list[float]]:
+    """Returns vectors as numbers that are exactly what the index's type holds."""
+    blobs = [row.tobytes() for row in encode(matrix, schema.dtype)]
+    numbers: list[list[float]] = decode(blobs, schema.dtype, schema.dim).tolist()
+    return numbers
+
+
+def members(path: str) -> list[str]:
+    """Returns the names of the members of a JSON path like ``$.a.b`` or ``$["a"].b``."""
+    return ["".join(names) for names in _MEMBER.findall(path)]
+
+
+def changes(schema: Schema, key: bytes, values: Mapping[str, str | None]) -> list[Command]:
+    """Returns the commands that write fields of a document, and remove those that are None."""
+    if schema.storage == "JSON":
+        document: dict[str, Any] = {}
+        for name, value in values.items():
+            path = schema.path(name)
+            _put(document, members(path), _in_json(schema, path, value))
+        return [["JSON.MERGE", key, "$", json.dumps(document)]]
+    there = [part for n, v in values.items() if v is not None for part in (schema.path(n), v)]
+    gone = [schema.path(name) for name, value in values.items() if value is None]
+    commands: list[Command] = [["HSET", key, *there]] if there else []
+    return commands + ([["HDEL", key, *gone]] if gone else [])
+
+
+def _in_json(schema: Schema, path: str, value: Any) -> Any:
+    """Returns a value as JSON has it: that of a number is no text."""
+    numeric = any(a.kind == "NUMERIC" and schema.path(a.name) == path for a in schema.attributes)
+    return json.loads(value) if numeric and isinstance(value, str) else value
+
+
+def _put(document: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        document = document.setdefault(name, {})
+    document[path[-1]] = value
+
+
+def _members_of(schema: Schema, paths: list[str], reply: bytes | None) -> list[bytes | None]:
+    if reply is None:
+        return [None] * len(paths)
+    read = json.loads(reply)
+    found = [read] if len(paths) == 1 else [read[path] for path in paths]
+    return [
+        _bytes(schema, path, values[0] if values else None)
+        for path, values in zip(paths, found, strict=True)
+    ]
+
+
+def _bytes(schema: Schema, path: str, value: Any) -> bytes | None:
+    if value is None:
+        return None
+    if path == schema.vector_field:
+        return blob(schema, value)
+    return raw(value if isinstance(value, str) else json.dumps(value))
+
+
+def blob(schema: Schema, value: Any) -> bytes:
+    """Returns the bytes of a vector in JSON; none for what no server takes for a vector."""
+    if not (isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)):
+        return b""
+    encoded: bytes = encode(np.asarray([value], np.float64), schema.dtype)[0].tobytes()
+    return encoded

@@ -1,0 +1,65 @@
+"""Refuses what a server cannot hold, before anything is made."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import redis
+
+from fiftyone_redis.connection import capabilities as known
+from fiftyone_redis.connection.capabilities import capabilities
+from fiftyone_redis.connection.pool import place
+from fiftyone_redis.connection.refusals import Refusal, recognise
+from fiftyone_redis.connection.translate import mapped
+from fiftyone_redis.engine.commands import create, drop
+from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import UnsupportedServerError
+
+
+def require(client: Any, schema: Schema) -> None:
+    """Raises unless a client's server can hold an index; may make an empty one to find out.
+
+    Raises:
+        UnsupportedServerError: if it does not offer the index's type or algorithm
+        FiftyOneRedisError: if the server does not answer
+    """
+    found = capabilities(client)
+    for setting, offered in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
+        wanted = getattr(schema, setting)
+        if wanted not in offered:
+            raise UnsupportedServerError(
+                f"This server ({found}) has no {setting} {wanted!r}; use one of "
+                f"{', '.join(offered)}, or a newer server."
+            )
+    if schema.algorithm == "SVS-VAMANA" and not _has_svs(client):
+        raise UnsupportedServerError(
+            f"This server ({found}) was built without SVS-VAMANA; use FLAT or HNSW."
+        )
+
+
+def _has_svs(client: Any) -> bool:
+    """Returns whether a server was built with SVS-VAMANA; makes an empty index at the first call.
+
+    It has a name and a prefix that nothing else has, and is dropped at once. A user who may not
+    make it is told by the server what the index that is really wanted needs.
+    """
+    found = capabilities(client)
+    if found.svs is None:
+        name = f"fiftyone-probe~{secrets.token_hex(4)}"
+        options = ("SKIPINITIALSCAN",)
+        probe = Schema(name, 4, algorithm="SVS-VAMANA", prefix=f"{name}~:", options=options)
+        node = known.node(client)
+        with mapped(place(node.connection_pool.connection_kwargs)):
+            try:
+                node.execute_command(*create(probe))
+                node.execute_command(*drop(name, documents=False))
+            except redis.exceptions.NoPermissionError:
+                return True
+            except redis.ResponseError as error:
+                if recognise(str(error)) is not Refusal.NO_SVS:
+                    raise
+                found = known.note_svs(client, False)
+            else:
+                found = known.note_svs(client, True)
+    return bool(found.svs)

@@ -1,0 +1,1 @@
+"""What ``backend.py`` delegates to: FiftyOne's samples, views and queries, and the engine."""

@@ -1,0 +1,326 @@
+"""What an index answers: neighbours of one query, of several, of all points; points in a radius.
+
+Answers are of FiftyOne's forms, which :meth:`fiftyone.brain.similarity.SimilarityIndex._kneighbors`
+and :meth:`fiftyone.brain.similarity.DuplicatesMixin._radius_neighbors` describe.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from fiftyone.brain.similarity import DuplicatesMixin, SimilarityIndex
+
+from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact
+from fiftyone_redis.engine.options import check_choice
+from fiftyone_redis.engine.restricted import Subset
+from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, some
+from fiftyone_redis.similarity.progress import bar as progress_bar
+from fiftyone_redis.similarity.view_subset import SAMPLE_ID, ViewSubset
+
+# FiftyOne shows what its own loggers say.
+logger = logging.getLogger("fiftyone." + __name__)
+
+AGGREGATIONS: dict[str, Callable[..., Any]] = {
+    "post-mean": np.nanmean,
+    "post-min": np.nanmin,
+    "post-max": np.nanmax,
+}
+"""How the distances of several queries become one. ("mean" averages the queries beforehand.)"""
+
+
+class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
+    """The part of a similarity index that answers queries, in the current view."""
+
+    # Set while FiftyOne's own constructor runs, which uses them before ours can set them.
+    _id_columns: tuple[Any, Any] | None = None
+    _points: Any = None
+
+    def _existing_index(self) -> VectorIndex:
+        raise NotImplementedError
+
+    @property
+    def _sample_tag(self) -> str:
+        """The tag of a patch's document that holds the id of its sample."""
+        return self.config.sample_id_field or SAMPLE_ID
+
+    @property
+    def sample_ids(self) -> Any:
+        """The sample ids of the whole index, sorted; in a patch index one for each patch."""
+        return self._indexed_ids()[0]
+
+    @property
+    def label_ids(self) -> Any:
+        """The label ids of the whole index, sorted; None in an index of samples."""
+        return self._indexed_ids()[1]
+
+    def use_view(self, samples: Any, allow_missing: bool = True, warn_missing: bool = False) -> Any:
+        """Restricts the index to a view.
+
+        See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
+        """
+        self._forget()
+        super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
+        return self
+
+    def _kneighbors(
+        self,
+        query: Any = None,
+        k: int | None = None,
+        reverse: bool = False,
+        aggregation: str | None = None,
+        return_dists: bool = False,
+    ) -> Any:
+        if aggregation is not None:
+            check_choice("aggregation", aggregation, self.config.supported_aggregations)
+        index = self._existing_index()
+        if query is None:
+            return self._neighbors_of_all(k, reverse, aggregation, return_dists)
+
+        ids, single = _read_query(query)
+        single = single or aggregation is not None
+        if ids is not None and (aggregation is None or (aggregation == "mean" and len(ids) == 1)):
+            within, most = self._choice(index, k)
+            found = index.search_ids(ids, most, within=within, farthest=reverse)
+            return self._columns(found, single, return_dists)
+
+        queries = self._query_vectors(index, query, ids)
+        if aggregation in AGGREGATIONS:
+            found = [
+                aggregated(
+                    index, queries, ids, aggregation, k, within=self._subset(), farthest=reverse
+                )
+            ]
+            return self._columns(found, single, return_dists)
+        if aggregation == "mean":
+            queries = queries.mean(axis=0, keepdims=True)
+        within, most = self._choice(index, k)
+        found = index.search(queries, most, within=within, farthest=reverse)
+        return self._columns(found, single, return_dists)
+
+    def _choice(self, index: VectorIndex, k: int | None) -> tuple[Subset | list[str] | None, int]:
+        """Returns what a query chooses among, and how many of them it wants: all if k is None."""
+        if k is not None:
+            return self._subset(), k
+        within = strings(self._current_ids()) if self.has_view else None
+        return within, max(1, len(index) if within is None else len(within))
+
+    def _columns(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
+        """Returns what was found as FiftyOne wants it: sample ids, label ids, distances."""
+        ids: list[Any] = [neighbors.ids for neighbors in found]
+        if self.config.patches_field is None:
+            columns = [ids, None]
+        else:
+            columns = [[neighbors.tags[self._sample_tag] for neighbors in found], ids]
+        if return_dists:
+            columns.append([neighbors.distances.tolist() for neighbors in found])
+        if single:
+            columns = [None if column is None else column[0] for column in columns]
+        return tuple(columns)
+
+    def _neighbors_of_all(
+        self, k: int | None, reverse: bool, aggregation: str | None, return_dists: bool
+    ) -> Any:
+        """Returns the neighbours of all points of the view, as numbers of such points."""
+        if aggregation is not None or reverse:
+            raise InputError(
+                "The neighbors of all points can neither be aggregated nor reversed; provide a "
+                "query."
+            )
+        points = self._current_points()
+        most = len(points) - 1 if k is None else k
+        found = list(exact.neighbors(points, None, most, self.config.metric))
+        inds = [rows for rows, _ in found]
+        return (inds, [distances for _, distances in found]) if return_dists else inds
+
+    def _radius_neighbors(
+        self, query: Any = None, thresh: float | None = None, return_dists: bool = False
+    ) -> Any:
+        if thresh is None:
+            raise InputError("A radius query needs a threshold; provide thresh.")
+        index = self._existing_index()
+        metric = self.config.metric
+        points = self._current_points()
+        queries, single = None, False
+        if query is not None:
+            ids, single = _read_query(query)
+            queries = self._query_vectors(index, query, ids)
+        inds = list(exact.within(points, queries, thresh, metric))
+        asked = points if queries is None else queries
+        dists = [
+            exact.distances(asked[row : row + 1], points[near], metric)[0]
+            for row, near in enumerate(inds if return_dists else [])
+        ]
+        if queries is None:
+            return (inds, dists) if return_dists else inds
+        found = [
+            Neighbors(
+                [str(id) for id in self._current_ids()[near]],
+                dists[row] if return_dists else np.zeros(0),
+                {self._sample_tag: [str(id) for id in self.current_sample_ids[near]]},
+            )
+            for row, near in enumerate(inds)
+        ]
+        return self._columns(found, single, return_dists)
+
+    def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
+        # FiftyOne's own way takes the neighbours of all points first, which for a large threshold
+        # are all pairs of points.
+        kept = exact.without_duplicates(self._current_points(), thresh, self.config.metric)
+        return [ids[row] for row in kept]
+
+    def _indexed_ids(self) -> tuple[Any, Any]:
+        """Returns the sample and label ids of the whole index, sorted, as of the last reload."""
+        if self._id_columns is None:
+            try:
+                index = self._existing_index()
+                ids = sorted(index.existing(index.ids()))
+                samples = index.tags(ids)[self._sample_tag] if self.config.patches_field else ids
+            except IndexNotFoundError:
+                ids = samples = []
+            labels = id_array(ids) if self.config.patches_field else None
+            self._id_columns = id_array(samples), labels
+        return self._id_columns
+
+    def _current_ids(self) -> Any:
+        patches = self.config.patches_field is not None
+        return self.current_label_ids if patches else self.current_sample_ids
+
+    def _current_points(self) -> Any:
+        """Returns the embeddings of the current ids, in their order."""
+        if self._points is None:
+            index = self._existing_index()
+            ids = strings(self._current_ids())
+            with progress_bar(len(ids)) as bar:
+                found = index.fetch(ids, progress=bar.update)
+            if len(found.ids) < len(ids):
+                raise IncompleteResultError(
+                    f"{len(ids) - len(found.ids)} embeddings were removed from the index while it "
+                    "was read; call reload(), and try again."
+                )
+            self._points = found.vectors
+        return self._points
+
+    def _forget(self) -> None:
+        """Forgets what was read of the index, since it or the view may have changed."""
+        self._id_columns = None
+        self._points = None
+
+    def _subset(self) -> ViewSubset | None:
+        if not self.has_view:
+            return None
+        return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
+
+    def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
+        """Returns a query's vectors as a matrix; ``ids`` are those it consists of, if any."""
+        if ids is None:
+            return codec.as_matrix(np.atleast_2d(np.asarray(query)), index.schema.dim)
+        found = index.fetch(ids)
+        if len(found.ids) < len(ids):
+            there = set(found.ids)
+            report_missing([id for id in ids if id not in there], allow_missing=False)
+        return found.vectors
+
+
+def _read_query(query: Any) -> tuple[list[str] | None, bool]:
+    """Returns the ids of a query, None if it is of vectors, and whether it is a single one."""
+    if isinstance(query, str):
+        return [str(query)], True
+    array = np.asarray(query)
+    if np.issubdtype(array.dtype, np.number):
+        return None, array.ndim == 1
+    return strings(query), False
+
+
+def aggregated(
+    index: VectorIndex,
+    queries: Any,
+    query_ids: Sequence[str] | None,
+    aggregation: str,
+    k: int | None,
+    *,
+    within: Subset | None,
+    farthest: bool,
+) -> Neighbors:
+    """Finds the documents nearest to several queries, or farthest from them.
+
+    Every document's distances are needed, so all vectors are read, in bounded memory.
+
+    Args:
+        index: the index
+        queries: ``n x dim`` floats
+        query_ids: the queries' ids, if they are documents; if all of them can be found, the
+            distance of one to itself is left out, as FiftyOne's in-memory backend does
+        aggregation: one of :data:`AGGREGATIONS`
+        k: how many; None for all
+        within: what to choose among; None for all
+        farthest: whether to find the farthest, farthest first
+
+    Returns:
+        the documents, and their aggregated distances
+    """
+    aggregate = AGGREGATIONS[aggregation]
+    ids = None if within is None else within.ids()
+    rows = {id: row for row, id in enumerate(query_ids or ())}
+    if ids is not None and not rows.keys() <= set(ids):
+        rows = {}
+    found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
+    distances = []
+    for page in index.vectors(ids):
+        block = exact.distances(queries, page.vectors, index.schema.metric)
+        for column, id in enumerate(page.ids):
+            if id in rows:
+                block[rows[id], column] = np.nan
+        with warnings.catch_warnings():
+            # A query that is compared with itself alone has no distance at all: it is 0.
+            warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice", RuntimeWarning)
+            distances.append(np.nan_to_num(aggregate(block, axis=0), nan=0.0))
+        found.ids.extend(page.ids)
+        for tag, values in page.tags.items():
+            found.tags[tag].extend(values)
+    return _sorted(found, np.concatenate([np.zeros(0), *distances]), k, farthest)
+
+
+def _sorted(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:
+    keys = -distances if farthest else distances
+    order = sorted(range(len(found.ids)), key=lambda row: (keys[row], found.ids[row]))[:k]
+    return Neighbors(
+        [found.ids[row] for row in order],
+        distances[order],
+        {tag: [values[row] for row in order] for tag, values in found.tags.items()},
+    )
+
+
+def strings(ids: Any) -> list[str]:
+    """Returns one id, or several, as a list of text."""
+    if isinstance(ids, str):
+        return [str(ids)]
+    return [str(id) for id in ids]
+
+
+def id_array(ids: Sequence[str]) -> Any:
+    """Returns ids as FiftyOne hands them over: an array of text."""
+    return np.array(ids, dtype=np.str_)
+
+
+def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool = False) -> None:
+    """Reports ids that are not in the index, in FiftyOne's three ways.
+
+    Args:
+        missing: the ids
+        allow_missing: whether they are no reason for an error
+        warn_missing: whether they are then one for a warning
+
+    Raises:
+        InputError: if there are any, and they are not allowed
+    """
+    if not missing:
+        return
+    named = f"{len(missing)} IDs that are not in the index ({some(missing)})"
+    if not allow_missing:
+        raise InputError(f"Found {named}.")
+    if warn_missing:
+        logger.warning("Ignoring %s", named)

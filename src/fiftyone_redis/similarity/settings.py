@@ -1,0 +1,205 @@
+"""How to reach Redis: what keywords, environment and brain config say, and the client they give."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fiftyone_redis import server
+from fiftyone_redis.connection import client, deadline, pool
+from fiftyone_redis.connection.client import connect_with
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.parameters import NAMES, SECRETS, Parameters, checked
+from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT
+from fiftyone_redis.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    PrivateServerError,
+)
+
+__all__ = ["NAMES", "Parameters", "Source", "configured", "open_client", "read", "sources"]
+
+# FiftyOne shows what its own loggers say; the line about a server that is started belongs there.
+logger = logging.getLogger("fiftyone." + __name__)
+
+DEFAULT_HOST = pool.DEFAULT_HOST
+DEFAULT_PORT = pool.DEFAULT_PORT
+
+_VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
+_MASK = "***"
+
+# These say how to talk to a server, and leave open which one.
+_ANY_SERVER = (
+    "db",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "cluster",
+    "retries",
+    "retry_timeout",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A setting, and where it comes from.
+
+    Args:
+        name: one of :data:`NAMES`
+        value: what it is, fit to be shown: secrets are masked; None where there is none
+        origin: ``"keyword"``, ``"environment"``, ``"brain config"`` or ``"default"``
+    """
+
+    name: str
+    value: str | None
+    origin: str
+
+
+def configured() -> dict[str, Any]:
+    """Returns what FiftyOne's brain config and environment say of the redis backend."""
+    import fiftyone.brain as fob  # noqa: PLC0415  (the brain imports backends on demand itself)
+
+    config: dict[str, Any] = fob.brain_config.similarity_backends.get("redis", {})
+    return config
+
+
+def read(values: Mapping[str, Any]) -> Parameters:
+    """Reads settings as FiftyOne hands them over.
+
+    FiftyOne parses environment variables before a backend sees them: a password ``0123`` arrives
+    as the number 123. Where a value came from the environment, it is read from there again.
+
+    Args:
+        values: some of :data:`NAMES`, and their values; None where nothing was said
+
+    Raises:
+        SettingsError: if a value is of the wrong type, a file cannot be used, or some are in
+            conflict
+    """
+    return checked({name: _raw(name, value) for name, value in values.items() if value is not None})
+
+
+def sources(keywords: Mapping[str, Any], config: Mapping[str, Any]) -> list[Source]:
+    """Tells where each setting comes from; nothing is checked.
+
+    Args:
+        keywords: what was said by keyword; None where nothing was said
+        config: what FiftyOne has from its brain config and the environment; see
+            :func:`configured`
+
+    Returns:
+        all of :data:`NAMES`, in order
+    """
+    return [_source(name, keywords.get(name), config.get(name)) for name in NAMES]
+
+
+def open_client(settings: Parameters) -> Client:
+    """Connects as the settings say, and to this user's private server where they say nothing.
+
+    Raises:
+        FiftyOneRedisError: if no server answers, or it cannot be used
+    """
+    wanted = settings
+    if settings.url is None and settings.sentinels is None:
+        host, port = settings.host or DEFAULT_HOST, settings.port or DEFAULT_PORT
+        wanted = replace(settings, host=host, port=port)
+    try:
+        return connect_with(wanted)
+    except AuthenticationError:
+        raise  # a server is there
+    except ConnectionFailedError:
+        if names_server(settings):
+            raise
+        return _private_client(settings)
+
+
+def names_server(settings: Parameters) -> bool:
+    """Returns whether the settings say which server is meant; else a private one may do."""
+    said = [name for name in NAMES if getattr(settings, name) is not None]
+    return bool(settings.cluster) or not set(said) <= set(_ANY_SERVER)
+
+
+def _private_client(how: Parameters) -> Client:
+    was_running = server.status() is not None
+    try:
+        private = server.start()
+    except PrivateServerError as error:
+        raise ConnectionFailedError(
+            f"No Redis answers at {DEFAULT_HOST}:{DEFAULT_PORT}, no other host, port or url is "
+            f"set, and no private one can be started: {error}"
+        ) from error
+    if not was_running:
+        logger.info(
+            "No Redis answers at %s:%d; started a private one in %s (process %d)",
+            DEFAULT_HOST,
+            DEFAULT_PORT,
+            private.folder,
+            private.pid,
+        )
+    return connect_with(replace(how, url=private.url, db=None))
+
+
+def _source(name: str, keyword: Any, configured: Any) -> Source:
+    if keyword is not None:
+        return Source(name, _shown(name, keyword), "keyword")
+    if configured is None:
+        default = _DEFAULTS.get(name)
+        return Source(name, None if default is None else str(default), "default")
+    raw = _from_environment(name, configured)
+    if raw is not None:
+        return Source(name, _shown(name, raw), "environment")
+    return Source(name, _shown(name, configured), "brain config")
+
+
+def _raw(name: str, value: Any) -> Any:
+    """Returns a value as it was before FiftyOne parsed it."""
+    if isinstance(value, str):
+        return value
+    raw = _from_environment(name, value)
+    return value if raw is None else raw
+
+
+def _from_environment(name: str, value: Any) -> str | None:
+    """Returns the text of an environment variable, if FiftyOne has a value from there."""
+    raw = os.environ.get(_VARIABLE + name.upper())
+    if raw is None or raw == value:
+        return raw
+    from fiftyone.brain.config import _parse_env_value  # noqa: PLC0415
+
+    return raw if _parse_env_value(raw) == value else None
+
+
+def _shown(name: str, value: Any) -> str:
+    """Returns a value as text, without secrets."""
+    if name == "url" and isinstance(value, str):
+        return _without_secrets(value)
+    return _MASK if name in SECRETS else str(value)
+
+
+def _without_secrets(url: str) -> str:
+    """Returns a URL with what may be secret masked; all but the scheme if it looks odd."""
+    found = re.fullmatch(r"(\w+://)(?:([^/@?#:]*)(:[^/@?#]*)?@)?([^@?#]*)(\?[^@#]*)?", url)
+    if found is None:
+        return _MASK
+    scheme, user, password, place, options = found.groups(default="")
+    login = f"{user}:{_MASK}@" if password else f"{user}@" if user else ""
+    shown = re.sub(
+        r"(?i)((?:^|[?&])[^=&]*(?:pass|secret|data)[^=&]*=)[^&]*", rf"\1{_MASK}", options
+    )
+    return f"{scheme}{login}{place}{shown}"
+
+
+_DEFAULTS: dict[str, Any] = {
+    "host": DEFAULT_HOST,
+    "port": DEFAULT_PORT,
+    "db": 0,
+    "ssl": False,
+    "ssl_check_hostname": True,
+    "socket_timeout": deadline.REPLY_TIMEOUT,
+    "socket_connect_timeout": client.CONNECT_TIMEOUT,
+    "retries": RETRIES,
+    "retry_timeout": RETRY_TIMEOUT,
+}

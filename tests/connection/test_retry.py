@@ -1,0 +1,458 @@
+"""Connections that are lost, servers that load or fail over: what is done again, what is not."""
+
+import contextlib
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import redis
+from cutter import Cutter
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+
+from fiftyone_redis.connection import retry
+from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
+from fiftyone_redis.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    IndexMismatchError,
+    ServerError,
+    UnsupportedServerError,
+)
+
+DIM = 4
+SCHEMA = Schema("docs", DIM)
+IDS = [f"{row:03}" for row in range(100)]
+MATRIX = np.random.default_rng(51).normal(size=(100, DIM)).astype(np.float32)
+PERSISTENT = ("--appendonly", "yes", "--appendfsync", "always", "--enable-debug-command", "yes")
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    """Ten documents at a time."""
+    monkeypatch.setattr(documents, "BATCH_BYTES", 10 * 4 * DIM)
+
+
+@pytest.fixture
+def small_pages(monkeypatch):
+    """Ten keys are looked at for a page of a walk."""
+    monkeypatch.setattr(documents, "_WALK_COUNT", 10)
+
+
+@pytest.fixture
+def lasting(own_server):
+    """A server that has on disk what it acknowledged."""
+    return own_server(*PERSISTENT)
+
+
+@contextlib.contextmanager
+def later(seconds: float, *actions):
+    """Does something in the background after a while."""
+    timers = [threading.Timer(seconds, action) for action in actions]
+    for timer in timers:
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.join()
+
+
+def reached(server, **parameters) -> redis.Redis:
+    return connect(host="127.0.0.1", port=server.port, **parameters)
+
+
+def errors(client: redis.Redis) -> int:
+    """Returns how often the server has refused a command."""
+    return sum(kind["count"] for kind in client.info("errorstats").values())
+
+
+@pytest.fixture
+def cutter(client, redis_server):
+    """A way to the empty server of all tests that can be cut."""
+    cutter = Cutter(redis_server.port)
+    yield cutter
+    cutter.close()
+
+
+@pytest.fixture
+def far(cutter):
+    """A client that goes this way."""
+    with connect(host="127.0.0.1", port=cutter.port) as client:
+        yield client
+
+
+# What is retried
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.ConnectionError("Connection closed by server."),
+        redis.TimeoutError("Timeout reading from socket"),
+        BusyLoadingError("Redis is loading the dataset in memory"),
+        ReadOnlyError("You can't write against a read only replica."),
+        ClusterDownError("CLUSTERDOWN The cluster is down"),
+        MasterDownError("MASTERDOWN Link with MASTER is down"),
+        TryAgainError("TRYAGAIN Multiple keys request during rehashing of slot"),
+        ResponseError("Could not send query to cluster"),
+        ResponseError("Query requires unavailable slots"),
+        ResponseError("SEARCH_SLOTS_UNAVAIL Query requires unavailable slots"),
+        ResponseError("Index mismatch: Shard index is different than queried index"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_passes_is_tried_again(error):
+    attempts = attempts_of(1, 10)
+    attempts.failed(error)
+    with pytest.raises(type(error)):
+        attempts.failed(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.AuthenticationError("WRONGPASS invalid username-password pair"),
+        NoPermissionError("NOPERM this user has no permissions"),
+        OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+        ResponseError("Syntax error at offset 5"),
+        ResponseError("Timeout limit was reached"),
+        ResponseError("SEARCH_TIMEOUT Timeout limit was reached"),
+        ResponseError("Not enough memory available to execute the query"),
+        redis.DataError("Invalid input"),
+    ],
+    ids=str,
+)
+def test_what_does_not_pass_is_said_at_once(error):
+    with pytest.raises(type(error)):
+        attempts_of(10, 10).failed(error)
+
+
+def test_waits_grow_differ_and_end(monkeypatch):
+    waits = []
+    # Not the module itself: other threads of the tests sleep, too.
+    clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
+    monkeypatch.setattr(retry, "time", clock)
+    attempts = attempts_of(8, 1000)
+    for _ in range(8):
+        attempts.failed(redis.ConnectionError())
+    with pytest.raises(redis.ConnectionError):
+        attempts.failed(redis.ConnectionError())
+    assert all(0.5 * 0.05 * 2**n <= waits[n - 1] <= 0.05 * 2**n for n in range(1, 7))
+    assert len(set(waits)) == 8
+    assert max(waits) <= 5
+
+
+def test_progress_gives_all_attempts_back(monkeypatch):
+    attempts = attempts_of(1, 10)
+    for _ in range(3):
+        attempts.failed(redis.ConnectionError())
+        attempts.start()
+
+
+def attempts_of(count: int, seconds: float) -> retry.Attempts:
+    """Returns the attempts by a client with such rules, which is never connected."""
+    return retry.Attempts(redis.Redis(retry=retry.Retries(count, seconds)))
+
+
+def test_a_client_made_elsewhere_is_left_to_its_own_rules(client, redis_server):
+    with redis.Redis.from_url(redis_server.url) as own:
+        assert retry.rules(own) == retry.Retries(0, 0)
+    assert retry.rules(client) == retry.Retries(retry.RETRIES, retry.RETRY_TIMEOUT)
+
+
+# Connections that are lost
+
+
+def test_a_command_survives_that_its_connection_is_killed(client):
+    client.client_kill_filter(_type="normal", skipme=False)
+    assert client.execute(client, "ECHO", "text") == b"text"
+
+
+def test_a_query_survives_that_its_reply_is_lost(client, cutter, far):
+    VectorIndex.create(client, SCHEMA).add(IDS, MATRIX)
+    index = VectorIndex.open(far, "docs")
+    cutter.cut_next_reply()
+    [found] = index.search(MATRIX[7:8], 1)
+    assert found.ids == ["007"]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_upload_survives_that_its_connections_are_killed(
+    client, cutter, far, small_batches, times
+):
+    written = 0
+    for done in documents.write(far, SCHEMA, IDS, MATRIX, {}):
+        written += done
+        if written in (20, 50, 90)[:times]:
+            cutter.cut_next_reply()
+    assert written == 100
+    assert blobs(client) == {id: row.tobytes() for id, row in zip(IDS, MATRIX, strict=True)}
+
+
+def blobs(client: redis.Redis) -> dict[str, bytes]:
+    """Returns the vectors of all documents."""
+    return {
+        id: row[0]
+        for batch, rows in documents.read(client, SCHEMA, IDS, ["vector"])
+        for id, row in zip(batch, rows, strict=True)
+    }
+
+
+def test_a_read_survives_that_its_connections_are_killed(client, cutter, far, small_batches):
+    write(client)
+    found = []
+    for batch, rows in documents.read(far, SCHEMA, IDS, ["vector"]):
+        found += zip(batch, rows, strict=True)
+        if len(found) in (10, 60):
+            client.client_kill_filter(_type="normal", skipme=True)
+    assert found == [(id, [row.tobytes()]) for id, row in zip(IDS, MATRIX, strict=True)]
+
+
+def write(client: redis.Redis) -> None:
+    for _ in documents.write(client, SCHEMA, IDS, MATRIX, {}):
+        pass
+
+
+def test_what_was_answered_is_not_sent_again(client, cutter, far, small_batches):
+    write(client)
+    client.config_resetstat()
+    for number, _ in enumerate(documents.read(far, SCHEMA, IDS, ["vector"])):
+        if number == 4:
+            client.client_kill_filter(_type="normal", skipme=True)
+    assert 100 <= client.info("commandstats")["cmdstat_hmget"]["calls"] <= 120
+
+
+def test_an_index_is_made_and_dropped_although_the_replies_are_lost(client, cutter, far):
+    cutter.cut_next_reply()
+    client.execute(far, "PING")
+    index = VectorIndex(far, SCHEMA)
+    for command in (
+        ["FT.CREATE", "docs", "SCHEMA", "a", "TAG"],
+        ["FT.ALIASADD", "other", "docs"],
+        ["FT.DROPINDEX", "docs"],
+    ):
+        cutter.cut_next_reply()
+        assert client.execute(far, *command) == b"OK"
+    assert not VectorIndex.exists(far, index.schema.name)
+
+
+def test_an_index_that_others_made_is_still_in_the_way(client, far):
+    client.execute_command("FT.CREATE", "docs", "SCHEMA", "a", "TAG")
+    with pytest.raises(IndexMismatchError, match="already"):
+        client.execute(far, "FT.CREATE", "docs", "SCHEMA", "a", "TAG")
+
+
+def test_no_page_of_a_cursor_is_lost_with_its_reply(client, cutter, far):
+    schema = Schema("tagged", DIM, tags=("tag",))
+    count = 12_000  # two pages
+    index = VectorIndex.create(client, schema)
+    ids = [f"{row:05}" for row in range(count)]
+    index.add(ids, np.ones((count, DIM)), {"tag": ["same"] * count})
+    distant = VectorIndex(far, schema)
+    cutter.cut_reply_to(b"FT.CURSOR\r\n$4\r\nREAD")
+    assert sorted(distant.ids_with_tag("tag", ["same"])) == ids
+    assert cutter.is_done
+
+
+def test_an_abandoned_walk_keeps_its_connection(client, small_pages):
+    write(client)
+    before = client.client_id()
+    assert len(next(documents.walk(client, SCHEMA))) < 100
+    assert client.client_id() == before
+
+
+# Servers that end, load, sleep and fail over
+
+
+def test_an_upload_survives_that_the_server_is_killed_and_started_again(lasting, small_batches):
+    written = 0
+    with reached(lasting) as client:
+        for done in documents.write(client, SCHEMA, IDS, MATRIX, {}):
+            written += done
+            if written == 50:
+                lasting.kill()
+                threading.Timer(0.3, lasting.start, [False]).start()
+        assert written == 100
+        assert blobs(client) == {id: row.tobytes() for id, row in zip(IDS, MATRIX, strict=True)}
+
+
+def test_a_read_survives_that_the_server_is_killed_and_started_again(lasting, small_batches):
+    with reached(lasting) as client:
+        write(client)
+        found = []
+        for batch, rows in documents.read(client, SCHEMA, IDS, ["vector"]):
+            found += zip(batch, rows, strict=True)
+            if len(found) == 50:
+                lasting.kill()
+                threading.Timer(0.3, lasting.start, [False]).start()
+    assert found == [(id, [row.tobytes()]) for id, row in zip(IDS, MATRIX, strict=True)]
+
+
+def test_a_walk_finds_all_although_the_server_is_started_again(lasting, small_pages):
+    with reached(lasting) as client:
+        write(client)
+        found = []
+        for page in documents.walk(client, SCHEMA):
+            found += page
+            if len(found) < 30:
+                lasting.kill()
+                lasting.start()  # whose table has another order
+    assert sorted(found) == IDS
+
+
+def test_a_search_waits_for_a_server_that_is_started_again(lasting):
+    with reached(lasting) as client:
+        index = VectorIndex.create(client, SCHEMA)
+        index.add(IDS, MATRIX)
+        lasting.kill()
+        with later(0.3, lambda: lasting.start(wait=False)):
+            [found] = index.search(MATRIX[7:8], 100)
+    assert found.ids[0] == "007"
+    assert len(found.ids) == 100
+
+
+def test_a_server_that_loads_is_waited_for(own_server):
+    server = own_server()
+    with server.client() as own:
+        own.mset({f"key{number}": "x" * 500 for number in range(200)})
+        own.save()
+    server.kill()
+    server.options = (
+        *server.options,
+        *("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"),
+    )
+    server.start(wait=False)
+    wait_for_loading(server)
+    with reached(server) as client:
+        assert client.execute(client, "DBSIZE") == 200
+
+
+def wait_for_loading(server) -> None:
+    while True:
+        try:
+            with server.client() as own:
+                own.ping()
+        except BusyLoadingError:
+            return
+        except redis.ConnectionError:
+            time.sleep(0.01)
+        else:
+            pytest.fail("It was too fast to be seen loading.")
+
+
+def test_a_server_that_is_busy_is_asked_again(lasting):
+    with reached(lasting, socket_timeout=0.3) as client, lasting.client() as own:
+        sleeper = threading.Thread(target=own.execute_command, args=("DEBUG", "SLEEP", 1))
+        sleeper.start()
+        time.sleep(0.1)
+        assert client.execute(client, "ECHO", "text") == b"text"
+        sleeper.join()
+
+
+def test_a_write_waits_for_a_replica_to_become_the_primary(own_server, small_batches):
+    server = own_server()
+    with reached(server) as client, server.client() as own:
+        own.replicaof("127.0.0.1", 1)
+        with later(0.3, lambda: server.client().replicaof("NO", "ONE")):
+            write(client)
+        assert own.dbsize() == 100
+
+
+def test_documents_deleted_before_a_failover_are_counted(own_server, small_batches):
+    server = own_server()
+    with reached(server) as client, server.client() as own:
+        write(client)
+        own.replicaof("127.0.0.1", 1)
+        with later(0.3, lambda: server.client().replicaof("NO", "ONE")):
+            assert documents.delete(client, SCHEMA, IDS) == 100
+
+
+def test_a_read_waits_for_a_replica_without_its_primary(own_server):
+    server = own_server("--replica-serve-stale-data", "no")
+    with reached(server) as client, server.client() as own:
+        write(client)
+        own.replicaof("127.0.0.1", 1)
+        with later(0.3, lambda: server.client().replicaof("NO", "ONE")):
+            assert len(blobs(client)) == 100
+
+
+def test_a_cluster_that_is_down_is_waited_for(own_server, unused_port):
+    bus = ("--cluster-port", str(unused_port()))  # the usual one may be too large a number
+    server = own_server("--cluster-enabled", "yes", *bus, modules=False)
+    with server.client() as own:
+        rules = retry.Retries(retry.RETRIES, retry.RETRY_TIMEOUT)
+        client = redis.Redis("127.0.0.1", server.port, retry=rules)
+        with later(0.2, lambda: own.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)):
+            assert client.execute(client, "SET", "key", "value")
+        client.close()
+
+
+# What is not retried, and its end
+
+
+def test_a_refusal_is_not_repeated(client):
+    before = errors(client)
+    for command in (["HSET", "key"], ["FT.SEARCH", "docs", "("]):
+        with pytest.raises(Exception, match=r"."):
+            client.execute(client, *command)
+    assert errors(client) == before + 2
+
+
+def test_a_full_server_is_not_asked_again(client, full_server):
+    before = errors(client)
+    with pytest.raises(ServerError, match="memory is full"):
+        client.execute(client, "SET", "key", "value")
+    assert errors(client) == before + 1
+
+
+def test_a_wrong_password_is_not_tried_again(client, redis_server):
+    before = errors(client)
+    with pytest.raises(AuthenticationError):
+        connect(host="127.0.0.1", port=redis_server.port, username="nobody", password="wrong")
+    assert errors(client) == before + 1
+
+
+def test_a_port_where_nothing_listens_is_not_waited_for(unused_port):
+    begun = time.monotonic()
+    with pytest.raises(ConnectionFailedError, match="refused"):
+        connect(host="127.0.0.1", port=unused_port(), retries=100, retry_timeout=1000)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_server_without_the_engine_is_not_waited_for(own_server):
+    server = own_server(modules=False)
+    with pytest.raises(UnsupportedServerError):
+        reached(server)
+
+
+@pytest.mark.parametrize("rules", [{"retries": 0}, {"retry_timeout": 0}, {"retry_timeout": 0.3}])
+def test_the_number_and_the_total_time_are_settings(lasting, rules):
+    with reached(lasting, **rules) as client:
+        lasting.kill()
+        begun = time.monotonic()
+        with pytest.raises(ConnectionFailedError):
+            client.execute(client, "PING")
+        with pytest.raises(ConnectionFailedError):
+            write(client)
+        with pytest.raises(ConnectionFailedError):
+            list(documents.walk(client, SCHEMA))
+    assert time.monotonic() - begun < 5
+
+
+def test_a_replica_that_stays_one_is_said(own_server):
+    server = own_server()
+    with reached(server, retry_timeout=0.3) as client, server.client() as own:
+        own.replicaof("127.0.0.1", 1)
+        with pytest.raises(ServerError, match="it is a replica"):
+            write(client)

@@ -1,0 +1,149 @@
+"""The parameters of an index: its type, algorithm and limits, and how they can be changed."""
+
+import fiftyone.brain as fob
+import numpy as np
+import pytest
+
+from fiftyone_redis.errors import (
+    IncompleteResultError,
+    SettingsError,
+    UnsupportedServerError,
+)
+
+
+def indexed(samples, **kwargs):
+    return fob.compute_similarity(
+        samples.dataset, embeddings=samples.embeddings, brain_key="key", backend="redis", **kwargs
+    )
+
+
+def saved(samples):
+    return samples.dataset.get_brain_info("key").config
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error"),
+    [("float32", 0), ("float64", 0), ("float16", 2e-3), ("bfloat16", 2e-2)],
+)
+def test_values_are_held_in_the_type_that_is_asked_for(samples, dtype, error):
+    index = indexed(samples, dtype=dtype)
+    embeddings, _, _ = index.get_embeddings(samples.ids)
+    assert np.abs(embeddings - samples.embeddings).max() <= error
+    assert saved(samples).dtype == dtype
+
+
+def test_settings_of_hnsw_reach_the_server_and_the_run(samples):
+    index = indexed(samples, algorithm="HNSW", m=8, ef_construction=50, ef_runtime=30)
+    [vector] = [a for a in index._index.info()["attributes"] if a["type"] == "VECTOR"]
+    assert (vector["M"], vector["ef_construction"]) == (8, 50)
+    loaded = samples.dataset.load_brain_results("key", cache=False)
+    assert (loaded.config.m, loaded.config.ef_construction) == (8, 50)
+    assert loaded._existing_index().schema.ef_runtime == 30
+
+
+def test_a_run_remembers_the_settings_that_servers_do_not_tell(samples):
+    indexed(samples, block_size=500)
+    loaded = samples.dataset.load_brain_results("key", cache=False)
+    assert (loaded.config.block_size, saved(samples).block_size) == (500, 500)
+    loaded.rebuild(dtype="float16")
+    assert loaded._existing_index().schema.block_size == 500
+
+
+def test_the_defaults_are_noted_in_the_run(samples):
+    indexed(samples)
+    assert (saved(samples).metric, saved(samples).algorithm) == ("cosine", "FLAT")
+    assert (saved(samples).dtype, saved(samples).m) == ("float32", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dtype": "int4"}, "dtype 'int4'"),
+        ({"m": 1}, "m must be a whole number of at least 2"),
+        ({"ef_runtime": 0.5}, "ef_runtime must be a whole number"),
+        ({"block_size": -1}, "block_size"),
+        ({"search_window_size": 0}, "search_window_size must be a whole number of at least 1"),
+        ({"compression": "zip"}, "compression 'zip'; use one of none, LVQ8"),
+        ({"algorithm": "SVS-VAMANA", "dtype": "float64"}, "dtype of SVS-VAMANA 'float64'"),
+        ({"query_timeout": 0}, "query_timeout must be more than 0 s"),
+    ],
+)
+def test_settings_out_of_range_are_refused(samples, given, message):
+    with pytest.raises(SettingsError, match=message):
+        indexed(samples, **given)
+    assert not samples.dataset.list_brain_runs()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"dtype": "int8"}, marks=pytest.mark.needs("no int8")),
+        pytest.param({"algorithm": "SVS-VAMANA"}, marks=pytest.mark.needs("no svs")),
+        pytest.param({"algorithm": "SVS-VAMANA", "m": 2}, marks=pytest.mark.needs("no svs")),
+    ],
+)
+def test_what_the_server_lacks_is_refused_and_no_run_is_left_behind(samples, given):
+    with pytest.raises(UnsupportedServerError, match=r"Redis .*, search "):
+        indexed(samples, **given)
+    assert not samples.dataset.list_brain_runs()
+
+
+def test_a_query_that_takes_too_long_is_refused(samples):
+    rng = np.random.default_rng(0)
+    index = fob.compute_similarity(
+        samples.dataset, embeddings=False, brain_key="key", backend="redis"
+    )
+    vectors = rng.random(size=(60_000, 256), dtype=np.float32)
+    index.add_to_index(vectors, [f"{row:024x}" for row in range(len(vectors))])
+    index._index.timeout = 0.001
+    queries = rng.normal(size=(20, 256))
+    with pytest.raises(IncompleteResultError, match="cut the query short"):
+        index._kneighbors(queries, k=10)
+
+
+def test_the_time_limit_is_a_setting_in_seconds(samples):
+    index = indexed(samples, query_timeout=2.5)
+    assert index._index._timeout_ms() == 2500
+    assert samples.dataset.load_brain_results("key", cache=False)._index._timeout_ms() == 2500
+
+
+def test_an_index_is_rebuilt_and_the_run_knows(samples):
+    index = indexed(samples)
+    before = index.sort_by_similarity(samples.ids[3], k=8).values("id")
+
+    index.rebuild(algorithm="HNSW", dtype="float16", m=12)
+
+    assert index.sort_by_similarity(samples.ids[3], k=8).values("id") == before
+    loaded = samples.dataset.load_brain_results("key", cache=False)
+    assert (loaded.config.algorithm, loaded.config.dtype, loaded.config.m) == (
+        "HNSW",
+        "float16",
+        12,
+    )
+    assert loaded.config.index_name == index.config.index_name
+    assert loaded.sort_by_similarity(samples.ids[3], k=8).values("id") == before
+    index.cleanup()
+    assert loaded.total_index_size == 0
+
+
+def test_a_run_is_loaded_although_its_index_was_rebuilt_elsewhere(samples):
+    index = indexed(samples)
+    index._index.rebuild(algorithm="HNSW", metric="euclidean")
+    loaded = samples.dataset.load_brain_results("key", cache=False)
+    assert (loaded.config.algorithm, loaded.config.metric) == ("HNSW", "euclidean")
+    assert saved(samples).algorithm == "HNSW"
+
+
+def test_a_rebuild_with_an_unknown_setting_is_refused(samples):
+    with pytest.raises(SettingsError, match="Cannot rebuild with colour"):
+        indexed(samples).rebuild(colour="red")
+
+
+def test_progress_can_be_watched(samples):
+    index = indexed(samples)
+    seen = []
+    index.add_to_index(
+        samples.embeddings, samples.ids, progress=lambda bar: seen.append(bar.iteration)
+    )
+    index.get_embeddings(progress=lambda bar: seen.append(bar.iteration))
+    assert seen.count(60) >= 2
