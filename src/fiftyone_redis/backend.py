@@ -23,7 +23,7 @@ from fiftyone.brain.similarity import (
     SimilarityIndex,
 )
 
-from fiftyone_redis.connection import client
+from fiftyone_redis.connection.client import decoding
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex, codec
 from fiftyone_redis.engine.documents import Reader
@@ -339,7 +339,7 @@ class RedisSimilarityIndex(NeighborsMixin):
     def client(self) -> Client:
         """A ``redis.Redis`` or ``redis.RedisCluster`` client, whose replies are text."""
         if self._text_client is None:
-            self._text_client = client.decoding(self._redis)
+            self._text_client = decoding(self._redis)
         return self._text_client
 
     @property

@@ -10,7 +10,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from fiftyone_redis import server
-from fiftyone_redis.connection import client, pool
+from fiftyone_redis.connection import pool
+from fiftyone_redis.connection.client import address, decoding, execute
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -154,8 +155,8 @@ def test_a_socket_that_is_not_there_is_said(tmp_path):
 
 
 def test_a_server_that_never_answers_is_said(listening_port, monkeypatch):
-    monkeypatch.setattr(client, "CONNECT_TIMEOUT", 0.2)
-    monkeypatch.setattr(client, "REPLY_TIMEOUT", 0.2)
+    monkeypatch.setattr("fiftyone_redis.connection.client.CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr("fiftyone_redis.connection.client.REPLY_TIMEOUT", 0.2)
     with pytest.raises(ConnectionFailedError, match="did not answer in time"):
         connect(host="127.0.0.1", port=listening_port)
 
@@ -165,7 +166,7 @@ def test_a_server_that_went_away_is_said(without_engine):
         client = impatient(port)
         client.ping()
     with pytest.raises(ConnectionFailedError):
-        client.execute(client, "PING")
+        execute(client, "PING")
     client.close()
 
 
@@ -254,31 +255,31 @@ def test_a_server_that_repeats_the_password_is_not_quoted(without_engine):
 
 def test_clients_do_not_show_the_password(user, redis_server):
     with connect(f"redis://{user}:{SECRET}@127.0.0.1:{redis_server.port}") as reached:
-        decoding = client.decoding(reached)
+        speaking = decoding(reached)
         index = VectorIndex(reached, Schema("docs", 2))
-        shown = [reached, reached.connection_pool, decoding, decoding.connection_pool, index]
+        shown = [reached, reached.connection_pool, speaking, speaking.connection_pool, index]
         assert SECRET not in " ".join(repr(each) for each in shown)
-        assert SECRET not in client.address(reached)
-        decoding.close()
+        assert SECRET not in address(reached)
+        speaking.close()
 
 
 @pytest.mark.parametrize("kind", [pytest.param("unix", marks=pytest.mark.needs("socket")), "tcp"])
 def test_a_decoding_client_speaks_text_and_knows_the_indexes(client, redis_server, kind):
     index = VectorIndex.create(client, Schema("docs", 2))
     url = redis_server.url if kind == "unix" else f"redis://127.0.0.1:{redis_server.port}"
-    with connect(url) as reached, client.decoding(reached) as decoding:
-        decoding.set("key", "välue")
-        assert decoding.get("key") == "välue"
-        assert decoding.ft("docs").info()["index_name"] == index.schema.server_name
+    with connect(url) as reached, decoding(reached) as speaking:
+        speaking.set("key", "välue")
+        assert speaking.get("key") == "välue"
+        assert speaking.ft("docs").info()["index_name"] == index.schema.server_name
         assert reached.get("key") == "välue".encode()
 
 
 def test_a_decoding_client_logs_in_too(user, redis_server):
     with (
         connect(f"redis://{user}:{SECRET}@127.0.0.1:{redis_server.port}") as reached,
-        client.decoding(reached) as decoding,
+        decoding(reached) as speaking,
     ):
-        assert decoding.execute_command("ACL", "WHOAMI") == user
+        assert speaking.execute_command("ACL", "WHOAMI") == user
 
 
 @pytest.mark.needs("bare")
@@ -301,6 +302,6 @@ def test_a_borrowed_connection_is_closed_after_an_error_and_comes_back(redis_ser
 
 @pytest.mark.needs("socket")
 def test_the_address_is_the_socket_or_host_and_port(client, redis_server):
-    assert client.address(client) == str(redis_server.folder / "redis.sock")
+    assert address(client) == str(redis_server.folder / "redis.sock")
     with connect(host="127.0.0.1", port=redis_server.port) as reached:
-        assert client.address(reached) == f"127.0.0.1:{redis_server.port}"
+        assert address(reached) == f"127.0.0.1:{redis_server.port}"

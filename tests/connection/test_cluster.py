@@ -27,6 +27,7 @@ from fiftyone_redis import server
 from fiftyone_redis.connection import client as connecting
 from fiftyone_redis.connection import cluster
 from fiftyone_redis.connection.capabilities import capabilities
+from fiftyone_redis.connection.client import address, decoding, execute
 from fiftyone_redis.connection.retry import Retries, rules
 from fiftyone_redis.connection.topology import SLOTS
 from fiftyone_redis.connection.wire import text
@@ -553,7 +554,7 @@ def test_a_node_that_is_lost_for_good_is_named(client, nodes):
 
 def test_commands_of_the_index_go_to_another_node_if_one_is_gone(client, nodes):
     nodes.of(cluster.node(client, 0)).kill()
-    assert list(client.execute(client, "FT._LIST")) == []
+    assert list(execute(client, "FT._LIST")) == []
 
 
 def test_the_memory_of_a_write_and_a_read_is_bounded(client, monkeypatch):
@@ -600,7 +601,7 @@ def test_the_name_of_an_index_of_others_is_taken_over_while_it_is_searched(searc
     count, matrix = 500, matrix_of(500)
     vector = f"vector VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE"
     definition = f"FT.CREATE {name} PREFIX 1 {name}: SCHEMA {vector}"
-    client.execute(searched, *definition.split())
+    execute(searched, *definition.split())
     index = VectorIndex.open(searched, name)
     index.add(names(count), matrix)
     other, answers, stop = VectorIndex.open(searched, name), [], Event()
@@ -641,7 +642,7 @@ def test_a_cursor_is_read_on_at_the_node_that_opened_it(searched, name):
 
 def test_a_client_of_text_reaches_all_nodes(client):
     write(client, 100)
-    with client.decoding(client) as speaking:
+    with decoding(client) as speaking:
         assert isinstance(speaking, redis.RedisCluster)
         assert speaking.ping() is True
         assert sorted(speaking.scan_iter(match="docs:*")) == [f"docs:{id}" for id in names(100)]
@@ -649,7 +650,7 @@ def test_a_client_of_text_reaches_all_nodes(client):
 
 def test_where_a_cluster_is_names_its_nodes(client, nodes):
     ports = [str(node.port) for node in nodes.primaries()]
-    assert all(port in client.address(client) for port in ports)
+    assert all(port in address(client) for port in ports)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from redis.exceptions import (
 )
 
 from fiftyone_redis.connection import retry
+from fiftyone_redis.connection.client import execute
 from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -176,7 +177,7 @@ def test_a_client_made_elsewhere_is_left_to_its_own_rules(client, redis_server):
 
 def test_a_command_survives_that_its_connection_is_killed(client):
     client.client_kill_filter(_type="normal", skipme=False)
-    assert client.execute(client, "ECHO", "text") == b"text"
+    assert execute(client, "ECHO", "text") == b"text"
 
 
 def test_a_query_survives_that_its_reply_is_lost(client, cutter, far):
@@ -235,7 +236,7 @@ def test_what_was_answered_is_not_sent_again(client, cutter, far, small_batches)
 
 def test_an_index_is_made_and_dropped_although_the_replies_are_lost(client, cutter, far):
     cutter.cut_next_reply()
-    client.execute(far, "PING")
+    execute(far, "PING")
     index = VectorIndex(far, SCHEMA)
     for command in (
         ["FT.CREATE", "docs", "SCHEMA", "a", "TAG"],
@@ -243,14 +244,14 @@ def test_an_index_is_made_and_dropped_although_the_replies_are_lost(client, cutt
         ["FT.DROPINDEX", "docs"],
     ):
         cutter.cut_next_reply()
-        assert client.execute(far, *command) == b"OK"
+        assert execute(far, *command) == b"OK"
     assert not VectorIndex.exists(far, index.schema.name)
 
 
 def test_an_index_that_others_made_is_still_in_the_way(client, far):
     client.execute_command("FT.CREATE", "docs", "SCHEMA", "a", "TAG")
     with pytest.raises(IndexMismatchError, match="already"):
-        client.execute(far, "FT.CREATE", "docs", "SCHEMA", "a", "TAG")
+        execute(far, "FT.CREATE", "docs", "SCHEMA", "a", "TAG")
 
 
 def test_no_page_of_a_cursor_is_lost_with_its_reply(client, cutter, far):
@@ -335,7 +336,7 @@ def test_a_server_that_loads_is_waited_for(own_server):
     server.start(wait=False)
     wait_for_loading(server)
     with reached(server) as client:
-        assert client.execute(client, "DBSIZE") == 200
+        assert execute(client, "DBSIZE") == 200
 
 
 def wait_for_loading(server) -> None:
@@ -356,7 +357,7 @@ def test_a_server_that_is_busy_is_asked_again(lasting):
         sleeper = threading.Thread(target=own.execute_command, args=("DEBUG", "SLEEP", 1))
         sleeper.start()
         time.sleep(0.1)
-        assert client.execute(client, "ECHO", "text") == b"text"
+        assert execute(client, "ECHO", "text") == b"text"
         sleeper.join()
 
 
@@ -394,7 +395,7 @@ def test_a_cluster_that_is_down_is_waited_for(own_server, unused_port):
         rules = retry.Retries(retry.RETRIES, retry.RETRY_TIMEOUT)
         client = redis.Redis("127.0.0.1", server.port, retry=rules)
         with later(0.2, lambda: own.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)):
-            assert client.execute(client, "SET", "key", "value")
+            assert execute(client, "SET", "key", "value")
         client.close()
 
 
@@ -405,14 +406,14 @@ def test_a_refusal_is_not_repeated(client):
     before = errors(client)
     for command in (["HSET", "key"], ["FT.SEARCH", "docs", "("]):
         with pytest.raises(Exception, match=r"."):
-            client.execute(client, *command)
+            execute(client, *command)
     assert errors(client) == before + 2
 
 
 def test_a_full_server_is_not_asked_again(client, full_server):
     before = errors(client)
     with pytest.raises(ServerError, match="memory is full"):
-        client.execute(client, "SET", "key", "value")
+        execute(client, "SET", "key", "value")
     assert errors(client) == before + 1
 
 
@@ -442,7 +443,7 @@ def test_the_number_and_the_total_time_are_settings(lasting, rules):
         lasting.kill()
         begun = time.monotonic()
         with pytest.raises(ConnectionFailedError):
-            client.execute(client, "PING")
+            execute(client, "PING")
         with pytest.raises(ConnectionFailedError):
             write(client)
         with pytest.raises(ConnectionFailedError):

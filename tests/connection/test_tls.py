@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fiftyone_redis.connection.client import decoding
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import ConnectionFailedError, SettingsError
 
@@ -106,8 +107,8 @@ def test_an_index_is_filled_and_searched_over_tls(tls_server, authority):
         index.add(["a", "b"], np.eye(2, 4, dtype=np.float32))
         [found] = index.search(np.eye(1, 4), 1)
         assert found.ids == ["a"]
-        with client.decoding(client) as decoding:
-            assert decoding.echo("text") == "text"
+        with decoding(client) as speaking:
+            assert speaking.echo("text") == "text"
 
 
 def test_the_url_says_it_too(tls_server, authority):

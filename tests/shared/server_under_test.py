@@ -12,6 +12,7 @@ import redis
 
 from fiftyone_redis import server
 from fiftyone_redis.connection.capabilities import capabilities
+from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client, primaries
 from fiftyone_redis.errors import FiftyOneRedisError
 
@@ -126,10 +127,8 @@ def _text(value: str | bytes) -> str:
 def _can_make(client: Client, algorithm: str, dtype: str) -> bool:
     vector = ("VECTOR", algorithm, 6, "TYPE", dtype, "DIM", 4, "DISTANCE_METRIC", "L2")
     try:
-        client.execute(
-            client, "FT.CREATE", _PROBE, "PREFIX", 1, f"{_PROBE}:", "SCHEMA", "v", *vector
-        )
+        execute(client, "FT.CREATE", _PROBE, "PREFIX", 1, f"{_PROBE}:", "SCHEMA", "v", *vector)
     except FiftyOneRedisError:
         return False
-    client.execute(client, "FT.DROPINDEX", _PROBE)
+    execute(client, "FT.DROPINDEX", _PROBE)
     return True

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fiftyone_redis import server
-from fiftyone_redis.connection import client, deadline, pool
-from fiftyone_redis.connection.client import connect_with
+from fiftyone_redis.connection import deadline, pool
+from fiftyone_redis.connection.client import CONNECT_TIMEOUT, connect_with
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.parameters import NAMES, SECRETS, Parameters, checked
 from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT
@@ -199,7 +199,7 @@ _DEFAULTS: dict[str, Any] = {
     "ssl": False,
     "ssl_check_hostname": True,
     "socket_timeout": deadline.REPLY_TIMEOUT,
-    "socket_connect_timeout": client.CONNECT_TIMEOUT,
+    "socket_connect_timeout": CONNECT_TIMEOUT,
     "retries": RETRIES,
     "retry_timeout": RETRY_TIMEOUT,
 }
