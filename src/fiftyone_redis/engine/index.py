@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy.typing as npt
 
-from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import (
@@ -19,45 +16,25 @@ from fiftyone_redis.engine import (
     attribute_values,
     codec,
     commands,
+    creation,
+    definition,
     documents,
-    existing_index,
-    keys,
     lease,
     leftovers,
     reading,
     replies,
 )
+from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition
 from fiftyone_redis.engine.documents import Reader
-from fiftyone_redis.engine.indexing import wait_until_indexed
-from fiftyone_redis.engine.options import UNTOLD
-from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
-from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.requirements import require
 from fiftyone_redis.engine.restricted import IdSubset, Subset
-from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema, check_attributes
+from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.engine.search import Neighbors, Question, search
-from fiftyone_redis.errors import (
-    FiftyOneRedisError,
-    IndexChangedError,
-    IndexMismatchError,
-    IndexNotFoundError,
-    InputError,
-    SettingsError,
-)
+from fiftyone_redis.errors import SettingsError
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
-
-_SAMPLE = 64
-_SCAN_SECONDS = 0.001  # in which a server with few keys scans them; it is asked once then
-_REMEMBERED_SECONDS = 60.0
-
-T = TypeVar("T")
-
-_MOST_CHANGES = 10  # of an index by others, during one search
-_SIGNS_OF_CHANGE = (IndexChangedError, IndexNotFoundError, InputError)
 
 
 class VectorIndex:
@@ -73,11 +50,17 @@ class VectorIndex:
 
     def __init__(self, client: Client, schema: Schema, timeout: float | None = None) -> None:
         self.client = client
-        self.schema = schema
         self.timeout = timeout
-        self._known: dict[Any, tuple[float, Any]] = {}
-        # What the server says of the index; empty for one that is neither made nor opened here.
-        self._identity: tuple[Any, ...] = ()
+        self._definition = Definition(client, schema)
+
+    @property
+    def schema(self) -> Schema:
+        """The definition of the index, as it was when it was last read."""
+        return self._definition.schema
+
+    @schema.setter
+    def schema(self, schema: Schema) -> None:
+        self._definition.schema = schema
 
     @classmethod
     def create(cls, client: Client, schema: Schema) -> VectorIndex:
@@ -88,24 +71,7 @@ class VectorIndex:
             IndexMismatchError: if an index of that name exists, or one that would share documents
             UnsupportedServerError: if the server cannot hold such an index
         """
-        check_attributes(schema)
-        require(client, schema)
-        name = schema.name
-        with lease.hold(client, name), ExitStack() as undo:
-            if aliases.is_taken(client, name):
-                raise _taken(name)
-            leftovers.remove_all(client, name, schema.prefixes)
-            refuse_overlap(client, schema)
-            schema = replace(schema, server_name=naming.own_name(name))
-            execute(client, *commands.create(schema))
-            undo.callback(execute, client, *commands.drop(schema.server_name, documents=False))
-            time.sleep(_SCAN_SECONDS)
-            definition = wait_until_indexed(client, schema.server_name)
-            execute(client, *commands.add_alias(name, schema.server_name))
-            undo.pop_all()
-        index = cls(client, schema)
-        index._identity = replies.read_identity(definition)
-        return index
+        return cls._of(creation.create_index(client, schema))
 
     @classmethod
     def open(
@@ -131,19 +97,16 @@ class VectorIndex:
             IndexMismatchError: if it has no vector field, several and none is named, none of that
                 name, or one of a kind that is not supported; or no such field of ids
         """
-        reply = _read_definition(client, name)
-        info = replies.read_info(reply)
-        some_keys: list[str] = []
-        if existing_index.lacks_separator(info["index_definition"]["prefixes"]):
-            found = execute(client, *commands.some_keys(info["index_name"], _SAMPLE))
-            some_keys = replies.read_some_keys(found)
-        schema = replies.read_schema(
-            info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys
+        return cls._of(
+            definition.open_index(
+                client, name, vector_field=vector_field, id_field=id_field, tags=tags
+            )
         )
-        schema = replace(schema, name=name, server_name=info["index_name"])
-        keys.check_id_field(client, schema)
-        index = cls(client, schema)
-        index._identity = replies.read_identity(reply)
+
+    @classmethod
+    def _of(cls, found: Definition) -> VectorIndex:
+        index = cls(found.client, found.schema)
+        index._definition = found
         return index
 
     @staticmethod
@@ -156,7 +119,7 @@ class VectorIndex:
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
-        return replies.read_info(_read_definition(self.client, self.schema.name))
+        return replies.read_info(definition.describe(self.client, self.schema.name))
 
     def add(
         self,
@@ -191,8 +154,8 @@ class VectorIndex:
         codec.check(matrix, self.schema, ids)
         if not is_current:
             # Raises if the index is gone; it may also have been rebuilt with another data type.
-            self._refresh()
-        self._known.clear()
+            self._definition.refresh()
+        self._definition.forget()
         if attributes is None:
             batches = documents.write(self.client, self.schema, ids, matrix, tags)
         else:
@@ -217,16 +180,16 @@ class VectorIndex:
 
     def remove(self, ids: Sequence[str]) -> int:
         """Removes documents and returns how many there were."""
-        self._known.clear()
+        self._definition.forget()
         return documents.delete(self.client, self.schema, ids)
 
     def existing(self, ids: Sequence[str]) -> set[str]:
         """Returns those of the ids that are in the index."""
-        return self._read(lambda: documents.existing(self.client, self.schema, ids))
+        return self._definition.read(lambda: documents.existing(self.client, self.schema, ids))
 
     def ids(self) -> list[str]:
         """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
-        return self._read(lambda: reading.ids(self.client, self.schema))
+        return self._definition.read(lambda: reading.ids(self.client, self.schema))
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
@@ -234,7 +197,7 @@ class VectorIndex:
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
-        return self._read(
+        return self._definition.read(
             lambda: reading.ids_with_tag(
                 self.client, self.schema, tag, values, timeout_ms=self._timeout_ms()
             )
@@ -246,7 +209,7 @@ class VectorIndex:
         Args:
             ids: the documents' ids
         """
-        return self._read(lambda: reading.tags(self.client, self.schema, ids))
+        return self._definition.read(lambda: reading.tags(self.client, self.schema, ids))
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
         """Reads documents at once.
@@ -258,7 +221,7 @@ class VectorIndex:
         Returns:
             the vectors and tags of those that exist, in the order of ``ids``
         """
-        return self._read(lambda: reading.fetch(self.client, self.schema, ids, progress))
+        return self._definition.read(lambda: reading.fetch(self.client, self.schema, ids, progress))
 
     def search(
         self,
@@ -290,8 +253,8 @@ class VectorIndex:
         while True:
             try:
                 return search(self._question(matrix, k, within, farthest))
-            except _SIGNS_OF_CHANGE as error:
-                changes = self._follow(error, changes)
+            except SIGNS_OF_CHANGE as error:
+                changes = self._definition.follow(error, changes)
 
     def search_ids(
         self,
@@ -327,8 +290,8 @@ class VectorIndex:
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
                     codec.check(question.queries, self.schema, ids)
                 return found
-            except _SIGNS_OF_CHANGE as error:
-                changes = self._follow(error, changes)
+            except SIGNS_OF_CHANGE as error:
+                changes = self._definition.follow(error, changes)
 
     def vectors(
         self, ids: Sequence[str] | None = None, progress: Progress | None = None
@@ -346,7 +309,7 @@ class VectorIndex:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
         yield from reading.pages(self.client, self.schema, ids, progress)
-        self._confirm()
+        self._definition.confirm()
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
         """Makes the index another one over the documents that are there.
@@ -370,19 +333,19 @@ class VectorIndex:
                 'are, or make HASHes of JSON documents with storage="HASH".'
             )
         with lease.hold(self.client, aliases.root(self.client, self.schema)) as held:
-            self._refresh()
+            self._definition.refresh()
             wanted = replace(self.schema, **changes)
             self.schema = rebuild(self.client, held, self.schema, wanted, progress)
-        self._refresh()
+        self._definition.refresh()
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
-        self._refresh()
+        self._definition.refresh()
         alias = aliases.root(self.client, self.schema)
         with lease.hold(self.client, alias, patient=False):
             leftovers.remove(self.client, self.schema, fields_too=not documents)
             execute(self.client, *commands.drop(self.schema.name, documents))
-        self._known.clear()
+        self._definition.forget()
 
     @staticmethod
     def remove_leftovers(client: Client, name: str) -> None:
@@ -395,101 +358,7 @@ class VectorIndex:
         Raises:
             IndexMismatchError: if the index exists
         """
-        with lease.hold(client, name, patient=False):
-            if aliases.find_index(client, name) is not None:
-                raise _taken(name)
-            leftovers.remove_all(client, name, (f"{name}:",), documents=True)
-
-    def _refresh(self) -> None:
-        """Reads the index's definition again, but for what only queries know of."""
-        known = self.schema
-        # FiftyOne's own field of ids is found where it is; as HASHes, documents have none.
-        is_own = known.storage == "JSON" and known.id_field == FIFTYONE_ID
-        found = VectorIndex.open(
-            self.client,
-            known.name,
-            vector_field=known.vector_name,
-            id_field=None if is_own else known.id_field,
-            tags=known.tags,
-        )
-        unread = {name: getattr(known, name) for name in UNTOLD}
-        self.schema = replace(found.schema, **unread)
-        self._identity = found._identity
-        self._known.clear()
-
-    def _follow(self, error: FiftyOneRedisError, changes: int) -> int:
-        """Reads the definition anew, so that what failed is done again, if the index has changed.
-
-        Args:
-            error: what it failed with
-            changes: how often the index had changed before, during the same work
-
-        Returns:
-            how often it has changed now
-
-        Raises:
-            IndexNotFoundError: if the index is gone
-            FiftyOneRedisError: that error, if the index has not changed, or changes again and again
-        """
-        is_wrong_input = isinstance(error, InputError) and not self._is_changed()
-        if is_wrong_input or changes == _MOST_CHANGES:
-            raise error
-        self._refresh()
-        return changes + 1
-
-    def _read(self, read: Callable[[], T]) -> T:
-        """Reads documents; does it again if the index has become another one meanwhile."""
-        changes = 0
-        while True:
-            try:
-                found = read()
-                self._confirm()
-                return found
-            except _SIGNS_OF_CHANGE as error:
-                changes = self._follow(error, changes)
-
-    def _confirm(self, reply: Any = None) -> None:
-        """Makes sure that the index is what it was when its definition was read, and is whole.
-
-        Args:
-            reply: what FT.INFO says of it now; it is asked if that is None
-
-        Raises:
-            IndexNotFoundError: if it is gone
-            IndexChangedError: if it is not
-        """
-        if not self._identity:
-            return
-        if reply is None:
-            reply = execute(self.client, *commands.info(self.schema.name))
-        is_same = replies.read_identity(reply) == self._identity
-        if not (is_same and replies.read_indexing(reply).is_complete):
-            raise IndexChangedError(
-                f"The index {self.schema.name!r} was rebuilt or made anew by others while it was "
-                "used; repeat this."
-            )
-
-    def _is_changed(self) -> bool:
-        try:
-            self._confirm()
-        except IndexChangedError:
-            return True
-        return False
-
-    def _size(self) -> int:
-        return self._remembered(reading.size)
-
-    def _sample(self) -> list[Hit]:
-        return self._remembered(reading.sample)
-
-    def _remembered(self, read: Callable[[Client, Schema], T]) -> T:
-        """Reads something of the index, and remembers it for a while: for estimates only."""
-        now = time.monotonic()
-        known = self._known.get(read)
-        if known is None or now - known[0] > _REMEMBERED_SECONDS:
-            known = self._known[read] = now, read(self.client, self.schema)
-        found: T = known[1]
-        return found
+        creation.remove_leftovers(client, name)
 
     def _question(
         self,
@@ -508,27 +377,11 @@ class VectorIndex:
             within,
             farthest,
             self._timeout_ms(),
-            self._size,
-            self._sample,
-            self._confirm,
+            self._definition.size,
+            self._definition.sample,
+            self._definition.confirm,
         )
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
-
-
-def _read_definition(client: Client, name: str) -> Any:
-    """Returns what FT.INFO says of an index, once it has all its documents."""
-    while True:
-        try:
-            return wait_until_indexed(client, name)
-        except IndexNotFoundError:
-            if not leftovers.finish_switch(client, name):
-                raise
-
-
-def _taken(name: str) -> IndexMismatchError:
-    return IndexMismatchError(
-        f"An index of the name {name!r} exists already; open it, or choose another index_name."
-    )
