@@ -17,14 +17,14 @@ from fiftyone_redis.engine import (
     codec,
     commands,
     creation,
-    definition,
     documents,
     lease,
     leftovers,
     reading,
     replies,
 )
-from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition
+from fiftyone_redis.engine.creation import create_index
+from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
 from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
@@ -71,7 +71,7 @@ class VectorIndex:
             IndexMismatchError: if an index of that name exists, or one that would share documents
             UnsupportedServerError: if the server cannot hold such an index
         """
-        return cls._of(creation.create_index(client, schema))
+        return cls._of(create_index(client, schema))
 
     @classmethod
     def open(
@@ -97,11 +97,8 @@ class VectorIndex:
             IndexMismatchError: if it has no vector field, several and none is named, none of that
                 name, or one of a kind that is not supported; or no such field of ids
         """
-        return cls._of(
-            definition.open_index(
-                client, name, vector_field=vector_field, id_field=id_field, tags=tags
-            )
-        )
+        found = open_index(client, name, vector_field=vector_field, id_field=id_field, tags=tags)
+        return cls._of(found)
 
     @classmethod
     def _of(cls, found: Definition) -> VectorIndex:
@@ -119,7 +116,7 @@ class VectorIndex:
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
-        return replies.read_info(definition.describe(self.client, self.schema.name))
+        return replies.read_info(describe(self.client, self.schema.name))
 
     def add(
         self,
@@ -156,13 +153,8 @@ class VectorIndex:
             # Raises if the index is gone; it may also have been rebuilt with another data type.
             self._definition.refresh()
         self._definition.forget()
-        if attributes is None:
-            batches = documents.write(self.client, self.schema, ids, matrix, tags)
-        else:
-            batches = attribute_values.write(
-                self.client, self.schema, ids, matrix, tags, attributes
-            )
-        for written in batches:
+        write = attribute_values.write
+        for written in write(self.client, self.schema, ids, matrix, tags, attributes):
             if progress is not None:
                 progress(written)
 
@@ -204,11 +196,7 @@ class VectorIndex:
         )
 
     def tags(self, ids: Sequence[str]) -> dict[str, list[str]]:
-        """Returns the tags of documents, in the order of ``ids``; empty text where one is missing.
-
-        Args:
-            ids: the documents' ids
-        """
+        """Returns the tags of documents, in the order of ``ids``; empty where there is none."""
         return self._definition.read(lambda: reading.tags(self.client, self.schema, ids))
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
@@ -249,12 +237,12 @@ class VectorIndex:
         """
         matrix = codec.as_matrix(queries, self.schema.dim)
         codec.check_queries(matrix, self.schema)
-        changes = 0
+        index, changes = self._definition, 0
         while True:
             try:
-                return search(self._question(matrix, k, within, farthest))
+                return search(_question(index, matrix, k, within, farthest, self._timeout_ms()))
             except SIGNS_OF_CHANGE as error:
-                changes = self._definition.follow(error, changes)
+                changes = index.follow(error, changes)
 
     def search_ids(
         self,
@@ -269,8 +257,8 @@ class VectorIndex:
         Args:
             ids: ``n`` ids of documents
             k: how many neighbours, at least 1; a document is among its own
-            within: the ids to choose among, or a subset that can tell them; None for all
-            farthest: whether to find the farthest, farthest first
+            within: as for :meth:`search`
+            farthest: as for :meth:`search`
 
         Returns:
             for each of the documents its neighbours
@@ -279,31 +267,24 @@ class VectorIndex:
             InputError: if some of the ids are not in the index, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-        changes = 0
+        index, changes = self._definition, 0
         while True:
             try:
                 # They go back as they came: decoding, checking and encoding takes longer than
                 # sending.
                 blobs = reading.blobs(self.client, self.schema, ids)
-                question = self._question(blobs, k, within, farthest)
+                question = _question(index, blobs, k, within, farthest, self._timeout_ms())
                 found = search(question)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
                     codec.check(question.queries, self.schema, ids)
                 return found
             except SIGNS_OF_CHANGE as error:
-                changes = self._definition.follow(error, changes)
+                changes = index.follow(error, changes)
 
     def vectors(
         self, ids: Sequence[str] | None = None, progress: Progress | None = None
     ) -> Iterator[Vectors]:
-        """Reads documents in pages, so that any number of them fits.
-
-        Args:
-            ids: the documents' ids; None for all
-            progress: called with the number of ids that were read since the last time
-
-        Returns:
-            the vectors and tags of those that exist, in the order of ``ids``
+        """Reads documents in pages, so that any number of them fits; else like :meth:`fetch`.
 
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
@@ -327,11 +308,7 @@ class VectorIndex:
             InputError: if vectors that are there cannot be held or compared that way
             UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
-        if changes.get("storage") == "JSON":
-            raise SettingsError(
-                "A rebuild makes no JSON documents; leave storage out to keep documents as they "
-                'are, or make HASHes of JSON documents with storage="HASH".'
-            )
+        _refuse_json(changes)
         with lease.hold(self.client, aliases.root(self.client, self.schema)) as held:
             self._definition.refresh()
             wanted = replace(self.schema, **changes)
@@ -351,37 +328,43 @@ class VectorIndex:
     def remove_leftovers(client: Client, name: str) -> None:
         """Removes what interrupted changes left of an index that does not exist any more.
 
-        Args:
-            client: a client of the server
-            name: the index's name
-
         Raises:
             IndexMismatchError: if the index exists
         """
         creation.remove_leftovers(client, name)
 
-    def _question(
-        self,
-        vectors: codec.Array | list[bytes],
-        k: int,
-        within: Sequence[str] | Subset | None,
-        farthest: bool,
-    ) -> Question:
-        if within is not None and not isinstance(within, Subset):
-            within = IdSubset(within)
-        return Question(
-            self.client,
-            self.schema,
-            vectors,
-            k,
-            within,
-            farthest,
-            self._timeout_ms(),
-            self._definition.size,
-            self._definition.sample,
-            self._definition.confirm,
-        )
-
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
+
+
+def _question(
+    index: Definition,
+    vectors: codec.Array | list[bytes],
+    k: int,
+    within: Sequence[str] | Subset | None,
+    farthest: bool,
+    timeout_ms: int,
+) -> Question:
+    if within is not None and not isinstance(within, Subset):
+        within = IdSubset(within)
+    return Question(
+        index.client,
+        index.schema,
+        vectors,
+        k,
+        within,
+        farthest,
+        timeout_ms,
+        index.size,
+        index.sample,
+        index.confirm,
+    )
+
+
+def _refuse_json(changes: Mapping[str, Any]) -> None:
+    if changes.get("storage") == "JSON":
+        raise SettingsError(
+            "A rebuild makes no JSON documents; leave storage out to keep documents as they are, "
+            'or make HASHes of JSON documents with storage="HASH".'
+        )
