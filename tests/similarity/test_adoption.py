@@ -199,13 +199,13 @@ def test_adopting_and_restoring_twice_changes_nothing_more(own_run):
 def test_the_command_adopts_and_restores(own_run):
     name = own_run.dataset.name
     before = saved(own_run.dataset)
-    dry = CliRunner().invoke(main.main, ["adopt", name, "key", "--dry-run"])
+    dry = CliRunner().invoke(main, ["adopt", name, "key", "--dry-run"])
     assert "Would be done" in dry.output
     assert saved(own_run.dataset) == before
-    assert "Done:" in CliRunner().invoke(main.main, ["adopt", name, "key"]).output
+    assert "Done:" in CliRunner().invoke(main, ["adopt", name, "key"]).output
     own_run.dataset.reload()
     assert saved(own_run.dataset)[0]["cls"] == fiftyone_redis.CONFIG_CLS
-    CliRunner().invoke(main.main, ["adopt", name, "key", "--restore"])
+    CliRunner().invoke(main, ["adopt", name, "key", "--restore"])
     own_run.dataset.reload()
     assert saved(own_run.dataset) == before
 
