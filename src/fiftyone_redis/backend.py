@@ -1,21 +1,17 @@
 """The similarity backend: FiftyOne's contract, answered by the engine. No ``FT.*`` strings here.
 
 The path of this module is saved in users' databases with every brain run; it never moves. FiftyOne
-looks for all three classes in the one module, which is why it is this long.
+looks for all three classes in the one module; what an index does is in ``similarity/``.
 """
 
 from __future__ import annotations
 
 import inspect
-import logging
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-import fiftyone.core.utils as fou
-from bson import ObjectId
 from fiftyone.brain.similarity import (
     DuplicatesMixin,
     Similarity,
@@ -25,20 +21,17 @@ from fiftyone.brain.similarity import (
 
 from fiftyone_redis.connection.client import decoding
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import Attribute, Schema, VectorIndex, codec
-from fiftyone_redis.engine.documents import Reader
+from fiftyone_redis.engine import Attribute, Schema, VectorIndex
 from fiftyone_redis.engine.options import OPTIONS, UNTOLD
 from fiftyone_redis.engine.requirements import require
-from fiftyone_redis.engine.schema import check_attributes
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
-    IndexMismatchError,
     IndexNotFoundError,
     InputError,
     SettingsError,
-    some,
 )
 from fiftyone_redis.similarity import settings
+from fiftyone_redis.similarity.adding import AddingMixin
 from fiftyone_redis.similarity.option_keywords import document_options, take_options
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.queries import (
@@ -49,15 +42,10 @@ from fiftyone_redis.similarity.queries import (
     strings,
 )
 from fiftyone_redis.similarity.stored_fields import (
-    FieldReader,
     Requested,
     StoredField,
     parse,
-    resolve,
 )
-
-# FiftyOne shows what its own loggers say.
-logger = logging.getLogger("fiftyone." + __name__)
 
 _FIELD_SETTINGS = ("vector_field", "id_field")
 _REBUILD_SETTINGS = (*(name for name, each in OPTIONS.items() if each.rebuilds), "storage")
@@ -304,7 +292,7 @@ class RedisSimilarity(Similarity):
             client.close()
 
 
-class RedisSimilarityIndex(NeighborsMixin):
+class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
     """A Redis similarity index.
 
     Args:
@@ -538,38 +526,6 @@ class RedisSimilarityIndex(NeighborsMixin):
         self.save_config()
         self._forget()
 
-    def sort_by_similarity(
-        self,
-        query: Any,
-        k: int | None = None,
-        reverse: bool = False,
-        aggregation: str = "mean",
-        dist_field: str | None = None,
-        _mongo: bool = False,
-    ) -> Any:
-        """Returns a view sorted by similarity to a query.
-
-        See :meth:`fiftyone.brain.similarity.SimilarityIndex.sort_by_similarity`.
-        """
-        in_labels = self.config.patches_field is not None and not self.view._is_patches
-        if dist_field is not None and in_labels:
-            # FiftyOne 1.22 fails when it is to store the distances of labels outside of a patches
-            # view, with every backend; they are stored here.
-            query = self._parse_query(query)
-            _, label_ids, dists = self._kneighbors(query, k, reverse, aggregation, True)
-            _, path = self.view._get_label_field_path(self.config.patches_field, dist_field)
-            distances = dict(zip(label_ids, dists, strict=True))
-            self.view.set_label_values(path, distances, dynamic=True)
-            dist_field = None
-        return super().sort_by_similarity(
-            query,
-            k=k,
-            reverse=reverse,
-            aggregation=aggregation,
-            dist_field=dist_field,
-            _mongo=_mongo,
-        )
-
     def cleanup(self) -> None:
         """Deletes the index and its embeddings from the server, if they are there."""
         try:
@@ -585,156 +541,6 @@ class RedisSimilarityIndex(NeighborsMixin):
     ) -> RedisSimilarityIndex:
         del d
         return cls(samples, config, brain_key)
-
-    def _open_or_name(self) -> None:
-        """Opens the index if it exists; else settles what a new one will be."""
-        before = self.config.serialize()
-        self._settle_fields()
-        self._is_named_here = self.config.index_name is None
-        if self._is_named_here:
-            self.config.index_name = self._new_name()
-        else:
-            with suppress(IndexNotFoundError):
-                self._existing_index()
-        if self._index is None:
-            self._settle(self.config.schema(1))
-        if before != self.config.serialize():
-            self.save_config()
-
-    def _settle_fields(self) -> None:
-        """Finds the kinds of the fields to store, from the dataset as it is at the beginning."""
-        requested, patches_field = self.config.stored_fields, self.config.patches_field
-        if self._is_new:
-            self._fields = resolve(self.samples, patches_field, requested)
-            check_attributes(self._schema(1))
-            self.config.store_fields(self._fields)
-        else:
-            self._fields = tuple(StoredField(path, kind) for path, kind in requested if kind)
-
-    def _schema(self, dim: int) -> Schema:
-        """Returns the definition of a new index."""
-        tags = (self._sample_tag,) if self.config.patches_field is not None else ()
-        attributes = tuple(field.attribute for field in self._fields)
-        schema: Schema = self.config.schema(dim, tags, attributes)
-        return schema
-
-    def _settle(self, schema: Schema) -> None:
-        """Notes in the run what its index is, or will be."""
-        for name, option in OPTIONS.items():
-            if option.is_of(schema.algorithm):
-                setattr(self.config, name, getattr(schema, name))
-
-    def _opened(self, name: str) -> VectorIndex:
-        index: VectorIndex = self.config.open_index(self._redis, (self._sample_tag,))
-        for setting in (name for name in OPTIONS if name not in UNTOLD):
-            wanted, actual = getattr(self.config, setting), getattr(index.schema, setting)
-            if self._is_new and wanted not in (None, actual):
-                raise IndexMismatchError(
-                    f"The index {name!r} exists with {setting}={actual!r}, not {wanted!r}; leave "
-                    "the setting out, choose another index_name, or call rebuild()."
-                )
-        if self._is_new:
-            _check_ids(index)
-        lacking = {field.attribute for field in self._fields} - {*index.schema.attributes}
-        if self._is_new and lacking:
-            raise IndexMismatchError(
-                f"The index {name!r} exists without attributes of this kind: "
-                f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
-                "choose another index_name."
-            )
-        self._settle(index.schema)
-        if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
-            raise IndexMismatchError(
-                f"The index {name!r} holds no {self._sample_tag!r} tags, so it is not one of "
-                "patches; name the tag of the sample IDs with sample_id_field, or choose another "
-                "index_name."
-            )
-        return index
-
-    def _new_name(self) -> str:
-        """Returns a name that tells the dataset and the run, and is free."""
-        run = self.key or uuid.uuid4().hex[:6]
-        name = f"fiftyone-{fou.to_slug(self.samples._root_dataset.name)}-{fou.to_slug(run)}"
-        if not VectorIndex.exists(self._redis, name):
-            return name
-        return f"{name}-{uuid.uuid4().hex[:6]}"
-
-    def _existing_index(self) -> VectorIndex:
-        if self._index is None:
-            self._index = self._opened(self.config.index_name)
-        return self._index
-
-    def _add(
-        self,
-        embeddings: Any,
-        sample_ids: Any,
-        label_ids: Any,
-        progress: Any,
-        **existing: bool,
-    ) -> None:
-        patches = self.config.patches_field is not None
-        if patches and label_ids is None:
-            raise InputError("This is an index of patches; provide their label_ids.")
-        matrix = codec.as_matrix(embeddings)
-        ids = strings(label_ids if patches else sample_ids)
-        tags = {self._sample_tag: strings(sample_ids)}
-        if not ids and not len(matrix):
-            return
-        index, created = self._existing_or_created(matrix.shape[1])
-        tags = {tag: values for tag, values in tags.items() if tag in index.schema.tags}
-        if not created:
-            if self._unfinished and matrix.shape[1] != index.schema.dim:
-                raise IndexMismatchError(
-                    f"The index {index.schema.name!r} exists with the dimension "
-                    f"{index.schema.dim}, not {matrix.shape[1]}; choose another index_name."
-                )
-            rows = _rows_to_add(index, ids, **existing)
-            if len(rows) < len(ids):
-                matrix, ids = matrix[rows], [ids[row] for row in rows]
-                tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
-        sample_of = dict(zip(ids, tags.get(self._sample_tag, ()), strict=False))
-        read = self._field_reader(lambda ids: [sample_of[id] for id in ids])
-        try:
-            with progress_bar(len(ids), progress) as bar:
-                index.add(ids, matrix, tags, bar.update, read, is_current=created)
-        except InputError:
-            if created:
-                index.drop(documents=False)
-                self._index = None
-            raise
-
-    def _field_reader(self, samples_of: Callable[[Sequence[str]], Sequence[str]]) -> Reader | None:
-        """Returns what reads the stored fields of documents, given what tells patches' samples."""
-        if not self._fields:
-            return None
-        patches_field = self.config.patches_field
-        reader = FieldReader(self.samples, patches_field, self._fields)
-        if patches_field is None:
-            return reader.of_samples
-        return lambda ids: reader.of_labels(ids, samples_of(ids))
-
-    def _existing_or_created(self, dim: int) -> tuple[VectorIndex, bool]:
-        """Returns the index, and whether it was made just now."""
-        if self._unfinished and self._index is None:
-            # It was missing when the run began: whoever has made it since has a run of their own.
-            return self._created(dim), True
-        try:
-            return self._existing_index(), False
-        except IndexNotFoundError:
-            return self._created(dim), True
-
-    def _created(self, dim: int) -> VectorIndex:
-        try:
-            index = VectorIndex.create(self._redis, self._schema(dim))
-        except IndexMismatchError:
-            if not self._is_named_here:
-                raise
-            self.config.index_name = f"{self.config.index_name}-{uuid.uuid4().hex[:6]}"
-            self.save_config()
-            index = VectorIndex.create(self._redis, self._schema(dim))
-        index.timeout = self.config.query_timeout
-        self._index = index
-        return index
 
     def _unregister_unfinished_run(self) -> None:
         """Takes back the run that `compute_similarity()` registers before it adds embeddings."""
@@ -764,32 +570,3 @@ class RedisSimilarityIndex(NeighborsMixin):
             there = set(index.tags(ids)[self._sample_tag])
             report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
         return ids
-
-
-def _check_ids(index: VectorIndex) -> None:
-    """Raises unless an index that exists holds ids as FiftyOne has them, judging by a few."""
-    ids = sorted(index.existing(index.some_ids()))
-    if ids and not any(ObjectId.is_valid(id) for id in ids):
-        raise IndexMismatchError(
-            f"The index {index.schema.name!r} holds ids that FiftyOne does not know, such as "
-            f"{some(ids)}; name the field that holds the sample or label IDs with id_field, or "
-            "choose another index_name."
-        )
-
-
-def _rows_to_add(
-    index: VectorIndex, ids: list[str], overwrite: bool, allow_existing: bool, warn_existing: bool
-) -> list[int]:
-    """Returns which of the ids are to be written, and reports those that exist."""
-    everything = list(range(len(ids)))
-    if overwrite and allow_existing and not warn_existing:
-        return everything
-    existing = index.existing(ids)
-    if not existing:
-        return everything
-    named = f"{len(existing)} IDs that already exist in the index ({some(sorted(existing))})"
-    if not allow_existing:
-        raise InputError(f"Found {named}; nothing was added.")
-    if warn_existing:
-        logger.warning("%s %s", "Overwriting" if overwrite else "Skipping", named)
-    return everything if overwrite else [row for row in everything if ids[row] not in existing]

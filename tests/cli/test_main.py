@@ -90,6 +90,11 @@ def test_each_command_is_told_in_one_line(command):
     assert len(summary) <= 70
 
 
+def test_python_runs_the_package_as_the_program():
+    command = [sys.executable, "-m", "fiftyone_redis.cli", "--help"]
+    assert subprocess.check_output(command, text=True).startswith("Usage: fiftyone-redis ")
+
+
 def test_version_is_that_of_the_package():
     assert run("--version").output == f"fiftyone-redis, version {__version__}\n"
 

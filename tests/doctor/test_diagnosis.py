@@ -106,8 +106,8 @@ def private_folder(monkeypatch):
     shutil.rmtree(folder)
 
 
-def doctor() -> Result:
-    return CliRunner().invoke(main, ["doctor"])
+def doctor(*options: str) -> Result:
+    return CliRunner().invoke(main, ["doctor", *options])
 
 
 def found(step: str) -> Finding:
@@ -152,6 +152,20 @@ def test_no_server_at_all(here):
     assert result.exit_code == 1
     assert "problem  connection   No Redis answers at 127.0.0.1" in result.output
     assert result.output.endswith("\nIt will not work: 1 problem, 0 warnings.\n")
+
+
+def test_json_says_the_same_as_python(here):
+    result = doctor("--json")
+    assert result.exit_code == 1
+    assert json.loads(result.output) == [vars(finding) for finding in diagnose()]
+    assert list(json.loads(result.output)[-1]) == ["step", "status", "text", "advice"]
+
+
+def test_json_of_a_server_that_works_exits_with_0(redis_server, at):
+    at(redis_server.url)
+    result = doctor("--json")
+    assert result.exit_code == 0
+    assert "connection" in [finding["step"] for finding in json.loads(result.output)]
 
 
 def test_a_wrong_password(own_server, at, free_port):

@@ -22,12 +22,15 @@ def write(
     ids: Sequence[str],
     matrix: Array,
     tags: Columns,
-    read: Reader,
+    read: Reader | None,
 ) -> Iterator[int]:
-    """Writes documents with their attributes; see :func:`documents.write`.
+    """Writes documents with their attributes, if any are read; see :func:`documents.write`.
 
     An attribute that an older document of the same id had, and now has not, is removed.
     """
+    if read is None:
+        yield from documents.write(client, schema, ids, matrix, tags)
+        return
     lacking: dict[str, list[str]] = {attribute.name: [] for attribute in schema.attributes}
 
     def reading(batch: Sequence[str]) -> Columns:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy.typing as npt
 
-from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import (
@@ -19,45 +16,25 @@ from fiftyone_redis.engine import (
     attribute_values,
     codec,
     commands,
+    creation,
     documents,
-    existing_index,
-    keys,
     lease,
     leftovers,
     reading,
     replies,
 )
+from fiftyone_redis.engine.creation import create_index
+from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
 from fiftyone_redis.engine.documents import Reader
-from fiftyone_redis.engine.indexing import wait_until_indexed
-from fiftyone_redis.engine.options import UNTOLD
-from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
-from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.requirements import require
 from fiftyone_redis.engine.restricted import IdSubset, Subset
-from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema, check_attributes
+from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.engine.search import Neighbors, Question, search
-from fiftyone_redis.errors import (
-    FiftyOneRedisError,
-    IndexChangedError,
-    IndexMismatchError,
-    IndexNotFoundError,
-    InputError,
-    SettingsError,
-)
+from fiftyone_redis.errors import SettingsError
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
-
-_SAMPLE = 64
-_SCAN_SECONDS = 0.001  # in which a server with few keys scans them; it is asked once then
-_REMEMBERED_SECONDS = 60.0
-
-T = TypeVar("T")
-
-_MOST_CHANGES = 10  # of an index by others, during one search
-_SIGNS_OF_CHANGE = (IndexChangedError, IndexNotFoundError, InputError)
 
 
 class VectorIndex:
@@ -73,11 +50,17 @@ class VectorIndex:
 
     def __init__(self, client: Client, schema: Schema, timeout: float | None = None) -> None:
         self.client = client
-        self.schema = schema
         self.timeout = timeout
-        self._known: dict[Any, tuple[float, Any]] = {}
-        # What the server says of the index; empty for one that is neither made nor opened here.
-        self._identity: tuple[Any, ...] = ()
+        self._definition = Definition(client, schema)
+
+    @property
+    def schema(self) -> Schema:
+        """The definition of the index, as it was when it was last read."""
+        return self._definition.schema
+
+    @schema.setter
+    def schema(self, schema: Schema) -> None:
+        self._definition.schema = schema
 
     @classmethod
     def create(cls, client: Client, schema: Schema) -> VectorIndex:
@@ -88,24 +71,7 @@ class VectorIndex:
             IndexMismatchError: if an index of that name exists, or one that would share documents
             UnsupportedServerError: if the server cannot hold such an index
         """
-        check_attributes(schema)
-        require(client, schema)
-        name = schema.name
-        with lease.hold(client, name), ExitStack() as undo:
-            if aliases.is_taken(client, name):
-                raise _taken(name)
-            leftovers.remove_all(client, name, schema.prefixes)
-            refuse_overlap(client, schema)
-            schema = replace(schema, server_name=naming.own_name(name))
-            execute(client, *commands.create(schema))
-            undo.callback(execute, client, *commands.drop(schema.server_name, documents=False))
-            time.sleep(_SCAN_SECONDS)
-            definition = wait_until_indexed(client, schema.server_name)
-            execute(client, *commands.add_alias(name, schema.server_name))
-            undo.pop_all()
-        index = cls(client, schema)
-        index._identity = replies.read_identity(definition)
-        return index
+        return cls._of(create_index(client, schema))
 
     @classmethod
     def open(
@@ -131,19 +97,13 @@ class VectorIndex:
             IndexMismatchError: if it has no vector field, several and none is named, none of that
                 name, or one of a kind that is not supported; or no such field of ids
         """
-        reply = _read_definition(client, name)
-        info = replies.read_info(reply)
-        some_keys: list[str] = []
-        if existing_index.lacks_separator(info["index_definition"]["prefixes"]):
-            found = execute(client, *commands.some_keys(info["index_name"], _SAMPLE))
-            some_keys = replies.read_some_keys(found)
-        schema = replies.read_schema(
-            info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys
-        )
-        schema = replace(schema, name=name, server_name=info["index_name"])
-        keys.check_id_field(client, schema)
-        index = cls(client, schema)
-        index._identity = replies.read_identity(reply)
+        found = open_index(client, name, vector_field=vector_field, id_field=id_field, tags=tags)
+        return cls._of(found)
+
+    @classmethod
+    def _of(cls, found: Definition) -> VectorIndex:
+        index = cls(found.client, found.schema)
+        index._definition = found
         return index
 
     @staticmethod
@@ -156,7 +116,7 @@ class VectorIndex:
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
-        return replies.read_info(_read_definition(self.client, self.schema.name))
+        return replies.read_info(describe(self.client, self.schema.name))
 
     def add(
         self,
@@ -191,15 +151,10 @@ class VectorIndex:
         codec.check(matrix, self.schema, ids)
         if not is_current:
             # Raises if the index is gone; it may also have been rebuilt with another data type.
-            self._refresh()
-        self._known.clear()
-        if attributes is None:
-            batches = documents.write(self.client, self.schema, ids, matrix, tags)
-        else:
-            batches = attribute_values.write(
-                self.client, self.schema, ids, matrix, tags, attributes
-            )
-        for written in batches:
+            self._definition.refresh()
+        self._definition.forget()
+        write = attribute_values.write
+        for written in write(self.client, self.schema, ids, matrix, tags, attributes):
             if progress is not None:
                 progress(written)
 
@@ -217,16 +172,16 @@ class VectorIndex:
 
     def remove(self, ids: Sequence[str]) -> int:
         """Removes documents and returns how many there were."""
-        self._known.clear()
+        self._definition.forget()
         return documents.delete(self.client, self.schema, ids)
 
     def existing(self, ids: Sequence[str]) -> set[str]:
         """Returns those of the ids that are in the index."""
-        return self._read(lambda: documents.existing(self.client, self.schema, ids))
+        return self._definition.read(lambda: documents.existing(self.client, self.schema, ids))
 
     def ids(self) -> list[str]:
         """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
-        return self._read(lambda: reading.ids(self.client, self.schema))
+        return self._definition.read(lambda: reading.ids(self.client, self.schema))
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
@@ -234,19 +189,15 @@ class VectorIndex:
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
-        return self._read(
+        return self._definition.read(
             lambda: reading.ids_with_tag(
                 self.client, self.schema, tag, values, timeout_ms=self._timeout_ms()
             )
         )
 
     def tags(self, ids: Sequence[str]) -> dict[str, list[str]]:
-        """Returns the tags of documents, in the order of ``ids``; empty text where one is missing.
-
-        Args:
-            ids: the documents' ids
-        """
-        return self._read(lambda: reading.tags(self.client, self.schema, ids))
+        """Returns the tags of documents, in the order of ``ids``; empty where there is none."""
+        return self._definition.read(lambda: reading.tags(self.client, self.schema, ids))
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
         """Reads documents at once.
@@ -258,7 +209,7 @@ class VectorIndex:
         Returns:
             the vectors and tags of those that exist, in the order of ``ids``
         """
-        return self._read(lambda: reading.fetch(self.client, self.schema, ids, progress))
+        return self._definition.read(lambda: reading.fetch(self.client, self.schema, ids, progress))
 
     def search(
         self,
@@ -286,12 +237,12 @@ class VectorIndex:
         """
         matrix = codec.as_matrix(queries, self.schema.dim)
         codec.check_queries(matrix, self.schema)
-        changes = 0
+        index, changes = self._definition, 0
         while True:
             try:
-                return search(self._question(matrix, k, within, farthest))
-            except _SIGNS_OF_CHANGE as error:
-                changes = self._follow(error, changes)
+                return search(_question(index, matrix, k, within, farthest, self._timeout_ms()))
+            except SIGNS_OF_CHANGE as error:
+                changes = index.follow(error, changes)
 
     def search_ids(
         self,
@@ -306,8 +257,8 @@ class VectorIndex:
         Args:
             ids: ``n`` ids of documents
             k: how many neighbours, at least 1; a document is among its own
-            within: the ids to choose among, or a subset that can tell them; None for all
-            farthest: whether to find the farthest, farthest first
+            within: as for :meth:`search`
+            farthest: as for :meth:`search`
 
         Returns:
             for each of the documents its neighbours
@@ -316,37 +267,30 @@ class VectorIndex:
             InputError: if some of the ids are not in the index, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-        changes = 0
+        index, changes = self._definition, 0
         while True:
             try:
                 # They go back as they came: decoding, checking and encoding takes longer than
                 # sending.
                 blobs = reading.blobs(self.client, self.schema, ids)
-                question = self._question(blobs, k, within, farthest)
+                question = _question(index, blobs, k, within, farthest, self._timeout_ms())
                 found = search(question)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
                     codec.check(question.queries, self.schema, ids)
                 return found
-            except _SIGNS_OF_CHANGE as error:
-                changes = self._follow(error, changes)
+            except SIGNS_OF_CHANGE as error:
+                changes = index.follow(error, changes)
 
     def vectors(
         self, ids: Sequence[str] | None = None, progress: Progress | None = None
     ) -> Iterator[Vectors]:
-        """Reads documents in pages, so that any number of them fits.
-
-        Args:
-            ids: the documents' ids; None for all
-            progress: called with the number of ids that were read since the last time
-
-        Returns:
-            the vectors and tags of those that exist, in the order of ``ids``
+        """Reads documents in pages, so that any number of them fits; else like :meth:`fetch`.
 
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
         yield from reading.pages(self.client, self.schema, ids, progress)
-        self._confirm()
+        self._definition.confirm()
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
         """Makes the index another one over the documents that are there.
@@ -364,171 +308,63 @@ class VectorIndex:
             InputError: if vectors that are there cannot be held or compared that way
             UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
-        if changes.get("storage") == "JSON":
-            raise SettingsError(
-                "A rebuild makes no JSON documents; leave storage out to keep documents as they "
-                'are, or make HASHes of JSON documents with storage="HASH".'
-            )
+        _refuse_json(changes)
         with lease.hold(self.client, aliases.root(self.client, self.schema)) as held:
-            self._refresh()
+            self._definition.refresh()
             wanted = replace(self.schema, **changes)
             self.schema = rebuild(self.client, held, self.schema, wanted, progress)
-        self._refresh()
+        self._definition.refresh()
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
-        self._refresh()
+        self._definition.refresh()
         alias = aliases.root(self.client, self.schema)
         with lease.hold(self.client, alias, patient=False):
             leftovers.remove(self.client, self.schema, fields_too=not documents)
             execute(self.client, *commands.drop(self.schema.name, documents))
-        self._known.clear()
+        self._definition.forget()
 
     @staticmethod
     def remove_leftovers(client: Client, name: str) -> None:
         """Removes what interrupted changes left of an index that does not exist any more.
 
-        Args:
-            client: a client of the server
-            name: the index's name
-
         Raises:
             IndexMismatchError: if the index exists
         """
-        with lease.hold(client, name, patient=False):
-            if aliases.find_index(client, name) is not None:
-                raise _taken(name)
-            leftovers.remove_all(client, name, (f"{name}:",), documents=True)
-
-    def _refresh(self) -> None:
-        """Reads the index's definition again, but for what only queries know of."""
-        known = self.schema
-        # FiftyOne's own field of ids is found where it is; as HASHes, documents have none.
-        is_own = known.storage == "JSON" and known.id_field == FIFTYONE_ID
-        found = VectorIndex.open(
-            self.client,
-            known.name,
-            vector_field=known.vector_name,
-            id_field=None if is_own else known.id_field,
-            tags=known.tags,
-        )
-        unread = {name: getattr(known, name) for name in UNTOLD}
-        self.schema = replace(found.schema, **unread)
-        self._identity = found._identity
-        self._known.clear()
-
-    def _follow(self, error: FiftyOneRedisError, changes: int) -> int:
-        """Reads the definition anew, so that what failed is done again, if the index has changed.
-
-        Args:
-            error: what it failed with
-            changes: how often the index had changed before, during the same work
-
-        Returns:
-            how often it has changed now
-
-        Raises:
-            IndexNotFoundError: if the index is gone
-            FiftyOneRedisError: that error, if the index has not changed, or changes again and again
-        """
-        is_wrong_input = isinstance(error, InputError) and not self._is_changed()
-        if is_wrong_input or changes == _MOST_CHANGES:
-            raise error
-        self._refresh()
-        return changes + 1
-
-    def _read(self, read: Callable[[], T]) -> T:
-        """Reads documents; does it again if the index has become another one meanwhile."""
-        changes = 0
-        while True:
-            try:
-                found = read()
-                self._confirm()
-                return found
-            except _SIGNS_OF_CHANGE as error:
-                changes = self._follow(error, changes)
-
-    def _confirm(self, reply: Any = None) -> None:
-        """Makes sure that the index is what it was when its definition was read, and is whole.
-
-        Args:
-            reply: what FT.INFO says of it now; it is asked if that is None
-
-        Raises:
-            IndexNotFoundError: if it is gone
-            IndexChangedError: if it is not
-        """
-        if not self._identity:
-            return
-        if reply is None:
-            reply = execute(self.client, *commands.info(self.schema.name))
-        is_same = replies.read_identity(reply) == self._identity
-        if not (is_same and replies.read_indexing(reply).is_complete):
-            raise IndexChangedError(
-                f"The index {self.schema.name!r} was rebuilt or made anew by others while it was "
-                "used; repeat this."
-            )
-
-    def _is_changed(self) -> bool:
-        try:
-            self._confirm()
-        except IndexChangedError:
-            return True
-        return False
-
-    def _size(self) -> int:
-        return self._remembered(reading.size)
-
-    def _sample(self) -> list[Hit]:
-        return self._remembered(reading.sample)
-
-    def _remembered(self, read: Callable[[Client, Schema], T]) -> T:
-        """Reads something of the index, and remembers it for a while: for estimates only."""
-        now = time.monotonic()
-        known = self._known.get(read)
-        if known is None or now - known[0] > _REMEMBERED_SECONDS:
-            known = self._known[read] = now, read(self.client, self.schema)
-        found: T = known[1]
-        return found
-
-    def _question(
-        self,
-        vectors: codec.Array | list[bytes],
-        k: int,
-        within: Sequence[str] | Subset | None,
-        farthest: bool,
-    ) -> Question:
-        if within is not None and not isinstance(within, Subset):
-            within = IdSubset(within)
-        return Question(
-            self.client,
-            self.schema,
-            vectors,
-            k,
-            within,
-            farthest,
-            self._timeout_ms(),
-            self._size,
-            self._sample,
-            self._confirm,
-        )
+        creation.remove_leftovers(client, name)
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
 
 
-def _read_definition(client: Client, name: str) -> Any:
-    """Returns what FT.INFO says of an index, once it has all its documents."""
-    while True:
-        try:
-            return wait_until_indexed(client, name)
-        except IndexNotFoundError:
-            if not leftovers.finish_switch(client, name):
-                raise
-
-
-def _taken(name: str) -> IndexMismatchError:
-    return IndexMismatchError(
-        f"An index of the name {name!r} exists already; open it, or choose another index_name."
+def _question(
+    index: Definition,
+    vectors: codec.Array | list[bytes],
+    k: int,
+    within: Sequence[str] | Subset | None,
+    farthest: bool,
+    timeout_ms: int,
+) -> Question:
+    if within is not None and not isinstance(within, Subset):
+        within = IdSubset(within)
+    return Question(
+        index.client,
+        index.schema,
+        vectors,
+        k,
+        within,
+        farthest,
+        timeout_ms,
+        index.size,
+        index.sample,
+        index.confirm,
     )
+
+
+def _refuse_json(changes: Mapping[str, Any]) -> None:
+    if changes.get("storage") == "JSON":
+        raise SettingsError(
+            "A rebuild makes no JSON documents; leave storage out to keep documents as they are, "
+            'or make HASHes of JSON documents with storage="HASH".'
+        )

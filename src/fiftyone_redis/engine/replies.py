@@ -8,7 +8,7 @@ https://redis.io/docs/latest/commands/ under FT.AGGREGATE, FT.INFO and FT.SEARCH
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -218,10 +218,7 @@ def read_schema(
     """
     name, storage = info["index_name"], info["index_definition"]["key_type"]
     vector = existing_index.vector(info, vector_field)
-    settings = existing_index.settings(vector)
-    if settings["dtype"] not in DTYPES or settings["algorithm"] not in ALGORITHMS:
-        kind = f"{settings['algorithm']} of {settings['dtype'].lower()}"
-        raise IndexMismatchError(f"The index {name!r} is {kind}, which is not supported.")
+    settings = _supported_settings(name, vector)
     id_name, unknown = existing_index.id_field(info, id_field)
     others, lost = existing_index.fields(a for a in info["attributes"] if a is not vector)
     all_tags = [f.name for f in others if f.kind == "TAG" and SEPARATOR not in f.options]
@@ -237,11 +234,7 @@ def read_schema(
         prefix=starts[0],
         vector_field=vector["identifier"],
         tags=read,
-        attributes=tuple(
-            Attribute(f.name, f.kind)
-            for f in others
-            if f.name != id_name and (f.kind in ("TEXT", "NUMERIC") or SEPARATOR in f.options)
-        ),
+        attributes=_attributes(others, id_name),
         storage=storage,
         vector_name=vector["attribute"],
         id_field=id_name,
@@ -251,6 +244,24 @@ def read_schema(
         options=options,
         lost=(*lost, *lost_options, *flags),
         **settings,
+    )
+
+
+def _supported_settings(name: str, vector: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of an index, read from its vector field."""
+    settings = existing_index.settings(vector)
+    if settings["dtype"] not in DTYPES or settings["algorithm"] not in ALGORITHMS:
+        kind = f"{settings['algorithm']} of {settings['dtype'].lower()}"
+        raise IndexMismatchError(f"The index {name!r} is {kind}, which is not supported.")
+    return settings
+
+
+def _attributes(fields: Iterable[Field], id_name: str | None) -> tuple[Attribute, ...]:
+    """Returns which fields are for others to filter by."""
+    return tuple(
+        Attribute(f.name, f.kind)
+        for f in fields
+        if f.name != id_name and (f.kind in ("TEXT", "NUMERIC") or SEPARATOR in f.options)
     )
 
 

@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from fiftyone.brain.similarity import DuplicatesMixin, SimilarityIndex
+from fiftyone.brain.similarity import DuplicatesMixin
 
 from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact
 from fiftyone_redis.engine.options import check_choice
 from fiftyone_redis.engine.restricted import Subset
 from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, some
 from fiftyone_redis.similarity.progress import bar as progress_bar
-from fiftyone_redis.similarity.view_subset import SAMPLE_ID, ViewSubset
+from fiftyone_redis.similarity.run_index import RunIndex
+from fiftyone_redis.similarity.view_subset import ViewSubset
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
@@ -32,20 +33,12 @@ AGGREGATIONS: dict[str, Callable[..., Any]] = {
 """How the distances of several queries become one. ("mean" averages the queries beforehand.)"""
 
 
-class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
+class NeighborsMixin(RunIndex, DuplicatesMixin):
     """The part of a similarity index that answers queries, in the current view."""
 
     # Set while FiftyOne's own constructor runs, which uses them before ours can set them.
     _id_columns: tuple[Any, Any] | None = None
     _points: Any = None
-
-    def _existing_index(self) -> VectorIndex:
-        raise NotImplementedError
-
-    @property
-    def _sample_tag(self) -> str:
-        """The tag of a patch's document that holds the id of its sample."""
-        return self.config.sample_id_field or SAMPLE_ID
 
     @property
     def sample_ids(self) -> Any:
@@ -65,6 +58,38 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         self._forget()
         super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
         return self
+
+    def sort_by_similarity(
+        self,
+        query: Any,
+        k: int | None = None,
+        reverse: bool = False,
+        aggregation: str = "mean",
+        dist_field: str | None = None,
+        _mongo: bool = False,
+    ) -> Any:
+        """Returns a view sorted by similarity to a query.
+
+        See :meth:`fiftyone.brain.similarity.SimilarityIndex.sort_by_similarity`.
+        """
+        in_labels = self.config.patches_field is not None and not self.view._is_patches
+        if dist_field is not None and in_labels:
+            # FiftyOne 1.22 fails when it is to store the distances of labels outside of a patches
+            # view, with every backend; they are stored here.
+            query = self._parse_query(query)
+            _, label_ids, dists = self._kneighbors(query, k, reverse, aggregation, True)
+            _, path = self.view._get_label_field_path(self.config.patches_field, dist_field)
+            distances = dict(zip(label_ids, dists, strict=True))
+            self.view.set_label_values(path, distances, dynamic=True)
+            dist_field = None
+        return super().sort_by_similarity(
+            query,
+            k=k,
+            reverse=reverse,
+            aggregation=aggregation,
+            dist_field=dist_field,
+            _mongo=_mongo,
+        )
 
     def _kneighbors(
         self,

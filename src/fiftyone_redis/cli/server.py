@@ -1,0 +1,73 @@
+"""The commands ``server start``, ``stop`` and ``status``: a private Redis."""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fiftyone_redis.cli.group import Group
+
+if TYPE_CHECKING:
+    from fiftyone_redis.server import PrivateServer
+
+_folder = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Use this folder, in place of the default one.",
+)
+
+
+@click.group(cls=Group)
+def server() -> None:
+    """Run a private Redis on this machine."""
+
+
+@server.command()
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Listen on this TCP port of 127.0.0.1 too."
+)
+@click.option(
+    "--program",
+    type=click.Path(path_type=Path),
+    help="Run this redis-server, in place of the one found.",
+)
+@_folder
+def start(port: int | None, program: Path | None, folder: Path | None) -> None:
+    """Start the private Redis, or find it running."""
+    from fiftyone_redis.server import default_folder
+    from fiftyone_redis.server import start as start_server
+
+    running = start_server(folder, port=port, program=program)
+    click.echo(_table(running))
+    if running.folder != default_folder():
+        click.echo(f"export FIFTYONE_BRAIN_SIMILARITY_REDIS_URL={shlex.quote(running.url)}")
+
+
+@server.command()
+@_folder
+def stop(folder: Path | None) -> None:
+    """Stop the private Redis; its data stays in its folder."""
+    from fiftyone_redis.server import stop as stop_server
+
+    click.echo("Stopped." if stop_server(folder) else "Not running.")
+
+
+@server.command()
+@_folder
+def status(folder: Path | None) -> None:
+    """Show the private Redis; exit with status 1 if it is not running."""
+    from fiftyone_redis.server import status as server_status
+
+    running = server_status(folder)
+    click.echo(_table(running) if running else "Not running.")
+    if not running:
+        raise click.exceptions.Exit(1)
+
+
+def _table(running: PrivateServer) -> str:
+    rows = [("url", running.url), ("pid", running.pid), ("folder", running.folder)]
+    return "\n".join(f"{name:<6}  {value}" for name, value in rows)

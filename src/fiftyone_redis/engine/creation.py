@@ -1,0 +1,63 @@
+"""Makes an index that is new, where interrupted changes may have left something of its name."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+
+from fiftyone_redis.connection import naming
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import aliases, commands, lease, leftovers, replies
+from fiftyone_redis.engine.definition import Definition
+from fiftyone_redis.engine.indexing import wait_until_indexed
+from fiftyone_redis.engine.overlap import refuse_overlap
+from fiftyone_redis.engine.requirements import require
+from fiftyone_redis.engine.schema import Schema, check_attributes
+from fiftyone_redis.errors import IndexMismatchError
+
+_SCAN_SECONDS = 0.001  # in which a server with few keys scans them; it is asked once then
+
+
+def create_index(client: Client, schema: Schema) -> Definition:
+    """Makes a new index behind an alias, and waits until it has all documents.
+
+    Raises:
+        SettingsError: if the name of an attribute cannot be used
+        IndexMismatchError: if an index of that name exists, or one that would share documents
+        UnsupportedServerError: if the server cannot hold such an index
+    """
+    check_attributes(schema)
+    require(client, schema)
+    name = schema.name
+    with lease.hold(client, name), ExitStack() as undo:
+        _refuse_taken(name, aliases.is_taken(client, name))
+        leftovers.remove_all(client, name, schema.prefixes)
+        refuse_overlap(client, schema)
+        schema = replace(schema, server_name=naming.own_name(name))
+        execute(client, *commands.create(schema))
+        undo.callback(execute, client, *commands.drop(schema.server_name, documents=False))
+        time.sleep(_SCAN_SECONDS)
+        reply = wait_until_indexed(client, schema.server_name)
+        execute(client, *commands.add_alias(name, schema.server_name))
+        undo.pop_all()
+    return Definition(client, schema, replies.read_identity(reply))
+
+
+def remove_leftovers(client: Client, name: str) -> None:
+    """Removes what interrupted changes left of an index that does not exist any more.
+
+    Raises:
+        IndexMismatchError: if the index exists
+    """
+    with lease.hold(client, name, patient=False):
+        _refuse_taken(name, aliases.find_index(client, name) is not None)
+        leftovers.remove_all(client, name, (f"{name}:",), documents=True)
+
+
+def _refuse_taken(name: str, is_taken: bool) -> None:
+    if is_taken:
+        raise IndexMismatchError(
+            f"An index of the name {name!r} exists already; open it, or choose another index_name."
+        )

@@ -1,0 +1,188 @@
+"""An index's definition, as the server has it: read, confirmed, and followed if others change it.
+
+Others may rebuild an index, or drop it and make it anew, while a handle of it is open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import commands, existing_index, keys, leftovers, reading, replies
+from fiftyone_redis.engine.indexing import wait_until_indexed
+from fiftyone_redis.engine.options import UNTOLD
+from fiftyone_redis.engine.replies import Hit
+from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema
+from fiftyone_redis.errors import (
+    FiftyOneRedisError,
+    IndexChangedError,
+    IndexNotFoundError,
+    InputError,
+)
+
+SIGNS_OF_CHANGE = (IndexChangedError, IndexNotFoundError, InputError)
+"""What work on an index may fail with since others have changed it."""
+
+_MOST_CHANGES = 10  # of an index by others, during one piece of work
+_REMEMBERED_SECONDS = 60.0
+_SAMPLE = 64
+
+T = TypeVar("T")
+
+
+class Definition:
+    """What is known of an index.
+
+    Args:
+        client: a client of the server
+        schema: the definition of the index
+        identity: what tells the index from others of its name; empty for one that was neither made
+            nor opened here, which is not confirmed
+    """
+
+    def __init__(self, client: Client, schema: Schema, identity: tuple[Any, ...] = ()) -> None:
+        self.client = client
+        self.schema = schema
+        self.identity = identity
+        self._estimates: dict[Any, tuple[float, Any]] = {}
+
+    def refresh(self) -> None:
+        """Reads the definition again, but for what only queries know of.
+
+        Raises:
+            IndexNotFoundError: if the index is gone
+        """
+        known = self.schema
+        # FiftyOne's own field of ids is found where it is; as HASHes, documents have none.
+        is_own = known.storage == "JSON" and known.id_field == FIFTYONE_ID
+        found = open_index(
+            self.client,
+            known.name,
+            vector_field=known.vector_name,
+            id_field=None if is_own else known.id_field,
+            tags=known.tags,
+        )
+        unread = {name: getattr(known, name) for name in UNTOLD}
+        self.schema = replace(found.schema, **unread)
+        self.identity = found.identity
+        self.forget()
+
+    def confirm(self, reply: Any = None) -> None:
+        """Makes sure that the index is what it was when its definition was read, and is whole.
+
+        Args:
+            reply: what FT.INFO says of it now; it is asked if that is None
+
+        Raises:
+            IndexNotFoundError: if it is gone
+            IndexChangedError: if it is not
+        """
+        if not self.identity:
+            return
+        if reply is None:
+            reply = execute(self.client, *commands.info(self.schema.name))
+        is_same = replies.read_identity(reply) == self.identity
+        if not (is_same and replies.read_indexing(reply).is_complete):
+            raise IndexChangedError(
+                f"The index {self.schema.name!r} was rebuilt or made anew by others while it was "
+                "used; repeat this."
+            )
+
+    def follow(self, error: FiftyOneRedisError, changes: int) -> int:
+        """Reads the definition again, so that work that failed is repeated, if it has changed.
+
+        Args:
+            error: one of :data:`SIGNS_OF_CHANGE`, with which the work failed
+            changes: how often the index had changed before, during the same work
+
+        Returns:
+            how often it has changed now
+
+        Raises:
+            IndexNotFoundError: if the index is gone
+            FiftyOneRedisError: that error, if the index has not changed, or changes again and again
+        """
+        is_wrong_input = isinstance(error, InputError) and not self._is_changed()
+        if is_wrong_input or changes == _MOST_CHANGES:
+            raise error
+        self.refresh()
+        return changes + 1
+
+    def read(self, read: Callable[[], T]) -> T:
+        """Reads documents; does it again if the index has become another one meanwhile."""
+        changes = 0
+        while True:
+            try:
+                found = read()
+                self.confirm()
+                return found
+            except SIGNS_OF_CHANGE as error:
+                changes = self.follow(error, changes)
+
+    def size(self) -> int:
+        """Returns about how many documents there are: what the server said in the last minute."""
+        return self._estimated(reading.size)
+
+    def sample(self) -> list[Hit]:
+        """Returns a few documents, which were drawn in the last minute."""
+        return self._estimated(reading.sample)
+
+    def forget(self) -> None:
+        """Forgets the size and the sample, since documents or the index are being changed."""
+        self._estimates.clear()
+
+    def _is_changed(self) -> bool:
+        try:
+            self.confirm()
+        except IndexChangedError:
+            return True
+        return False
+
+    def _estimated(self, read: Callable[[Client, Schema], T]) -> T:
+        now = time.monotonic()
+        known = self._estimates.get(read)
+        if known is None or now - known[0] > _REMEMBERED_SECONDS:
+            known = self._estimates[read] = now, read(self.client, self.schema)
+        found: T = known[1]
+        return found
+
+
+def open_index(
+    client: Client,
+    name: str,
+    *,
+    vector_field: str | None = None,
+    id_field: str | None = None,
+    tags: Sequence[str] | None = None,
+) -> Definition:
+    """Reads the definition of an index that exists; see :meth:`VectorIndex.open`."""
+    reply = describe(client, name)
+    info = replies.read_info(reply)
+    some_keys: list[str] = []
+    if existing_index.lacks_separator(info["index_definition"]["prefixes"]):
+        found = execute(client, *commands.some_keys(info["index_name"], _SAMPLE))
+        some_keys = replies.read_some_keys(found)
+    schema = replies.read_schema(
+        info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys
+    )
+    schema = replace(schema, name=name, server_name=info["index_name"])
+    keys.check_id_field(client, schema)
+    return Definition(client, schema, replies.read_identity(reply))
+
+
+def describe(client: Client, name: str) -> Any:
+    """Returns what FT.INFO says of an index, once it has all its documents.
+
+    Raises:
+        IndexNotFoundError: if there is none of that name
+    """
+    while True:
+        try:
+            return wait_until_indexed(client, name)
+        except IndexNotFoundError:
+            if not leftovers.finish_switch(client, name):
+                raise

@@ -1,0 +1,166 @@
+"""The Redis index of a run: opened if it exists, else named and made, and noted in the run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import fiftyone.core.utils as fou
+from bson import ObjectId
+from fiftyone.brain.similarity import SimilarityIndex
+
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.documents import Reader
+from fiftyone_redis.engine.options import OPTIONS, UNTOLD
+from fiftyone_redis.engine.schema import check_attributes
+from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, some
+from fiftyone_redis.similarity.stored_fields import FieldReader, StoredField, resolve
+from fiftyone_redis.similarity.view_subset import SAMPLE_ID
+
+
+class RunIndex(SimilarityIndex):
+    """The part of a similarity index that opens or makes the Redis index of its run.
+
+    Whoever inherits it sets what it is declared to have, then calls :meth:`_open_or_name`.
+    """
+
+    _redis: Client
+    _is_new: bool
+    _unfinished: bool
+    _index: VectorIndex | None
+    _fields: tuple[StoredField, ...]
+
+    @property
+    def _sample_tag(self) -> str:
+        """The tag of a patch's document that holds the id of its sample."""
+        return self.config.sample_id_field or SAMPLE_ID
+
+    def _open_or_name(self) -> None:
+        """Opens the index if it exists; else settles what a new one will be."""
+        before = self.config.serialize()
+        self._settle_fields()
+        self._is_named_here = self.config.index_name is None
+        if self._is_named_here:
+            self.config.index_name = self._new_name()
+        else:
+            with suppress(IndexNotFoundError):
+                self._existing_index()
+        if self._index is None:
+            self._settle(self.config.schema(1))
+        if before != self.config.serialize():
+            self.save_config()
+
+    def _settle_fields(self) -> None:
+        """Finds the kinds of the fields to store, from the dataset as it is at the beginning."""
+        requested, patches_field = self.config.stored_fields, self.config.patches_field
+        if self._is_new:
+            self._fields = resolve(self.samples, patches_field, requested)
+            check_attributes(self._schema(1))
+            self.config.store_fields(self._fields)
+        else:
+            self._fields = tuple(StoredField(path, kind) for path, kind in requested if kind)
+
+    def _schema(self, dim: int) -> Schema:
+        """Returns the definition of a new index."""
+        tags = (self._sample_tag,) if self.config.patches_field is not None else ()
+        attributes = tuple(field.attribute for field in self._fields)
+        schema: Schema = self.config.schema(dim, tags, attributes)
+        return schema
+
+    def _settle(self, schema: Schema) -> None:
+        """Notes in the run what its index is, or will be."""
+        for name, option in OPTIONS.items():
+            if option.is_of(schema.algorithm):
+                setattr(self.config, name, getattr(schema, name))
+
+    def _opened(self, name: str) -> VectorIndex:
+        index: VectorIndex = self.config.open_index(self._redis, (self._sample_tag,))
+        if self._is_new:
+            self._refuse_other_settings(index.schema)
+            _check_ids(index)
+            self._refuse_lacking_attributes(index.schema)
+        self._settle(index.schema)
+        if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
+            raise IndexMismatchError(
+                f"The index {name!r} holds no {self._sample_tag!r} tags, so it is not one of "
+                "patches; name the tag of the sample IDs with sample_id_field, or choose another "
+                "index_name."
+            )
+        return index
+
+    def _refuse_other_settings(self, schema: Schema) -> None:
+        for setting in (name for name in OPTIONS if name not in UNTOLD):
+            wanted, actual = getattr(self.config, setting), getattr(schema, setting)
+            if wanted not in (None, actual):
+                raise IndexMismatchError(
+                    f"The index {schema.name!r} exists with {setting}={actual!r}, not {wanted!r}; "
+                    "leave the setting out, choose another index_name, or call rebuild()."
+                )
+
+    def _refuse_lacking_attributes(self, schema: Schema) -> None:
+        lacking = {field.attribute for field in self._fields} - {*schema.attributes}
+        if lacking:
+            raise IndexMismatchError(
+                f"The index {schema.name!r} exists without attributes of this kind: "
+                f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
+                "choose another index_name."
+            )
+
+    def _new_name(self) -> str:
+        """Returns a name that tells the dataset and the run, and is free."""
+        run = self.key or uuid.uuid4().hex[:6]
+        name = f"fiftyone-{fou.to_slug(self.samples._root_dataset.name)}-{fou.to_slug(run)}"
+        if not VectorIndex.exists(self._redis, name):
+            return name
+        return f"{name}-{uuid.uuid4().hex[:6]}"
+
+    def _existing_index(self) -> VectorIndex:
+        if self._index is None:
+            self._index = self._opened(self.config.index_name)
+        return self._index
+
+    def _existing_or_created(self, dim: int) -> tuple[VectorIndex, bool]:
+        """Returns the index, and whether it was made just now."""
+        if self._unfinished and self._index is None:
+            # It was missing when the run began: whoever has made it since has a run of their own.
+            return self._created(dim), True
+        try:
+            return self._existing_index(), False
+        except IndexNotFoundError:
+            return self._created(dim), True
+
+    def _created(self, dim: int) -> VectorIndex:
+        try:
+            index = VectorIndex.create(self._redis, self._schema(dim))
+        except IndexMismatchError:
+            if not self._is_named_here:
+                raise
+            self.config.index_name = f"{self.config.index_name}-{uuid.uuid4().hex[:6]}"
+            self.save_config()
+            index = VectorIndex.create(self._redis, self._schema(dim))
+        index.timeout = self.config.query_timeout
+        self._index = index
+        return index
+
+    def _field_reader(self, samples_of: Callable[[Sequence[str]], Sequence[str]]) -> Reader | None:
+        """Returns what reads the stored fields of documents, given what tells patches' samples."""
+        if not self._fields:
+            return None
+        patches_field = self.config.patches_field
+        reader = FieldReader(self.samples, patches_field, self._fields)
+        if patches_field is None:
+            return reader.of_samples
+        return lambda ids: reader.of_labels(ids, samples_of(ids))
+
+
+def _check_ids(index: VectorIndex) -> None:
+    """Raises unless an index that exists holds ids as FiftyOne has them, judging by a few."""
+    ids = sorted(index.existing(index.some_ids()))
+    if ids and not any(ObjectId.is_valid(id) for id in ids):
+        raise IndexMismatchError(
+            f"The index {index.schema.name!r} holds ids that FiftyOne does not know, such as "
+            f"{some(ids)}; name the field that holds the sample or label IDs with id_field, or "
+            "choose another index_name."
+        )
