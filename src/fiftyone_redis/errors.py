@@ -72,7 +72,7 @@ class PrivateServerError(FiftyOneRedisError):
     """The private Redis of this machine cannot be found, started or stopped."""
 
 
-def some(values: list[str], most: int = 3) -> str:
+def list_first(values: list[str], most: int = 3) -> str:
     """Names the first few of many offenders.
 
     Args:

@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 
 import redis
 
-from fiftyone_redis.connection.pool import place
-from fiftyone_redis.connection.translate import mapped
+from fiftyone_redis.connection.pool import read_address
+from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import COORDINATOR, SEARCH
 from fiftyone_redis.errors import UnsupportedServerError
 
@@ -74,10 +74,10 @@ class Capabilities:
         return f"{self.server.capitalize()} {self.version}, {engine}, RESP{self.resp}, {mode}"
 
 
-_known: WeakKeyDictionary[Any, Capabilities] = WeakKeyDictionary()
+_cache: WeakKeyDictionary[Any, Capabilities] = WeakKeyDictionary()
 
 
-def capabilities(client: Any) -> Capabilities:
+def fetch_capabilities(client: Any) -> Capabilities:
     """Returns what a client's server can do; asks it at the first call.
 
     Args:
@@ -87,23 +87,23 @@ def capabilities(client: Any) -> Capabilities:
     Raises:
         FiftyOneRedisError: if the server does not answer
     """
-    if client not in _known:
-        with mapped(place(node(client).connection_pool.connection_kwargs)):
-            learn(client)
-    return _known[client]
+    if client not in _cache:
+        with translate_errors(read_address(pick_node(client).connection_pool.connection_kwargs)):
+            fetch_untranslated(client)
+    return _cache[client]
 
 
-def learn(client: Any) -> Capabilities:
+def fetch_untranslated(client: Any) -> Capabilities:
     """Does what :func:`capabilities` does, but lets redis-py's exceptions pass."""
-    known = _known.get(client)
+    known = _cache.get(client)
     if known is None:
-        known = _known[client] = _ask(node(client))
+        known = _cache[client] = _fetch(pick_node(client))
     return known
 
 
-def remember(client: Any, found: Capabilities) -> None:
+def cache_capabilities(client: Any, found: Capabilities) -> None:
     """Keeps what a client's server can do, as learnt from another client of the same server."""
-    _known[client] = found
+    _cache[client] = found
 
 
 def check_server(client: Any) -> Capabilities:
@@ -114,7 +114,7 @@ def check_server(client: Any) -> Capabilities:
             node of a cluster whose query engine answers for that node alone
         FiftyOneRedisError: if the server does not answer
     """
-    found = capabilities(client)
+    found = fetch_capabilities(client)
     if not found.search:
         raise UnsupportedServerError(
             f"This server ({found}) cannot search; use Redis 8, Redis Stack or a private one."
@@ -134,7 +134,7 @@ def check_server(client: Any) -> Capabilities:
     return found
 
 
-def read(
+def parse_replies(
     hello: Mapping[str, Any] | None,
     modules: Any = None,
     commands: Any = None,
@@ -154,7 +154,7 @@ def read(
     version = hello.get("version") or info.get(f"{server}_version") or UNKNOWN
     mode = hello.get("mode") or info.get("server_mode") or info.get("redis_mode")
     knows_search, coordinates = [entry is not None for entry in commands or (None, None)]
-    engine = _engine_version(hello.get("modules") or modules or ())
+    engine = _read_engine_version(hello.get("modules") or modules or ())
     hidden = knows_search or (commands is None and modules is None)
     return Capabilities(
         server=server,
@@ -164,18 +164,18 @@ def read(
         clustered=mode == "cluster",
         # The open-source query engine has had it since Redis 8.
         coordinator=coordinates or engine >= (8,),
-        dtypes=_since(_DTYPES, engine),
-        algorithms=_since(_ALGORITHMS, engine),
+        dtypes=_supported_by(_DTYPES, engine),
+        algorithms=_supported_by(_ALGORITHMS, engine),
     )
 
 
-def note_svs(client: Any, has_svs: bool) -> Capabilities:
+def record_svs(client: Any, has_svs: bool) -> Capabilities:
     """Notes whether a client's server was built with SVS-VAMANA, which only trying tells."""
-    found = _known[client] = replace(_known[client], svs=has_svs)
+    found = _cache[client] = replace(_cache[client], svs=has_svs)
     return found
 
 
-def node(client: Any) -> redis.Redis:
+def pick_node(client: Any) -> redis.Redis:
     """Returns a client of one node of a client's cluster; for one server, the client itself."""
     if isinstance(client, redis.RedisCluster):
         node: redis.Redis = client.get_redis_connection(client.get_default_node())
@@ -184,21 +184,21 @@ def node(client: Any) -> redis.Redis:
     return known
 
 
-def _ask(client: redis.Redis) -> Capabilities:
-    hello = _hello(client)
-    found = read(hello)
+def _fetch(client: redis.Redis) -> Capabilities:
+    hello = _fetch_hello(client)
+    found = parse_replies(hello)
     told = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
-    return found if told else read(hello, *_details(client))
+    return found if told else parse_replies(hello, *_fetch_details(client))
 
 
-def _hello(client: redis.Redis) -> dict[str, Any] | None:
+def _fetch_hello(client: redis.Redis) -> dict[str, Any] | None:
     try:
-        return _mapping(client.execute_command("HELLO"))
+        return _to_dict(client.execute_command("HELLO"))
     except redis.ResponseError:
         return None  # an old server, or a proxy in front of one, does not know it
 
 
-def _details(client: redis.Redis) -> list[Any]:
+def _fetch_details(client: redis.Redis) -> list[Any]:
     """Asks what HELLO left open; None for each reply that the server refuses."""
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("MODULE", "LIST")
@@ -208,9 +208,9 @@ def _details(client: redis.Redis) -> list[Any]:
     return [None if isinstance(reply, redis.RedisError) else reply for reply in replies]
 
 
-def _engine_version(modules: Any) -> Version:
+def _read_engine_version(modules: Any) -> Version:
     """Reads the query engine's version, 21005 for 2.10.5; empty if it is not among the modules."""
-    versions = {module["name"]: int(module["ver"]) for module in map(_mapping, modules)}
+    versions = {module["name"]: int(module["ver"]) for module in map(_to_dict, modules)}
     number = next((versions[name] for name in _MODULES if name in versions), None)
     return () if number is None else (number // 10_000, number // 100 % 100, number % 100)
 
@@ -223,15 +223,15 @@ def _is_redisearch(found: Capabilities) -> bool:
     return (2, 4) <= version < (3,) or version >= (7, 9)
 
 
-def _since(known: Mapping[str, Version], version: Version) -> tuple[str, ...]:
+def _supported_by(known: Mapping[str, Version], version: Version) -> tuple[str, ...]:
     return tuple(name for name, first in known.items() if version >= first)
 
 
-def _mapping(reply: Any) -> dict[str, Any]:
+def _to_dict(reply: Any) -> dict[str, Any]:
     """Reads a map, which is flat in RESP2, with its names and values as text where they are."""
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-    return {_text(name): _text(value) for name, value in pairs}
+    return {_to_text(name): _to_text(value) for name, value in pairs}
 
 
-def _text(value: Any) -> Any:
+def _to_text(value: Any) -> Any:
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -39,7 +39,7 @@ _REASONS = (
 )
 
 
-def fault(error: BaseException | None) -> ssl.SSLError | None:
+def find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
     """Returns the fault of TLS that led to an error, if one did.
 
     Args:
@@ -47,12 +47,12 @@ def fault(error: BaseException | None) -> ssl.SSLError | None:
     """
     while error is not None:
         if isinstance(error, ssl.SSLError):
-            return None if _is_end(error) else error
+            return None if _is_disconnect(error) else error
         error = error.__cause__ or error.__context__
     return None
 
 
-def advice(error: ssl.SSLError) -> str:
+def explain_tls_error(error: ssl.SSLError) -> str:
     """Returns what is wrong and what to set, as one sentence without its end."""
     if isinstance(error, ssl.SSLCertVerificationError):
         known = _VERIFICATION.get(error.verify_code)
@@ -64,6 +64,6 @@ def advice(error: ssl.SSLError) -> str:
     return f"TLS failed ({reason}); check the ssl settings and the server's"
 
 
-def _is_end(error: ssl.SSLError) -> bool:
+def _is_disconnect(error: ssl.SSLError) -> bool:
     """Returns whether a connection just ended, as it does without TLS."""
     return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)

@@ -28,11 +28,16 @@ from redis.exceptions import (
 
 from fiftyone_redis.connection import retry
 from fiftyone_redis.connection.deadline import await_reply
-from fiftyone_redis.connection.pool import ask, borrowed, place, prompt
-from fiftyone_redis.connection.retry import Attempts, Retries
-from fiftyone_redis.connection.translate import translated
+from fiftyone_redis.connection.pool import (
+    add_handshake_timeout,
+    borrow_connection,
+    read_address,
+    send_command,
+)
+from fiftyone_redis.connection.retry import Attempts, RetryPolicy
+from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.connection.wire import pack
-from fiftyone_redis.errors import ConnectionFailedError, UnsupportedServerError, some
+from fiftyone_redis.errors import ConnectionFailedError, UnsupportedServerError, list_first
 
 Client = redis.Redis | redis.RedisCluster
 """A client of one server, or of a cluster."""
@@ -63,7 +68,7 @@ _SHARED = (
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
 
 
-def client(seed: redis.Redis) -> redis.RedisCluster:
+def connect_cluster(seed: redis.Redis) -> redis.RedisCluster:
     """Returns a client of the cluster that a server is a node of.
 
     Args:
@@ -75,16 +80,16 @@ def client(seed: redis.Redis) -> redis.RedisCluster:
         ConnectionFailedError: if the server does not tell its cluster's nodes
         AuthenticationError: if the user lacks the right to ask for them
     """
-    return _client(seed.connection_pool, retry.rules(seed))
+    return _connect(seed.connection_pool, retry.get_retry_policy(seed))
 
 
-def decoding(client: redis.RedisCluster) -> redis.RedisCluster:
+def open_decoding_client(client: redis.RedisCluster) -> redis.RedisCluster:
     """Returns a client of the same cluster whose replies are text."""
-    return _copied(client, client.retry, decode_responses=True)
+    return _copy_client(client, client.retry, decode_responses=True)
 
 
 @contextmanager
-def impatient(client: Client, seconds: float) -> Iterator[Client]:
+def limit_retries(client: Client, seconds: float) -> Iterator[Client]:
     """Connects to the same cluster with less patience; closes that connection at the end.
 
     Args:
@@ -94,42 +99,42 @@ def impatient(client: Client, seconds: float) -> Iterator[Client]:
     Raises:
         FiftyOneRedisError: if no node tells the nodes of the cluster
     """
-    rules = retry.rules(client)
+    rules = retry.get_retry_policy(client)
     if not isinstance(client, redis.RedisCluster) or rules.seconds <= seconds:
         yield client
         return
-    brief = _copied(client, Retries(rules.count, seconds))
+    brief = _copy_client(client, RetryPolicy(rules.count, seconds))
     try:
         yield brief
     finally:
         brief.close()
 
 
-def primaries(client: Client) -> list[redis.Redis]:
+def list_primaries(client: Client) -> list[redis.Redis]:
     """Returns clients of the nodes that hold the documents; for one server, its own."""
     if not isinstance(client, redis.RedisCluster):
         return [client]
-    nodes = sorted(client.get_primaries(), key=lambda node: str(node.name))
-    return [client.get_redis_connection(node) for node in nodes]
+    nodes = sorted(client.get_primaries(), key=lambda pick_node: str(pick_node.name))
+    return [client.get_redis_connection(pick_node) for pick_node in nodes]
 
 
-def node(client: Client, failures: int) -> redis.Redis:
+def pick_node(client: Client, failures: int) -> redis.Redis:
     """Returns a client of the node to ask for what no key leads to; for one server, its own.
 
     Args:
         client: a client of the cluster, or of one server
         failures: how often others were asked in vain
     """
-    nodes = primaries(client)
+    nodes = list_primaries(client)
     return nodes[(_PREFERRED + failures) % len(nodes)]
 
 
-def address(client: redis.RedisCluster) -> str:
+def get_address(client: redis.RedisCluster) -> str:
     """Returns where the nodes are that hold the documents, without credentials."""
-    return some([_place(node) for node in primaries(client)])
+    return list_first([_get_node_address(pick_node) for pick_node in list_primaries(client)])
 
 
-def recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None:
+def wait_and_recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None:
     """Waits until the next attempt is to be made, and makes ready for it.
 
     Args:
@@ -142,20 +147,20 @@ def recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None
         redis.RedisError: that error, if the work is not to be tried again
     """
     try:
-        attempts.failed(error)
+        attempts.wait_or_raise(error)
     except redis.RedisError:
         if isinstance(error, IncompleteClusterError):
             raise ConnectionFailedError(f"{error}.") from error
-        if isinstance(client, redis.RedisCluster) and is_retried(error):
-            raise _gone(client, error) from error
+        if isinstance(client, redis.RedisCluster) and is_retryable(error):
+            raise _make_lost_node_error(client, error) from error
         raise
     if isinstance(client, redis.RedisCluster):
-        refresh(client)
+        refresh_slots(client)
     else:
-        retry.drop_idle(client)
+        retry.close_idle_connections(client)
 
 
-def refresh(client: redis.RedisCluster) -> None:
+def refresh_slots(client: redis.RedisCluster) -> None:
     """Asks the nodes again who holds what; if none answers, what was known stays."""
     try:
         client.nodes_manager.initialize()
@@ -163,7 +168,7 @@ def refresh(client: redis.RedisCluster) -> None:
         return  # whoever waits for the cluster asks again
 
 
-def routed(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
+def send_routed(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
     """Sends one command to the node that it concerns, or, if that is none in particular, to any.
 
     Args:
@@ -175,7 +180,7 @@ def routed(client: redis.RedisCluster, command: Sequence[Any], failures: int) ->
         redis.RedisError: whatever goes wrong
     """
     try:
-        return ask(node(client, failures), command)
+        return send_command(pick_node(client, failures), command)
     except MovedError:
         try:
             return client.execute_command(*command)
@@ -183,18 +188,20 @@ def routed(client: redis.RedisCluster, command: Sequence[Any], failures: int) ->
             raise ClusterDownError(str(error)) from error  # a slot that no node holds
 
 
-def is_retried(error: Any) -> bool:
+def is_retryable(error: Any) -> bool:
     """Returns whether a reply or error is one that a cluster may not give the next time."""
-    return isinstance(error, redis.RedisError) and (retry.passes(error) or retry.is_lost(error))
+    return isinstance(error, redis.RedisError) and (
+        retry.is_transient(error) or retry.is_connection_lost(error)
+    )
 
 
-def _copied(client: redis.RedisCluster, rules: Any, **changes: Any) -> redis.RedisCluster:
-    nodes = primaries(client)
-    seed = next((node for node in nodes if _answers(node)), nodes[0])
-    return _client(seed.connection_pool, rules, **changes)
+def _copy_client(client: redis.RedisCluster, rules: Any, **changes: Any) -> redis.RedisCluster:
+    nodes = list_primaries(client)
+    seed = next((node for node in nodes if _responds(node)), nodes[0])
+    return _connect(seed.connection_pool, rules, **changes)
 
 
-def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.RedisCluster:
+def _connect(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.RedisCluster:
     known = pool.connection_kwargs
     if "path" in known:
         raise UnsupportedServerError(
@@ -208,17 +215,17 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
         # An IndexError is what redis-py makes of a node that holds no slots.
         found = _Cluster(
             url=f"redis://{where}",
-            connection_class=_node_connection(pool),
+            connection_class=_make_connection_class(pool),
             connection_pool_class=type(pool),
             require_full_coverage=False,
             **options,
         )
     except redis.RedisError as error:
-        raise translated(error, where) from error
+        raise translate(error, where) from error
     except (RedisClusterException, IndexError) as error:
-        refused = _refused_right(error)
+        refused = _find_no_permission(error)
         if refused is not None:
-            raise translated(refused, where) from error
+            raise translate(refused, where) from error
         raise ConnectionFailedError(
             f"Redis at {where} does not tell the nodes of its cluster ({error})."
         ) from error
@@ -226,7 +233,7 @@ def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.Red
     return found
 
 
-def _refused_right(error: BaseException | None) -> NoPermissionError | None:
+def _find_no_permission(error: BaseException | None) -> NoPermissionError | None:
     """Returns the refusal that redis-py made another error of, if there was one."""
     while error is not None and not isinstance(error, NoPermissionError):
         error = error.__cause__ or error.__context__
@@ -262,7 +269,7 @@ class _Cluster(redis.RedisCluster):
                 host=node.host,
                 port=node.port,
                 redis_connect_func=self.on_connect,
-                retry=Retries(0, 0),
+                retry=RetryPolicy(0, 0),
                 **self._options,
             )
             self._nodes.setdefault(name, redis.Redis.from_pool(pool))
@@ -277,13 +284,13 @@ class _Cluster(redis.RedisCluster):
         super().close()
 
 
-def _node_connection(pool: redis.ConnectionPool) -> type[redis.Connection]:
+def _make_connection_class(pool: redis.ConnectionPool) -> type[redis.Connection]:
     """Returns the kind of connection that a pool makes, with the pool's options of TLS.
 
     redis-py has a list of the options that it hands on to the nodes of a cluster, and drops others
     silently: the older ones the check of the host name.
     """
-    kind: type[redis.Connection] = prompt(pool.connection_class)
+    kind: type[redis.Connection] = add_handshake_timeout(pool.connection_class)
     tls = {name: value for name, value in pool.connection_kwargs.items() if name[:4] == "ssl_"}
     if not tls:
         return kind
@@ -295,19 +302,21 @@ def _node_connection(pool: redis.ConnectionPool) -> type[redis.Connection]:
     return NodeConnection
 
 
-def _gone(client: redis.RedisCluster, error: redis.RedisError) -> ConnectionFailedError:
+def _make_lost_node_error(
+    client: redis.RedisCluster, error: redis.RedisError
+) -> ConnectionFailedError:
     """Returns the error of a cluster that did not recover; names the nodes that do not answer."""
-    lost = [_place(node) for node in primaries(client) if not _answers(node)]
+    lost = [_get_node_address(node) for node in list_primaries(client) if not _responds(node)]
     return ConnectionFailedError(
-        f"Redis at {some(lost) if lost else address(client)} does not answer for its part of the "
-        f"cluster ({str(error).rstrip(' ,.')}), and no other node took its place; bring it back, "
-        "or have a replica take over, and repeat this."
+        f"Redis at {list_first(lost) if lost else get_address(client)} does not answer for its "
+        f"part of the cluster ({str(error).rstrip(' ,.')}), and no other node took its place; "
+        "bring it back, or have a replica take over, and repeat this."
     )
 
 
-def _answers(node: redis.Redis) -> bool:
+def _responds(node: redis.Redis) -> bool:
     try:
-        with borrowed(node) as connection:
+        with borrow_connection(node) as connection:
             connection.send_packed_command([pack(["PING"])])
             await_reply(connection, _REACH_SECONDS)
             connection.read_response()
@@ -318,5 +327,5 @@ def _answers(node: redis.Redis) -> bool:
     return True
 
 
-def _place(node: redis.Redis) -> str:
-    return place(node.connection_pool.connection_kwargs)
+def _get_node_address(node: redis.Redis) -> str:
+    return read_address(node.connection_pool.connection_kwargs)

@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from fiftyone_redis.connection.translate import NoAnswerError
-from fiftyone_redis.connection.wire import asks_engine, first_word, may_take_long, own_limit
+from fiftyone_redis.connection.wire import (
+    is_search_command,
+    may_take_long,
+    read_name,
+    read_query_timeout,
+)
 
 MARGIN = 5.0
 """Seconds by which the reply to a query may come later than the query's own time limit."""
@@ -17,11 +22,11 @@ MARGIN = 5.0
 REPLY_TIMEOUT = 120.0
 """Seconds to wait for the reply to a command without a limit of its own, unless told otherwise."""
 
-QUICK = 30.0
+QUICK_TIMEOUT = 30.0
 """Seconds to wait for commands of the query engine whose work does not grow with the data."""
 
 
-def limit(packed: bytes) -> float | None:
+def get_reply_timeout(packed: bytes) -> float | None:
     """Returns how many seconds to wait for the reply to a packed command.
 
     Args:
@@ -30,12 +35,12 @@ def limit(packed: bytes) -> float | None:
     Returns:
         the seconds; None if the connection's own limit for replies is to hold
     """
-    name = first_word(packed)
-    if not asks_engine(name) or may_take_long(name):
+    name = read_name(packed)
+    if not is_search_command(name) or may_take_long(name):
         return None
-    own = own_limit(packed)
+    own = read_query_timeout(packed)
     if own is None:
-        return QUICK
+        return QUICK_TIMEOUT
     return own + MARGIN if own else None
 
 
@@ -50,19 +55,19 @@ def await_reply(connection: Any, seconds: float | None) -> None:
         NoAnswerError: if none comes in that time
         redis.RedisError: if the connection is lost
     """
-    if seconds is None or is_shorter(connection, seconds):
+    if seconds is None or has_shorter_timeout(connection, seconds):
         return
     if not connection.can_read(timeout=seconds):
-        raise no_answer(connection, seconds)
+        raise make_no_answer_error(connection, seconds)
 
 
-def is_shorter(connection: Any, seconds: float) -> bool:
+def has_shorter_timeout(connection: Any, seconds: float) -> bool:
     """Returns whether a connection was told to wait for less than some seconds."""
     own = connection.socket_timeout
     return own not in (None, REPLY_TIMEOUT) and own <= seconds
 
 
-def no_answer(connection: Any, seconds: float) -> NoAnswerError:
+def make_no_answer_error(connection: Any, seconds: float) -> NoAnswerError:
     """Returns the error for a server that lets a command wait for too long."""
     path = getattr(connection, "path", None)
     place = path or f"{connection.host}:{connection.port}"
@@ -72,7 +77,7 @@ def no_answer(connection: Any, seconds: float) -> NoAnswerError:
     )
 
 
-class PromptGreeting:
+class HandshakeTimeout:
     """Makes a connection of redis-py's wait for a server's first words as long as for connecting.
 
     A server that hangs takes connections, and says nothing. Comes before redis-py's class.

@@ -85,7 +85,7 @@ _SENTINEL = ("service_name", "sentinel_username", "sentinel_password")
 _IN_URL = ("host", "port", "db", "username", "password", "ssl", "sentinels", *_SENTINEL)
 
 
-def checked(values: Mapping[str, Any]) -> Parameters:
+def check_parameters(values: Mapping[str, Any]) -> Parameters:
     """Checks parameters, and gives each its type.
 
     Numbers and flags may come as text, and the addresses of sentinels as a list or as text with
@@ -180,14 +180,14 @@ def _try_file(named: str, load: Callable[[], None]) -> None:
         ) from None
 
 
-def _text(name: str, value: Any) -> str:
+def _read_text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise SettingsError(f"{name} must be text, not {type(value).__name__}.")
     return value
 
 
-def _file(name: str, value: Any) -> str:
-    path = Path(_text(name, os.fspath(value) if isinstance(value, os.PathLike) else value))
+def _read_file(name: str, value: Any) -> str:
+    path = Path(_read_text(name, os.fspath(value) if isinstance(value, os.PathLike) else value))
     try:
         with path.open("rb"):
             return str(path)
@@ -197,7 +197,7 @@ def _file(name: str, value: Any) -> str:
         ) from None
 
 
-def _whole(name: str, value: Any) -> int:
+def _read_int(name: str, value: Any) -> int:
     try:
         number = int(str(value))
     except ValueError:
@@ -207,7 +207,7 @@ def _whole(name: str, value: Any) -> int:
     return number
 
 
-def _seconds(name: str, value: Any) -> float:
+def _read_seconds(name: str, value: Any) -> float:
     try:
         seconds = float(str(value))
     except ValueError:
@@ -221,23 +221,23 @@ def _seconds(name: str, value: Any) -> float:
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _flag(name: str, value: Any) -> bool:
+def _read_flag(name: str, value: Any) -> bool:
     flag = _FLAGS.get(str(value).lower())
     if flag is None:
         raise SettingsError(f"{name} must be true or false, not {value!r}.")
     return flag
 
 
-def _addresses(name: str, value: Any) -> tuple[Address, ...]:
+def _read_addresses(name: str, value: Any) -> tuple[Address, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not parts:
         raise SettingsError(f"{name} must be addresses such as 'host1:26379,host2:26379'.")
-    return tuple(_address(name, part) for part in parts)
+    return tuple(_read_address(name, part) for part in parts)
 
 
-def _address(name: str, value: Any) -> Address:
+def _read_address(name: str, value: Any) -> Address:
     if isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str):
-        return value[0], _whole("port", value[1])
+        return value[0], _read_int("port", value[1])
     try:
         split = urlsplit(f"//{value.strip()}")
         host, port = split.hostname, split.port
@@ -249,10 +249,10 @@ def _address(name: str, value: Any) -> Address:
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
-    **dict.fromkeys(NAMES, _text),
-    **dict.fromkeys(("port", "db", "retries"), _whole),
-    **dict.fromkeys(("ssl", "ssl_check_hostname", "cluster"), _flag),
-    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), _file),
-    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "retry_timeout"), _seconds),
-    "sentinels": _addresses,
+    **dict.fromkeys(NAMES, _read_text),
+    **dict.fromkeys(("port", "db", "retries"), _read_int),
+    **dict.fromkeys(("ssl", "ssl_check_hostname", "cluster"), _read_flag),
+    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), _read_file),
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "retry_timeout"), _read_seconds),
+    "sentinels": _read_addresses,
 }

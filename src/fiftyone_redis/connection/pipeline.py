@@ -16,14 +16,14 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import routing
-from fiftyone_redis.connection.client import address
+from fiftyone_redis.connection.client import get_address
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.deadline import await_reply, limit
-from fiftyone_redis.connection.pool import borrowed
-from fiftyone_redis.connection.retry import Attempts, drop_idle, passes
-from fiftyone_redis.connection.translate import mapped, translated
+from fiftyone_redis.connection.deadline import await_reply, get_reply_timeout
+from fiftyone_redis.connection.pool import borrow_connection
+from fiftyone_redis.connection.retry import Attempts, close_idle_connections, is_transient
+from fiftyone_redis.connection.translate import translate, translate_errors
 from fiftyone_redis.connection.wire import Request
-from fiftyone_redis.errors import some
+from fiftyone_redis.errors import list_first
 
 
 def exchange(
@@ -46,30 +46,30 @@ def exchange(
         yield from routing.exchange(client, requests)
         return
     upcoming = iter(requests)
-    unanswered: deque[_Sent] = deque()
+    unanswered: deque[_SentRequest] = deque()
     attempts = Attempts(client)
-    with mapped(address(client)):
+    with translate_errors(get_address(client)):
         while True:
             try:
-                with borrowed(client) as connection:
+                with borrow_connection(client) as connection:
                     for request in unanswered:
                         connection.send_packed_command([request.packed])
                     while True:
-                        for request in _taken(upcoming, unanswered):
+                        for request in _take_next(upcoming, unanswered):
                             connection.send_packed_command([request.packed])
                         if not unanswered:
                             return
                         _read_replies(connection, unanswered[0])
                         answered = unanswered.popleft()
                         yield answered.items, answered.replies
-                        attempts.start()
+                        attempts.reset()
             except redis.RedisError as error:
-                attempts.failed(error)
-                drop_idle(client)
+                attempts.wait_or_raise(error)
+                close_idle_connections(client)
 
 
 @dataclass
-class _Sent:
+class _SentRequest:
     """Packed commands, what they are about, and the replies to them."""
 
     packed: bytes
@@ -77,28 +77,30 @@ class _Sent:
     replies: list[Any] = field(default_factory=list)
 
 
-def _taken(upcoming: Iterator[Request], unanswered: deque[_Sent]) -> Iterator[_Sent]:
+def _take_next(
+    upcoming: Iterator[Request], unanswered: deque[_SentRequest]
+) -> Iterator[_SentRequest]:
     """Yields the next requests to send, until there is one ahead of that whose replies are read."""
     while len(unanswered) < 2 and (following := next(upcoming, None)) is not None:
-        unanswered.append(_Sent(following.packed(), following.items))
+        unanswered.append(_SentRequest(following.packed(), following.items))
         yield unanswered[-1]
 
 
-def _read_replies(connection: Any, request: _Sent) -> None:
+def _read_replies(connection: Any, request: _SentRequest) -> None:
     """Reads the replies to a request; raises if some tell of a state that will pass.
 
     Those that did not are kept: a document that was deleted is not there when it is tried again.
     """
-    replies, passing = _replies(connection, len(request.items), limit(request.packed))
+    replies, passing = _read_each(connection, len(request.items), get_reply_timeout(request.packed))
     if request.replies:
         pairs = zip(request.replies, replies, strict=True)
-        replies = [new if passes(old) else old for old, new in pairs]
+        replies = [new if is_transient(old) else old for old, new in pairs]
     request.replies = replies
     if passing is not None:
         raise passing
 
 
-def _replies(
+def _read_each(
     connection: Any, count: int, seconds: float | None
 ) -> tuple[list[Any], redis.RedisError | None]:
     """Reads replies, errors among them; returns them, and one that tells of a passing state."""
@@ -112,11 +114,11 @@ def _replies(
             replies.append(read_response())
         except redis.ResponseError as error:
             replies.append(error)
-            passing = error if passes(error) else passing
+            passing = error if is_transient(error) else passing
     return replies, passing
 
 
-def accepted(
+def exchange_or_raise(
     client: Client, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[str], list[Any]]]:
     """Sends requests as :func:`exchange` does, and raises where a command is refused.
@@ -132,17 +134,17 @@ def accepted(
         ServerError: if the server refuses some commands, naming the first documents concerned
     """
     for items, replies in exchange(client, requests):
-        _refuse_errors(client, items, replies)
+        _raise_errors(client, items, replies)
         yield items, replies
 
 
-def _refuse_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
+def _raise_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
     errors = [
         (id, reply)
         for id, reply in zip(ids, replies, strict=True)
         if isinstance(reply, redis.RedisError)
     ]
     if errors:
-        problem = translated(errors[0][1], address(client))
-        named = some([repr(id) for id, _ in errors])
+        problem = translate(errors[0][1], get_address(client))
+        named = list_first([repr(id) for id, _ in errors])
         raise type(problem)(f"{problem} It concerns {len(errors)} documents: {named}.")

@@ -10,8 +10,8 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection.deadline import PromptGreeting, await_reply, limit
-from fiftyone_redis.connection.wire import first_word, pack
+from fiftyone_redis.connection.deadline import HandshakeTimeout, await_reply, get_reply_timeout
+from fiftyone_redis.connection.wire import pack, read_name
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 6379
@@ -26,10 +26,10 @@ with suppress(ImportError):
     _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
 
 
-_PROMPT: dict[type[Any], type[Any]] = {}  # those that were made, by what they were made of
+_WITH_TIMEOUT: dict[type[Any], type[Any]] = {}  # those that were made, by what they were made of
 
 
-class ForkSafe(redis.ConnectionPool):
+class ForkSafePool(redis.ConnectionPool):
     """A pool that works in a child process, whatever other threads did at the time of the fork.
 
     From version 6 on, redis-py keeps the lock of the parent's pool, and if one of the parent's
@@ -43,28 +43,28 @@ class ForkSafe(redis.ConnectionPool):
         super().reset()  # type: ignore[no-untyped-call,unused-ignore]
 
 
-class Pool(ForkSafe):
+class Pool(ForkSafePool):
     """A pool of connections to one place; redis-py's shows the password in versions 6 and 7."""
 
     def __init__(self, **options: Any) -> None:
-        kind = prompt(options.pop("connection_class", redis.Connection))
+        kind = add_handshake_timeout(options.pop("connection_class", redis.Connection))
         fixed = _WITHOUT_NOTIFICATIONS if "path" in options else {}
         super().__init__(connection_class=kind, **options, **fixed)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}({place(self.connection_kwargs)})>"
+        return f"<{type(self).__name__}({read_address(self.connection_kwargs)})>"
 
 
-def prompt(kind: type[Any]) -> type[Any]:
+def add_handshake_timeout(kind: type[Any]) -> type[Any]:
     """Returns a kind of connection that does not wait long for a server's first words."""
-    if issubclass(kind, PromptGreeting):
+    if issubclass(kind, HandshakeTimeout):
         return kind
-    if kind not in _PROMPT:
-        _PROMPT[kind] = type(kind.__name__, (PromptGreeting, kind), {})
-    return _PROMPT[kind]
+    if kind not in _WITH_TIMEOUT:
+        _WITH_TIMEOUT[kind] = type(kind.__name__, (HandshakeTimeout, kind), {})
+    return _WITH_TIMEOUT[kind]
 
 
-def place(options: Mapping[str, Any]) -> str:
+def read_address(options: Mapping[str, Any]) -> str:
     """Returns where connections with some of redis-py's options lead, without credentials."""
     if "path" in options:
         return str(options["path"])
@@ -72,7 +72,7 @@ def place(options: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def borrowed(client: redis.Redis) -> Iterator[Any]:
+def borrow_connection(client: redis.Redis) -> Iterator[Any]:
     """Borrows a connection from a client's pool, to send and read in one's own order.
 
     The connection goes back to the pool at the end. After an exception it is closed first, since
@@ -90,7 +90,9 @@ def borrowed(client: redis.Redis) -> Iterator[Any]:
         pool.release(connection)
 
 
-def ask(client: redis.Redis, command: Sequence[Any] | bytes, seconds: float | None = None) -> Any:
+def send_command(
+    client: redis.Redis, command: Sequence[Any] | bytes, seconds: float | None = None
+) -> Any:
     """Sends one command and returns its reply.
 
     redis-py has one time limit for all replies of a connection; here each command has its own. This
@@ -104,12 +106,12 @@ def ask(client: redis.Redis, command: Sequence[Any] | bytes, seconds: float | No
     Raises:
         redis.RedisError: whatever goes wrong
     """
-    with borrowed(client) as connection:
+    with borrow_connection(client) as connection:
         packed = command if isinstance(command, bytes) else pack(command)
         connection.send_packed_command([packed])
-        await_reply(connection, seconds or limit(packed))
+        await_reply(connection, seconds or get_reply_timeout(packed))
         try:
-            return client.parse_response(connection, first_word(packed))
+            return client.parse_response(connection, read_name(packed))
         except redis.ResponseError as error:
             refusal = error  # a reply like others: the connection can be kept
     raise refusal

@@ -12,10 +12,10 @@ import redis
 
 from fiftyone_redis.connection import cluster, deadline, topology
 from fiftyone_redis.connection.cluster import IncompleteClusterError
-from fiftyone_redis.connection.line import Line
-from fiftyone_redis.connection.topology import View
+from fiftyone_redis.connection.node_connection import NodeConnection
+from fiftyone_redis.connection.topology import ClusterState
 from fiftyone_redis.connection.wire import COORDINATOR, pack
-from fiftyone_redis.errors import some
+from fiftyone_redis.errors import list_first
 
 _STATE_SECONDS = 10.0  # to wait for what a node says of the cluster; it may be busy searching
 _HANGS_AFTER_SECONDS = 1.0  # without a reply, from which on it is asked whether all nodes live
@@ -44,9 +44,9 @@ class Primaries:
         self, client: redis.RedisCluster, coordinator: redis.Redis, stack: ExitStack
     ) -> None:
         self._client_of_coordinator = coordinator
-        self.coordinator = Line(coordinator, stack)
-        others = [node for node in cluster.primaries(client) if node is not coordinator]
-        self._others = [Line(node, stack) for node in others]
+        self.coordinator = NodeConnection(coordinator, stack)
+        others = [node for node in cluster.list_primaries(client) if node is not coordinator]
+        self._others = [NodeConnection(node, stack) for node in others]
         self._all = [self.coordinator, *self._others]
 
     @property
@@ -54,7 +54,9 @@ class Primaries:
         """Whether some connections cannot be used."""
         return any(line.error for line in self._all)
 
-    def ask(self, packed: Sequence[bytes], seconds: float | None, then_look: bool) -> list[Any]:
+    def send_query(
+        self, packed: Sequence[bytes], seconds: float | None, then_look: bool
+    ) -> list[Any]:
         """Sends commands to the coordinator, and reads the replies.
 
         Args:
@@ -71,11 +73,11 @@ class Primaries:
         self.coordinator.send(b"".join([*packed, _STATE if then_look else b""]))
         replies = []
         for command in packed:
-            self._await_reply(seconds or deadline.limit(command))
-            replies += self.coordinator.replies(1)
+            self._await_reply(seconds or deadline.get_reply_timeout(command))
+            replies += self.coordinator.read_replies(1)
         return replies
 
-    def look(self, is_sent: bool = False) -> View:
+    def fetch_state(self, is_sent: bool = False) -> ClusterState:
         """Asks all primaries how the cluster is.
 
         Args:
@@ -88,15 +90,15 @@ class Primaries:
             self.coordinator.send(_STATE)
         for line in self._others:
             line.send(_NODES)
-        searched, nodes = self.coordinator.replies(2, _STATE_SECONDS)
-        told = {self.coordinator.place: nodes}
-        told |= {line.place: line.replies(1, _STATE_SECONDS)[0] for line in self._others}
+        searched, nodes = self.coordinator.read_replies(2, _STATE_SECONDS)
+        told = {self.coordinator.address: nodes}
+        told |= {line.address: line.read_replies(1, _STATE_SECONDS)[0] for line in self._others}
         for each in (searched, *told.values()):
-            if isinstance(each, redis.ResponseError) and not cluster.is_retried(each):
+            if isinstance(each, redis.ResponseError) and not cluster.is_retryable(each):
                 raise each
-        return topology.read_view(self.coordinator.place, searched, told)
+        return topology.read_state(self.coordinator.address, searched, told)
 
-    def just_started(self, within: float) -> Iterator[str]:
+    def find_just_started(self, within: float) -> Iterator[str]:
         """Yields sentences about primaries that started less than some seconds ago.
 
         Only those are asked whose connections were just made, since a restart ends connections.
@@ -105,18 +107,18 @@ class Primaries:
         for line in fresh:
             line.send(_SERVER)
         for line in fresh:
-            uptime = _read_uptime(line.replies(1, _STATE_SECONDS)[0])
+            uptime = _read_uptime(line.read_replies(1, _STATE_SECONDS)[0])
             if uptime <= within:
-                yield f"{line.place} started {uptime:g} s ago"
+                yield f"{line.address} started {uptime:g} s ago"
             elif line.error is None:
                 line.connection.is_known = True
 
     def _await_reply(self, seconds: float | None) -> None:
         """Waits for the coordinator's reply; looks now and then whether all nodes live."""
-        at, connection = self.coordinator.place, self.coordinator.connection
+        at, connection = self.coordinator.address, self.coordinator.connection
         if self.coordinator.error is not None:
             raise self.coordinator.error
-        is_its_own = seconds is None or deadline.is_shorter(connection, seconds)
+        is_its_own = seconds is None or deadline.has_shorter_timeout(connection, seconds)
         if is_its_own:
             seconds = connection.socket_timeout
         seconds = float("inf") if seconds is None else seconds
@@ -125,12 +127,12 @@ class Primaries:
             if time.monotonic() >= ends and is_its_own:
                 raise redis.TimeoutError(f"Timeout reading from {at}")
             if time.monotonic() >= ends:
-                raise deadline.no_answer(connection, seconds)
+                raise deadline.make_no_answer_error(connection, seconds)
             dead = list(self._dead_nodes())
             if dead:
                 raise HangingCoordinatorError(
-                    f"Redis at {at} does not answer queries, and {some(dead)}; bring that back, or "
-                    "take it out of the cluster (CLUSTER FORGET), and repeat this"
+                    f"Redis at {at} does not answer queries, and {list_first(dead)}; bring that "
+                    "back, or take it out of the cluster (CLUSTER FORGET), and repeat this"
                 )
             step *= 2
 
@@ -140,14 +142,14 @@ class Primaries:
         One that is busy, searching for instance, takes connections and is not dead.
         """
         for line in self._all:
-            if not _takes_connections(line.place):
-                yield f"{line.place} cannot be reached"
+            if not _takes_connections(line.address):
+                yield f"{line.address} cannot be reached"
         with ExitStack() as stack:
-            beside = Line(self._client_of_coordinator, stack)
+            beside = NodeConnection(self._client_of_coordinator, stack)
             beside.send(_SHARDS)
-            shards = beside.replies(1, _REACH_SECONDS)[0]
+            shards = beside.read_replies(1, _REACH_SECONDS)[0]
         if not isinstance(shards, redis.RedisError):
-            for node in topology.dead_ahead(topology.read_shards(shards)):
+            for node in topology.find_failed_first(topology.read_shards(shards)):
                 at = node.address
                 yield f"{at}, which has failed, is the first of its shard in CLUSTER SHARDS"
 

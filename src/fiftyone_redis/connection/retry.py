@@ -29,7 +29,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
-from fiftyone_redis.connection.certificates import fault
+from fiftyone_redis.connection.certificates import find_tls_error
 from fiftyone_redis.connection.refusals import TRANSIENT, recognise
 from fiftyone_redis.connection.translate import NoAnswerError
 
@@ -54,7 +54,7 @@ class FailingOverError(MasterNotFoundError):
 
 # Loading, failing over, try again, and ask another node of a cluster (MOVED is a kind of ASK for
 # redis-py), as redis-py's exceptions.
-_PASSING = (
+_TRANSIENT = (
     BusyLoadingError,
     FailingOverError,
     ReadOnlyError,
@@ -66,7 +66,7 @@ _LOST = (ConnectionError, TimeoutError)
 _REFUSED = (AuthenticationError, AuthorizationError, NoAnswerError)
 
 
-class Retries(Retry):
+class RetryPolicy(Retry):
     """How often, and how long, to try again; kept where redis-py keeps its own rules.
 
     redis-py hands it to each connection, and tries once itself.
@@ -85,17 +85,17 @@ class Retries(Retry):
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Retries)
+            isinstance(other, RetryPolicy)
             and self.count == other.count
             and self.seconds == other.seconds
         )
 
 
-def rules(client: redis.Redis | redis.RedisCluster) -> Retries:
+def get_retry_policy(client: redis.Redis | redis.RedisCluster) -> RetryPolicy:
     """Returns a client's rules; a client that was not made here is left to its own."""
     # redis-py 8 has no get_retry() for a cluster, and redis-py 5 gives its rules to all nodes.
     found = client.retry if isinstance(client, redis.RedisCluster) else client.get_retry()
-    return found if isinstance(found, Retries) else Retries(0, 0)
+    return found if isinstance(found, RetryPolicy) else RetryPolicy(0, 0)
 
 
 class Attempts:
@@ -109,14 +109,14 @@ class Attempts:
     def __init__(self, client: redis.Redis | redis.RedisCluster, lost_too: bool = True) -> None:
         self._client = client
         self._lost_too = lost_too
-        self.start()
+        self.reset()
 
-    def start(self) -> None:
+    def reset(self) -> None:
         """Begins the next piece of work: there was progress, and all attempts are left."""
         self.failures = 0
         self._began = time.monotonic()
 
-    def failed(self, error: RedisError) -> None:
+    def wait_or_raise(self, error: RedisError) -> None:
         """Waits until the next attempt is to be made.
 
         Args:
@@ -126,7 +126,7 @@ class Attempts:
             redis.RedisError: that error, if it is not to be tried again
         """
         self.failures += 1
-        allowed = rules(self._client)
+        allowed = get_retry_policy(self._client)
         left = self._began + allowed.seconds - time.monotonic()
         if self.failures > allowed.count or left <= 0 or not self._is_retried(error):
             raise error
@@ -137,23 +137,23 @@ class Attempts:
         time.sleep(wait)
 
     def _is_retried(self, error: RedisError) -> bool:
-        return passes(error) or (self._lost_too and is_lost(error))
+        return is_transient(error) or (self._lost_too and is_connection_lost(error))
 
 
-def passes(error: Any) -> bool:
+def is_transient(error: Any) -> bool:
     """Returns whether a reply or error tells of a state that a server will leave by itself."""
-    return isinstance(error, _PASSING) or (
+    return isinstance(error, _TRANSIENT) or (
         isinstance(error, RedisError) and recognise(str(error)) in TRANSIENT
     )
 
 
-def is_lost(error: RedisError) -> bool:
+def is_connection_lost(error: RedisError) -> bool:
     """Returns whether an error is that of a connection that may come back."""
     return isinstance(error, _LOST) and not (
-        passes(error) or isinstance(error, _REFUSED) or fault(error)
+        is_transient(error) or isinstance(error, _REFUSED) or find_tls_error(error)
     )
 
 
-def drop_idle(client: redis.Redis) -> None:
+def close_idle_connections(client: redis.Redis) -> None:
     """Closes a client's idle connections: by now its address may lead to another server."""
     client.connection_pool.disconnect(inuse_connections=False)

@@ -13,14 +13,14 @@ from redis.sentinel import (
     SentinelManagedConnection,
 )
 
-from fiftyone_redis.connection.deadline import PromptGreeting
-from fiftyone_redis.connection.pool import ForkSafe
-from fiftyone_redis.connection.retry import FailingOverError, is_lost
+from fiftyone_redis.connection.deadline import HandshakeTimeout
+from fiftyone_redis.connection.pool import ForkSafePool
+from fiftyone_redis.connection.retry import FailingOverError, is_connection_lost
 from fiftyone_redis.connection.tls import TlsConnection
-from fiftyone_redis.errors import some
+from fiftyone_redis.errors import list_first
 
 
-def pool(
+def make_pool(
     sentinels: Sequence[tuple[str, int]],
     service_name: str,
     credentials: dict[str, Any],
@@ -47,7 +47,7 @@ def pool(
     return _Pool(service_name, manager, connection_class=kind, **rest)
 
 
-def copied(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool:
+def copy_pool(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool:
     """Returns another pool for the same service, with other options."""
     options = {**pool.connection_kwargs, **changes}
     del options["connection_pool"]
@@ -59,19 +59,19 @@ def copied(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool
     )
 
 
-def address(pool: SentinelConnectionPool) -> str:
+def get_address(pool: SentinelConnectionPool) -> str:
     """Returns the service's name and where the sentinels are."""
-    return f"{pool.service_name!r} of the sentinels {_where(pool.sentinel_manager)}"
+    return f"{pool.service_name!r} of the sentinels {_list_addresses(pool.sentinel_manager)}"
 
 
-class _Pool(SentinelConnectionPool, ForkSafe):
+class _Pool(SentinelConnectionPool, ForkSafePool):
     """redis-py's pool for sentinels, in child processes too."""
 
     def __init__(self, service_name: str, manager: Sentinel, **options: Any) -> None:
         super().__init__(service_name, manager, **options)  # type: ignore[no-untyped-call]
 
 
-class _Connection(PromptGreeting, SentinelManagedConnection):
+class _Connection(HandshakeTimeout, SentinelManagedConnection):
     """redis-py's, but that a primary that does not answer counts as failing over.
 
     The sentinels take their time to notice, and name it until then.
@@ -81,7 +81,7 @@ class _Connection(PromptGreeting, SentinelManagedConnection):
         try:
             super().connect_to(address)  # type: ignore[no-untyped-call]
         except redis.RedisError as error:
-            if not is_lost(error):
+            if not is_connection_lost(error):
                 raise
             raise FailingOverError(
                 f"The sentinels name a primary at {address[0]}:{address[1]}, which does not "
@@ -100,11 +100,11 @@ class _Sentinels(Sentinel):
         try:
             found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except (MasterNotFoundError, redis.ResponseError):
-            why = self._why_none(service_name)
+            why = self._explain_missing_primary(service_name)
             raise why from why.__cause__
         return found
 
-    def _why_none(self, service_name: str) -> redis.RedisError:
+    def _explain_missing_primary(self, service_name: str) -> redis.RedisError:
         known: set[str] = set()
         failures: list[redis.RedisError] = []
         for each in self.sentinels:
@@ -113,19 +113,19 @@ class _Sentinels(Sentinel):
                 known |= set(masters)
             except redis.RedisError as error:
                 failures.append(error)
-        where = _where(self)
+        where = _list_addresses(self)
         if service_name in known:
             return FailingOverError(f"The sentinels {where} see no primary of {service_name!r} now")
         if len(failures) < len(self.sentinels):
-            watched = some([repr(name) for name in sorted(known)]) or "none"
+            watched = list_first([repr(name) for name in sorted(known)]) or "none"
             return MasterNotFoundError(
                 f"The sentinels {where} know no service {service_name!r}, only {watched}; set "
                 "service_name"
             )
-        return _refusal(failures, where)
+        return _make_no_sentinel_error(failures, where)
 
 
-def _refusal(failures: list[redis.RedisError], where: str) -> redis.RedisError:
+def _make_no_sentinel_error(failures: list[redis.RedisError], where: str) -> redis.RedisError:
     """Returns the error for sentinels none of which answers the question."""
     for failure in failures:
         if isinstance(failure, redis.AuthenticationError | redis.exceptions.NoPermissionError):
@@ -141,6 +141,6 @@ def _refusal(failures: list[redis.RedisError], where: str) -> redis.RedisError:
     return reason
 
 
-def _where(sentinels: Sentinel) -> str:
+def _list_addresses(sentinels: Sentinel) -> str:
     places = [each.connection_pool.connection_kwargs for each in sentinels.sentinels]
     return ", ".join(f"{place['host']}:{place['port']}" for place in places)

@@ -28,7 +28,7 @@ class TlsConnection(redis.SSLConnection):
         return sock
 
 
-def refusal(pool: redis.ConnectionPool) -> ssl.SSLError | None:
+def fetch_tls_refusal(pool: redis.ConnectionPool) -> ssl.SSLError | None:
     """Returns why a server ended a connection after the handshake, if it says so.
 
     In TLS 1.3 a server reads the client's certificate after the client's part of the handshake is

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import redis
 
-from fiftyone_redis.connection.wire import decoded, pairs
-from fiftyone_redis.errors import some
+from fiftyone_redis.connection.wire import decode, to_dict
+from fiftyone_redis.errors import list_first
 
 SLOTS = 16_384
 """How many slots a cluster has."""
@@ -51,7 +51,7 @@ class Node(NamedTuple):
         return self.health == "online"
 
     def __str__(self) -> str:
-        return f"{self.address} (slots {named(self.slots)})" if self.slots else self.address
+        return f"{self.address} (slots {format_slots(self.slots)})" if self.slots else self.address
 
 
 Shard = tuple[Node, ...]
@@ -59,7 +59,7 @@ Shard = tuple[Node, ...]
 
 
 @dataclass(frozen=True)
-class View:
+class ClusterState:
     """How a cluster is at one moment.
 
     Args:
@@ -84,7 +84,7 @@ class View:
         return {node.id for node in (*self.searched, *self.held)}
 
 
-def read_view(coordinator: str, searched: Any, told: Mapping[str, Any]) -> View:
+def read_state(coordinator: str, searched: Any, told: Mapping[str, Any]) -> ClusterState:
     """Reads a view from what the nodes say.
 
     Args:
@@ -92,42 +92,44 @@ def read_view(coordinator: str, searched: Any, told: Mapping[str, Any]) -> View:
         searched: its reply to SEARCH.CLUSTERINFO, or the error in its place
         told: the primaries' replies to CLUSTER NODES by their addresses, or errors
     """
-    texts = {at: decoded(reply) for at, reply in told.items() if _is_good(reply)}
-    silent = {at: reply for at, reply in told.items() if not _is_good(reply)}
-    held = tuple(sorted(node for text in texts.values() for node in _primaries(text, "myself")))
+    texts = {at: decode(reply) for at, reply in told.items() if _is_reply(reply)}
+    silent = {at: reply for at, reply in told.items() if not _is_reply(reply)}
+    held = tuple(
+        sorted(node for text in texts.values() for node in _read_primaries(text, "myself"))
+    )
     # Whoever tells of itself knows best, then the coordinator.
     order = [text for at, text in sorted(texts.items(), key=lambda each: each[0] != coordinator)]
-    known = {node.id: node for text in reversed(order) for node in _primaries(text)}
+    known = {node.id: node for text in reversed(order) for node in _read_primaries(text)}
     known = {id: node for id, node in known.items() if node.slots or node.moving}
     known.update({node.id: node for node in held})
     missing = [node for node in known.values() if node not in held]
-    silence = list(_silence(missing, silent))
-    if not _is_good(searched):
+    silence = list(_describe_silent(missing, silent))
+    if not _is_reply(searched):
         reason = str(searched).rstrip(" .")
         unknown = f"{coordinator} cannot tell what it searches ({reason})"
-        return View((), held, tuple(silence) or (unknown,))
+        return ClusterState((), held, tuple(silence) or (unknown,))
     asked = tuple(sorted(node for node in read_searched(searched) if node.slots))
-    lost = [*silence, *_differences(coordinator, asked, held, missing)]
-    nowhere = uncovered((*asked, *held, *missing))
+    lost = [*silence, *_describe_differences(coordinator, asked, held, missing)]
+    nowhere = find_uncovered_slots((*asked, *held, *missing))
     if nowhere:
-        lost.append(f"slots {named(nowhere)} belong to no node that answers")
+        lost.append(f"slots {format_slots(nowhere)} belong to no node that answers")
     moving = tuple(
-        f"slots are on the move at {node.address}: {some([m.strip('[]') for m in node.moving])}"
+        f"slots are on the move at {node.address}: {list_first([m.strip('[]') for m in node.moving])}"
         for node in held
         if node.moving
     )
-    return View(asked, held, tuple(lost), moving)
+    return ClusterState(asked, held, tuple(lost), moving)
 
 
 def read_searched(reply: Any) -> list[Node]:
     """Reads the reply to SEARCH.CLUSTERINFO: the nodes that the coordinator asks."""
-    shards = [pairs(shard) for shard in pairs(decoded(reply))["shards"]]
-    return [Node(s["id"], f"{s['host']}:{s['port']}", _ranges(s["slots"])) for s in shards]
+    shards = [to_dict(shard) for shard in to_dict(decode(reply))["shards"]]
+    return [Node(s["id"], f"{s['host']}:{s['port']}", _read_ranges(s["slots"])) for s in shards]
 
 
 def is_managed(searched: Any) -> bool:
     """Returns whether a reply to SEARCH.CLUSTERINFO is of a cluster that a service manages."""
-    return pairs(decoded(searched)).get("cluster_type", "") not in ("", "redis_oss")
+    return to_dict(decode(searched)).get("cluster_type", "") not in ("", "redis_oss")
 
 
 def read_shards(reply: Any, slots: Any = ()) -> list[Shard]:
@@ -138,39 +140,39 @@ def read_shards(reply: Any, slots: Any = ()) -> list[Shard]:
         slots: the reply to CLUSTER SLOTS, which has them
     """
     held: dict[str, list[Range]] = {}
-    for first, last, primary, *_ in decoded(slots):
+    for first, last, primary, *_ in decode(slots):
         held.setdefault(primary[2], []).append((first, last))
     shards = []
-    for shard in map(pairs, decoded(reply)):
-        nodes = [pairs(node) for node in shard["nodes"]]
-        other = _merged(each for node in nodes for each in held.get(node["id"], ()))
-        ranges = _ranges(shard["slots"]) or other
-        shards.append(tuple(_node_of_shard(node, ranges) for node in nodes))
+    for shard in map(to_dict, decode(reply)):
+        nodes = [to_dict(node) for node in shard["nodes"]]
+        other = _merge(each for node in nodes for each in held.get(node["id"], ()))
+        ranges = _read_ranges(shard["slots"]) or other
+        shards.append(tuple(_read_node(node, ranges) for node in nodes))
     return shards
 
 
-def living_primary(shard: Shard) -> Node | None:
+def find_living_primary(shard: Shard) -> Node | None:
     """Returns the primary of a part of a cluster, if it lives."""
     return next((node for node in shard if node.is_primary and node.is_alive), None)
 
 
-def uncovered(nodes: Iterable[Node]) -> list[Range]:
+def find_uncovered_slots(nodes: Iterable[Node]) -> list[Range]:
     """Returns the slots that none of these nodes holds as a living primary."""
     held = (each for node in nodes if node.is_primary and node.is_alive for each in node.slots)
     missing, expected = [], 0
-    for first, last in [*_merged(held), (SLOTS, SLOTS)]:
+    for first, last in [*_merge(held), (SLOTS, SLOTS)]:
         if first > expected:
             missing.append((expected, first - 1))
         expected = last + 1
     return missing
 
 
-def dead(shards: Iterable[Shard]) -> list[Node]:
+def find_dead(shards: Iterable[Shard]) -> list[Node]:
     """Returns the nodes of those parts that have no living primary."""
-    return [node for shard in shards if not living_primary(shard) for node in shard]
+    return [node for shard in shards if not find_living_primary(shard) for node in shard]
 
 
-def dead_ahead(shards: Iterable[Shard]) -> list[Node]:
+def find_failed_first(shards: Iterable[Shard]) -> list[Node]:
     """Returns the failed nodes that come first in their part.
 
     A coordinator takes such a node for the part's primary, and waits for it.
@@ -178,7 +180,7 @@ def dead_ahead(shards: Iterable[Shard]) -> list[Node]:
     return [shard[0] for shard in shards if shard and shard[0].health == "fail"]
 
 
-def waited_for(shards: Iterable[Shard], searched: Iterable[Node]) -> list[Node]:
+def find_stale_primaries(shards: Iterable[Shard], searched: Iterable[Node]) -> list[Node]:
     """Returns the dead nodes that the coordinator may wait for, though others took over.
 
     They come before the living primary in CLUSTER SHARDS, or the coordinator still has them.
@@ -186,7 +188,7 @@ def waited_for(shards: Iterable[Shard], searched: Iterable[Node]) -> list[Node]:
     used = {node.id for node in searched}
     found = []
     for shard in shards:
-        primary = living_primary(shard)
+        primary = find_living_primary(shard)
         if primary:
             before = shard[: shard.index(primary)]
             first = {node.id for node in before if node.is_primary}
@@ -194,12 +196,12 @@ def waited_for(shards: Iterable[Shard], searched: Iterable[Node]) -> list[Node]:
     return found
 
 
-def named(ranges: Iterable[Range]) -> str:
+def format_slots(ranges: Iterable[Range]) -> str:
     """Returns ranges of slots for people to read."""
-    return some([f"{first}-{last}" if last > first else str(first) for first, last in ranges])
+    return list_first([f"{first}-{last}" if last > first else str(first) for first, last in ranges])
 
 
-def _silence(missing: Sequence[Node], silent: Mapping[str, Any]) -> Iterator[str]:
+def _describe_silent(missing: Sequence[Node], silent: Mapping[str, Any]) -> Iterator[str]:
     """Yields sentences about primaries that did not tell of themselves."""
     for node in missing:
         yield f"{node} does not answer"
@@ -208,7 +210,7 @@ def _silence(missing: Sequence[Node], silent: Mapping[str, Any]) -> Iterator[str
             yield f"{address} does not answer ({str(error).rstrip(' .')})"
 
 
-def _differences(
+def _describe_differences(
     coordinator: str, searched: Sequence[Node], held: Sequence[Node], missing: Sequence[Node]
 ) -> Iterator[str]:
     """Yields sentences about nodes that are not searched for what they hold."""
@@ -225,18 +227,18 @@ def _differences(
             yield f"{node} is searched by {coordinator}, and is no primary"
 
 
-def _primaries(nodes: str, flag: str = "master") -> Iterator[Node]:
+def _read_primaries(nodes: str, flag: str = "master") -> Iterator[Node]:
     """Yields those primaries in a reply to CLUSTER NODES that have a flag."""
     for line in filter(str.strip, nodes.splitlines()):
         id, place, flags, _, _, _, epoch, _, *slots = line.split()
         if {"master", flag} <= set(flags.split(",")):
             moving = tuple(each for each in slots if each.startswith("["))
             bounds = [each.split("-") for each in slots if not each.startswith("[")]
-            ranges = _merged((int(bound[0]), int(bound[-1])) for bound in bounds)
+            ranges = _merge((int(bound[0]), int(bound[-1])) for bound in bounds)
             yield Node(id, place.partition("@")[0], ranges, epoch=epoch, moving=moving)
 
 
-def _node_of_shard(said: Mapping[str, Any], slots: tuple[Range, ...]) -> Node:
+def _read_node(said: Mapping[str, Any], slots: tuple[Range, ...]) -> Node:
     # The endpoint is empty, or "?", where the nodes do not know the name that they are reached by.
     endpoint = said.get("endpoint")
     host = said.get("ip") if endpoint in (None, "", "?") else endpoint
@@ -245,13 +247,13 @@ def _node_of_shard(said: Mapping[str, Any], slots: tuple[Range, ...]) -> Node:
     return Node(said["id"], f"{host or '?'}:{port}", slots, is_primary, said["health"])
 
 
-def _ranges(flat: Sequence[Any]) -> tuple[Range, ...]:
+def _read_ranges(flat: Sequence[Any]) -> tuple[Range, ...]:
     """Reads bounds that follow each other, as SEARCH.CLUSTERINFO and CLUSTER SHARDS have them."""
     numbers = [int(number) for number in flat]
-    return _merged(zip(numbers[::2], numbers[1::2], strict=True))
+    return _merge(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+def _merge(ranges: Iterable[Range]) -> tuple[Range, ...]:
     found: list[Range] = []
     for first, last in sorted(ranges):
         if found and first <= found[-1][1] + 1:
@@ -261,5 +263,5 @@ def _merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
     return tuple(found)
 
 
-def _is_good(reply: Any) -> bool:
+def _is_reply(reply: Any) -> bool:
     return not isinstance(reply, redis.RedisError)

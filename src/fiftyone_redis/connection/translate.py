@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
-from fiftyone_redis.connection.certificates import advice, fault
+from fiftyone_redis.connection.certificates import explain_tls_error, find_tls_error
 from fiftyone_redis.connection.refusals import Cut, Refusal, recognise
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -129,7 +129,7 @@ _REFUSED: dict[Refusal, tuple[type[FiftyOneRedisError], str]] = {
 
 
 @contextmanager
-def mapped(address: str) -> Iterator[None]:
+def translate_errors(address: str) -> Iterator[None]:
     """Turns redis-py's exceptions into this package's, chained to the original.
 
     Args:
@@ -141,12 +141,12 @@ def mapped(address: str) -> Iterator[None]:
     try:
         yield
     except redis.exceptions.RedisError as error:
-        raise translated(error, address) from error
+        raise translate(error, address) from error
 
 
-def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedisError:
+def translate(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedisError:
     """Returns this package's exception for one of redis-py's, the most specific that fits."""
-    _without_echo(error)
+    _redact_arguments(error)
     reason = str(error).rstrip(" ,.")
     refusal = recognise(reason)
     if isinstance(error, redis.exceptions.NoPermissionError) or refusal is Refusal.NO_PERMISSION:
@@ -159,17 +159,17 @@ def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedi
             f"Redis at {address} refuses these credentials ({reason}); check username and password."
         )
     if isinstance(error, _UNREACHABLE):
-        return ConnectionFailedError(_why_unreachable(error, address, reason))
+        return ConnectionFailedError(_explain_unreachable(error, address, reason))
     if refusal in _REFUSED:
         kind, what = _REFUSED[refusal]
         return kind(f"Redis at {address}: {what} ({reason}).")
     return ServerError(f"Redis at {address} refused a command: {reason}.")
 
 
-def _why_unreachable(error: redis.exceptions.RedisError, address: str, reason: str) -> str:
-    tls = fault(error)
+def _explain_unreachable(error: redis.exceptions.RedisError, address: str, reason: str) -> str:
+    tls = find_tls_error(error)
     if tls is not None:
-        return f"No Redis answers at {address} over TLS: {advice(tls)}."
+        return f"No Redis answers at {address} over TLS: {explain_tls_error(tls)}."
     for kind, said in _WHY_UNREACHABLE.items():
         if isinstance(error, kind):
             return said.format(address=address, reason=reason)
@@ -177,7 +177,7 @@ def _why_unreachable(error: redis.exceptions.RedisError, address: str, reason: s
     return (_WHY_ENDED if ended else _WHY_NONE).format(address=address, reason=reason)
 
 
-def _without_echo(error: BaseException | None) -> None:
+def _redact_arguments(error: BaseException | None) -> None:
     """Cuts what may be a password out of an error and of those that led to it."""
     while error is not None:
         error.args = tuple(str(arg).split(_ECHO, maxsplit=1)[0] for arg in error.args)

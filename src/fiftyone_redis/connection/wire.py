@@ -42,7 +42,7 @@ _DONE_BEFORE = {
 
 def pack(command: Iterable[Arg]) -> bytes:
     """Returns a command as it goes over the wire: an array of bulk strings, in RESP2 and RESP3."""
-    parts = [arg if isinstance(arg, bytes) else raw(str(arg)) for arg in command]
+    parts = [arg if isinstance(arg, bytes) else to_bytes(str(arg)) for arg in command]
     body = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
     return b"*%d\r\n%b" % (len(parts), body)
 
@@ -69,7 +69,7 @@ class Request(NamedTuple):
         return b"".join(chain.from_iterable(self.commands))
 
 
-def queries(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
+def pack_queries(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
     """Packs commands of the query engine.
 
     Args:
@@ -79,7 +79,7 @@ def queries(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
     return Request([(pack(command),) for command in commands], items)
 
 
-def keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
+def pack_keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
     """Packs commands that have their key, as bytes, as their second word.
 
     Args:
@@ -94,19 +94,19 @@ def keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
     return Request(packed, items, cast("list[bytes]", keys))
 
 
-def first_word(packed: bytes) -> str:
+def read_name(packed: bytes) -> str:
     """Returns the name of a packed command."""
     found = _FIRST_WORD.match(packed)
     return found[1].decode() if found else ""
 
 
-def own_limit(packed: bytes) -> float | None:
+def read_query_timeout(packed: bytes) -> float | None:
     """Returns the seconds after which a packed query is to be given up; None if it does not say."""
     found = _OWN_LIMIT.search(packed)
     return int(found[1]) / 1000 if found else None
 
 
-def asks_engine(name: str) -> bool:
+def is_search_command(name: str) -> bool:
     """Returns whether the query engine answers a command, given its name."""
     return name.startswith("FT.")
 
@@ -121,7 +121,7 @@ def may_take_long(name: str) -> bool:
     return name == "FT.DROPINDEX"
 
 
-def subject(command: Sequence[Any]) -> str | None:
+def read_index_name(command: Sequence[Any]) -> str | None:
     """Returns the name of the index that a command needs, or is to make; None for other commands.
 
     An index or alias that is to be removed is not needed.
@@ -131,15 +131,15 @@ def subject(command: Sequence[Any]) -> str | None:
     if not place or len(command) <= place:
         return None
     name = command[place]
-    return text(name) if isinstance(name, bytes) else str(name)
+    return to_text(name) if isinstance(name, bytes) else str(name)
 
 
-def resolve(name: str) -> Command:
+def make_lookup(name: str) -> Command:
     """Returns a command that a node refuses if it does not know an index or alias itself."""
     return ["FT.EXPLAIN", name, "*"]
 
 
-def is_done(command: Sequence[Any], refusal: str) -> bool:
+def is_already_done(command: Sequence[Any], refusal: str) -> bool:
     """Returns whether a refusal tells that a command had been carried out before.
 
     Args:
@@ -150,32 +150,32 @@ def is_done(command: Sequence[Any], refusal: str) -> bool:
     return done is not None and recognise(refusal) is done
 
 
-def text(value: bytes) -> str:
+def to_text(value: bytes) -> str:
     """Returns a key or tag as text; bytes that are none can be turned back by :func:`raw`."""
     return value.decode(errors="surrogateescape")
 
 
-def raw(value: str) -> bytes:
+def to_bytes(value: str) -> bytes:
     """Returns the bytes of a key or tag."""
     return value.encode(errors="surrogateescape")
 
 
-def pairs(reply: Any) -> dict[Any, Any]:
+def to_dict(reply: Any) -> dict[Any, Any]:
     """Returns a reply that is a map in RESP3, and a flat list in RESP2, as a dictionary."""
-    return reply if isinstance(reply, dict) else dict(by_two(reply))
+    return reply if isinstance(reply, dict) else dict(split_pairs(reply))
 
 
-def decoded(reply: Any) -> Any:
+def decode(reply: Any) -> Any:
     """Returns a reply with its byte strings as text."""
     if isinstance(reply, bytes):
         return reply.decode(errors="replace")
     if isinstance(reply, dict):
-        return {decoded(name): decoded(value) for name, value in reply.items()}
+        return {decode(name): decode(value) for name, value in reply.items()}
     if isinstance(reply, (list, tuple)):
-        return [decoded(item) for item in reply]
+        return [decode(item) for item in reply]
     return reply
 
 
-def by_two(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+def split_pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
     """Yields the items of a flat list in pairs, as RESP2 has maps."""
     return zip(flat[::2], flat[1::2], strict=True)

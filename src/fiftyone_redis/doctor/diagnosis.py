@@ -22,7 +22,7 @@ from fiftyone_redis.errors import (
     FiftyOneRedisError,
     PrivateServerError,
     SettingsError,
-    some,
+    list_first,
 )
 from fiftyone_redis.similarity import settings
 
@@ -42,20 +42,20 @@ def diagnose() -> list[Finding]:
     """
     findings: list[Finding] = []
     try:
-        findings.append(_package())
-        findings += _sources()
-        wanted = settings.read(_configured())
+        findings.append(_check_package())
+        findings += _report_sources()
+        wanted = settings.read(_read_configured())
     except SettingsError as error:
         return [*findings, Finding("settings", PROBLEM, str(error))]
     try:
-        client, more = _connected(wanted)
+        client, more = _connect(wanted)
     except FiftyOneRedisError as error:
         return [*findings, Finding("connection", PROBLEM, str(error))]
     findings += more
     if client is None:
         return findings
     with closing(client):
-        return [*findings, *examine(client), *_runs(client)]
+        return [*findings, *examine(client), *_check_runs(client)]
 
 
 def works(findings: list[Finding]) -> bool:
@@ -63,7 +63,7 @@ def works(findings: list[Finding]) -> bool:
     return all(finding.status != PROBLEM for finding in findings)
 
 
-def _package() -> Finding:
+def _check_package() -> Finding:
     """Looks which class FiftyOne will load; this package's import may have set the variable."""
     named = os.environ.get(f"{_VARIABLE}CONFIG_CLS", CONFIG_CLS)
     if named != CONFIG_CLS:
@@ -81,7 +81,7 @@ def _package() -> Finding:
     return Finding("package", WARNING, text, "fiftyone-redis enable")
 
 
-def _configured() -> dict[str, Any]:
+def _read_configured() -> dict[str, Any]:
     """Returns what FiftyOne will hand over, but as it was written; None where nothing is said."""
     config = brain_config.redis_settings()
     values = {name: config.get(name) for name in settings.NAMES}
@@ -92,17 +92,17 @@ def _configured() -> dict[str, Any]:
     return values
 
 
-def _sources() -> list[Finding]:
+def _report_sources() -> list[Finding]:
     told = [
         Finding("settings", OK, f"{source.name} = {source.value} ({source.origin})")
-        for source in settings.sources({}, _configured())
+        for source in settings.sources({}, _read_configured())
         if source.value is not None and source.origin != "default"
     ]
     where = f"{settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}, else a private server"
     return told or [Finding("settings", OK, f"Nothing is set: {where}.")]
 
 
-def _connected(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]:
+def _connect(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]:
     """Connects as the backend does, but starts no private server.
 
     Returns:
@@ -132,10 +132,10 @@ def _connected(wanted: settings.Parameters) -> tuple[Client | None, list[Finding
     return None, [Finding("connection", OK, text)]
 
 
-def _runs(client: Client) -> list[Finding]:
+def _check_runs(client: Client) -> list[Finding]:
     """Looks whether the indexes of FiftyOne's runs are on the server."""
     try:
-        known = runs.find()
+        known = runs.find_runs()
     except SettingsError as error:
         return [Finding("runs", WARNING, str(error))]
     except ConnectionError as error:
@@ -149,7 +149,7 @@ def _runs(client: Client) -> list[Finding]:
     there = Finding("runs", OK, f"{len(known) - len(lost)} of {len(known)} have their index here.")
     if not lost:
         return [there]
-    named = some([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in lost])
+    named = list_first([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in lost])
     text = f"{len(lost)} runs have no index on this server: {named}."
     advice = (
         "An index is made when something is added. One that was lost is made again by deleting "

@@ -30,7 +30,7 @@ class Finding:
     advice: str = ""
 
 
-def told(client: Client, *command: Any) -> Any:
+def try_execute(client: Client, *command: Any) -> Any:
     """Returns the reply to a command; None if the server refuses it."""
     try:
         return execute(client, *command)
@@ -38,7 +38,7 @@ def told(client: Client, *command: Any) -> Any:
         return None
 
 
-def readable(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Returns a number of bytes for people to read, in decimal units: ``"251.0 MB"``."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:

@@ -35,7 +35,7 @@ class Run:
     index_name: str
 
 
-def find() -> list[Run] | None:
+def find_runs() -> list[Run] | None:
     """Returns the runs of the redis backend, sorted; None if FiftyOne's database does not run.
 
     Raises:
@@ -43,13 +43,17 @@ def find() -> list[Run] | None:
         SettingsError: if FiftyOne's config cannot be read
     """
     config = fiftyone_config()
-    uri = os.environ.get("FIFTYONE_DATABASE_URI") or config.get("database_uri") or _own_uri(config)
+    uri = (
+        os.environ.get("FIFTYONE_DATABASE_URI")
+        or config.get("database_uri")
+        or _find_own_uri(config)
+    )
     if uri is None:
         return None
     name = os.environ.get("FIFTYONE_DATABASE_NAME") or config.get("database_name") or "fiftyone"
     try:
         with pymongo.MongoClient(uri, serverSelectionTimeoutMS=_WAIT_MS) as client:
-            return _read(client[name])
+            return _read_runs(client[name])
     except (PyMongoError, ValueError) as error:
         # No chain: the URI may hold a password.
         raise ConnectionError(
@@ -57,7 +61,7 @@ def find() -> list[Run] | None:
         ) from None
 
 
-def _read(database: Any) -> list[Run]:
+def _read_runs(database: Any) -> list[Run]:
     wanted = {"config.method": "redis", "config.type": "similarity"}
     runs = list(database["runs"].find(wanted, {"key": 1, "_dataset_id": 1, "config.index_name": 1}))
     ids = [run.get("_dataset_id") for run in runs]
@@ -73,7 +77,7 @@ def _read(database: Any) -> list[Run]:
     return sorted(found, key=lambda run: (run.dataset, run.key))
 
 
-def _own_uri(config: dict[str, Any]) -> str | None:
+def _find_own_uri(config: dict[str, Any]) -> str | None:
     """Returns where the database that FiftyOne itself started listens, if it runs."""
     named = os.environ.get("FIFTYONE_DATABASE_DIR") or config.get("database_dir")
     folder = Path(named) if named else Path.home() / ".fiftyone" / "var" / "lib" / "mongo"

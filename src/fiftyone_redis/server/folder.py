@@ -29,7 +29,7 @@ def default_folder() -> Path:
     return Path(os.environ.get(FOLDER_VARIABLE) or "~/.fiftyone/redis").expanduser()
 
 
-def located(folder: str | Path | None) -> Path:
+def resolve_folder(folder: str | Path | None) -> Path:
     """Makes the path of a server's folder absolute.
 
     Args:
@@ -52,7 +52,7 @@ def located(folder: str | Path | None) -> Path:
     return place
 
 
-def prepare(place: Path) -> None:
+def prepare_folder(place: Path) -> None:
     """Makes a server's folder, or checks that it is closed to other users.
 
     A folder of this user's that others may enter is closed, if it is empty or a server's: closing
@@ -148,6 +148,6 @@ def sign_lock(lock: int) -> None:
     os.pwrite(lock, gethostname().encode(), 0)
 
 
-def locked_on(place: Path) -> str:
+def read_lock_host(place: Path) -> str:
     """Returns the name of the machine on which a lock was last signed."""
     return (place / LOCK).read_text(errors="replace")

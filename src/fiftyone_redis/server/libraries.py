@@ -16,7 +16,7 @@ SUFFIX = ".so.1.1"
 VERSION_TIMEOUT_S = 10.0
 
 
-def missing_libraries(executable: Path) -> tuple[tuple[str, Path], ...]:
+def find_missing_libraries(executable: Path) -> tuple[tuple[str, Path], ...]:
     """Finds the libraries that an executable needs and the system lacks.
 
     The executable is asked for its version, as only the dynamic loader knows what it can find.
@@ -30,9 +30,9 @@ def missing_libraries(executable: Path) -> tuple[tuple[str, Path], ...]:
     Raises:
         PrivateServerError: if OpenSSL 1.1 is needed and no installed package has it
     """
-    if not any(f"{name}{SUFFIX}" in _loader_complaint(executable) for name in NEEDED):
+    if not any(f"{name}{SUFFIX}" in _read_loader_error(executable) for name in NEEDED):
         return ()
-    carried = _carried_by_opencv()
+    carried = _find_in_opencv()
     if carried is None:
         raise PrivateServerError(
             f"{executable} needs OpenSSL 1.1 (libssl.so.1.1), which this system lacks: install it, "
@@ -43,7 +43,7 @@ def missing_libraries(executable: Path) -> tuple[tuple[str, Path], ...]:
     return (*common, *((library.name, library) for library in carried))
 
 
-def _loader_complaint(executable: Path) -> str:
+def _read_loader_error(executable: Path) -> str:
     try:
         done = subprocess.run(
             [str(executable), "--version"],
@@ -59,7 +59,7 @@ def _loader_complaint(executable: Path) -> str:
     return done.stderr if done.returncode else ""
 
 
-def _carried_by_opencv() -> tuple[Path, Path] | None:
+def _find_in_opencv() -> tuple[Path, Path] | None:
     """Returns the libssl and libcrypto that an OpenCV wheel brought along."""
     spec = find_spec("cv2")
     if spec is None or spec.origin is None:

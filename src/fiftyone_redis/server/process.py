@@ -21,15 +21,15 @@ from fiftyone_redis.server.folder import (
     SOCKET,
     check_owner,
     is_locked,
-    located,
-    locked_on,
-    prepare,
+    prepare_folder,
+    read_lock_host,
+    resolve_folder,
     sign_lock,
     take_lock,
 )
 from fiftyone_redis.server.locate import find_program
-from fiftyone_redis.server.probe import ask, info, is_ready
-from fiftyone_redis.server.program import command, environment
+from fiftyone_redis.server.probe import call_server, fetch_info, is_ready
+from fiftyone_redis.server.program import build_command, build_environment
 
 if TYPE_CHECKING:
     import redis
@@ -87,11 +87,11 @@ def start(
     """
     if port is not None and not 1 <= port <= 65535:
         raise PrivateServerError(f"The port {port} is not between 1 and 65535: choose another one.")
-    place = located(folder)
-    prepare(place)
+    place = resolve_folder(folder)
+    prepare_folder(place)
     server = status(place)
     if server is None or not is_ready(place / SOCKET):
-        server = _started(place, port, program)
+        server = _start_server(place, port, program)
     if port is not None and server.port != port:
         has = "none" if server.port is None else str(server.port)
         raise PrivateServerError(
@@ -115,9 +115,9 @@ def status(folder: str | Path | None = None) -> PrivateServer | None:
     Raises:
         PrivateServerError: if it runs but does not answer
     """
-    place = located(folder)
+    place = resolve_folder(folder)
     try:
-        found = info(place / SOCKET, "server")
+        found = fetch_info(place / SOCKET, "server")
     except TimeoutError as error:
         raise PrivateServerError(
             f"The private Redis in {place} does not answer: wait until it is less busy, or stop it."
@@ -140,7 +140,7 @@ def stop(folder: str | Path | None = None) -> bool:
     Raises:
         PrivateServerError: if it does not stop
     """
-    place = located(folder)
+    place = resolve_folder(folder)
     if not place.exists():
         return False
     check_owner(place)
@@ -148,10 +148,10 @@ def stop(folder: str | Path | None = None) -> bool:
     found = asked = signalled = False
     while _is_in_use(place):
         found = True
-        asked = asked or _ask_to_end(place)
+        asked = asked or _send_shutdown(place)
         waited = time.monotonic() - begun
         if waited > PATIENCE_S and not signalled:
-            signalled = _signal(place)
+            signalled = _send_sigterm(place)
         if waited > STOP_TIMEOUT_S:
             raise PrivateServerError(
                 f"The private Redis in {place} did not stop within {STOP_TIMEOUT_S:.0f} s: see its "
@@ -163,9 +163,9 @@ def stop(folder: str | Path | None = None) -> bool:
     return found
 
 
-def _started(place: Path, port: int | None, program: str | Path | None) -> PrivateServer:
+def _start_server(place: Path, port: int | None, program: str | Path | None) -> PrivateServer:
     """Waits until a server is ready, launching one as soon as nobody else runs or launches it."""
-    log_start = _size(place / LOG)
+    log_start = _get_size(place / LOG)
     deadline = time.monotonic() + START_TIMEOUT_S
     launched = False
     while time.monotonic() < deadline:
@@ -178,11 +178,11 @@ def _started(place: Path, port: int | None, program: str | Path | None) -> Priva
         if lock is not None:
             with os.fdopen(lock):
                 if launched:
-                    raise _not_started(place, log_start, "it ended at once")
+                    raise _make_start_error(place, log_start, "it ended at once")
                 _launch(place, port, program, lock, log_start)
             launched = True
         time.sleep(STEP_S)
-    raise _late(place)
+    raise _make_timeout_error(place)
 
 
 def _launch(
@@ -195,9 +195,9 @@ def _launch(
     with (place / LOG).open("ab") as log:
         try:
             subprocess.run(
-                command(found, _options(place, port)),
+                build_command(found, _options(place, port)),
                 cwd=place,
-                env=environment(found, place),
+                env=build_environment(found, place),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -207,9 +207,9 @@ def _launch(
                 check=True,
             )
         except OSError as error:
-            raise _not_started(place, log_start, str(error.strerror)) from error
+            raise _make_start_error(place, log_start, str(error.strerror)) from error
         except subprocess.SubprocessError as error:
-            raise _not_started(place, log_start, _why(error)) from error
+            raise _make_start_error(place, log_start, _explain(error)) from error
 
 
 def _options(place: Path, port: int | None) -> dict[str, str]:
@@ -230,13 +230,13 @@ def _options(place: Path, port: int | None) -> dict[str, str]:
     }
 
 
-def _why(error: subprocess.SubprocessError) -> str:
+def _explain(error: subprocess.SubprocessError) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         return f"it ended with exit code {error.returncode}"
     return f"it did not go into the background within {LAUNCH_TIMEOUT_S:.0f} s"
 
 
-def _not_started(place: Path, log_start: int, why: str) -> PrivateServerError:
+def _make_start_error(place: Path, log_start: int, why: str) -> PrivateServerError:
     lines = (place / LOG).read_bytes()[log_start:].decode(errors="replace").splitlines()
     said = "\n".join(lines[-LOG_LINES:]) or "(nothing)"
     return PrivateServerError(
@@ -245,11 +245,11 @@ def _not_started(place: Path, log_start: int, why: str) -> PrivateServerError:
     )
 
 
-def _late(place: Path) -> PrivateServerError:
-    if locked_on(place) != gethostname():
+def _make_timeout_error(place: Path) -> PrivateServerError:
+    if read_lock_host(place) != gethostname():
         return PrivateServerError(
             f"The folder {place} is in use by a Redis that was started on the machine "
-            f"{locked_on(place)}: stop it there, or use another folder."
+            f"{read_lock_host(place)}: stop it there, or use another folder."
         )
     return PrivateServerError(
         f"The private Redis in {place} was not ready within {START_TIMEOUT_S:.0f} s: see its log "
@@ -257,7 +257,7 @@ def _late(place: Path) -> PrivateServerError:
     )
 
 
-def _size(file: Path) -> int:
+def _get_size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
@@ -266,10 +266,10 @@ def _is_in_use(place: Path) -> bool:
     return is_locked(place) or is_ready(place / SOCKET)
 
 
-def _ask_to_end(place: Path) -> bool:
+def _send_shutdown(place: Path) -> bool:
     """Sends SHUTDOWN, before which the server writes and closes its files."""
     try:
-        return ask(place / SOCKET, _shut_down) is not None
+        return call_server(place / SOCKET, _shut_down) is not None
     except TimeoutError:
         return False
 
@@ -280,16 +280,16 @@ def _shut_down(client: redis.Redis) -> bool:
     return True
 
 
-def _noted_pid(place: Path) -> int | None:
+def _read_pid(place: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         return int((place / PID).read_text())
     return None
 
 
-def _signal(place: Path) -> bool:
+def _send_sigterm(place: Path) -> bool:
     """Sends SIGTERM to the process that holds the lock, if that is on this machine."""
-    pid = _noted_pid(place)
-    if pid is None or not is_locked(place) or locked_on(place) != gethostname():
+    pid = _read_pid(place)
+    if pid is None or not is_locked(place) or read_lock_host(place) != gethostname():
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)

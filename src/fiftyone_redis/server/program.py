@@ -25,7 +25,7 @@ class Program:
     libraries: tuple[tuple[str, Path], ...] = ()
 
 
-def command(program: Program, options: dict[str, str]) -> list[str]:
+def build_command(program: Program, options: dict[str, str]) -> list[str]:
     """Builds the command that runs a program.
 
     Args:
@@ -40,7 +40,7 @@ def command(program: Program, options: dict[str, str]) -> list[str]:
     return [str(program.executable), *settings, *modules]
 
 
-def environment(program: Program, folder: Path) -> dict[str, str]:
+def build_environment(program: Program, folder: Path) -> dict[str, str]:
     """Returns the environment of the server process, which finds the libraries it needs there.
 
     Args:

@@ -24,14 +24,14 @@ import redis
 
 from fiftyone_redis.connection import capabilities, cluster, topology
 from fiftyone_redis.connection.cluster import Client, IncompleteClusterError
-from fiftyone_redis.connection.pool import ask as ask_node
-from fiftyone_redis.connection.pool import place
+from fiftyone_redis.connection.pool import read_address
+from fiftyone_redis.connection.pool import send_command as ask_node
 from fiftyone_redis.connection.primaries import HangingCoordinatorError, Primaries
-from fiftyone_redis.connection.retry import Attempts, is_lost
-from fiftyone_redis.connection.topology import View
-from fiftyone_redis.connection.translate import mapped
-from fiftyone_redis.connection.wire import COORDINATOR, Request, changes_index, first_word, pack
-from fiftyone_redis.errors import some
+from fiftyone_redis.connection.retry import Attempts, is_connection_lost
+from fiftyone_redis.connection.topology import ClusterState
+from fiftyone_redis.connection.translate import translate_errors
+from fiftyone_redis.connection.wire import COORDINATOR, Request, changes_index, pack, read_name
+from fiftyone_redis.errors import list_first
 
 SETTLE_SECONDS = 2.0
 """Seconds after which a coordinator has found a node again that was gone, or is new to it."""
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
     """Replies, errors among them, and how the cluster was; None if it has no coordinator."""
 
     replies: list[Any]
-    view: View | None
+    state: ClusterState | None
 
 
 @dataclass
@@ -60,12 +60,12 @@ class _Known:
     """
 
     has_coordinator: bool | None = None
-    views: dict[str, View] = field(default_factory=dict)
+    views: dict[str, ClusterState] = field(default_factory=dict)
     changed_at: float = float("-inf")
     hung: str = ""
     hung_at: float = float("-inf")
 
-    def note_change(self, view: View, before: View | None = None) -> None:
+    def note_change(self, view: ClusterState, before: ClusterState | None = None) -> None:
         """Notes the time if a part is missing, or if there are other nodes than before."""
         if view.lost or (before is not None and view.nodes() != before.nodes()):
             self.changed_at = time.monotonic()
@@ -74,7 +74,7 @@ class _Known:
 _known_clusters: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
 
 
-def is_checked(client: Client) -> bool:
+def needs_checks(client: Client) -> bool:
     """Returns whether a client's server is a cluster with a coordinator, whose answers need care.
 
     Raises:
@@ -82,39 +82,39 @@ def is_checked(client: Client) -> bool:
     """
     if not isinstance(client, redis.RedisCluster):
         return False
-    known = _known(client)
+    known = _get_known(client)
     if known.has_coordinator is None:
         known.has_coordinator = _has_coordinator(client)
     return known.has_coordinator
 
 
-def look(client: Client) -> View | None:
+def fetch_state(client: Client) -> ClusterState | None:
     """Looks once at a cluster; returns None for one whose answers need no care.
 
     Raises:
         redis.RedisError: if no node answers, or this user may not ask
     """
-    if not isinstance(client, redis.RedisCluster) or not is_checked(client):
+    if not isinstance(client, redis.RedisCluster) or not needs_checks(client):
         return None
     with ExitStack() as stack:
-        return Primaries(client, cluster.node(client, 0), stack).look()
+        return Primaries(client, cluster.pick_node(client, 0), stack).fetch_state()
 
 
-def coordinator(client: Client, failures: int) -> redis.Redis:
+def pick_coordinator(client: Client, failures: int) -> redis.Redis:
     """Returns a client of the node to ask, as :func:`cluster.node` does; not one that hangs."""
-    node = cluster.node(client, failures)
-    known = _known(client)
+    node = cluster.pick_node(client, failures)
+    known = _get_known(client)
     is_avoided = time.monotonic() - known.hung_at <= _AVOID_SECONDS
-    if is_avoided and place(node.connection_pool.connection_kwargs) == known.hung:
-        return cluster.node(client, failures + 1)
+    if is_avoided and read_address(node.connection_pool.connection_kwargs) == known.hung:
+        return cluster.pick_node(client, failures + 1)
     return node
 
 
-def ask(
+def send_checked(
     client: Client,
     node: redis.Redis,
     packed: Sequence[bytes],
-    before: View | None = None,
+    before: ClusterState | None = None,
     seconds: float | None = None,
 ) -> Answer:
     """Sends commands of the query engine to one node, and returns replies that are whole.
@@ -131,36 +131,36 @@ def ask(
         NoAnswerError: if the node does not answer in time
         redis.RedisError: if it cannot be asked
     """
-    if not isinstance(client, redis.RedisCluster) or not is_checked(client):
-        return Answer([_reply_or_error(node, each, seconds) for each in packed], None)
-    known = _known(client)
-    is_change = changes_index(first_word(packed[0]))
+    if not isinstance(client, redis.RedisCluster) or not needs_checks(client):
+        return Answer([_send_one(node, each, seconds) for each in packed], None)
+    known = _get_known(client)
+    is_change = changes_index(read_name(packed[0]))
     with ExitStack() as stack:
         primaries = Primaries(client, node, stack)
-        at = primaries.coordinator.place
-        start = primaries.look() if is_change or primaries.are_broken else before
-        start = start or known.views.get(at) or primaries.look()
-        problem = _why_not_ask(known, primaries, start, is_change)
+        at = primaries.coordinator.address
+        start = primaries.fetch_state() if is_change or primaries.are_broken else before
+        start = start or known.views.get(at) or primaries.fetch_state()
+        problem = _find_problem_before(known, primaries, start, is_change)
         if problem is None:
             try:
-                replies = primaries.ask(packed, seconds, then_look=not is_change)
+                replies = primaries.send_query(packed, seconds, then_look=not is_change)
             except HangingCoordinatorError:
                 known.hung, known.hung_at = at, time.monotonic()
                 raise
-            end = start if is_change else primaries.look(is_sent=True)
-            problem = _why_not_trust(known, at, start, end)
+            end = start if is_change else primaries.fetch_state(is_sent=True)
+            problem = _find_problem_after(known, at, start, end)
     if problem is not None:
         raise problem
     return Answer(replies, end)
 
 
-def reply(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
+def send_command(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
     """Sends one command of the query engine, and returns its whole reply.
 
     Raises:
         redis.RedisError: whatever goes wrong
     """
-    found = ask(client, coordinator(client, failures), [pack(command)]).replies[0]
+    found = send_checked(client, pick_coordinator(client, failures), [pack(command)]).replies[0]
     if isinstance(found, redis.RedisError):
         raise found
     return found
@@ -185,49 +185,49 @@ def _replies_to(
     commands = [b"".join(parts) for request in requests for parts in request.commands]
     replies: list[Any] = []
     for start in range(0, len(commands), _AT_ONCE):
-        replies += _ask_until_whole(client, commands[start : start + _AT_ONCE])
+        replies += _send_until_complete(client, commands[start : start + _AT_ONCE])
     for _, items, _ in requests:
         yield items, replies[: len(items)]
         replies = replies[len(items) :]
 
 
-def _ask_until_whole(client: redis.RedisCluster, commands: Sequence[bytes]) -> list[Any]:
+def _send_until_complete(client: redis.RedisCluster, commands: Sequence[bytes]) -> list[Any]:
     """Sends commands until each has a reply that is whole, or an error that stays."""
     replies: list[Any] = [None] * len(commands)
     left = list(range(len(commands)))
     attempts = Attempts(client)
-    with mapped(cluster.address(client)):
+    with translate_errors(cluster.get_address(client)):
         while left:
             try:
-                node = coordinator(client, attempts.failures)
-                found = ask(client, node, [commands[number] for number in left]).replies
+                node = pick_coordinator(client, attempts.failures)
+                found = send_checked(client, node, [commands[number] for number in left]).replies
             except redis.RedisError as error:
-                cluster.recover(client, attempts, error)
+                cluster.wait_and_recover(client, attempts, error)
                 continue
             for number, each in zip(left, found, strict=True):
                 replies[number] = each
-            left = [number for number in left if cluster.is_retried(replies[number])]
+            left = [number for number in left if cluster.is_retryable(replies[number])]
             if left:
-                cluster.recover(client, attempts, replies[left[0]])
+                cluster.wait_and_recover(client, attempts, replies[left[0]])
     return replies
 
 
-def _why_not_ask(
-    known: _Known, primaries: Primaries, view: View, is_change: bool
+def _find_problem_before(
+    known: _Known, primaries: Primaries, view: ClusterState, is_change: bool
 ) -> IncompleteClusterError | None:
     """Returns why a question is not worth sending, or None."""
     known.note_change(view)
-    young = [] if view.lost else list(primaries.just_started(SETTLE_SECONDS))
+    young = [] if view.lost else list(primaries.find_just_started(SETTLE_SECONDS))
     if view.lost or (view.moving and not is_change) or young:
-        known.views.pop(primaries.coordinator.place, None)
-        return _incomplete([*view.lost, *young], view.moving)
+        known.views.pop(primaries.coordinator.address, None)
+        return _make_incomplete_error([*view.lost, *young], view.moving)
     if time.monotonic() - known.changed_at < SETTLE_SECONDS:
-        return _incomplete(["a part of it came back, or was replaced, this moment"], ())
+        return _make_incomplete_error(["a part of it came back, or was replaced, this moment"], ())
     return None
 
 
-def _why_not_trust(
-    known: _Known, coordinator: str, before: View, after: View
+def _find_problem_after(
+    known: _Known, coordinator: str, before: ClusterState, after: ClusterState
 ) -> IncompleteClusterError | None:
     """Returns why an answer is not to be trusted, or None; remembers how the cluster is now."""
     if before == after and not after.lost:
@@ -237,11 +237,11 @@ def _why_not_trust(
     known.note_change(after, before)
     known.views.pop(coordinator, None)
     if after.is_complete:
-        return _incomplete(["it changed while it was asked"], ())
-    return _incomplete(after.lost, after.moving)
+        return _make_incomplete_error(["it changed while it was asked"], ())
+    return _make_incomplete_error(after.lost, after.moving)
 
 
-def _incomplete(lost: Sequence[str], moving: Sequence[str]) -> IncompleteClusterError:
+def _make_incomplete_error(lost: Sequence[str], moving: Sequence[str]) -> IncompleteClusterError:
     """Returns the error that names what is missing, or else the slots on the move."""
     todo = "bring it back, or have a replica take over, and repeat this"
     if not lost:
@@ -250,19 +250,19 @@ def _incomplete(lost: Sequence[str], moving: Sequence[str]) -> IncompleteCluster
             "interrupted"
         )
     return IncompleteClusterError(
-        f"The cluster cannot answer from all of its documents: {some(list(lost or moving))}; {todo}"
+        f"The cluster cannot answer from all of its documents: {list_first(list(lost or moving))}; {todo}"
     )
 
 
 def _has_coordinator(client: redis.RedisCluster) -> bool:
     """Asks one node after the other, until one answers, whether its query engine coordinates."""
-    nodes = cluster.primaries(client)
+    nodes = cluster.list_primaries(client)
     for number, _ in enumerate(nodes, start=1):
-        node = cluster.node(client, number - 1)
+        node = cluster.pick_node(client, number - 1)
         try:
-            return capabilities.learn(node).coordinator and not _is_managed(node)
+            return capabilities.fetch_untranslated(node).coordinator and not _is_managed(node)
         except redis.RedisError as error:
-            if number == len(nodes) or not is_lost(error):
+            if number == len(nodes) or not is_connection_lost(error):
                 raise
     return False
 
@@ -272,15 +272,15 @@ def _is_managed(node: redis.Redis) -> bool:
 
     It tells the coordinators of nodes that are not those of CLUSTER NODES.
     """
-    reply = _reply_or_error(node, pack([COORDINATOR]), None)
+    reply = _send_one(node, pack([COORDINATOR]), None)
     return not isinstance(reply, redis.RedisError) and topology.is_managed(reply)
 
 
-def _known(client: Client) -> _Known:
+def _get_known(client: Client) -> _Known:
     return _known_clusters.setdefault(client, _Known())
 
 
-def _reply_or_error(node: redis.Redis, packed: bytes, seconds: float | None) -> Any:
+def _send_one(node: redis.Redis, packed: bytes, seconds: float | None) -> Any:
     try:
         return ask_node(node, packed, seconds)
     except redis.ResponseError as error:
