@@ -1,10 +1,9 @@
-"""What a server can do: asked once per client, and kept as one small value.
+"""What a server can do: fetched once per client, and cached.
 
-Nothing else in the package asks for versions. A server says who it is in its reply to HELLO, which
-needs no rights; only where that leaves something open are MODULE LIST, COMMAND INFO and INFO asked
-too, together.
+No other module reads versions. The reply to HELLO names the server and needs no permissions. If
+that reply is not enough, one pipeline sends MODULE LIST, COMMAND INFO and INFO.
 
-What each version knows is in https://redis.io/docs/latest/develop/ai/search-and-query/vectors/.
+For the features of each version, see https://redis.io/docs/latest/develop/ai/search-and-query/vectors/.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from fiftyone_redis.connection.wire import COORDINATOR, SEARCH
 from fiftyone_redis.errors import UnsupportedServerError
 
 UNKNOWN = "unknown"
-"""The name or version of what does not say it."""
+"""Stands for a name or version that the server does not report."""
 
 Version = tuple[int, ...]
 
-_MODULES = ("search", "searchlight")  # the latter is the query engine of managed services
+_MODULES = ("search", "searchlight")  # "searchlight" is the query engine of managed services
 
-# Since which version the query engine knows a type or algorithm.
+# The query engine version that introduced each type and algorithm.
 _DTYPES: Mapping[str, Version] = {
     "float32": (2, 4),
     "float64": (2, 6),
@@ -45,15 +44,15 @@ class Capabilities:
     """What a server can do.
 
     Args:
-        server: its name, "redis" for instance
+        server: its name, such as "redis"
         version: its version
-        search: its query engine's version; empty if it has none, "unknown" if it does not say
-        resp: the version of the protocol that the client speaks with it
-        clustered: whether it is a node of a cluster
-        coordinator: whether its query engine is known to answer for all nodes of a cluster
-        dtypes: the types in which it can hold vectors
-        algorithms: the algorithms by which its version can search
-        svs: whether it was built with SVS-VAMANA; None if that was not tried
+        search: its query engine's version; empty if it has none, "unknown" if not reported
+        resp: the RESP version of the connection
+        clustered: whether it is a cluster node
+        coordinator: whether its query engine searches all nodes of a cluster
+        dtypes: the vector types that it supports
+        algorithms: the index algorithms that its version supports
+        svs: whether it was built with SVS-VAMANA; None if not tested yet
     """
 
     server: str
@@ -78,11 +77,11 @@ _cache: WeakKeyDictionary[Any, Capabilities] = WeakKeyDictionary()
 
 
 def fetch_capabilities(client: Any) -> Capabilities:
-    """Returns what a client's server can do; asks it at the first call.
+    """Returns the server's capabilities; fetches them on the first call.
 
     Args:
-        client: a :class:`redis.Redis`, or a :class:`redis.RedisCluster`, whose nodes are taken to
-            be alike
+        client: a :class:`redis.Redis`, or a :class:`redis.RedisCluster`, whose nodes are assumed
+            to be alike
 
     Raises:
         FiftyOneRedisError: if the server does not answer
@@ -94,7 +93,7 @@ def fetch_capabilities(client: Any) -> Capabilities:
 
 
 def fetch_untranslated(client: Any) -> Capabilities:
-    """Does what :func:`capabilities` does, but lets redis-py's exceptions pass."""
+    """Does the same as :func:`fetch_capabilities`, but raises redis-py's exceptions."""
     known = _cache.get(client)
     if known is None:
         known = _cache[client] = _fetch(pick_node(client))
@@ -102,16 +101,16 @@ def fetch_untranslated(client: Any) -> Capabilities:
 
 
 def cache_capabilities(client: Any, found: Capabilities) -> None:
-    """Keeps what a client's server can do, as learnt from another client of the same server."""
+    """Caches the capabilities that another client of the same server fetched."""
     _cache[client] = found
 
 
 def check_server(client: Any) -> Capabilities:
-    """Returns what a client's server can do, if it can be searched at all.
+    """Returns the server's capabilities; raises if the server cannot search.
 
     Raises:
         UnsupportedServerError: if it has no query engine, or one that is not RediSearch, or is a
-            node of a cluster whose query engine answers for that node alone
+            cluster node whose query engine searches that node only
         FiftyOneRedisError: if the server does not answer
     """
     found = fetch_capabilities(client)
@@ -120,7 +119,7 @@ def check_server(client: Any) -> Capabilities:
             f"This server ({found}) cannot search; use Redis 8, Redis Stack or a private one."
         )
     if not _is_redisearch(found):
-        what = "does not tell the version of its search module"
+        what = "does not report the version of its search module"
         if found.search != UNKNOWN:
             what = "has a search module that is not RediSearch"
         raise UnsupportedServerError(
@@ -140,13 +139,13 @@ def parse_replies(
     commands: Any = None,
     info: Mapping[str, Any] | None = None,
 ) -> Capabilities:
-    """Reads what a server said of itself.
+    """Parses replies that describe a server.
 
     Args:
-        hello: its reply to HELLO, as text; None if it refused
-        modules: its reply to MODULE LIST, undecoded; None if it was not asked, or refused
-        commands: its reply to COMMAND INFO about FT.SEARCH and SEARCH.CLUSTERINFO, likewise
-        info: its reply to INFO about the server, likewise
+        hello: the reply to HELLO, as text; None if refused
+        modules: the reply to MODULE LIST, undecoded; None if not sent, or refused
+        commands: the reply to COMMAND INFO for FT.SEARCH and SEARCH.CLUSTERINFO, likewise
+        info: the reply to INFO server, likewise
     """
     hello, info = hello or {}, info or {}
     unnamed = "redis" if info else UNKNOWN
@@ -162,7 +161,7 @@ def parse_replies(
         search=UNKNOWN if not engine and hidden else ".".join(map(str, engine)),
         resp=int(hello.get("proto", 2)),
         clustered=mode == "cluster",
-        # The open-source query engine has had it since Redis 8.
+        # The open-source query engine has a coordinator since Redis 8.
         coordinator=coordinates or engine >= (8,),
         dtypes=_supported_by(_DTYPES, engine),
         algorithms=_supported_by(_ALGORITHMS, engine),
@@ -170,13 +169,13 @@ def parse_replies(
 
 
 def record_svs(client: Any, has_svs: bool) -> Capabilities:
-    """Notes whether a client's server was built with SVS-VAMANA, which only trying tells."""
+    """Records whether the server has SVS-VAMANA; only creating an index shows it."""
     found = _cache[client] = replace(_cache[client], svs=has_svs)
     return found
 
 
 def pick_node(client: Any) -> redis.Redis:
-    """Returns a client of one node of a client's cluster; for one server, the client itself."""
+    """Returns a client of one cluster node; for a single server, the client itself."""
     if isinstance(client, redis.RedisCluster):
         node: redis.Redis = client.get_redis_connection(client.get_default_node())
         return node
@@ -187,19 +186,19 @@ def pick_node(client: Any) -> redis.Redis:
 def _fetch(client: redis.Redis) -> Capabilities:
     hello = _fetch_hello(client)
     found = parse_replies(hello)
-    told = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
-    return found if told else parse_replies(hello, *_fetch_details(client))
+    is_enough = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
+    return found if is_enough else parse_replies(hello, *_fetch_details(client))
 
 
 def _fetch_hello(client: redis.Redis) -> dict[str, Any] | None:
     try:
         return _to_dict(client.execute_command("HELLO"))
     except redis.ResponseError:
-        return None  # an old server, or a proxy in front of one, does not know it
+        return None  # old servers and some proxies lack HELLO
 
 
 def _fetch_details(client: redis.Redis) -> list[Any]:
-    """Asks what HELLO left open; None for each reply that the server refuses."""
+    """Sends the other commands that describe a server; returns None for refused ones."""
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("MODULE", "LIST")
     pipeline.execute_command("COMMAND INFO", SEARCH, COORDINATOR)
@@ -209,14 +208,14 @@ def _fetch_details(client: redis.Redis) -> list[Any]:
 
 
 def _read_engine_version(modules: Any) -> Version:
-    """Reads the query engine's version, 21005 for 2.10.5; empty if it is not among the modules."""
+    """Reads the query engine's version (21005 is 2.10.5); empty if it is not loaded."""
     versions = {module["name"]: int(module["ver"]) for module in map(_to_dict, modules)}
     number = next((versions[name] for name in _MODULES if name in versions), None)
     return () if number is None else (number // 10_000, number // 100 % 100, number % 100)
 
 
 def _is_redisearch(found: Capabilities) -> bool:
-    """Returns whether a query engine is known to be RediSearch, which went from 2.x to 7.9."""
+    """Returns whether the query engine is RediSearch, whose versions jump from 2.x to 7.9."""
     if found.search == UNKNOWN or found.server == "valkey":
         return False
     version = tuple(map(int, found.search.split(".")))
@@ -228,7 +227,7 @@ def _supported_by(known: Mapping[str, Version], version: Version) -> tuple[str, 
 
 
 def _to_dict(reply: Any) -> dict[str, Any]:
-    """Reads a map, which is flat in RESP2, with its names and values as text where they are."""
+    """Converts a map (a flat list in RESP2) to a dictionary; decodes names and values."""
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     return {_to_text(name): _to_text(value) for name, value in pairs}
 

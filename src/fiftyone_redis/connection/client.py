@@ -1,4 +1,4 @@
-"""One set of parameters, or one URL, to a client of a server that can search."""
+"""Connects to a server or cluster, checks that it can search, and sends single commands."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ CONNECT_TIMEOUT = 5.0
 
 
 def connect(url: str | None = None, **parameters: Any) -> Client:
-    """Connects to a server, or to the cluster it is a node of, and makes sure that it can search.
+    """Connects to a server or to its cluster, and checks that it can search.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, in the place of where and who
-        **parameters: any of :class:`~fiftyone_redis.connection.parameters.Parameters`, where they
-            are explained: host, port, db, username and password; ssl and its files; timeouts;
+        url: ``redis://``, ``rediss://`` or ``unix://``; replaces host, port, db, login and ssl
+        **parameters: any fields of :class:`~fiftyone_redis.connection.parameters.Parameters`,
+            which explains them: host, port, db, username and password; ssl and its files; timeouts;
             sentinels; cluster; retries
 
     Returns:
-        a client whose replies are bytes, in RESP3
+        a client that speaks RESP3 and returns bytes
 
     Raises:
-        SettingsError: if a parameter or the URL cannot be read, or some are in conflict
-        ConnectionFailedError: if no server answers; this is not tried again, but that a server is
-            loading or failing over is
+        SettingsError: if a parameter or the URL is invalid, or some conflict
+        ConnectionFailedError: if no server answers. Refused first connections are not retried;
+            loading and failing-over servers are.
         AuthenticationError: if the server does not accept the credentials
         UnsupportedServerError: if it has no query engine, or the database is not 0
     """
@@ -72,10 +72,10 @@ def connect(url: str | None = None, **parameters: Any) -> Client:
 
 
 def connect_with(wanted: Parameters) -> Client:
-    """Connects as :func:`connect` does, with parameters that were checked.
+    """Connects as :func:`connect` does, with checked parameters.
 
     Raises:
-        FiftyOneRedisError: if no server answers, or it cannot be used
+        FiftyOneRedisError: if no server answers, or the server cannot be used
     """
     client = redis.Redis.from_pool(_make_pool(wanted))
     try:
@@ -92,7 +92,7 @@ def connect_with(wanted: Parameters) -> Client:
 
 
 def open_decoding_client(client: Client) -> Client:
-    """Returns a client of the same server whose replies are text, as people expect them."""
+    """Returns a client of the same server that decodes replies to text."""
     if isinstance(client, redis.RedisCluster):
         return cluster.open_decoding_client(client)
     pool = client.connection_pool
@@ -104,7 +104,7 @@ def open_decoding_client(client: Client) -> Client:
 
 
 def get_address(client: Client) -> str:
-    """Returns where a client's server is, or the nodes of its cluster, without credentials."""
+    """Returns the address of a client's server or cluster nodes, without credentials."""
     if isinstance(client, redis.RedisCluster):
         return cluster.get_address(client)
     pool = client.connection_pool
@@ -114,12 +114,12 @@ def get_address(client: Client) -> str:
 
 
 def execute(client: Client, *command: Any) -> Any:
-    """Sends one command and returns its raw reply; tries again where that may help.
+    """Sends one command and returns its raw reply; retries transient errors.
 
-    In a cluster it goes to the node of its key, or, if it has none, to any.
+    In a cluster the command goes to the node that holds its key; without a key, to any node.
 
     Raises:
-        FiftyOneRedisError: in the place of any exception of redis-py
+        FiftyOneRedisError: instead of any redis-py exception
     """
     attempts, lost = Attempts(client), False
     try:
@@ -129,7 +129,7 @@ def execute(client: Client, *command: Any) -> Any:
                     return send_command(client, command)
                 return _send_to_cluster(client, command, attempts.failures)
             except redis.RedisError as error:
-                # Its reply was lost, but it was carried out.
+                # The first attempt succeeded; only its reply was lost.
                 if lost and is_already_done(command, str(error)):
                     return b"OK"
                 cluster.wait_and_recover(client, attempts, error)
@@ -141,14 +141,14 @@ def execute(client: Client, *command: Any) -> Any:
 def _explain(
     client: Client, command: Sequence[Any], problem: FiftyOneRedisError
 ) -> FiftyOneRedisError:
-    """Returns a better error where only some nodes of a cluster have the index."""
+    """Returns a more precise error if only some nodes of a cluster have the index."""
     is_about_existence = isinstance(problem, IndexNotFoundError | IndexMismatchError)
     name = read_index_name(command) if is_about_existence else None
     return problem if name is None else partial_index.explain_partial_index(client, name) or problem
 
 
 def _send_to_cluster(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
-    """Sends one command to where it belongs; one of the query engine so that its reply is whole."""
+    """Sends one command to its node; search commands get complete answers."""
     if is_search_command(str(command[0])) and complete_answers.needs_checks(client):
         return complete_answers.send_command(client, command, failures)
     return cluster.send_routed(client, command, failures)
@@ -172,7 +172,7 @@ def _make_pool(wanted: Parameters) -> redis.ConnectionPool:
 
 
 def _make_options(wanted: Parameters) -> dict[str, Any]:
-    """Returns what redis-py is to be told whatever leads to the server."""
+    """Returns the redis-py options that do not depend on the address."""
     retries = RETRIES if wanted.retries is None else wanted.retries
     seconds = RETRY_TIMEOUT if wanted.retry_timeout is None else wanted.retry_timeout
     certificates = {name: getattr(wanted, name) for name in CERTIFICATES}
@@ -196,7 +196,7 @@ def _make_pool_from_url(url: str, options: dict[str, Any]) -> redis.ConnectionPo
             "options that redis-py knows."
         )
     if url.startswith("rediss:"):
-        # redis-py 5 does not check it unless told to, and cannot without a certificate to check.
+        # redis-py 5 checks the host name only on request, and needs a verified certificate for it.
         options.setdefault("ssl_check_hostname", parsed.get("ssl_cert_reqs") != "none")
         parsed["connection_class"] = TlsConnection
     fixed = {name: options[name] for name in ("protocol", "decode_responses", "retry")}
@@ -204,7 +204,7 @@ def _make_pool_from_url(url: str, options: dict[str, Any]) -> redis.ConnectionPo
 
 
 def _parse_url(url: str) -> dict[str, Any] | None:
-    """Returns what redis-py reads from a URL; None if it cannot, or makes something else of it."""
+    """Returns the options that redis-py parses from a URL; None if the URL is invalid."""
     try:
         split = urlsplit(url)
         options: dict[str, Any] = dict(redis.connection.parse_url(url))
@@ -237,8 +237,8 @@ def _check_server(client: redis.Redis) -> Capabilities:
 
 
 def _wait_for_capabilities(client: redis.Redis) -> None:
-    """Learns what a server can do; one that loads will answer, what does not is said at once."""
-    attempts = Attempts(client, lost_too=False)
+    """Fetches the capabilities; waits for a loading server, fails at once if none answers."""
+    attempts = Attempts(client, retry_lost=False)
     while True:
         try:
             fetch_untranslated(client)
@@ -249,9 +249,9 @@ def _wait_for_capabilities(client: redis.Redis) -> None:
 
 
 def _is_cluster(wanted: Parameters, found: Capabilities) -> bool:
-    """Returns whether to go on to the other nodes of a cluster."""
+    """Returns whether to connect to the other nodes of a cluster."""
     if wanted.cluster and not found.clustered:
         raise SettingsError(
-            f"cluster is set, but this server ({found}) is not one of a cluster; leave cluster out."
+            f"cluster is set, but this server ({found}) is not a cluster node; leave cluster out."
         )
     return found.clustered if wanted.cluster is None else wanted.cluster

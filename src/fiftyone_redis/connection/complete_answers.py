@@ -1,14 +1,14 @@
-"""Has a cluster answer from all of its documents, or not at all.
+"""Complete answers from a cluster, or an error.
 
-The coordinator of a Redis Cluster's query engine answers from those nodes that it reaches, and
-says nothing of the others. So an answer is trusted only if the cluster was complete, and the same,
-before and after it, as ``topology.py`` tells; else the question is asked again, as long as the
-client's rules for trying again allow, and then it is an error that names what is missing.
+The coordinator of a cluster's query engine silently leaves out nodes that it cannot reach. So an
+answer is accepted only if the cluster state (``topology.py``) was complete, and the same, before
+and after the query. Otherwise the query is retried under the client's retry policy, and then fails
+with an error that names what is missing.
 
-What was seen after one answer is what was before the next, so that an answer costs one look: two
-commands more to the coordinator, right behind the question, and one to each other primary. All
-connections are there before the question is sent, and the look goes over the same ones: a primary
-that ends in between breaks its connection, even if it is back by then.
+The state after one answer serves as the state before the next, so each answer needs one state:
+two more commands to the coordinator, sent along with the query, and one to each other primary. All
+connections are opened before the query is sent, and the state is fetched over the same ones: if a
+primary restarts in between, its connection breaks.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from fiftyone_redis.connection.wire import COORDINATOR, Request, changes_index, 
 from fiftyone_redis.errors import list_first
 
 SETTLE_SECONDS = 2.0
-"""Seconds after which a coordinator has found a node again that was gone, or is new to it."""
+"""Seconds until a coordinator has reconnected to a node that came back or joined."""
 
-_AVOID_SECONDS = 60.0  # how long a coordinator that hung is not asked
-_AT_ONCE = 8  # commands that are sent together
+_AVOID_SECONDS = 60.0  # how long a hung coordinator is avoided
+_AT_ONCE = 8  # commands in one batch
 
 
 class Answer(NamedTuple):
-    """Replies, errors among them, and how the cluster was; None if it has no coordinator."""
+    """Replies, which may be errors, and the cluster state; None without a coordinator."""
 
     replies: list[Any]
     state: ClusterState | None
@@ -49,25 +49,25 @@ class Answer(NamedTuple):
 
 @dataclass
 class _Known:
-    """What is known of one client's cluster.
+    """What is known about one client's cluster.
 
     Args:
-        has_coordinator: whether its query engine answers for all nodes; None if not known yet
-        views: how it was last seen from each coordinator, by its address, if it was complete
-        changed_at: when a part was last seen to be missing, or to be another one
-        hung: the address of the coordinator that was last seen to hang
+        has_coordinator: whether its query engine searches all nodes; None if not known yet
+        states: the last state seen by each coordinator, by address, if it was complete
+        changed_at: when a node was last missing or replaced
+        hung: the address of the coordinator that hung last
         hung_at: when that was
     """
 
     has_coordinator: bool | None = None
-    views: dict[str, ClusterState] = field(default_factory=dict)
+    states: dict[str, ClusterState] = field(default_factory=dict)
     changed_at: float = float("-inf")
     hung: str = ""
     hung_at: float = float("-inf")
 
-    def note_change(self, view: ClusterState, before: ClusterState | None = None) -> None:
-        """Notes the time if a part is missing, or if there are other nodes than before."""
-        if view.lost or (before is not None and view.nodes() != before.nodes()):
+    def note_change(self, state: ClusterState, before: ClusterState | None = None) -> None:
+        """Records the time if a node is missing, or the nodes have changed."""
+        if state.lost or (before is not None and state.nodes() != before.nodes()):
             self.changed_at = time.monotonic()
 
 
@@ -75,10 +75,10 @@ _known_clusters: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
 
 
 def needs_checks(client: Client) -> bool:
-    """Returns whether a client's server is a cluster with a coordinator, whose answers need care.
+    """Returns whether a client's server is a cluster with a coordinator; fetches that once.
 
     Raises:
-        redis.RedisError: if it has to be asked, and no node answers
+        redis.RedisError: if no node answers
     """
     if not isinstance(client, redis.RedisCluster):
         return False
@@ -89,10 +89,10 @@ def needs_checks(client: Client) -> bool:
 
 
 def fetch_state(client: Client) -> ClusterState | None:
-    """Looks once at a cluster; returns None for one whose answers need no care.
+    """Fetches the cluster state; returns None if answers need no checks.
 
     Raises:
-        redis.RedisError: if no node answers, or this user may not ask
+        redis.RedisError: if no node answers, or this user lacks the permission
     """
     if not isinstance(client, redis.RedisCluster) or not needs_checks(client):
         return None
@@ -101,7 +101,7 @@ def fetch_state(client: Client) -> ClusterState | None:
 
 
 def pick_coordinator(client: Client, failures: int) -> redis.Redis:
-    """Returns a client of the node to ask, as :func:`cluster.node` does; not one that hangs."""
+    """Picks a node as :func:`cluster.pick_node` does, but avoids one that hung lately."""
     node = cluster.pick_node(client, failures)
     known = _get_known(client)
     is_avoided = time.monotonic() - known.hung_at <= _AVOID_SECONDS
@@ -117,19 +117,19 @@ def send_checked(
     before: ClusterState | None = None,
     seconds: float | None = None,
 ) -> Answer:
-    """Sends commands of the query engine to one node, and returns replies that are whole.
+    """Sends search commands to one node, and returns complete answers.
 
     Args:
-        client: a client of a cluster, or of one server
-        node: a client of the node; for one server, its own
-        packed: the commands
-        before: how the cluster has to be; None for as it was at the last answer
-        seconds: how long to wait for each reply; None for as long as the command itself says
+        client: a client of a cluster or of a single server
+        node: a client of the node; for a single server, the client itself
+        packed: the packed commands
+        before: the required cluster state; None for the state of the last answer
+        seconds: the timeout for each reply; None for the command's own
 
     Raises:
-        IncompleteClusterError: if the cluster is not complete, or changed meanwhile
+        IncompleteClusterError: if the cluster is not complete, or changed during the query
         NoAnswerError: if the node does not answer in time
-        redis.RedisError: if it cannot be asked
+        redis.RedisError: if the commands cannot be sent
     """
     if not isinstance(client, redis.RedisCluster) or not needs_checks(client):
         return Answer([_send_one(node, each, seconds) for each in packed], None)
@@ -139,11 +139,11 @@ def send_checked(
         primaries = Primaries(client, node, stack)
         at = primaries.coordinator.address
         start = primaries.fetch_state() if is_change or primaries.are_broken else before
-        start = start or known.views.get(at) or primaries.fetch_state()
+        start = start or known.states.get(at) or primaries.fetch_state()
         problem = _find_problem_before(known, primaries, start, is_change)
         if problem is None:
             try:
-                replies = primaries.send_query(packed, seconds, then_look=not is_change)
+                replies = primaries.send_query(packed, seconds, fetch_state_next=not is_change)
             except HangingCoordinatorError:
                 known.hung, known.hung_at = at, time.monotonic()
                 raise
@@ -155,10 +155,10 @@ def send_checked(
 
 
 def send_command(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
-    """Sends one command of the query engine, and returns its whole reply.
+    """Sends one search command, and returns its complete answer.
 
     Raises:
-        redis.RedisError: whatever goes wrong
+        redis.RedisError: any error of redis-py
     """
     found = send_checked(client, pick_coordinator(client, failures), [pack(command)]).replies[0]
     if isinstance(found, redis.RedisError):
@@ -169,7 +169,7 @@ def send_command(client: redis.RedisCluster, command: Sequence[Any], failures: i
 def exchange(
     client: redis.RedisCluster, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    """Sends packed commands of the query engine, some at once; see ``pipeline.exchange``."""
+    """Sends packed search commands in batches; see ``pipeline.exchange``."""
     waiting: list[Request] = []
     for request in requests:
         waiting.append(request)
@@ -192,7 +192,7 @@ def _replies_to(
 
 
 def _send_until_complete(client: redis.RedisCluster, commands: Sequence[bytes]) -> list[Any]:
-    """Sends commands until each has a reply that is whole, or an error that stays."""
+    """Sends commands until each has a complete answer, or an error that is not transient."""
     replies: list[Any] = [None] * len(commands)
     left = list(range(len(commands)))
     attempts = Attempts(client)
@@ -213,14 +213,14 @@ def _send_until_complete(client: redis.RedisCluster, commands: Sequence[bytes]) 
 
 
 def _find_problem_before(
-    known: _Known, primaries: Primaries, view: ClusterState, is_change: bool
+    known: _Known, primaries: Primaries, state: ClusterState, is_change: bool
 ) -> IncompleteClusterError | None:
-    """Returns why a question is not worth sending, or None."""
-    known.note_change(view)
-    young = [] if view.lost else list(primaries.find_just_started(SETTLE_SECONDS))
-    if view.lost or (view.moving and not is_change) or young:
-        known.views.pop(primaries.coordinator.address, None)
-        return _make_incomplete_error([*view.lost, *young], view.moving)
+    """Returns why a query would be incomplete, or None."""
+    known.note_change(state)
+    young = [] if state.lost else list(primaries.find_just_started(SETTLE_SECONDS))
+    if state.lost or (state.moving and not is_change) or young:
+        known.states.pop(primaries.coordinator.address, None)
+        return _make_incomplete_error([*state.lost, *young], state.moving)
     if time.monotonic() - known.changed_at < SETTLE_SECONDS:
         return _make_incomplete_error(["a part of it came back, or was replaced, this moment"], ())
     return None
@@ -229,20 +229,20 @@ def _find_problem_before(
 def _find_problem_after(
     known: _Known, coordinator: str, before: ClusterState, after: ClusterState
 ) -> IncompleteClusterError | None:
-    """Returns why an answer is not to be trusted, or None; remembers how the cluster is now."""
+    """Returns why an answer may be incomplete, or None; caches the new state."""
     if before == after and not after.lost:
         if after.is_complete:
-            known.views[coordinator] = after
+            known.states[coordinator] = after
         return None
     known.note_change(after, before)
-    known.views.pop(coordinator, None)
+    known.states.pop(coordinator, None)
     if after.is_complete:
         return _make_incomplete_error(["it changed while it was asked"], ())
     return _make_incomplete_error(after.lost, after.moving)
 
 
 def _make_incomplete_error(lost: Sequence[str], moving: Sequence[str]) -> IncompleteClusterError:
-    """Returns the error that names what is missing, or else the slots on the move."""
+    """Returns the error that names the missing shards or the moving slots."""
     todo = "bring it back, or have a replica take over, and repeat this"
     if not lost:
         todo = (
@@ -250,12 +250,13 @@ def _make_incomplete_error(lost: Sequence[str], moving: Sequence[str]) -> Incomp
             "interrupted"
         )
     return IncompleteClusterError(
-        f"The cluster cannot answer from all of its documents: {list_first(list(lost or moving))}; {todo}"
+        "The cluster cannot answer from all of its documents: "
+        f"{list_first(list(lost or moving))}; {todo}"
     )
 
 
 def _has_coordinator(client: redis.RedisCluster) -> bool:
-    """Asks one node after the other, until one answers, whether its query engine coordinates."""
+    """Fetches from the first node that answers whether its query engine coordinates."""
     nodes = cluster.list_primaries(client)
     for number, _ in enumerate(nodes, start=1):
         node = cluster.pick_node(client, number - 1)
@@ -270,7 +271,7 @@ def _has_coordinator(client: redis.RedisCluster) -> bool:
 def _is_managed(node: redis.Redis) -> bool:
     """Returns whether a service manages the nodes, as Redis Enterprise does.
 
-    It tells the coordinators of nodes that are not those of CLUSTER NODES.
+    Its coordinators list other nodes than CLUSTER NODES does.
     """
     reply = _send_one(node, pack([COORDINATOR]), None)
     return not isinstance(reply, redis.RedisError) and topology.is_managed(reply)

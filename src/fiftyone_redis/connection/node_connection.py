@@ -1,4 +1,4 @@
-"""A connection to a node, over which requests and replies go in one's own order."""
+"""A connection to a node, on which the caller orders requests and replies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NodeConnection:
 
     Args:
         node: a client of the node
-        stack: gives the connection back when it is closed
+        stack: returns the connection to its pool when closed
     """
 
     def __init__(self, node: redis.Redis, stack: ExitStack) -> None:
@@ -37,11 +37,11 @@ class NodeConnection:
                 self._mark_broken(error)
 
     def read_replies(self, count: int, seconds: float | None = None) -> list[Any]:
-        """Reads replies; errors of the server, and what broke the connection, are among them.
+        """Reads replies; server errors, and the error that broke the connection, count as replies.
 
         Args:
-            count: how many
-            seconds: how long to wait for each; None for as long as the connection does
+            count: how many replies to read
+            seconds: the timeout for each; None for the connection's socket timeout
         """
         found: list[Any] = []
         while self.error is None and len(found) < count:
@@ -56,4 +56,4 @@ class NodeConnection:
 
     def _mark_broken(self, error: redis.RedisError) -> None:
         self.error = error
-        self.connection.disconnect()  # replies may still be on their way
+        self.connection.disconnect()  # unread replies may follow

@@ -1,8 +1,7 @@
-"""Names an index that some nodes of a cluster have, and others have not.
+"""Reports a partial index: one that exists on some nodes of a cluster only.
 
-A command that makes an index goes from the coordinator to all nodes, and one that was down at that
-time lacks the index from then on. Such an index can neither be opened, as it does not exist on some
-nodes, nor made, as it exists on others.
+The coordinator sends FT.CREATE to all nodes. A node that is down at that time never gets the index.
+A partial index can neither be opened (some nodes lack it) nor created (some nodes have it).
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from fiftyone_redis.errors import IndexMismatchError, list_first
 
 
 def explain_partial_index(client: Client, name: str) -> IndexMismatchError | None:
-    """Returns why an index is said not to exist, or to exist, if only some nodes have it.
+    """Returns the error for a partial index.
 
-    Asks every primary which indexes it has itself.
+    Lists the indexes of every primary.
 
     Args:
         client: a client of a cluster, or of one server
         name: the index's name, or an alias
 
     Returns:
-        an error that names the nodes and the command that repairs it; None if there is no index
-        of that name, or all nodes have it, or some do not tell
+        an error that names the nodes and the command that repairs it; None if no node has the
+        index, all nodes have it, or some nodes do not reply
     """
     if not isinstance(client, redis.RedisCluster):
         return None
@@ -79,7 +78,7 @@ def _make_alias_error(
 
 
 def _has_index(node: redis.Redis, name: str) -> bool:
-    """Returns whether a node itself has an index or an alias of a name."""
+    """Returns whether a node has an index or alias of that name."""
     try:
         send_command(node, make_lookup(name))
     except redis.ResponseError as error:

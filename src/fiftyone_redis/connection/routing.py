@@ -1,11 +1,10 @@
-"""Sends commands to the nodes of a cluster that hold their keys, and walks the keys of all nodes.
+"""Sends commands to the cluster nodes that hold their keys, and scans the keys of all nodes.
 
-A request is split by node, and its parts are sent to all nodes before any reply is read, so that
-the nodes work side by side; the next request is on its way while the replies to the one before it
-are read. Two requests at most are in memory, whatever the number of nodes.
+A request is split by node. All parts are sent before any reply is read, so the nodes work in
+parallel; the next request is sent before the replies to the previous one are read. At most two
+requests are in memory, whatever the number of nodes.
 
-What a node does not answer, or says to ask another node for, is sent again. So all commands must
-be such as can be repeated.
+Unanswered and redirected commands are sent again, so all commands must be repeatable.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from fiftyone_redis.connection.wire import Request, pack, to_text
 from fiftyone_redis.errors import FiftyOneRedisError
 
 _ASKING = pack(["ASKING"])
-_COMPLETE_WALKS = 2
-_MOST_WALKS = 5
+_COMPLETE_SCANS = 2
+_MOST_SCANS = 5
 
 
 class _NodeConnections:
-    """One connection to each node that is needed, borrowed until the stack is closed."""
+    """One connection to each node in use, borrowed until the stack is closed."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -50,12 +49,13 @@ class _NodeConnections:
 
 @dataclass(frozen=True)
 class _SentRequest:
-    """A request that is under way.
+    """A request that was sent.
 
     Args:
-        request: its commands, their keys, and what they are about
-        parts: which of them went where, by number, and whether as ones that were asked for (ASKING)
-        replies: those that are there, by the number of the command
+        request: the request
+        parts: for each node, its connection, the indices of its commands, and whether ASKING
+            precedes each of them
+        replies: the replies so far, one for each command
     """
 
     request: Request
@@ -66,17 +66,17 @@ class _SentRequest:
 def exchange(
     client: redis.RedisCluster, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    """Sends requests, each before the replies to the one before it are read.
+    """Sends requests, and yields their replies; the next request is already on its way.
 
     Args:
         client: a client of the cluster
-        requests: packed commands, and what each of them is about
+        requests: the requests: packed commands, and the item that each command is about
 
     Yields:
-        what they are about, and the replies to them; the server's errors are among the replies
+        the items of a request, and the replies; server errors count as replies
 
     Raises:
-        ConnectionFailedError: if a node is gone, and no other takes its place in time
+        ConnectionFailedError: if a node is down, and no replica takes over in time
     """
     upcoming = iter(requests)
     first = next(upcoming, None)
@@ -102,27 +102,27 @@ def exchange(
 def scan(
     client: Client, pages: Callable[[redis.Redis], Iterator[list[bytes]]]
 ) -> Iterator[list[bytes]]:
-    """Walks the keys of all nodes that hold documents.
+    """Scans the keys of all primaries.
 
-    Keys that move to another node meanwhile could be missed, so that everything is walked once
-    more if any slot changed hands, or was about to. Keys can come more than once.
+    A scan can miss keys that move to another node, so all nodes are scanned again if slots moved,
+    or are moving. Keys can be returned more than once.
 
     Args:
-        client: a client of the cluster, or of one server
-        pages: walks the keys of one node
+        client: a client of a cluster or of a single server
+        pages: scans the keys of one node
 
     Yields:
-        what ``pages`` yields
+        the pages of all nodes
 
     Raises:
-        ConnectionFailedError: if a node is gone, and no other takes its place in time
+        ConnectionFailedError: if a node is down, and no replica takes over in time
     """
     if not isinstance(client, redis.RedisCluster):
         yield from pages(client)
         return
     complete = 0
     failure: FiftyOneRedisError | None = None
-    for _ in range(_MOST_WALKS):
+    for _ in range(_MOST_SCANS):
         before = _fetch_slot_layout(client)
         try:
             for node in cluster.list_primaries(client):
@@ -130,20 +130,19 @@ def scan(
         except FiftyOneRedisError as error:
             if not cluster.is_retryable(error.__cause__):
                 raise
-            failure = error  # of a node that another one takes the place of, or it comes back
+            failure = error  # a replica may take over, or the node may come back
             continue
         complete += 1
-        still = (
-            before == _fetch_slot_layout(client) and "[" not in before
-        )  # as slots on the move are written
-        if still or complete == _COMPLETE_WALKS:
+        # "[" marks moving slots.
+        is_stable = before == _fetch_slot_layout(client) and "[" not in before
+        if is_stable or complete == _COMPLETE_SCANS:
             return
     if failure is not None:
         raise failure
 
 
 def _fetch_slot_layout(client: redis.RedisCluster) -> str:
-    """Returns which node holds which slots, and which are on the move, as the nodes say it."""
+    """Fetches which node holds which slots, and which slots are moving."""
     attempts = Attempts(client)
     cluster.refresh_slots(client)
     with translate_errors(get_address(client)):
@@ -155,7 +154,7 @@ def _fetch_slot_layout(client: redis.RedisCluster) -> str:
 
 
 def _fetch_own_slots(node: redis.Redis) -> str:
-    """Returns what CLUSTER NODES says of a node itself: its id, configuration epoch and slots."""
+    """Fetches a node's own line of CLUSTER NODES: its id, configuration epoch and slots."""
     lines = to_text(node.execute_command("CLUSTER", "NODES")).splitlines()
     own = next(line for line in lines if "myself" in line).split()
     return " ".join([own[0], own[6], *own[8:]])
@@ -168,7 +167,7 @@ def _send(
     numbers: Iterable[int],
     failures: int = 0,
 ) -> None:
-    """Sends some commands of a request to where their keys are, or where replies say they are."""
+    """Sends some commands of a request to the nodes of their keys, or where redirected to."""
     groups: dict[tuple[redis.Redis, bool], list[int]] = {}
     target = _make_router(client, failures)
     commands, _, keys = sent.request
@@ -189,7 +188,7 @@ def _send(
 def _make_router(
     client: redis.RedisCluster, failures: int
 ) -> Callable[[bytes | None, Any], redis.Redis]:
-    """Returns a function that tells to which node a command goes, by its key and last reply."""
+    """Returns a function that picks the node for a command, by its key and last reply."""
     known: dict[int, redis.Redis] = {}  # by slot
 
     def target(key: bytes | None, reply: Any) -> redis.Redis:
@@ -208,7 +207,7 @@ def _make_router(
 
 
 def _receive(sent: _SentRequest) -> list[int]:
-    """Reads the replies that are on their way; returns which commands have no good one yet."""
+    """Reads the pending replies; returns the indices of the commands to send again."""
     for line, part, asking in sent.parts:
         replies = line.read_replies(2 * len(part)) if asking else line.read_replies(len(part))
         if asking:
@@ -224,10 +223,10 @@ def _is_refusal(reply: Any) -> bool:
 
 
 def _read_or_resend(client: redis.RedisCluster, sent: _SentRequest) -> list[Any]:
-    """Reads the replies to a request, and sends again what a changing cluster did not answer."""
+    """Reads the replies to a request, and sends commands again until each has a final reply."""
     left = _receive(sent)
     if left:
-        cluster.refresh_slots(client)  # slots that moved are mostly known to be elsewhere by now
+        cluster.refresh_slots(client)  # most nodes know by now where slots moved
         left = _resend(client, sent, left, 1)
     attempts = Attempts(client)
     while left:
@@ -240,9 +239,9 @@ def _read_or_resend(client: redis.RedisCluster, sent: _SentRequest) -> list[Any]
 def _resend(
     client: redis.RedisCluster, sent: _SentRequest, numbers: list[int], failures: int
 ) -> list[int]:
-    """Sends some commands of a request again, and returns which have no good reply yet.
+    """Sends some commands again; returns the indices of those that still need a retry.
 
-    Other connections are used, as replies to the next request are on their way over those.
+    Uses other connections, because replies to the next request are pending on the first ones.
     """
     with ExitStack() as stack:
         _send(client, _NodeConnections(stack), sent, numbers, failures)

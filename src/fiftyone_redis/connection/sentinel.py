@@ -1,4 +1,4 @@
-"""Finds a server by asking sentinels, and tells why they know none."""
+"""Finds the primary through sentinels, and explains why they report none."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def make_pool(
     credentials: dict[str, Any],
     options: dict[str, Any],
 ) -> redis.ConnectionPool:
-    """Returns a pool of connections to the primary of a service, whichever that is at the time.
+    """Returns a pool of connections to the current primary of a service.
 
     Args:
-        sentinels: their addresses
-        service_name: the name under which they know the service
+        sentinels: the addresses of the sentinels
+        service_name: the service name that they monitor
         credentials: ``username`` and ``password`` for the sentinels
-        options: redis-py's options of the connections to the server; their TLS and time to
-            connect are those of the connections to the sentinels too
+        options: redis-py's options for connections to the server; TLS options and the connect
+            timeout also apply to the sentinels
     """
     patience = options["socket_connect_timeout"]
     shared = {name: value for name, value in options.items() if name.startswith("ssl")}
@@ -48,7 +48,7 @@ def make_pool(
 
 
 def copy_pool(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool:
-    """Returns another pool for the same service, with other options."""
+    """Returns a new pool for the same service, with some options changed."""
     options = {**pool.connection_kwargs, **changes}
     del options["connection_pool"]
     return _Pool(
@@ -60,21 +60,21 @@ def copy_pool(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionP
 
 
 def get_address(pool: SentinelConnectionPool) -> str:
-    """Returns the service's name and where the sentinels are."""
+    """Returns the service name and the addresses of the sentinels."""
     return f"{pool.service_name!r} of the sentinels {_list_addresses(pool.sentinel_manager)}"
 
 
 class _Pool(SentinelConnectionPool, ForkSafePool):
-    """redis-py's pool for sentinels, in child processes too."""
+    """redis-py's sentinel pool, made safe for forks."""
 
     def __init__(self, service_name: str, manager: Sentinel, **options: Any) -> None:
         super().__init__(service_name, manager, **options)  # type: ignore[no-untyped-call]
 
 
 class _Connection(HandshakeTimeout, SentinelManagedConnection):
-    """redis-py's, but that a primary that does not answer counts as failing over.
+    """A connection that reports an unreachable primary as failing over.
 
-    The sentinels take their time to notice, and name it until then.
+    Sentinels keep naming a dead primary until they notice that it is down.
     """
 
     def connect_to(self, address: tuple[str, int]) -> None:
@@ -90,11 +90,11 @@ class _Connection(HandshakeTimeout, SentinelManagedConnection):
 
 
 class _TlsConnection(_Connection, TlsConnection):
-    """Such a connection over TLS."""
+    """The same over TLS."""
 
 
 class _Sentinels(Sentinel):
-    """redis-py's sentinels, but for what they say when they know no primary."""
+    """redis-py's sentinels, with better errors if they report no primary."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         try:
@@ -126,7 +126,7 @@ class _Sentinels(Sentinel):
 
 
 def _make_no_sentinel_error(failures: list[redis.RedisError], where: str) -> redis.RedisError:
-    """Returns the error for sentinels none of which answers the question."""
+    """Returns the error for sentinels that all failed."""
     for failure in failures:
         if isinstance(failure, redis.AuthenticationError | redis.exceptions.NoPermissionError):
             return redis.AuthenticationError(
@@ -136,7 +136,7 @@ def _make_no_sentinel_error(failures: list[redis.RedisError], where: str) -> red
     reason = MasterNotFoundError(
         f"No sentinel answers at {where} ({failures[0]}); set sentinels to addresses of sentinels"
     )
-    # What the first of them failed with tells TLS's faults from those of the network.
+    # The first error shows whether TLS or the network failed.
     reason.__cause__ = failures[0]
     return reason
 

@@ -1,4 +1,4 @@
-"""What the layout of a cluster is like, and what to do about it. Nothing is changed."""
+"""Checks the shards and slots of a cluster. Read-only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fiftyone_redis.errors import list_first
 
 
 def check_shards(client: Client) -> list[Finding]:
-    """Looks whether all parts of a cluster are there, and are searched."""
+    """Checks whether all shards of a cluster are alive and searched."""
     if not isinstance(client, redis.RedisCluster):
         return []
     layouts = [execute(client, "CLUSTER", kind) for kind in ("SHARDS", "SLOTS")]
@@ -33,11 +33,11 @@ def check_shards(client: Client) -> list[Finding]:
 
 
 def check_layout(shards: list[Shard], searched: list[Node]) -> list[Finding]:
-    """Says what is wrong with the layout of a cluster.
+    """Checks the slot layout of a cluster.
 
     Args:
-        shards: its parts, as its nodes see them
-        searched: the nodes that the query engine's coordinator asks; empty if it does not tell
+        shards: the shards, as the nodes see them
+        searched: the nodes that the query engine's coordinator queries; empty if not reported
     """
     findings = []
     lost = topology.find_uncovered_slots(chain(*shards))
@@ -70,15 +70,15 @@ def check_layout(shards: list[Shard], searched: list[Node]) -> list[Finding]:
 
 
 def _check_searches(client: redis.RedisCluster) -> Finding | None:
-    """Looks whether a search would be answered now; the nodes notice a dead one after a while."""
+    """Checks whether a search would be answered now; nodes notice a dead node only later."""
     with translate_errors(get_address(client)):
-        view = complete_answers.fetch_state(client)
-    if view is None or view.is_complete:
+        state = complete_answers.fetch_state(client)
+    if state is None or state.is_complete:
         return None
-    if view.lost:
-        text = f"Searches are not answered: {list_first(list(view.lost))}."
+    if state.lost:
+        text = f"Searches are not answered: {list_first(list(state.lost))}."
         advice = "Bring it back, or have a replica take over (CLUSTER FAILOVER TAKEOVER on it)."
         return Finding("cluster", PROBLEM, text, advice)
-    text = f"Searches wait: {list_first(list(view.moving))}."
+    text = f"Searches wait: {list_first(list(state.moving))}."
     advice = "If nothing moves them any more, `redis-cli --cluster fix` ends the move."
     return Finding("cluster", WARNING, text, advice)

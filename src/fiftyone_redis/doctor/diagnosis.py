@@ -1,6 +1,6 @@
-"""Whether ``backend="redis"`` will work here, step by step, and what to do where it will not.
+"""Checks step by step whether ``backend="redis"`` will work, and advises what to fix.
 
-FiftyOne itself is never imported, so that its database need not run, and answers come at once.
+Does not import FiftyOne: that is slow, and needs its database.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _BACKENDS = "FIFTYONE_BRAIN_SIMILARITY_BACKENDS"
 
 
 def diagnose() -> list[Finding]:
-    """Looks at everything: FiftyOne's settings, the way to the server, the server, FiftyOne's runs.
+    """Checks FiftyOne's settings, the connection, the server and FiftyOne's runs.
 
-    Nothing is changed, and no server is started.
+    Read-only; starts no server.
 
     Returns:
-        the findings, in order, up to the one that makes going on pointless
+        the findings, in order; stops at a problem that makes further checks pointless
     """
     findings: list[Finding] = []
     try:
@@ -59,12 +59,12 @@ def diagnose() -> list[Finding]:
 
 
 def works(findings: list[Finding]) -> bool:
-    """Returns whether the redis backend will work, as far as was found."""
+    """Returns whether the redis backend will work: whether there is no problem."""
     return all(finding.status != PROBLEM for finding in findings)
 
 
 def _check_package() -> Finding:
-    """Looks which class FiftyOne will load; this package's import may have set the variable."""
+    """Checks which class FiftyOne will load; importing this package may set the variable."""
     named = os.environ.get(f"{_VARIABLE}CONFIG_CLS", CONFIG_CLS)
     if named != CONFIG_CLS:
         text = f'backend="redis" is {named}: {_VARIABLE}CONFIG_CLS says so.'
@@ -82,7 +82,7 @@ def _check_package() -> Finding:
 
 
 def _read_configured() -> dict[str, Any]:
-    """Returns what FiftyOne will hand over, but as it was written; None where nothing is said."""
+    """Reads the settings that FiftyOne will pass, unconverted; None means not set."""
     config = brain_config.redis_settings()
     values = {name: config.get(name) for name in settings.NAMES}
     for name in values:
@@ -93,20 +93,20 @@ def _read_configured() -> dict[str, Any]:
 
 
 def _report_sources() -> list[Finding]:
-    told = [
+    findings = [
         Finding("settings", OK, f"{source.name} = {source.value} ({source.origin})")
         for source in settings.sources({}, _read_configured())
         if source.value is not None and source.origin != "default"
     ]
     where = f"{settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}, else a private server"
-    return told or [Finding("settings", OK, f"Nothing is set: {where}.")]
+    return findings or [Finding("settings", OK, f"Nothing is set: {where}.")]
 
 
 def _connect(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]:
     """Connects as the backend does, but starts no private server.
 
     Returns:
-        the client, None if a private server will be started when it is needed; what to say of it
+        the client, or None if a private server will be started when needed; and findings
 
     Raises:
         FiftyOneRedisError: if the backend could not connect either
@@ -133,7 +133,7 @@ def _connect(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]
 
 
 def _check_runs(client: Client) -> list[Finding]:
-    """Looks whether the indexes of FiftyOne's runs are on the server."""
+    """Checks whether the indexes of FiftyOne's runs are on the server."""
     try:
         known = runs.find_runs()
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""What the indexes of a server are like, and what to do about it. Nothing is changed."""
+"""Checks the indexes of a server. Read-only."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ Info = Mapping[str, Any]
 
 
 def check_indexes(client: Client) -> list[Finding]:
-    """Looks at every index: its documents, what a rebuild left behind, what slows it down."""
+    """Checks every index: its documents, leftovers of rebuilds, and slow settings."""
     names, findings = _list_names(client)
     graphs: list[str] = []
     for name in names:
         try:
             info = replies.read_info(execute(client, *commands.info(name)))
         except IndexNotFoundError:
-            continue  # it was dropped meanwhile
+            continue  # just dropped
         except ConnectionFailedError:
-            raise  # the others would be waited for as long
+            raise  # the others would time out, too
         except FiftyOneRedisError as error:
             findings.append(Finding("index", NOTE, f"{name}: {error}"))
             continue
@@ -59,10 +59,10 @@ def check_indexes(client: Client) -> list[Finding]:
 
 
 def describe_index(shown: str, info: Info) -> Finding:
-    """Says how large an index is, and whether all of its documents are in it.
+    """Reports the size of an index, and whether all documents are indexed.
 
     Args:
-        shown: its name, for people to read
+        shown: its name, as users know it
         info: what :func:`replies.read_info` returned
     """
     try:
@@ -86,10 +86,10 @@ def compare_nodes(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[F
     """Compares the indexes that the nodes of a cluster have.
 
     Args:
-        lists: for each node's address, the names of its indexes
+        lists: the index names of each node, by address
 
     Returns:
-        the names that all nodes have, sorted, and a finding for each that some lack
+        the sorted names that all nodes have, and a finding for each name that some lack
     """
     names = sorted({name for found in lists.values() for name in found})
     lacking = {
@@ -110,7 +110,7 @@ def compare_nodes(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[F
 
 
 def _list_names(client: Client) -> tuple[list[str], list[Finding]]:
-    """Returns the names of the indexes; of those that only some nodes have, findings."""
+    """Lists the index names that all nodes have, and findings for partial indexes."""
     if not isinstance(client, redis.RedisCluster):
         return sorted(map(wire.to_text, execute(client, *commands.names()))), []
     lists = {}
@@ -120,12 +120,12 @@ def _list_names(client: Client) -> tuple[list[str], list[Finding]]:
         except AuthenticationError:
             raise
         except ConnectionFailedError:
-            continue  # said at the first step
+            continue  # the first check reports it
     return compare_nodes(lists)
 
 
 def _find_alias(client: Client, name: str) -> str | None:
-    """Returns the name by which people know an index; None if a rebuild left it behind."""
+    """Returns an index's alias; None if a rebuild left the index behind."""
     alias = naming.get_alias(name)
     if alias == name:
         return name
@@ -140,7 +140,7 @@ def _report_leftover(name: str) -> Finding:
 
 
 def _check_leftover_fields(client: Client, alias: str) -> list[Finding]:
-    """Looks whether a change of the type wrote down that documents have two fields of vectors."""
+    """Checks for a record of an interrupted type change, which leaves two vector fields."""
     fields = sorted(leftovers.read_record(client, alias).fields)
     if not fields:
         return []
@@ -150,7 +150,7 @@ def _check_leftover_fields(client: Client, alias: str) -> list[Finding]:
 
 
 def _check_workers(client: Client, graphs: list[str]) -> list[Finding]:
-    """Looks whether the server fills HNSW graphs with one thread, if it has any."""
+    """Checks whether the server builds its HNSW graphs with one thread only."""
     reply = try_execute(client, "CONFIG", "GET", "search-workers") if graphs else None
     if replies.read_settings(reply or {}).get("search-workers") != "0":
         return []

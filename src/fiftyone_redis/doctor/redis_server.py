@@ -1,7 +1,6 @@
-"""What a server that is to hold vectors is like, and what to do about it.
+"""Checks a Redis server: latency, TLS, memory, persistence, limits and indexes.
 
-Only what is asked for is read; nothing is changed. What a server does not tell, or not to this
-user, is a note.
+Read-only. What the server does not report, or not to this user, becomes a note.
 """
 
 from __future__ import annotations
@@ -48,29 +47,29 @@ from fiftyone_redis.errors import (
 
 __all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "examine"]
 
-_PATIENCE_SECONDS = 3.0  # a part of a cluster that came back this moment is not asked for 2 s
+_PATIENCE_SECONDS = 3.0  # a shard that just came back is not queried for 2 s
 _ROUND_TRIPS = 5
 _FAR_MS = 50.0
 _FEW_RESULTS = 1000
 _NEARLY_FULL = 0.9
-# The settings that limit a search: how many results, how many milliseconds.
+# The settings for the most results and the time limit (ms) of a search.
 _SINCE_8 = ("search-max-search-results", "search-timeout")
 _BEFORE_8 = ("MAXSEARCHRESULTS", "TIMEOUT")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def examine(client: Client) -> list[Finding]:
-    """Looks at the server of a client, or at the nodes of its cluster.
+    """Checks a client's server, or all nodes of its cluster.
 
-    A cluster that lacks a part is told within seconds, whatever the client's ``retry_timeout``; its
-    query engine, which would not answer, is not asked then.
+    An incomplete cluster is reported within seconds, whatever the client's ``retry_timeout``; its
+    query engine is not queried then, since it would not answer.
 
     Args:
         client: a client from :func:`~fiftyone_redis.connection.client.connect`, or another one
 
     Returns:
-        the findings, in the order of the steps; those up to the one at which the server, or the
-        last node of the cluster, was lost
+        the findings, in the order of the checks; ends early if the server, or the last node of
+        the cluster, is lost
     """
     nodes = list_primaries(client)
     several = len(nodes) > 1
@@ -86,7 +85,7 @@ def examine(client: Client) -> list[Finding]:
 
 
 def _run_remaining_steps(client: Client, nodes: list[redis.Redis], several: bool) -> list[Finding]:
-    """Takes the steps behind the first two."""
+    """Runs all checks but the first two."""
     findings, answers = _run_client_steps(("server", "cluster"), client)
     if not answers:
         return findings
@@ -100,7 +99,7 @@ def _run_remaining_steps(client: Client, nodes: list[redis.Redis], several: bool
 
 
 def _run_client_steps(steps: Sequence[str], client: Client) -> tuple[list[Finding], bool]:
-    """Takes steps until the server is lost; returns the findings, and whether it answers."""
+    """Runs checks until the server is lost; returns the findings, and whether it answers."""
     findings: list[Finding] = []
     for step in steps:
         found, answers = _run_step(step, _CLIENT_STEPS[step], client)
@@ -111,7 +110,7 @@ def _run_client_steps(steps: Sequence[str], client: Client) -> tuple[list[Findin
 
 
 def _run_node_steps(steps: Sequence[str], nodes: list[redis.Redis], several: bool) -> list[Finding]:
-    """Takes steps at each node, and removes the nodes that are lost from the list."""
+    """Runs checks on each node, and removes lost nodes from the list."""
     findings: list[Finding] = []
     for step in steps:
         for node in list(nodes):
@@ -127,7 +126,7 @@ def _run_node_steps(steps: Sequence[str], nodes: list[redis.Redis], several: boo
 def _run_step(
     step: str, look: Callable[[Any], list[Finding]], at: Any
 ) -> tuple[list[Finding], bool]:
-    """Takes a step; returns the findings, and whether the server answers."""
+    """Runs one check; returns the findings, and whether the server answers."""
     try:
         return look(at), True
     except AuthenticationError as error:
@@ -231,7 +230,7 @@ def _check_persistence(client: redis.Redis) -> list[Finding]:
 
 
 def _fetch_snapshot_setting(client: redis.Redis) -> str | None:
-    """Returns when the server makes snapshots; empty for never, None if it does not tell."""
+    """Fetches when the server saves snapshots; empty for never, None if not reported."""
     reply = try_execute(client, "CONFIG", "GET", "save")
     return None if reply is None else read_settings(reply).get("save", "")
 
@@ -273,7 +272,7 @@ def _report_query_timeout(timeout: str) -> Finding:
 
 
 def _check_time_limit(client: Client, timeout: str) -> Finding:
-    """Looks whether the server allows a query the time that it gets: asks one, which warns."""
+    """Runs a query to see whether the server caps its time limit; the reply warns of it."""
     for name in try_execute(client, *commands.names()) or ():
         command = commands.count(wire.to_text(name), timeout_ms=round(1000 * QUERY_TIMEOUT))
         notes = [note for note in read_warnings(try_execute(client, *command)) if "capped" in note]

@@ -1,7 +1,7 @@
-"""Which brain runs FiftyOne's database knows, read without FiftyOne.
+"""Reads brain runs from FiftyOne's database without importing FiftyOne.
 
-Importing FiftyOne takes seconds, and starts its database or fails without one. Here the database
-is asked if it runs, and left alone if it does not.
+Importing FiftyOne takes seconds, and starts its database. This module queries the database only if
+it is running.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Run:
 
 
 def find_runs() -> list[Run] | None:
-    """Returns the runs of the redis backend, sorted; None if FiftyOne's database does not run.
+    """Reads the runs of the redis backend, sorted; None if FiftyOne's database is not running.
 
     Raises:
-        ConnectionError: if a database is named that does not answer, without its credentials
+        ConnectionError: if the configured database does not answer; the message has no credentials
         SettingsError: if FiftyOne's config cannot be read
     """
     config = fiftyone_config()
@@ -78,7 +78,7 @@ def _read_runs(database: Any) -> list[Run]:
 
 
 def _find_own_uri(config: dict[str, Any]) -> str | None:
-    """Returns where the database that FiftyOne itself started listens, if it runs."""
+    """Returns the URI of the database that FiftyOne started, if it is running."""
     named = os.environ.get("FIFTYONE_DATABASE_DIR") or config.get("database_dir")
     folder = Path(named) if named else Path.home() / ".fiftyone" / "var" / "lib" / "mongo"
     try:

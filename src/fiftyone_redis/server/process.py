@@ -1,4 +1,4 @@
-"""Starts and stops the private server of a folder, and tells whether it runs."""
+"""Starts, stops and checks the private server of a folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STEP_S = 0.01
 START_TIMEOUT_S = 60.0
 LAUNCH_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 60.0
-PATIENCE_S = 10.0  # before a server that does not react to SHUTDOWN is sent a signal
+PATIENCE_S = 10.0  # wait after SHUTDOWN before SIGTERM
 LOG_LINES = 10
 
 logger = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PrivateServer:
-    """A private server that runs.
+    """A running private server.
 
     Attributes:
-        url: where clients connect to: its Unix socket, database 0
+        url: the URL for clients: its Unix socket, database 0
         folder: where its data, log and socket are
         pid: its process id
         port: the TCP port on 127.0.0.1 that it also listens on, or None
@@ -69,21 +69,21 @@ def start(
 ) -> PrivateServer:
     """Starts the private server of a folder, or returns the one that already runs there.
 
-    It outlives this process, until :func:`stop`. Its data stays in the folder: what was written
-    more than two seconds ago survives even a crash of the machine.
+    It keeps running after this process, until :func:`stop`. Its data stays in the folder: writes
+    older than two seconds survive even a crash of the machine.
 
     Args:
-        folder: where its data, log and socket go, made if need be and closed to other users;
-            by default :func:`default_folder`
-        port: a TCP port to listen on besides, 1 to 65535, on 127.0.0.1 only; every user of this
-            machine can connect to it, so by default there is none
-        program: the redis-server to run; by default what :func:`find_program` finds
+        folder: for its data, log and socket; created if missing, and closed to other users; by
+            default :func:`default_folder`
+        port: an additional TCP port, 1 to 65535, on 127.0.0.1 only; every user of this machine can
+            connect to it, so the default is none
+        program: the redis-server to run; by default the one that :func:`find_program` finds
 
     Returns:
-        the server, which answers and has loaded its data
+        the server, ready and with its data loaded
 
     Raises:
-        PrivateServerError: if it cannot be started, or runs without the port that is asked for
+        PrivateServerError: if it cannot be started, or already runs with another port
     """
     if port is not None and not 1 <= port <= 65535:
         raise PrivateServerError(f"The port {port} is not between 1 and 65535: choose another one.")
@@ -102,15 +102,15 @@ def start(
 
 
 def status(folder: str | Path | None = None) -> PrivateServer | None:
-    """Tells whether the private server of a folder runs.
+    """Checks whether the private server of a folder is running.
 
-    The server itself is asked, over its socket: files that a crash left behind do not matter.
+    Connects to its socket, so files left behind by a crash do not matter.
 
     Args:
         folder: its folder, by default :func:`default_folder`
 
     Returns:
-        the server, which may still be loading its data, or None when none runs
+        the server, which may still be loading its data, or None if none is running
 
     Raises:
         PrivateServerError: if it runs but does not answer
@@ -135,7 +135,7 @@ def stop(folder: str | Path | None = None) -> bool:
         folder: its folder, by default :func:`default_folder`
 
     Returns:
-        whether one was running; its data is on disk then
+        whether one was running; its data is now on disk
 
     Raises:
         PrivateServerError: if it does not stop
@@ -164,7 +164,7 @@ def stop(folder: str | Path | None = None) -> bool:
 
 
 def _start_server(place: Path, port: int | None, program: str | Path | None) -> PrivateServer:
-    """Waits until a server is ready, launching one as soon as nobody else runs or launches it."""
+    """Waits until a server is ready; launches one if no other process runs or launches it."""
     log_start = _get_size(place / LOG)
     deadline = time.monotonic() + START_TIMEOUT_S
     launched = False
@@ -188,8 +188,8 @@ def _start_server(place: Path, port: int | None, program: str | Path | None) -> 
 def _launch(
     place: Path, port: int | None, program: str | Path | None, lock: int, log_start: int
 ) -> None:
-    """Runs the program, which goes into the background and keeps the lock."""
-    (place / PID).unlink(missing_ok=True)  # who holds the lock is named there, or nobody
+    """Runs the program, which daemonizes and keeps the lock."""
+    (place / PID).unlink(missing_ok=True)  # it names the lock holder, so must not be stale
     sign_lock(lock)
     found = find_program(program)
     with (place / LOG).open("ab") as log:
@@ -262,12 +262,12 @@ def _get_size(file: Path) -> int:
 
 
 def _is_in_use(place: Path) -> bool:
-    """Tells whether a process holds the folder, or a server started by other means answers."""
+    """Returns whether the folder is locked, or a server answers without holding the lock."""
     return is_locked(place) or is_ready(place / SOCKET)
 
 
 def _send_shutdown(place: Path) -> bool:
-    """Sends SHUTDOWN, before which the server writes and closes its files."""
+    """Sends SHUTDOWN; the server writes and closes its files first."""
     try:
         return call_server(place / SOCKET, _shut_down) is not None
     except TimeoutError:
@@ -275,7 +275,7 @@ def _send_shutdown(place: Path) -> bool:
 
 
 def _shut_down(client: redis.Redis) -> bool:
-    client.info("server")  # without a server, shutdown() seems to work
+    client.info("server")  # shutdown() appears to succeed without a server
     client.shutdown()
     return True
 
@@ -287,7 +287,7 @@ def _read_pid(place: Path) -> int | None:
 
 
 def _send_sigterm(place: Path) -> bool:
-    """Sends SIGTERM to the process that holds the lock, if that is on this machine."""
+    """Sends SIGTERM to the lock holder, if it is on this machine."""
     pid = _read_pid(place)
     if pid is None or not is_locked(place) or read_lock_host(place) != gethostname():
         return False
