@@ -15,8 +15,8 @@ from fiftyone_redis.connection import capabilities as module
 from fiftyone_redis.connection.capabilities import (
     Capabilities,
     check_server,
-    fetch_capabilities,
     fetch_untranslated,
+    get_capabilities,
     parse_replies,
 )
 from fiftyone_redis.engine import Schema, VectorIndex
@@ -158,19 +158,19 @@ def test_a_server_that_says_nothing_is_not_known_to_lack_anything_or_to_have_it(
 
 @pytest.mark.needs("engine==2.10.5")
 def test_the_running_server_offers_what_it_is_known_to(client):
-    found = fetch_capabilities(client)
+    found = get_capabilities(client)
     assert found == of_recorded(STACK, 3)
 
 
 def test_a_client_of_another_kind_is_told_the_same(speaker, redis_server):
     with redis.Redis.from_url(redis_server.url, decode_responses=True, protocol=3) as text:
-        assert fetch_capabilities(speaker).dtypes == fetch_capabilities(text).dtypes
+        assert get_capabilities(speaker).dtypes == get_capabilities(text).dtypes
 
 
 def test_a_server_that_does_not_know_hello_is_asked_for_what_else_it_says(started):
-    found = fetch_capabilities(started("--rename-command", "HELLO", ""))
+    found = get_capabilities(started("--rename-command", "HELLO", ""))
     with started() as alike:
-        assert found == replace(fetch_capabilities(alike), resp=2)
+        assert found == replace(get_capabilities(alike), resp=2)
 
 
 @pytest.mark.needs("no coordinator")
@@ -184,7 +184,7 @@ def test_a_server_that_is_gone_has_its_error(started):
     client = started()
     client.shutdown(nosave=True)
     with pytest.raises(ConnectionFailedError, match=r"No Redis answers at 127\.0\.0\.1:\d+"):
-        fetch_capabilities(client)
+        get_capabilities(client)
     with pytest.raises(redis.ConnectionError):
         fetch_untranslated(client)
 
@@ -193,7 +193,7 @@ def test_a_server_is_asked_once(client, redis_server):
     with redis.Redis.from_url(redis_server.url, protocol=3) as asking:
         asking.ping()
         before = hellos(client)
-        assert fetch_capabilities(asking) is fetch_capabilities(asking)
+        assert get_capabilities(asking) is get_capabilities(asking)
         assert hellos(client) == before + 1
 
 
@@ -204,7 +204,7 @@ def test_a_client_is_not_kept_alive_by_what_is_known_of_its_server(redis_server)
 
     before = known()
     with redis.Redis.from_url(redis_server.url) as asking:
-        fetch_capabilities(asking)
+        get_capabilities(asking)
         assert known() == before + 1
     del asking
     assert known() == before
@@ -214,7 +214,7 @@ def test_a_user_without_any_rights_learns_what_the_server_can_do(client, redis_s
     client.execute_command("ACL", "SETUSER", "nobody", "reset", "on", ">nobody")
     url = f"redis://nobody:nobody@127.0.0.1:{redis_server.port}"
     with redis.Redis.from_url(url, protocol=3) as nobody:
-        assert fetch_capabilities(nobody) == fetch_capabilities(client)
+        assert get_capabilities(nobody) == get_capabilities(client)
     client.execute_command("ACL", "DELUSER", "nobody")
 
 
@@ -260,7 +260,7 @@ def test_an_index_that_the_server_cannot_hold_is_refused_before_anything_is_made
 ):
     with pytest.raises(UnsupportedServerError, match=reason) as refused:
         VectorIndex.create(client, Schema("any", 4, **wanted))
-    assert str(fetch_capabilities(client)) in str(refused.value)
+    assert str(get_capabilities(client)) in str(refused.value)
     assert not client.execute_command("FT._LIST")
 
 
@@ -295,7 +295,7 @@ def test_another_refusal_of_that_index_is_an_error_and_proves_nothing():
 def test_a_user_who_may_not_try_is_not_kept_from_what_may_be_allowed():
     client = Svs(redis.exceptions.NoPermissionError("NOPERM"))
     require(client, SVS)
-    assert fetch_capabilities(client).svs is None
+    assert get_capabilities(client).svs is None
 
 
 def test_every_type_and_algorithm_has_its_version():

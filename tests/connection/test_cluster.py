@@ -26,7 +26,7 @@ from server_under_test import describe
 from fiftyone_redis import server
 from fiftyone_redis.connection import client as connecting
 from fiftyone_redis.connection import cluster
-from fiftyone_redis.connection.capabilities import fetch_capabilities
+from fiftyone_redis.connection.capabilities import get_capabilities
 from fiftyone_redis.connection.client import execute, get_address, open_decoding_client
 from fiftyone_redis.connection.retry import RetryPolicy, get_retry_policy
 from fiftyone_redis.connection.topology import SLOTS
@@ -321,7 +321,7 @@ def searched(request, named_cluster):
 @pytest.fixture
 def name(searched):
     """The name of an index that answers for all of its documents."""
-    return "birds" if fetch_capabilities(searched).coordinator else "{birds}"
+    return "birds" if get_capabilities(searched).coordinator else "{birds}"
 
 
 @pytest.fixture
@@ -778,7 +778,7 @@ def test_all_nodes_are_reached_over_tls(own_server, unused_port, tmp_path, certi
 
 def test_connecting_to_one_node_leads_to_all(nodes, monkeypatch):
     def with_coordinator(client):  # which Redis Stack has not
-        return replace(fetch_capabilities(client), coordinator=True)
+        return replace(get_capabilities(client), coordinator=True)
 
     monkeypatch.setattr(connecting, "check_server", with_coordinator)
     with connect(host="127.0.0.1", port=nodes[4].port, retries=7) as client:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import redis
 
-from fiftyone_redis.connection.capabilities import fetch_capabilities
+from fiftyone_redis.connection.capabilities import get_capabilities
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.doctor import redis_server
@@ -42,7 +42,7 @@ def server(client: Client) -> ServerStatus:
     Raises:
         FiftyOneRedisError: if it does not answer
     """
-    found = fetch_capabilities(client)
+    found = get_capabilities(client)
     engine = f", query engine {found.search}" if found.search else ""
     version = f"{found.server.capitalize()} {found.version}{engine}"
     return ServerStatus(

@@ -76,7 +76,7 @@ class Capabilities:
 _cache: WeakKeyDictionary[Any, Capabilities] = WeakKeyDictionary()
 
 
-def fetch_capabilities(client: Any) -> Capabilities:
+def get_capabilities(client: Any) -> Capabilities:
     """Returns the server's capabilities; fetches them on the first call.
 
     Args:
@@ -93,7 +93,7 @@ def fetch_capabilities(client: Any) -> Capabilities:
 
 
 def fetch_untranslated(client: Any) -> Capabilities:
-    """Does the same as :func:`fetch_capabilities`, but raises redis-py's exceptions."""
+    """Does the same as :func:`get_capabilities`, but raises redis-py's exceptions."""
     known = _cache.get(client)
     if known is None:
         known = _cache[client] = _fetch(pick_node(client))
@@ -113,7 +113,7 @@ def check_server(client: Any) -> Capabilities:
             cluster node whose query engine searches that node only
         FiftyOneRedisError: if the server does not answer
     """
-    found = fetch_capabilities(client)
+    found = get_capabilities(client)
     if not found.search:
         raise UnsupportedServerError(
             f"This server ({found}) cannot search; use Redis 8, Redis Stack or a private one."

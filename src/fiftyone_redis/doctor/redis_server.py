@@ -18,7 +18,7 @@ from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.capabilities import (
     cache_capabilities,
     check_server,
-    fetch_capabilities,
+    get_capabilities,
 )
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client, limit_retries, list_primaries
@@ -78,7 +78,7 @@ def examine(client: Client) -> list[Finding]:
         return findings
     try:
         with limit_retries(client, _PATIENCE_SECONDS) as brief:
-            cache_capabilities(brief, fetch_capabilities(client))
+            cache_capabilities(brief, get_capabilities(client))
             return findings + _run_remaining_steps(brief, nodes, several)
     except ConnectionFailedError as error:
         return [*findings, Finding("server", PROBLEM, str(error))]
@@ -236,7 +236,7 @@ def _fetch_snapshot_setting(client: redis.Redis) -> str | None:
 
 
 def _check_limits(client: Client) -> list[Finding]:
-    if not fetch_capabilities(client).search:
+    if not get_capabilities(client).search:
         return []
     since_8 = try_execute(client, "CONFIG", "GET", "search-*")
     asked = (

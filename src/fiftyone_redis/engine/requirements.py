@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import capabilities as known
-from fiftyone_redis.connection.capabilities import fetch_capabilities
+from fiftyone_redis.connection.capabilities import get_capabilities
 from fiftyone_redis.connection.pool import read_address
 from fiftyone_redis.connection.refusals import Refusal, recognise
 from fiftyone_redis.connection.translate import translate_errors
@@ -24,7 +24,7 @@ def require(client: Any, schema: Schema) -> None:
         UnsupportedServerError: if it does not offer the index's type or algorithm
         FiftyOneRedisError: if the server does not answer
     """
-    found = fetch_capabilities(client)
+    found = get_capabilities(client)
     for setting, offered in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
         wanted = getattr(schema, setting)
         if wanted not in offered:
@@ -44,7 +44,7 @@ def _has_svs(client: Any) -> bool:
     It has a name and a prefix that nothing else has, and is dropped at once. A user who may not
     make it is told by the server what the index that is really wanted needs.
     """
-    found = fetch_capabilities(client)
+    found = get_capabilities(client)
     if found.svs is None:
         name = f"fiftyone-probe~{secrets.token_hex(4)}"
         options = ("SKIPINITIALSCAN",)
