@@ -19,7 +19,7 @@ from fiftyone.brain.similarity import (
     SimilarityIndex,
 )
 
-from fiftyone_redis.connection.client import decoding
+from fiftyone_redis.connection.client import open_decoding_client
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex
 from fiftyone_redis.engine.options import OPTIONS, UNTOLD
@@ -327,7 +327,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
     def client(self) -> Client:
         """A ``redis.Redis`` or ``redis.RedisCluster`` client, whose replies are text."""
         if self._text_client is None:
-            self._text_client = decoding(self._redis)
+            self._text_client = open_decoding_client(self._redis)
         return self._text_client
 
     @property

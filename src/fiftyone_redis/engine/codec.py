@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.errors import InputError, some
+from fiftyone_redis.errors import InputError, list_first
 
 Array = npt.NDArray[Any]
 
@@ -90,7 +90,9 @@ def check(matrix: Array, schema: Schema, ids: Sequence[str] | None = None) -> No
     for reason, offenders in bad.items():
         if offenders:
             named = [repr(ids[row]) if ids is not None else f"row {row}" for row in offenders]
-            raise InputError(f"{len(offenders)} of {len(matrix)} vectors {reason}: {some(named)}.")
+            raise InputError(
+                f"{len(offenders)} of {len(matrix)} vectors {reason}: {list_first(named)}."
+            )
 
 
 def check_queries(matrix: Array, schema: Schema) -> None:
@@ -133,7 +135,9 @@ def check_ids(
     """
     unknown = [repr(tag) for tag in tags if tag not in schema.tags]
     if unknown:
-        raise InputError(f"The index {schema.name!r} has no tags of the name {some(unknown)}.")
+        raise InputError(
+            f"The index {schema.name!r} has no tags of the name {list_first(unknown)}."
+        )
     for name, length in {"vectors": count, **{tag: len(v) for tag, v in tags.items()}}.items():
         if length != len(ids):
             raise InputError(f"There are {len(ids)} ids but {length} {name}.")
@@ -144,18 +148,20 @@ def check_ids(
         _check_texts(f"values of {tag}", values)
     if len(set(ids)) < len(ids):
         twice = [repr(id) for id, times in Counter(ids).items() if times > 1]
-        raise InputError(f"{len(twice)} ids are there more than once: {some(twice)}.")
+        raise InputError(f"{len(twice)} ids are there more than once: {list_first(twice)}.")
 
 
 def _check_texts(name: str, texts: Sequence[str]) -> None:
     wrong = [repr(text) for text in texts if not isinstance(text, str)]
     if wrong:
-        raise InputError(f"{len(wrong)} {name} are no text: {some(wrong)}.")
+        raise InputError(f"{len(wrong)} {name} are no text: {list_first(wrong)}.")
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
         odd = [repr(text) for text in texts if not text.isprintable()]
-        raise InputError(f"Some {name} are no text that UTF-8 can hold: {some(odd)}.") from None
+        raise InputError(
+            f"Some {name} are no text that UTF-8 can hold: {list_first(odd)}."
+        ) from None
 
 
 def encode(matrix: Array, dtype: str) -> Array:
@@ -199,7 +205,7 @@ def check_lengths(
     size = DTYPES[dtype] * dim
     wrong = [row for row, blob in enumerate(blobs) if len(blob) != size]
     if wrong:
-        named = some([str(row) if ids is None else repr(ids[row]) for row in wrong])
+        named = list_first([str(row) if ids is None else repr(ids[row]) for row in wrong])
         raise InputError(
             f"{len(wrong)} documents hold no {dtype} vector of {dim} values ({named}); remove "
             "them, or add them again."
@@ -290,4 +296,6 @@ def _irregular(vectors: Any) -> InputError:
     odd = [f"row {i} has {n}" for i, n in enumerate(lengths) if n != lengths[0]]
     if not odd:
         return InputError("The vectors hold values that are not numbers.")
-    return InputError(f"The vectors differ in length: row 0 has {lengths[0]} values, {some(odd)}.")
+    return InputError(
+        f"The vectors differ in length: row 0 has {lengths[0]} values, {list_first(odd)}."
+    )

@@ -14,7 +14,9 @@ from fiftyone_redis.errors import (
     ServerError,
     SettingsError,
     UnsupportedServerError,
-    some,
+)
+from fiftyone_redis.errors import (
+    list_first as some,
 )
 
 __all__ = [
@@ -38,7 +40,10 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name in ("mapped", "translated"):
         # These need redis-py, which the exceptions do not.
-        from fiftyone_redis.connection import translate  # noqa: PLC0415
+        from fiftyone_redis.connection.translate import (  # noqa: PLC0415
+            translate,
+            translate_errors,
+        )
 
-        return getattr(translate, name)
+        return translate_errors if name == "mapped" else translate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

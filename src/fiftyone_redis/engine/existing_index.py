@@ -13,7 +13,7 @@ from typing import Any
 
 from fiftyone_redis.engine.options import OPTIONS
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Field, Schema, attribute_field, plain_tag
-from fiftyone_redis.errors import IndexMismatchError, some
+from fiftyone_redis.errors import IndexMismatchError, list_first
 
 # In the order in which FT.CREATE takes them.
 FLAGS = (
@@ -124,7 +124,7 @@ def vector(info: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
     found = [a for a in info["attributes"] if a["type"] == "VECTOR"]
     if not found:
         raise IndexMismatchError(f"The index {name!r} has no vector field; choose another index.")
-    names = some([repr(a["attribute"]) for a in found])
+    names = list_first([repr(a["attribute"]) for a in found])
     if wanted is not None:
         named = [a for a in found if wanted in (a["attribute"], a["identifier"])]
         if not named:

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import redis
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import address
+from fiftyone_redis.connection.client import get_address
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.pipeline import exchange
-from fiftyone_redis.connection.translate import translated
+from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.engine import (
     codec,
     commands,
@@ -174,7 +174,7 @@ def _answers(
     )
     asked = [commands.info(schema.name), *map(knn, blobs)]
     together = [asked] if len(blobs) == 1 else [[command] for command in asked]
-    requests = (wire.queries(some, [None] * len(some)) for some in together)
+    requests = (wire.pack_queries(some, [None] * len(some)) for some in together)
     found = chain.from_iterable(map(itemgetter(1), exchange(question.client, requests)))
     question.confirm(_accepted(question, next(found)))
     return [replies.read_hits(_accepted(question, reply), schema) for reply in found]
@@ -182,7 +182,7 @@ def _answers(
 
 def _accepted(question: Question, reply: Any) -> Any:
     if isinstance(reply, redis.RedisError):
-        raise translated(reply, address(question.client))
+        raise translate(reply, get_address(question.client))
     return reply
 
 

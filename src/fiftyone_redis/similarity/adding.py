@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from fiftyone_redis.engine import Schema, VectorIndex, codec
-from fiftyone_redis.errors import IndexMismatchError, InputError, some
+from fiftyone_redis.errors import IndexMismatchError, InputError, list_first
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.queries import strings
 from fiftyone_redis.similarity.run_index import RunIndex
@@ -73,7 +73,7 @@ def _rows_to_add(
     existing = index.existing(ids)
     if not existing:
         return everything
-    named = f"{len(existing)} IDs that already exist in the index ({some(sorted(existing))})"
+    named = f"{len(existing)} IDs that already exist in the index ({list_first(sorted(existing))})"
     if not allow_existing:
         raise InputError(f"Found {named}; nothing was added.")
     if warn_existing:

@@ -15,7 +15,7 @@ from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine.documents import Reader
 from fiftyone_redis.engine.options import OPTIONS, UNTOLD
 from fiftyone_redis.engine.schema import check_attributes
-from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, some
+from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, list_first
 from fiftyone_redis.similarity.stored_fields import FieldReader, StoredField, resolve
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID
 
@@ -104,7 +104,7 @@ class RunIndex(SimilarityIndex):
         if lacking:
             raise IndexMismatchError(
                 f"The index {schema.name!r} exists without attributes of this kind: "
-                f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
+                f"{list_first(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
                 "choose another index_name."
             )
 
@@ -161,6 +161,6 @@ def _check_ids(index: VectorIndex) -> None:
     if ids and not any(ObjectId.is_valid(id) for id in ids):
         raise IndexMismatchError(
             f"The index {index.schema.name!r} holds ids that FiftyOne does not know, such as "
-            f"{some(ids)}; name the field that holds the sample or label IDs with id_field, or "
+            f"{list_first(ids)}; name the field that holds the sample or label IDs with id_field, or "
             "choose another index_name."
         )
