@@ -8,8 +8,8 @@ from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import documents
 from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.document_formats import Columns
 from fiftyone_redis.engine.documents import Reader
-from fiftyone_redis.engine.formats import Columns
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
 

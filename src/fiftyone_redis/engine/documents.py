@@ -15,9 +15,9 @@ from fiftyone_redis.connection.pool import borrowed
 from fiftyone_redis.connection.retry import Attempts, drop_idle
 from fiftyone_redis.connection.translate import mapped
 from fiftyone_redis.connection.wire import keyed, raw, text
-from fiftyone_redis.engine import formats, keys
+from fiftyone_redis.engine import document_formats, keys
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.formats import Columns
+from fiftyone_redis.engine.document_formats import Columns
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
 
@@ -69,7 +69,9 @@ def write(
         return {**{tag: values[rows] for tag, values in tags.items()}, **further}
 
     requests = (
-        formats.pack_writes(schema, of_ids(ids[rows]), ids[rows], matrix[rows], columns(rows))
+        document_formats.pack_writes(
+            schema, of_ids(ids[rows]), ids[rows], matrix[rows], columns(rows)
+        )
         for rows in batches(len(ids), schema)
     )
     for _, replies in accepted(client, requests):
@@ -96,15 +98,15 @@ def read(
     """
     of_ids = keys.for_reading(client, schema, ids)
     if len(ids) == 1:
-        reply = execute(client, *formats.read_one(schema, of_ids(ids)[0], fields))
-        yield ids, formats.read_values(schema, fields, [reply])
+        reply = execute(client, *document_formats.read_one(schema, of_ids(ids)[0], fields))
+        yield ids, document_formats.read_values(schema, fields, [reply])
         return
     requests = (
-        formats.pack_reads(schema, of_ids(ids[rows]), ids[rows], fields)
+        document_formats.pack_reads(schema, of_ids(ids[rows]), ids[rows], fields)
         for rows in batches(len(ids), schema)
     )
     for batch, replies in accepted(client, requests):
-        yield batch, formats.read_values(schema, fields, replies)
+        yield batch, document_formats.read_values(schema, fields, replies)
 
 
 def existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
@@ -112,10 +114,10 @@ def existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
     return {
         id
         for batch, replies in _each(
-            client, schema, ids, *formats.existence(schema, schema.vector_field)
+            client, schema, ids, *document_formats.existence(schema, schema.vector_field)
         )
         for id, found in zip(batch, replies, strict=True)
-        if formats.exists(found)
+        if document_formats.exists(found)
     }
 
 
@@ -160,7 +162,7 @@ def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, st
     commands = [
         (id, command)
         for key, id in zip(of_ids, ids, strict=True)
-        for command in formats.changes(schema, key, changes[id])
+        for command in document_formats.changes(schema, key, changes[id])
     ]
     request = keyed((command for _, command in commands), [id for id, _ in commands])
     for _ in accepted(client, [request]):
@@ -170,7 +172,7 @@ def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, st
 def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
     """Yields the ids of all documents under the index's prefix, each once, in pages."""
     seen: set[str] = set()
-    kind = formats.TYPE_NAMES[schema.storage]
+    kind = document_formats.TYPE_NAMES[schema.storage]
     pattern = _glob(schema.prefix) + "*"
     for found in routing.scan(client, lambda node: _scan(node, pattern, _WALK_COUNT, kind)):
         # SCAN may return a key twice while the server's table grows or shrinks.
@@ -188,7 +190,7 @@ def draw(client: Client, schema: Schema, scanned: int) -> list[str]:
         schema: the index
         scanned: how many keys the server looks at for them, and for as many again if it finds none
     """
-    pattern, kind = _glob(schema.prefix) + "*", formats.TYPE_NAMES[schema.storage]
+    pattern, kind = _glob(schema.prefix) + "*", document_formats.TYPE_NAMES[schema.storage]
     nodes = cluster.primaries(client)
     pages = (found for node in nodes for found in _scan(node, pattern, scanned, kind))
     first = next((found for found in pages if found), [])

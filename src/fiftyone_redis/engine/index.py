@@ -35,9 +35,9 @@ from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.requirements import require
-from fiftyone_redis.engine.restricted import IdSubset, Subset
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema, check_attributes
 from fiftyone_redis.engine.search import Neighbors, Question, search
+from fiftyone_redis.engine.subset_search import IdSubset, Subset
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexChangedError,

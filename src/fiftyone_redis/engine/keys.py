@@ -19,7 +19,7 @@ from fiftyone_redis.connection.pipeline import accepted
 from fiftyone_redis.connection.retry import Attempts
 from fiftyone_redis.connection.translate import mapped
 from fiftyone_redis.connection.wire import pack, raw
-from fiftyone_redis.engine import commands, formats, replies
+from fiftyone_redis.engine import commands, document_formats, replies
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 from fiftyone_redis.errors import IndexMismatchError, some
 
@@ -94,8 +94,8 @@ def check_id_field(client: Client, schema: Schema) -> None:
     if name not in [field.name for field in schema.fields if not field.kind]:
         return
     for key in replies.read_some_keys(execute(client, *commands.some_keys(schema.server_name, 1))):
-        command, path = formats.existence(schema, name)
-        if formats.exists(execute(client, command, raw(key), path)):
+        command, path = document_formats.existence(schema, name)
+        if document_formats.exists(execute(client, command, raw(key), path)):
             return
     raise IndexMismatchError(
         f"Neither the index {schema.name!r} nor a document of it has the field {name!r}; check "

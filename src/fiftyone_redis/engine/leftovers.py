@@ -15,7 +15,7 @@ from typing import Any
 
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import aliases, commands, replies, retyping
+from fiftyone_redis.engine import aliases, commands, dtype_conversion, replies
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -167,8 +167,8 @@ def _remove_fields(client: Client, schema: Schema, fields: Mapping[str, str]) ->
     for path, dtype in fields.items():
         if path == schema.vector_field or schema.storage == "JSON":
             continue
-        retyping.convert(client, replace(schema, vector_field=path, dtype=dtype), schema)
-        retyping.clear(client, schema, path)
+        dtype_conversion.convert(client, replace(schema, vector_field=path, dtype=dtype), schema)
+        dtype_conversion.clear(client, schema, path)
 
 
 def copies_prefix(name: str) -> str:

@@ -33,13 +33,13 @@ from fiftyone_redis.engine import (
     aliases,
     codec,
     commands,
-    conversion,
+    document_formats,
     documents,
-    formats,
+    dtype_conversion,
+    json_to_hash,
     keys,
     leftovers,
     reading,
-    retyping,
 )
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.lease import Lease
@@ -82,7 +82,7 @@ def rebuild(
             f"{some(list(schema.lost))}; it was left as it is."
         )
     leftovers.remove(client, schema)
-    retyping.check(client, schema, wanted)
+    dtype_conversion.check(client, schema, wanted)
     alias = aliases.root(client, schema)
     wanted = replace(wanted, server_name=naming.own_name(alias))
     if wanted.storage != schema.storage:
@@ -120,20 +120,20 @@ def _retype(
 ) -> Schema:
     """Rebuilds an index on the same documents, with vectors of another type in their own field."""
     _refuse_shared(client, schema)
-    wanted = replace(wanted, vector_field=retyping.own_field(schema))
+    wanted = replace(wanted, vector_field=dtype_conversion.own_field(schema))
     new, old = {wanted.vector_field: wanted.dtype}, {schema.vector_field: schema.dtype}
     leftovers.write_record(client, alias, Record(fields=new))
     with ExitStack() as undo:
         undo.callback(leftovers.remove_record, client, alias)
-        undo.callback(retyping.clear, client, schema, wanted.vector_field)
-        retyping.convert(client, schema, wanted)
+        undo.callback(dtype_conversion.clear, client, schema, wanted.vector_field)
+        dtype_conversion.convert(client, schema, wanted)
         _fill(client, undo, wanted, progress)
-        retyping.convert(client, schema, wanted)  # what was added meanwhile
+        dtype_conversion.convert(client, schema, wanted)  # what was added meanwhile
         _keep(lease, undo)
     _switch(client, schema, wanted, alias, {**new, **old})
     former = replace(schema, server_name=wanted.server_name)
-    retyping.convert(client, former, wanted)  # what was added by those who knew the old one
-    retyping.clear(client, wanted, schema.vector_field)
+    dtype_conversion.convert(client, former, wanted)  # what was added by those who knew the old one
+    dtype_conversion.clear(client, wanted, schema.vector_field)
     leftovers.remove_record(client, alias)
     return wanted
 
@@ -149,7 +149,7 @@ def _move(
     """Rebuilds an index of JSON documents on copies of them that are HASHes."""
     _refuse_shared(client, schema)
     changed = replace(wanted, storage=schema.storage, vector_field=schema.vector_field)
-    built = conversion.converted(changed, leftovers.copies_prefix(wanted.server_name))
+    built = json_to_hash.converted(changed, leftovers.copies_prefix(wanted.server_name))
     refuse_overlap(client, built)
     execute(client, *commands.create(built))
     with ExitStack() as undo:
@@ -187,10 +187,10 @@ def _copy(
 def _copy_batch(
     client: Client, schema: Schema, built: Schema, ids: Sequence[str], old_keys: Sequence[str]
 ) -> None:
-    reads = (formats.read_whole(wire.raw(key)) for key in old_keys)
+    reads = (document_formats.read_whole(wire.raw(key)) for key in old_keys)
     [(_, answers)] = list(accepted(client, [wire.keyed(reads, ids)]))
     held = {
-        id: conversion.read(schema, id, reply)
+        id: json_to_hash.read(schema, id, reply)
         for id, reply in zip(ids, answers, strict=True)
         if reply  # it may have been removed
     }
@@ -198,7 +198,7 @@ def _copy_batch(
     matrix = codec.decode(list(vectors.values()), schema.dtype, schema.dim, list(vectors))
     rows = {id: matrix[row] for row, id in enumerate(vectors)}
     writes = (
-        conversion.write(built, wire.raw(built.prefix + id), id, members, rows.get(id))
+        json_to_hash.write(built, wire.raw(built.prefix + id), id, members, rows.get(id))
         for id, (members, _) in held.items()
     )
     for _ in accepted(client, [wire.keyed(writes, list(held))]):

@@ -23,17 +23,17 @@ from fiftyone_redis.connection.translate import translated
 from fiftyone_redis.engine import (
     codec,
     commands,
-    exact,
+    exact_search,
     keys,
     planner,
     reading,
     replies,
-    restricted,
+    subset_search,
 )
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.restricted import Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.subset_search import Searcher, Subset
 from fiftyone_redis.errors import InputError, ResultLimitError
 
 _nearness = attrgetter("distance", "id")
@@ -161,7 +161,7 @@ def _answers_within(question: Question, blobs: list[bytes], within: Subset) -> l
 
     count = partial(reading.size, question.client, schema)
     searcher = Searcher(schema, question.size(), count, question.sample, wide, filtered)
-    return restricted.search(searcher, within, len(blobs), question.k)
+    return subset_search.search(searcher, within, len(blobs), question.k)
 
 
 def _answers(
@@ -210,8 +210,8 @@ def _compared(question: Question) -> list[Neighbors]:
     best = None
     found = reading.Vectors([], question.queries, {tag: [] for tag in schema.tags})
     for page in reading.pages(client, schema, None if within is None else within.ids()):
-        scores = sign * exact.distances(question.queries, page.vectors, schema.metric)
-        best = exact.merge(best, scores, len(found.ids), question.k)
+        scores = sign * exact_search.distances(question.queries, page.vectors, schema.metric)
+        best = exact_search.merge(best, scores, len(found.ids), question.k)
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():
             found.tags[tag].extend(values)
@@ -231,7 +231,9 @@ def _compared_at_once(question: Question) -> list[Neighbors]:
     queries = -question.queries if farthest else question.queries
     return [
         _picked(points, rows, 2 - distances if farthest else distances)
-        for rows, distances in exact.neighbors(points.vectors, queries, question.k, schema.metric)
+        for rows, distances in exact_search.neighbors(
+            points.vectors, queries, question.k, schema.metric
+        )
     ]
 
 

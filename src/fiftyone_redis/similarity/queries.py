@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin, SimilarityIndex
 
-from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact
+from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact_search
 from fiftyone_redis.engine.options import check_choice
-from fiftyone_redis.engine.restricted import Subset
+from fiftyone_redis.engine.subset_search import Subset
 from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, some
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID, ViewSubset
@@ -132,7 +132,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
             )
         points = self._current_points()
         most = len(points) - 1 if k is None else k
-        found = list(exact.neighbors(points, None, most, self.config.metric))
+        found = list(exact_search.neighbors(points, None, most, self.config.metric))
         inds = [rows for rows, _ in found]
         return (inds, [distances for _, distances in found]) if return_dists else inds
 
@@ -148,10 +148,10 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         if query is not None:
             ids, single = _read_query(query)
             queries = self._query_vectors(index, query, ids)
-        inds = list(exact.within(points, queries, thresh, metric))
+        inds = list(exact_search.within(points, queries, thresh, metric))
         asked = points if queries is None else queries
         dists = [
-            exact.distances(asked[row : row + 1], points[near], metric)[0]
+            exact_search.distances(asked[row : row + 1], points[near], metric)[0]
             for row, near in enumerate(inds if return_dists else [])
         ]
         if queries is None:
@@ -169,7 +169,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
     def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
         # FiftyOne's own way takes the neighbours of all points first, which for a large threshold
         # are all pairs of points.
-        kept = exact.without_duplicates(self._current_points(), thresh, self.config.metric)
+        kept = exact_search.without_duplicates(self._current_points(), thresh, self.config.metric)
         return [ids[row] for row in kept]
 
     def _indexed_ids(self) -> tuple[Any, Any]:
@@ -270,7 +270,7 @@ def aggregated(
     found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
     distances = []
     for page in index.vectors(ids):
-        block = exact.distances(queries, page.vectors, index.schema.metric)
+        block = exact_search.distances(queries, page.vectors, index.schema.metric)
         for column, id in enumerate(page.ids):
             if id in rows:
                 block[rows[id], column] = np.nan

@@ -18,7 +18,7 @@ import fiftyone.core.labels as fol
 from bson import ObjectId
 
 from fiftyone_redis.engine import Attribute
-from fiftyone_redis.engine.formats import Columns
+from fiftyone_redis.engine.document_formats import Columns
 from fiftyone_redis.engine.schema import KINDS, SEPARATOR
 from fiftyone_redis.errors import SettingsError, some
 

@@ -21,7 +21,7 @@ _MOST_TOGETHER = 500_000  # ids in one document of MongoDB, which may have 16 MB
 
 
 class ViewSubset:
-    """A view as a subset of an index; see :class:`~fiftyone_redis.engine.restricted.Subset`.
+    """A view as a subset of an index; see :class:`~fiftyone_redis.engine.subset_search.Subset`.
 
     MongoDB is asked for the view's ids only when they are few. Else it is asked which documents of
     some are in the view, which takes the same time however large the view is.

@@ -10,7 +10,7 @@ from fiftyone_redis.engine import Schema, VectorIndex, documents, planner, readi
 from fiftyone_redis.engine.options import METRICS
 from fiftyone_redis.engine.planner import Learning
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.restricted import Searcher, _shares
+from fiftyone_redis.engine.subset_search import Searcher, _shares
 
 COUNT, DIM = 300, 6
 IDS = [f"{row:024x}" for row in range(COUNT)]

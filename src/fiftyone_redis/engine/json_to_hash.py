@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fiftyone_redis.connection.wire import Command, raw
-from fiftyone_redis.engine import codec, existing_index, formats
+from fiftyone_redis.engine import codec, document_formats, existing_index
 from fiftyone_redis.engine.schema import FIFTYONE_ID, NO_SEPARATOR, Field, Schema
 from fiftyone_redis.errors import IndexMismatchError, some
 
@@ -69,7 +69,7 @@ def read(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], bytes | N
     Args:
         schema: the index that it is in
         id: its id
-        reply: the reply to :func:`formats.read_whole`
+        reply: the reply to :func:`document_formats.read_whole`
 
     Returns:
         what it holds besides the vector, by the names of its members, and the vector's bytes
@@ -85,7 +85,7 @@ def read(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], bytes | N
             f"The document of {id!r} holds lists or objects, which a HASH cannot hold: "
             f"{some(odd)}; the index was left as it is."
         )
-    blob = None if vector is None else formats.blob(schema, vector)
+    blob = None if vector is None else document_formats.blob(schema, vector)
     return {name: value for name, value in members.items() if value is not None}, blob
 
 
@@ -129,5 +129,5 @@ def _member(path: str) -> str | None:
     """Returns the name of the member at the top of a document, or None if it is further down."""
     if not path.startswith("$"):
         return path
-    found = formats.members(path) if existing_index.is_one_place(path) else []
+    found = document_formats.members(path) if existing_index.is_one_place(path) else []
     return found[0] if len(found) == 1 else None
