@@ -8,9 +8,9 @@ import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, documents, planner, reading
 from fiftyone_redis.engine.options import METRICS
-from fiftyone_redis.engine.planner import Learning
+from fiftyone_redis.engine.planner import MembershipCost
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.subset_search import Searcher, _shares
+from fiftyone_redis.engine.subset_search import IndexQueries, _estimate_shares
 
 COUNT, DIM = 300, 6
 IDS = [f"{row:024x}" for row in range(COUNT)]
@@ -42,7 +42,7 @@ def made(client, matrix, monkeypatch):
 class Watched:
     """A subset of certain ids that notes how many documents it was asked about."""
 
-    learning, count = Learning(), None
+    cost, count = MembershipCost(), None
 
     def __init__(self, ids: set[str]) -> None:
         self.asked: list[int] = []
@@ -51,7 +51,7 @@ class Watched:
     def ids(self) -> list[str]:
         return sorted(self._ids)
 
-    def kept(self, hits: list[Hit]) -> set[str]:
+    def find_members(self, hits: list[Hit]) -> set[str]:
         self.asked.append(len(hits))
         return {hit.id for hit in hits} & self._ids
 
@@ -64,8 +64,8 @@ class Watched:
 def test_more_documents_are_looked_at_only_where_few_tell_little(members, asked, share):
     drawn = [Hit(f"k:{row}", 0.0, id=str(row)) for row in range(256)]
     subset = Watched({str(row) for row in range(members)})
-    searcher = Searcher(Schema("any", 4), 50_000, None, lambda: drawn, None, None)
-    assert _shares(searcher, subset)[0] == pytest.approx(share)
+    index = IndexQueries(Schema("any", 4), 50_000, None, lambda: drawn, None, None)
+    assert _estimate_shares(index, subset)[0] == pytest.approx(share)
     assert subset.asked == asked
 
 

@@ -98,7 +98,7 @@ def test_mongodb_tells_of_a_view_what_values_tells(samples, view_of):
     expected = view.values("id")
     everyone = [Hit(f"docs:{id}", 0.0, {}, id) for id in [*samples.ids, "not-an-id", "f" * 24]]
     assert sorted(subset.ids()) == sorted(set(expected))
-    assert subset.kept(everyone) == set(expected)
+    assert subset.find_members(everyone) == set(expected)
 
 
 def test_more_ids_than_one_answer_of_mongodb_holds_are_told_all(samples, monkeypatch):

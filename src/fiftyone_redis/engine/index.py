@@ -36,7 +36,7 @@ from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.requirements import require
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema, check_attributes
-from fiftyone_redis.engine.search import Neighbors, Question, search
+from fiftyone_redis.engine.search import KnnRequest, Neighbors, search
 from fiftyone_redis.engine.subset_search import IdSubset, Subset
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
@@ -289,7 +289,7 @@ class VectorIndex:
         changes = 0
         while True:
             try:
-                return search(self._question(matrix, k, within, farthest))
+                return search(self._request(matrix, k, within, farthest))
             except _SIGNS_OF_CHANGE as error:
                 changes = self._follow(error, changes)
 
@@ -322,10 +322,10 @@ class VectorIndex:
                 # They go back as they came: decoding, checking and encoding takes longer than
                 # sending.
                 blobs = reading.blobs(self.client, self.schema, ids)
-                question = self._question(blobs, k, within, farthest)
-                found = search(question)
+                request = self._request(blobs, k, within, farthest)
+                found = search(request)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
-                    codec.check(question.queries, self.schema, ids)
+                    codec.check(request.queries, self.schema, ids)
                 return found
             except _SIGNS_OF_CHANGE as error:
                 changes = self._follow(error, changes)
@@ -491,16 +491,16 @@ class VectorIndex:
         found: T = known[1]
         return found
 
-    def _question(
+    def _request(
         self,
         vectors: codec.Array | list[bytes],
         k: int,
         within: Sequence[str] | Subset | None,
         farthest: bool,
-    ) -> Question:
+    ) -> KnnRequest:
         if within is not None and not isinstance(within, Subset):
             within = IdSubset(within)
-        return Question(
+        return KnnRequest(
             self.client,
             self.schema,
             vectors,

@@ -1,4 +1,7 @@
-"""Searches among some of the ids, however many, by the cheapest way that gives the same answer."""
+"""Searches a subset of the ids by the plan that ``planner.py`` expects to be cheapest.
+
+Every plan returns the same neighbours.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +10,43 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from fiftyone_redis.engine import planner
-from fiftyone_redis.engine.planner import Learning
+from fiftyone_redis.engine.planner import MembershipCost
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
 
 Hits = list[Hit]
 
-_FIRST_LOOK = 64  # documents of the sample
-_TOO_FEW = 4  # of them in the subset, to tell how large it is: more are looked at
+_FIRST_SAMPLE = 64  # documents of the sample that are checked first
+_TOO_FEW = 4  # members among them: then the rest of the sample is checked too
 
 
 @runtime_checkable
 class Subset(Protocol):
-    """Some of the ids of an index, of which it may be costly to know which.
+    """Some of the ids of an index. Finding out which ids these are may be costly.
 
     Attributes:
-        learning: about what it takes to learn which they are
-        count: how many ids there are, if that is known
+        cost: what it costs to read the ids, or to check documents for membership
+        count: the number of ids, or None if unknown
     """
 
-    learning: Learning
+    cost: MembershipCost
     count: int | None
 
     def ids(self) -> list[str]:
         """Returns all ids, each once."""
 
-    def kept(self, hits: Hits) -> set[str]:
-        """Returns the ids of those documents that are in the subset."""
+    def find_members(self, hits: Hits) -> set[str]:
+        """Returns the ids of the hits that are in the subset."""
 
 
 class IdSubset:
-    """Ids that are known.
+    """A subset given by a list of ids.
 
     Args:
         ids: the ids
     """
 
-    learning = Learning()
+    cost = MembershipCost()
 
     def __init__(self, ids: Sequence[str]) -> None:
         self._ids = dict.fromkeys(ids)
@@ -53,78 +56,82 @@ class IdSubset:
         """Returns all ids, each once."""
         return list(self._ids)
 
-    def kept(self, hits: Hits) -> set[str]:
-        """Returns the ids of those documents that are in the subset."""
+    def find_members(self, hits: Hits) -> set[str]:
+        """Returns the ids of the hits that are in the subset."""
         return {hit.id for hit in hits} & self._ids.keys()
 
 
 @dataclass(frozen=True)
-class Searcher:
-    """How to ask the server.
+class IndexQueries:
+    """The index that a subset search runs on, and the queries that it may send.
 
     Args:
         schema: the index
-        size: about how many documents it has
-        count: counts them
-        sample: draws a few documents
-        wide: finds the nearest documents of some of the queries: (numbers of queries, k) -> hits
-        filtered: the same among ids: (numbers of queries, k, ids) -> hits
+        size: the approximate number of documents
+        count_documents: returns the exact number
+        draw_sample: returns a few documents
+        search_all: searches the whole index for some of the queries:
+            (numbers of queries, k) -> hits of each
+        search_among: searches some ids for some of the queries:
+            (numbers of queries, k, ids) -> hits of each
     """
 
     schema: Schema
     size: int
-    count: Callable[[], int]
-    sample: Callable[[], Hits]
-    wide: Callable[[list[int], int], list[Hits]]
-    filtered: Callable[[list[int], int, list[str]], list[Hits]]
+    count_documents: Callable[[], int]
+    draw_sample: Callable[[], Hits]
+    search_all: Callable[[list[int], int], list[Hits]]
+    search_among: Callable[[list[int], int, list[str]], list[Hits]]
 
 
-def search(searcher: Searcher, subset: Subset, queries: int, k: int) -> list[Hits]:
+def search(index: IndexQueries, subset: Subset, queries: int, k: int) -> list[Hits]:
     """Finds the nearest documents within a subset.
 
     Args:
-        searcher: how to ask the server
-        subset: what to choose among
-        queries: how many queries there are
-        k: how many neighbours each of them wants
+        index: the index and its queries
+        subset: the subset to search
+        queries: the number of queries
+        k: the number of neighbours per query
 
     Returns:
-        for each query its hits, at least the ``k`` nearest of the subset if it has as many, in no
-        order
+        the hits of each query, unordered: at least the ``k`` nearest of the subset, or all of its
+        documents if it has fewer than ``k``
     """
-    asked, size = list(range(queries)), searcher.size
-    share, least = _shares(searcher, subset)
+    pending, size = list(range(queries)), index.size
+    share, least_share = _estimate_shares(index, subset)
     done: dict[int, Hits] = {}
-    width = planner.width(k, least, 0, size)
+    width = planner.choose_width(k, least_share, 0, size)
     while True:
         allowed = subset.count or round(share * size)
-        if planner.filter_is_cheaper(searcher.schema, size, allowed, width, subset.learning):
+        if planner.is_prefilter_cheaper(index.schema, size, allowed, width, subset.cost):
             ids = subset.ids()
-            done |= dict(zip(asked, searcher.filtered(asked, k, ids), strict=True))
+            done |= dict(zip(pending, index.search_among(pending, k, ids), strict=True))
             break
-        found = dict(zip(asked, searcher.wide(asked, width), strict=True))
-        kept = subset.kept([hit for hits in found.values() for hit in hits])
-        left = {query: [h for h in hits if h.id in kept] for query, hits in found.items()}
+        found = dict(zip(pending, index.search_all(pending, width), strict=True))
+        members = subset.find_members([hit for hits in found.values() for hit in hits])
+        left = {query: [h for h in hits if h.id in members] for query, hits in found.items()}
         done |= {query: h for query, h in left.items() if len(h) >= k}
-        asked = [query for query in left if query not in done]
-        if asked and width >= size:
-            size = searcher.count()  # the index may have grown
-        if not asked or width >= size:
-            done |= {query: left[query] for query in asked}
+        pending = [query for query in left if query not in done]
+        if pending and width >= size:
+            size = index.count_documents()  # the index may have grown
+        if not pending or width >= size:
+            done |= {query: left[query] for query in pending}
             break
-        fewest = min(len(left[query]) for query in asked)
-        share, least = planner.share(fewest, width), planner.least_share(fewest, width)
-        width = planner.width(k, least, width, size)
+        fewest = min(len(left[query]) for query in pending)
+        share = planner.estimate_share(fewest, width)
+        least_share = planner.estimate_least_share(fewest, width)
+        width = planner.choose_width(k, least_share, width, size)
     return [done[query] for query in sorted(done)]
 
 
-def _shares(searcher: Searcher, subset: Subset) -> tuple[float, float]:
-    """Estimates which share of the documents is in the subset, from a few of them, and at least."""
+def _estimate_shares(index: IndexQueries, subset: Subset) -> tuple[float, float]:
+    """Estimates the share of the documents in the subset: the likely one and a cautious one."""
     if subset.count is not None:
-        known = min(1.0, (subset.count + 1) / (searcher.size + 1))
+        known = min(1.0, (subset.count + 1) / (index.size + 1))
         return known, known
-    drawn = searcher.sample()
-    kept, seen = len(subset.kept(drawn[:_FIRST_LOOK])), min(len(drawn), _FIRST_LOOK)
-    if 0 < kept <= _TOO_FEW and seen < len(drawn):
-        kept, seen = kept + len(subset.kept(drawn[_FIRST_LOOK:])), len(drawn)
-    return planner.share(kept, seen), planner.least_share(kept, seen)
+    drawn = index.draw_sample()
+    checked = min(len(drawn), _FIRST_SAMPLE)
+    members = len(subset.find_members(drawn[:checked]))
+    if 0 < members <= _TOO_FEW and checked < len(drawn):
+        members, checked = members + len(subset.find_members(drawn[_FIRST_SAMPLE:])), len(drawn)
+    return planner.estimate_share(members, checked), planner.estimate_least_share(members, checked)
