@@ -79,13 +79,13 @@ def adopt(dataset: Any, brain_key: str, dry_run: bool = False, **connection: Any
         IndexNotFoundError: if the server does not have the run's index
         IndexMismatchError: if the index is not one that FiftyOne's own backend makes
     """
-    dataset = _dataset(dataset)
-    saved = _saved(dataset, brain_key, FIFTYONE_CLS, CONFIG_CLS)
-    with _opened(saved, connection) as index:
+    dataset = _load_dataset(dataset)
+    saved = _load_run(dataset, brain_key, FIFTYONE_CLS, CONFIG_CLS)
+    with _open_index(saved, connection) as index:
         count = len(index)
         if saved["cls"] == CONFIG_CLS:
             return Adoption(dataset.name, brain_key, saved["index_name"], count, (), done=True)
-        _check_fits(index)
+        _check_adoptable(index)
     if not dry_run:
         # The index tells what it is; what the run was told may differ.
         left_out = _NOT_PARAMETERS | {"metric", "algorithm"}
@@ -115,13 +115,13 @@ def restore(dataset: Any, brain_key: str, dry_run: bool = False, **connection: A
         IndexNotFoundError: if the server does not have the run's index
         IndexMismatchError: if the index has no JSON documents as FiftyOne's own backend makes them
     """
-    dataset = _dataset(dataset)
-    saved = _saved(dataset, brain_key, CONFIG_CLS, FIFTYONE_CLS)
-    with _opened(saved, connection) as index:
+    dataset = _load_dataset(dataset)
+    saved = _load_run(dataset, brain_key, CONFIG_CLS, FIFTYONE_CLS)
+    with _open_index(saved, connection) as index:
         count, schema = len(index), index.schema
         if saved["cls"] == FIFTYONE_CLS:
             return Adoption(dataset.name, brain_key, saved["index_name"], count, (), done=True)
-        _check_can_go_back(schema)
+        _check_restorable(schema)
     changes = [f"the run is answered by {FIFTYONE_CLS}, no longer by {CONFIG_CLS}"]
     if schema.dtype != "float32":
         changes.insert(0, "the index is rebuilt with the type float32")
@@ -135,7 +135,7 @@ def restore(dataset: Any, brain_key: str, dry_run: bool = False, **connection: A
     )
 
 
-def _dataset(dataset: Any) -> Any:
+def _load_dataset(dataset: Any) -> Any:
     if not isinstance(dataset, str):
         return dataset._root_dataset
     if not fo.dataset_exists(dataset):
@@ -143,7 +143,7 @@ def _dataset(dataset: Any) -> Any:
     return fo.load_dataset(dataset)
 
 
-def _saved(dataset: Any, brain_key: str, *expected: str) -> dict[str, Any]:
+def _load_run(dataset: Any, brain_key: str, *expected: str) -> dict[str, Any]:
     """Returns what FiftyOne saved of a run."""
     if brain_key not in dataset.list_brain_runs():
         raise SettingsError(
@@ -159,7 +159,7 @@ def _saved(dataset: Any, brain_key: str, *expected: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(saved: dict[str, Any], connection: dict[str, Any]) -> Iterator[VectorIndex]:
+def _open_index(saved: dict[str, Any], connection: dict[str, Any]) -> Iterator[VectorIndex]:
     config = RedisSimilarityConfig()
     config.load_credentials(**connection)
     name = saved["index_name"]
@@ -175,10 +175,10 @@ def _opened(saved: dict[str, Any], connection: dict[str, Any]) -> Iterator[Vecto
         client.close()
 
 
-def _check_fits(index: VectorIndex) -> None:
+def _check_adoptable(index: VectorIndex) -> None:
     """Raises unless an index is what FiftyOne's own backend makes."""
     schema = index.schema
-    if not _is_fiftyones(schema):
+    if not _is_fiftyone_index(schema):
         raise IndexMismatchError(
             f"The index {schema.name!r} is not as FiftyOne's own backend makes it: it has "
             f"{schema.storage} documents with vectors in {schema.vector_field!r}. Use it with "
@@ -186,9 +186,9 @@ def _check_fits(index: VectorIndex) -> None:
         )
 
 
-def _check_can_go_back(schema: Schema) -> None:
+def _check_restorable(schema: Schema) -> None:
     """Raises unless FiftyOne's own backend can read the documents of an index."""
-    if not _is_fiftyones(schema):
+    if not _is_fiftyone_index(schema):
         raise IndexMismatchError(
             f"FiftyOne's own backend cannot read the {schema.storage} documents of the index "
             f"{schema.name!r}: they were converted, or the run was not adopted; to have that "
@@ -196,7 +196,7 @@ def _check_can_go_back(schema: Schema) -> None:
         )
 
 
-def _is_fiftyones(schema: Schema) -> bool:
+def _is_fiftyone_index(schema: Schema) -> bool:
     """Returns whether documents are as FiftyOne's own backend makes them."""
     return (
         schema.storage == "JSON"

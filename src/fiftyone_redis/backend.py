@@ -26,9 +26,9 @@ from fiftyone.brain.similarity import (
 from fiftyone_redis.connection.client import decoding
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex, codec
-from fiftyone_redis.engine.documents import Reader
-from fiftyone_redis.engine.options import OPTIONS, UNTOLD
-from fiftyone_redis.engine.requirements import require
+from fiftyone_redis.engine.documents import AttributeReader
+from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
+from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.engine.schema import check_attributes
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
@@ -49,18 +49,18 @@ from fiftyone_redis.similarity.queries import (
     strings,
 )
 from fiftyone_redis.similarity.stored_fields import (
-    FieldReader,
-    Requested,
+    RequestedFields,
     StoredField,
-    parse,
-    resolve,
+    StoredFieldReader,
+    parse_fields,
+    resolve_fields,
 )
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
 
 _FIELD_SETTINGS = ("vector_field", "id_field")
-_REBUILD_SETTINGS = (*(name for name, each in OPTIONS.items() if each.rebuilds), "storage")
+_REBUILD_SETTINGS = (*(name for name, each in OPTIONS.items() if each.can_rebuild), "storage")
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
@@ -125,7 +125,7 @@ class RedisSimilarityConfig(SimilarityConfig):
             raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
 
         # Not called attributes, which is a method of every configuration.
-        self._stored_fields = parse(attributes)
+        self._stored_fields = parse_fields(attributes)
 
         # Private, so that FiftyOne does not save it in the run.
         self._connection = settings.read(said)
@@ -151,11 +151,11 @@ class RedisSimilarityConfig(SimilarityConfig):
         return ("mean", *AGGREGATIONS)
 
     @property
-    def stored_fields(self) -> Requested:
+    def stored_fields(self) -> RequestedFields:
         """The fields stored beside the vectors, each with its kind: the keyword ``attributes``."""
         return self._stored_fields
 
-    def store_fields(self, fields: Sequence[StoredField]) -> None:
+    def record_stored_fields(self, fields: Sequence[StoredField]) -> None:
         """Settles which fields are stored beside the vectors."""
         self._stored_fields = tuple((field.path, field.kind) for field in fields)
 
@@ -203,7 +203,7 @@ class RedisSimilarityConfig(SimilarityConfig):
             tags=tags,
         )
         index.timeout = self.query_timeout
-        noted = {name: getattr(self, name) for name in UNTOLD}
+        noted = {name: getattr(self, name) for name in UNREPORTED}
         known = {name: value for name, value in noted.items() if value is not None}
         index.schema = replace(index.schema, **known)
         return index
@@ -246,8 +246,8 @@ class RedisSimilarity(Similarity):
             UnsupportedServerError: if it cannot hold such an index
             FiftyOneRedisError: if it cannot be used at all
         """
-        with self._closed_on_failure():
-            require(self.open_client(), self.config.schema(1))
+        with self._close_on_failure():
+            require_support(self.open_client(), self.config.schema(1))
 
     def open_client(self) -> Client:
         """Returns the run's client; connects at the first call.
@@ -261,7 +261,7 @@ class RedisSimilarity(Similarity):
 
     def register_run(self, *args: Any, **kwargs: Any) -> None:
         """Registers a run; see :meth:`fiftyone.core.runs.BaseRun.register_run`."""
-        with self._closed_on_failure():
+        with self._close_on_failure():
             super().register_run(*args, **kwargs)
 
     def initialize(self, samples: Any, brain_key: str | None) -> RedisSimilarityIndex:
@@ -274,7 +274,7 @@ class RedisSimilarity(Similarity):
         Raises:
             FiftyOneRedisError: if the index cannot be used; the run is unregistered then
         """
-        with self._closed_on_failure():
+        with self._close_on_failure():
             try:
                 return RedisSimilarityIndex(samples, self.config, brain_key, backend=self)
             except FiftyOneRedisError:
@@ -290,7 +290,7 @@ class RedisSimilarity(Similarity):
             run_results._unfinished = False
 
     @contextmanager
-    def _closed_on_failure(self) -> Iterator[None]:
+    def _close_on_failure(self) -> Iterator[None]:
         """Closes the client's connections if what is done meanwhile fails."""
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -346,7 +346,7 @@ class RedisSimilarityIndex(NeighborsMixin):
     def total_index_size(self) -> int:
         """The number of embeddings in the index; 0 while there is no index yet."""
         try:
-            return len(self._existing_index())
+            return len(self._open_index())
         except IndexNotFoundError:
             return 0
 
@@ -393,7 +393,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             self._unregister_unfinished_run()
             raise
         finally:
-            self._forget()
+            self._clear_cache()
         if reload:
             self.reload()
 
@@ -418,7 +418,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             InputError: if IDs are missing and ``allow_missing`` is False; nothing is removed then
             FiftyOneRedisError: if there is no index, or the server cannot do it
         """
-        index = self._existing_index()
+        index = self._open_index()
         if sample_ids is None and label_ids is None:
             raise InputError("Nothing to remove was named; provide sample_ids or label_ids.")
         ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
@@ -426,7 +426,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             found = index.existing(ids)
             report_missing([id for id in ids if id not in found], allow_missing, warn_missing)
         index.remove(ids)
-        self._forget()
+        self._clear_cache()
         if reload:
             self.reload()
 
@@ -459,7 +459,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             InputError: if IDs are missing and ``allow_missing`` is False
             FiftyOneRedisError: if there is no index, or the server cannot be read
         """
-        index = self._existing_index()
+        index = self._open_index()
         if sample_ids is None and label_ids is None:
             ids, allow_missing, warn_missing = index.ids(), True, False
         else:
@@ -493,10 +493,10 @@ class RedisSimilarityIndex(NeighborsMixin):
         Raises:
             FiftyOneRedisError: if there is no index, or the server cannot do it
         """
-        read = self._field_reader(lambda ids: index.tags(ids)[self._sample_tag])
+        read = self._make_field_reader(lambda ids: index.tags(ids)[self._sample_tag])
         if read is None:
             return 0
-        index = self._existing_index()
+        index = self._open_index()
         if sample_ids is None and label_ids is None:
             ids = index.ids()
         else:
@@ -527,16 +527,16 @@ class RedisSimilarityIndex(NeighborsMixin):
             raise SettingsError(
                 f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_REBUILD_SETTINGS)}."
             )
-        index = self._existing_index()
+        index = self._open_index()
         with progress_bar(len(index), progress) as bar:
             index.rebuild(bar.update, **changes)
-        self._settle(index.schema)
+        self._record_options(index.schema)
         if self.config.id_field is not None:
             self.config.id_field = index.schema.id_field
         if self.config.vector_field is not None:
             self.config.vector_field = index.schema.vector_name
         self.save_config()
-        self._forget()
+        self._clear_cache()
 
     def sort_by_similarity(
         self,
@@ -573,11 +573,11 @@ class RedisSimilarityIndex(NeighborsMixin):
     def cleanup(self) -> None:
         """Deletes the index and its embeddings from the server, if they are there."""
         try:
-            self._existing_index().drop()
+            self._open_index().drop()
         except IndexNotFoundError:
             VectorIndex.remove_leftovers(self._redis, self.config.index_name)
         self._index = None
-        self._forget()
+        self._clear_cache()
 
     @classmethod
     def _from_dict(
@@ -589,25 +589,25 @@ class RedisSimilarityIndex(NeighborsMixin):
     def _open_or_name(self) -> None:
         """Opens the index if it exists; else settles what a new one will be."""
         before = self.config.serialize()
-        self._settle_fields()
+        self._resolve_stored_fields()
         self._is_named_here = self.config.index_name is None
         if self._is_named_here:
-            self.config.index_name = self._new_name()
+            self.config.index_name = self._choose_name()
         else:
             with suppress(IndexNotFoundError):
-                self._existing_index()
+                self._open_index()
         if self._index is None:
-            self._settle(self.config.schema(1))
+            self._record_options(self.config.schema(1))
         if before != self.config.serialize():
             self.save_config()
 
-    def _settle_fields(self) -> None:
+    def _resolve_stored_fields(self) -> None:
         """Finds the kinds of the fields to store, from the dataset as it is at the beginning."""
         requested, patches_field = self.config.stored_fields, self.config.patches_field
         if self._is_new:
-            self._fields = resolve(self.samples, patches_field, requested)
+            self._fields = resolve_fields(self.samples, patches_field, requested)
             check_attributes(self._schema(1))
-            self.config.store_fields(self._fields)
+            self.config.record_stored_fields(self._fields)
         else:
             self._fields = tuple(StoredField(path, kind) for path, kind in requested if kind)
 
@@ -618,15 +618,15 @@ class RedisSimilarityIndex(NeighborsMixin):
         schema: Schema = self.config.schema(dim, tags, attributes)
         return schema
 
-    def _settle(self, schema: Schema) -> None:
+    def _record_options(self, schema: Schema) -> None:
         """Notes in the run what its index is, or will be."""
         for name, option in OPTIONS.items():
             if option.is_of(schema.algorithm):
                 setattr(self.config, name, getattr(schema, name))
 
-    def _opened(self, name: str) -> VectorIndex:
+    def _open_and_check(self, name: str) -> VectorIndex:
         index: VectorIndex = self.config.open_index(self._redis, (self._sample_tag,))
-        for setting in (name for name in OPTIONS if name not in UNTOLD):
+        for setting in (name for name in OPTIONS if name not in UNREPORTED):
             wanted, actual = getattr(self.config, setting), getattr(index.schema, setting)
             if self._is_new and wanted not in (None, actual):
                 raise IndexMismatchError(
@@ -642,7 +642,7 @@ class RedisSimilarityIndex(NeighborsMixin):
                 f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
                 "choose another index_name."
             )
-        self._settle(index.schema)
+        self._record_options(index.schema)
         if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
             raise IndexMismatchError(
                 f"The index {name!r} holds no {self._sample_tag!r} tags, so it is not one of "
@@ -651,7 +651,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             )
         return index
 
-    def _new_name(self) -> str:
+    def _choose_name(self) -> str:
         """Returns a name that tells the dataset and the run, and is free."""
         run = self.key or uuid.uuid4().hex[:6]
         name = f"fiftyone-{fou.to_slug(self.samples._root_dataset.name)}-{fou.to_slug(run)}"
@@ -659,9 +659,9 @@ class RedisSimilarityIndex(NeighborsMixin):
             return name
         return f"{name}-{uuid.uuid4().hex[:6]}"
 
-    def _existing_index(self) -> VectorIndex:
+    def _open_index(self) -> VectorIndex:
         if self._index is None:
-            self._index = self._opened(self.config.index_name)
+            self._index = self._open_and_check(self.config.index_name)
         return self._index
 
     def _add(
@@ -680,7 +680,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         tags = {self._sample_tag: strings(sample_ids)}
         if not ids and not len(matrix):
             return
-        index, created = self._existing_or_created(matrix.shape[1])
+        index, created = self._open_or_create(matrix.shape[1])
         tags = {tag: values for tag, values in tags.items() if tag in index.schema.tags}
         if not created:
             if self._unfinished and matrix.shape[1] != index.schema.dim:
@@ -693,7 +693,7 @@ class RedisSimilarityIndex(NeighborsMixin):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
         sample_of = dict(zip(ids, tags.get(self._sample_tag, ()), strict=False))
-        read = self._field_reader(lambda ids: [sample_of[id] for id in ids])
+        read = self._make_field_reader(lambda ids: [sample_of[id] for id in ids])
         try:
             with progress_bar(len(ids), progress) as bar:
                 index.add(ids, matrix, tags, bar.update, read, is_current=created)
@@ -703,27 +703,29 @@ class RedisSimilarityIndex(NeighborsMixin):
                 self._index = None
             raise
 
-    def _field_reader(self, samples_of: Callable[[Sequence[str]], Sequence[str]]) -> Reader | None:
+    def _make_field_reader(
+        self, samples_of: Callable[[Sequence[str]], Sequence[str]]
+    ) -> AttributeReader | None:
         """Returns what reads the stored fields of documents, given what tells patches' samples."""
         if not self._fields:
             return None
         patches_field = self.config.patches_field
-        reader = FieldReader(self.samples, patches_field, self._fields)
+        reader = StoredFieldReader(self.samples, patches_field, self._fields)
         if patches_field is None:
-            return reader.of_samples
-        return lambda ids: reader.of_labels(ids, samples_of(ids))
+            return reader.read_samples
+        return lambda ids: reader.read_labels(ids, samples_of(ids))
 
-    def _existing_or_created(self, dim: int) -> tuple[VectorIndex, bool]:
+    def _open_or_create(self, dim: int) -> tuple[VectorIndex, bool]:
         """Returns the index, and whether it was made just now."""
         if self._unfinished and self._index is None:
             # It was missing when the run began: whoever has made it since has a run of their own.
-            return self._created(dim), True
+            return self._create_index(dim), True
         try:
-            return self._existing_index(), False
+            return self._open_index(), False
         except IndexNotFoundError:
-            return self._created(dim), True
+            return self._create_index(dim), True
 
-    def _created(self, dim: int) -> VectorIndex:
+    def _create_index(self, dim: int) -> VectorIndex:
         try:
             index = VectorIndex.create(self._redis, self._schema(dim))
         except IndexMismatchError:

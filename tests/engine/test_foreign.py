@@ -142,7 +142,9 @@ def test_it_is_read(opened, matrix):
 
 @pytest.mark.parametrize("plan", ["filtered by the server", "searched wider"])
 def test_it_is_searched(opened, matrix, plan, monkeypatch):
-    monkeypatch.setattr(planner, "filter_is_cheaper", lambda *_: plan == "filtered by the server")
+    monkeypatch.setattr(
+        planner, "is_prefilter_cheaper", lambda *_: plan == "filtered by the server"
+    )
     for query in matrix[:3]:
         assert opened.search(query[np.newaxis], 5)[0].ids == nearest(matrix, query, 5)
     few, most = names()[10:14], names()[:55]

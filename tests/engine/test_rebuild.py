@@ -98,7 +98,7 @@ def test_searches_are_answered_all_the_time(client, index, vectors):
     assert all(answer == expected for answer in answers)
 
 
-@pytest.mark.parametrize("step", ["_retype", "_fill", "_switch"])
+@pytest.mark.parametrize("step", ["_rebuild_with_dtype", "_create_and_fill", "_switch"])
 def test_a_rebuild_that_dies_leaves_the_old_index_and_can_be_run_again(
     client, index, vectors, step, monkeypatch
 ):

@@ -167,7 +167,7 @@ def test_many_queries_find_what_each_finds_alone(
     queries = vectors(40, DIM) - 0.2
     alone = [index.search(query[np.newaxis], 7, within=within)[0] for query in queries]
 
-    monkeypatch.setattr(planner, "compare_here", lambda *_: here)
+    monkeypatch.setattr(planner, "is_brute_force_cheaper", lambda *_: here)
     together = index.search(queries, 7, within=within)
 
     assert [found.ids for found in together] == [found.ids for found in alone]

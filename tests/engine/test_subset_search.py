@@ -30,7 +30,7 @@ def made(client, matrix, monkeypatch):
 
     def made(way: str, **settings) -> VectorIndex:
         filtered, id_field = WAYS[way]
-        monkeypatch.setattr(planner, "filter_is_cheaper", lambda *_: filtered)
+        monkeypatch.setattr(planner, "is_prefilter_cheaper", lambda *_: filtered)
         schema = Schema("made", DIM, tags=("own",), id_field=id_field, **settings)
         index = VectorIndex.create(client, schema)
         index.add(IDS, matrix, {"own": IDS})
@@ -72,14 +72,14 @@ def test_more_documents_are_looked_at_only_where_few_tell_little(members, asked,
 def test_a_sample_is_drawn_by_chance_and_not_from_the_beginning(client, vectors):
     index = VectorIndex.create(client, Schema("docs", 4))
     index.add([f"{row:05}" for row in range(5000)], vectors(5000))
-    ids = [hit.id for hit in reading.sample(client, index.schema)]
+    ids = [hit.id for hit in reading.sample_documents(client, index.schema)]
     assert len(ids) == 256
     assert 1500 < sum(int(id) for id in ids[:64]) / 64 < 3500
-    assert documents.draw(client, index.schema, 1000) != sorted(ids)
+    assert documents.draw_ids(client, index.schema, 1000) != sorted(ids)
 
 
 def test_what_others_added_meanwhile_is_found(client, vectors, monkeypatch):
-    monkeypatch.setattr(planner, "filter_is_cheaper", lambda *_: False)
+    monkeypatch.setattr(planner, "is_prefilter_cheaper", lambda *_: False)
     ids, matrix = [f"{row:03}" for row in range(550)], vectors(550)
     index = VectorIndex.create(client, Schema("docs", 4))
     index.add(ids[:50], matrix[:50])

@@ -17,10 +17,12 @@ COUNT, DIM = 3000, 16
 def plan(request, monkeypatch):
     """Has the planner choose one way, or decide by itself."""
     if request.param == "filters by key":
-        monkeypatch.setattr(planner, "filter_is_cheaper", lambda *args: True)
+        monkeypatch.setattr(planner, "is_prefilter_cheaper", lambda *args: True)
     if request.param == "searches wider":
-        monkeypatch.setattr(planner, "filter_is_cheaper", lambda *args: False)
-        monkeypatch.setattr(planner, "width", lambda k, _, last, size: min(size, last + k + 200))
+        monkeypatch.setattr(planner, "is_prefilter_cheaper", lambda *args: False)
+        monkeypatch.setattr(
+            planner, "choose_width", lambda k, _, last, size: min(size, last + k + 200)
+        )
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import IndexNotFoundError
 
 
-def root(client: Client, schema: Schema) -> str:
+def find_stable_name(client: Client, schema: Schema) -> str:
     """Returns the name that stays when an index is rebuilt: its alias, or else its own name."""
     name, alias = schema.server_name, alias_of(schema.server_name)
     if name == schema.name:
@@ -26,9 +26,9 @@ def root(client: Client, schema: Schema) -> str:
     return alias if is_alias else name
 
 
-def own_names(client: Client, alias: str) -> list[str]:
+def list_own_names(client: Client, alias: str) -> list[str]:
     """Returns the names of all indexes that were made for an alias, wherever it leads."""
-    return sorted(name for name in _names(client) if name != alias and alias_of(name) == alias)
+    return sorted(name for name in _list_names(client) if name != alias and alias_of(name) == alias)
 
 
 def is_taken(client: Client, name: str) -> bool:
@@ -36,7 +36,7 @@ def is_taken(client: Client, name: str) -> bool:
 
     The server itself refuses a name that others made an alias, when it is to become one again.
     """
-    names = _names(client)
+    names = _list_names(client)
     if name in names:
         return True
     # The node of a cluster that tells the names may lack an index that others have.
@@ -53,5 +53,5 @@ def find_index(client: Client, name: str) -> str | None:
     return str(info["index_name"])
 
 
-def _names(client: Client) -> list[str]:
+def _list_names(client: Client) -> list[str]:
     return [wire.text(name) for name in execute(client, *commands.names())]

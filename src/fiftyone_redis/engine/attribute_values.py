@@ -8,8 +8,8 @@ from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import documents
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.document_formats import Columns
-from fiftyone_redis.engine.documents import Reader
+from fiftyone_redis.engine.document_formats import FieldValues
+from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
 
@@ -21,8 +21,8 @@ def write(
     schema: Schema,
     ids: Sequence[str],
     matrix: Array,
-    tags: Columns,
-    read: Reader,
+    tags: FieldValues,
+    read: AttributeReader,
 ) -> Iterator[int]:
     """Writes documents with their attributes; see :func:`documents.write`.
 
@@ -30,7 +30,7 @@ def write(
     """
     lacking: dict[str, list[str]] = {attribute.name: [] for attribute in schema.attributes}
 
-    def reading(batch: Sequence[str]) -> Columns:
+    def reading(batch: Sequence[str]) -> FieldValues:
         columns = read(batch)
         for name, values in columns.items():
             lacking[name] += [id for id, v in zip(batch, values, strict=True) if v is None]
@@ -38,14 +38,14 @@ def write(
 
     yield from documents.write(client, schema, ids, matrix, tags, reading)
     for name, without in lacking.items():
-        documents.clear(client, schema, without, name)
+        documents.remove_field(client, schema, without, name)
 
 
 def update(
     client: Client,
     schema: Schema,
     ids: Sequence[str],
-    read: Reader,
+    read: AttributeReader,
     progress: Progress | None = None,
 ) -> int:
     """Writes those attributes of existing documents that are not what they should be.
@@ -67,8 +67,8 @@ def update(
     for start in range(0, len(ids), _ROWS):
         batch = ids[start : start + _ROWS]
         changes = _differences(client, schema, batch, read(batch))
-        there = documents.existing(client, schema, list(changes))
-        documents.change(client, schema, {id: changes[id] for id in changes if id in there})
+        there = documents.find_existing(client, schema, list(changes))
+        documents.update_fields(client, schema, {id: changes[id] for id in changes if id in there})
         changed += len(there)
         if progress is not None:
             progress(len(batch))
@@ -76,7 +76,7 @@ def update(
 
 
 def _differences(
-    client: Client, schema: Schema, ids: Sequence[str], wanted: Columns
+    client: Client, schema: Schema, ids: Sequence[str], wanted: FieldValues
 ) -> dict[str, dict[str, str | None]]:
     """Returns, for each document that is to change, the fields that differ."""
     names = list(wanted)

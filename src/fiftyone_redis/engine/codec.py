@@ -33,7 +33,7 @@ _NUMPY = {
     "int8": "<i1",
     "uint8": "<u1",
 }
-_WHOLE = ("int8", "uint8")
+_INTEGER_TYPES = ("int8", "uint8")
 
 
 def as_matrix(vectors: npt.ArrayLike, dim: int | None = None) -> Array:
@@ -52,7 +52,7 @@ def as_matrix(vectors: npt.ArrayLike, dim: int | None = None) -> Array:
     try:
         matrix = np.asarray(vectors)
     except ValueError as error:
-        raise _irregular(vectors) from error
+        raise _shape_error(vectors) from error
     if matrix.shape == (0,):
         matrix = np.zeros((0, dim or 0))
     if matrix.dtype == object and matrix.ndim:
@@ -70,7 +70,7 @@ def as_matrix(vectors: npt.ArrayLike, dim: int | None = None) -> Array:
     return matrix if matrix.dtype.kind == "f" else matrix.astype(np.float64)
 
 
-def check(matrix: Array, schema: Schema, ids: Sequence[str] | None = None) -> None:
+def check_vectors(matrix: Array, schema: Schema, ids: Sequence[str] | None = None) -> None:
     """Raises unless the server could search every vector.
 
     Args:
@@ -104,17 +104,19 @@ def check_queries(matrix: Array, schema: Schema) -> None:
         InputError: as :func:`check`; but a query need not consist of whole numbers, which a mean
             of them, or what a model makes of a text, seldom does
     """
-    check(matrix, replace(schema, dtype="float32") if schema.dtype in _WHOLE else schema)
+    check_vectors(
+        matrix, replace(schema, dtype="float32") if schema.dtype in _INTEGER_TYPES else schema
+    )
 
 
-def holds(matrix: Array, dtype: str) -> bool:
+def can_hold(matrix: Array, dtype: str) -> bool:
     """Returns whether a type can hold finite values, rounded or as they are.
 
     Args:
         matrix: ``n x dim`` floats
         dtype: one of :data:`~fiftyone_redis.engine.options.DTYPES`
     """
-    return dtype not in _WHOLE or not _broken(matrix, dtype).any()
+    return dtype not in _INTEGER_TYPES or not _not_integers(matrix, dtype).any()
 
 
 def check_ids(
@@ -168,7 +170,7 @@ def encode(matrix: Array, dtype: str) -> Array:
     Returns:
         an ``n x (dim * size)`` array of bytes; row ``i`` is the blob of vector ``i``
     """
-    values = np.ascontiguousarray(_rounded(matrix, dtype))
+    values = np.ascontiguousarray(_round(matrix, dtype))
     return values.view(np.uint8).reshape(len(matrix), matrix.shape[1] * values.itemsize)
 
 
@@ -189,7 +191,7 @@ def decode(blobs: Sequence[bytes], dtype: str, dim: int, ids: Sequence[str] | No
     """
     check_lengths(blobs, dtype, dim, ids)
     values = np.frombuffer(b"".join(blobs), _NUMPY[dtype]).reshape(-1, dim)
-    return _widened(values, dtype)
+    return _widen(values, dtype)
 
 
 def check_lengths(
@@ -206,20 +208,20 @@ def check_lengths(
         )
 
 
-def _rounded(matrix: Array, dtype: str) -> Array:
+def _round(matrix: Array, dtype: str) -> Array:
     if dtype != "bfloat16":
         return matrix.astype(_NUMPY[dtype], copy=False)
     # bfloat16 is the upper half of a float32; adding half a unit of its last place, or just less
     # where that place is even, rounds to nearest, ties to even.
     values = np.ascontiguousarray(matrix, "<f4")
     if matrix.dtype.itemsize > values.itemsize:
-        values = _to_odd(matrix, values)
+        values = _round_to_odd(matrix, values)
     bits = np.where(np.isnan(values), np.uint32(_BFLOAT16_NAN << 16), values.view("<u4"))
     rounded: Array = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
     return rounded.astype("<u2")
 
 
-def _to_odd(exact: Array, rounded: Array) -> Array:
+def _round_to_odd(exact: Array, rounded: Array) -> Array:
     """Returns float32 values that can be rounded once more as if they were the exact ones.
 
     Those that are not exact are truncated and made odd: then they are no tie, and on the right side
@@ -231,11 +233,11 @@ def _to_odd(exact: Array, rounded: Array) -> Array:
 
 def _bad_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
     """Yields reasons, and the rows of a block that are bad for them."""
-    if schema.dtype in _WHOLE:
-        yield from _bad_whole_rows(block, schema)
+    if schema.dtype in _INTEGER_TYPES:
+        yield from _bad_integer_rows(block, schema)
         return
     with np.errstate(over="ignore", invalid="ignore"):
-        held = _widened(_rounded(block, schema.dtype), schema.dtype)
+        held = _widen(_round(block, schema.dtype), schema.dtype)
         # The server, too, sums the squares in the type that holds them.
         norms = np.einsum("ij,ij->i", held, held)
     searchable = np.isfinite(norms)
@@ -249,25 +251,25 @@ def _bad_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
         yield "are zero, which has no cosine distance", np.flatnonzero(norms == 0)
 
 
-def _bad_whole_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
+def _bad_integer_rows(block: Array, schema: Schema) -> Iterator[tuple[str, Array]]:
     finite = np.isfinite(block).all(axis=1)
     limits = np.iinfo(_NUMPY[schema.dtype])
     range_ = f"{limits.min}..{limits.max}"
     reason = f"hold values that are no whole numbers in {range_}, as {schema.dtype} needs"
     yield "hold NaN or infinite values", np.flatnonzero(~finite)
-    yield reason, np.flatnonzero(finite & _broken(block, schema.dtype).any(axis=1))
+    yield reason, np.flatnonzero(finite & _not_integers(block, schema.dtype).any(axis=1))
     if schema.metric == "cosine":
         yield "are zero, which has no cosine distance", np.flatnonzero(~block.any(axis=1))
 
 
-def _broken(values: Array, dtype: str) -> Array:
+def _not_integers(values: Array, dtype: str) -> Array:
     """Returns which values are no whole numbers in a type's range."""
     limits = np.iinfo(_NUMPY[dtype])
     broken: Array = (values != np.rint(values)) | (values < limits.min) | (values > limits.max)
     return broken
 
 
-def _widened(held: Array, dtype: str) -> Array:
+def _widen(held: Array, dtype: str) -> Array:
     """Returns values as the server held them, in a type that numpy calculates in."""
     if dtype == "bfloat16":
         held = np.left_shift(held, 16, dtype="<u4").view("<f4")
@@ -281,10 +283,10 @@ def _from_objects(matrix: Array) -> Array:
     try:
         return np.stack([np.asarray(row, dtype=np.float64) for row in matrix])
     except (TypeError, ValueError) as error:
-        raise _irregular(matrix) from error
+        raise _shape_error(matrix) from error
 
 
-def _irregular(vectors: Any) -> InputError:
+def _shape_error(vectors: Any) -> InputError:
     """Returns the error for rows that make no matrix."""
     lengths = [len(row) if hasattr(row, "__len__") else 1 for row in vectors]
     odd = [f"row {i} has {n}" for i, n in enumerate(lengths) if n != lengths[0]]

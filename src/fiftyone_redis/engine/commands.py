@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fiftyone_redis.connection.wire import LIST, SEARCH, Arg, Command
 from fiftyone_redis.engine import existing_index
-from fiftyone_redis.engine.options import OPTIONS, tuning
+from fiftyone_redis.engine.options import OPTIONS, tuning_options
 from fiftyone_redis.engine.schema import DISTANCE, Schema
 
 ID = "__id"
@@ -19,16 +19,16 @@ ID = "__id"
 
 def create(schema: Schema) -> Command:
     """Returns the command that makes an index."""
-    attributes: list[Arg] = [*OPTIONS["dtype"].say(schema.dtype), "DIM", schema.dim]
-    attributes += OPTIONS["metric"].say(schema.metric)
-    for option in tuning(schema.algorithm):
-        attributes += option.say(getattr(schema, option.name))
+    attributes: list[Arg] = [*OPTIONS["dtype"].arguments(schema.dtype), "DIM", schema.dim]
+    attributes += OPTIONS["metric"].arguments(schema.metric)
+    for option in tuning_options(schema.algorithm):
+        attributes += option.arguments(getattr(schema, option.name))
     command: Command = ["FT.CREATE", schema.server_name, "ON", schema.storage]
     command += ["PREFIX", len(schema.prefixes), *schema.prefixes, *schema.options, "SCHEMA"]
     renamed = [] if schema.vector_name == schema.vector_field else ["AS", schema.vector_name]
     command += [schema.vector_field, *renamed, "VECTOR", schema.algorithm]
     command += [len(attributes), *attributes]
-    return [*command, *existing_index.arguments(schema)]
+    return [*command, *existing_index.field_arguments(schema)]
 
 
 def info(name: str) -> Command:
@@ -159,8 +159,8 @@ def _tagged(tag: str, values: Sequence[str]) -> str:
 
 def _runtime(schema: Schema, k: int) -> str:
     """Returns how many candidates a query keeps, which must be as many as it asks for."""
-    asked = [option for option in tuning(schema.algorithm) if option.per_query]
-    return "".join(f" {each.word} {max(k, getattr(schema, each.name))}" for each in asked)
+    asked = [option for option in tuning_options(schema.algorithm) if option.per_query]
+    return "".join(f" {each.argument} {max(k, getattr(schema, each.name))}" for each in asked)
 
 
 def escape(value: str) -> str:

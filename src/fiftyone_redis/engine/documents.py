@@ -17,14 +17,14 @@ from fiftyone_redis.connection.translate import mapped
 from fiftyone_redis.connection.wire import keyed, raw, text
 from fiftyone_redis.engine import document_formats, keys
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.document_formats import Columns
+from fiftyone_redis.engine.document_formats import FieldValues
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
 
 BATCH_BYTES = 1 << 21
 """How much of a bulk write or read is under way at a time, in bytes of vectors."""
 
-Reader = Callable[[Sequence[str]], Columns]
+AttributeReader = Callable[[Sequence[str]], FieldValues]
 """Tells further fields of the documents with certain ids, when they are about to be written."""
 
 _BATCH_ROWS = 4096
@@ -43,8 +43,8 @@ def write(
     schema: Schema,
     ids: Sequence[str],
     matrix: Array,
-    tags: Columns,
-    attributes: Reader | None = None,
+    tags: FieldValues,
+    attributes: AttributeReader | None = None,
 ) -> Iterator[int]:
     """Writes documents, new or over old ones.
 
@@ -62,15 +62,15 @@ def write(
     Raises:
         ServerError: if the server refuses some of them, naming the first ones
     """
-    of_ids = keys.for_writing(client, schema, ids)
+    to_keys = keys.look_up_for_writes(client, schema, ids)
 
-    def columns(rows: slice) -> Columns:
+    def columns(rows: slice) -> FieldValues:
         further = attributes(ids[rows]) if attributes is not None else {}
         return {**{tag: values[rows] for tag, values in tags.items()}, **further}
 
     requests = (
         document_formats.pack_writes(
-            schema, of_ids(ids[rows]), ids[rows], matrix[rows], columns(rows)
+            schema, to_keys(ids[rows]), ids[rows], matrix[rows], columns(rows)
         )
         for rows in batches(len(ids), schema)
     )
@@ -96,28 +96,28 @@ def read(
     Raises:
         ServerError: if the server refuses some of them, naming the first ones
     """
-    of_ids = keys.for_reading(client, schema, ids)
+    to_keys = keys.look_up_for_reads(client, schema, ids)
     if len(ids) == 1:
-        reply = execute(client, *document_formats.read_one(schema, of_ids(ids)[0], fields))
+        reply = execute(client, *document_formats.read_command(schema, to_keys(ids)[0], fields))
         yield ids, document_formats.read_values(schema, fields, [reply])
         return
     requests = (
-        document_formats.pack_reads(schema, of_ids(ids[rows]), ids[rows], fields)
+        document_formats.pack_reads(schema, to_keys(ids[rows]), ids[rows], fields)
         for rows in batches(len(ids), schema)
     )
     for batch, replies in accepted(client, requests):
         yield batch, document_formats.read_values(schema, fields, replies)
 
 
-def existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
+def find_existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
     """Returns those of the ids that have a document with a vector."""
     return {
         id
-        for batch, replies in _each(
-            client, schema, ids, *document_formats.existence(schema, schema.vector_field)
+        for batch, replies in _send_per_id(
+            client, schema, ids, *document_formats.existence_command(schema, schema.vector_field)
         )
         for id, found in zip(batch, replies, strict=True)
-        if document_formats.exists(found)
+        if document_formats.read_existence(found)
     }
 
 
@@ -127,10 +127,10 @@ def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
     After a connection was lost these can be fewer: what was deleted without a reply is gone when
     it is tried again.
     """
-    return sum(sum(replies) for _, replies in _each(client, schema, ids, "UNLINK"))
+    return sum(sum(replies) for _, replies in _send_per_id(client, schema, ids, "UNLINK"))
 
 
-def unlink(client: Client, schema: Schema, keys: Sequence[str]) -> None:
+def delete_keys(client: Client, schema: Schema, keys: Sequence[str]) -> None:
     """Deletes documents of an index, which may be gone already, by their keys."""
     requests = (
         keyed((("UNLINK", raw(key)) for key in keys[rows]), keys[rows])
@@ -140,13 +140,15 @@ def unlink(client: Client, schema: Schema, keys: Sequence[str]) -> None:
         pass
 
 
-def clear(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
+def remove_field(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
     """Removes a field of documents and returns how many had it."""
     command = "HDEL" if schema.storage == "HASH" else "JSON.DEL"
-    return sum(sum(r) for _, r in _each(client, schema, ids, command, schema.path(field)))
+    return sum(sum(r) for _, r in _send_per_id(client, schema, ids, command, schema.path(field)))
 
 
-def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, str | None]]) -> None:
+def update_fields(
+    client: Client, schema: Schema, changes: Mapping[str, Mapping[str, str | None]]
+) -> None:
     """Writes and removes fields of a few thousand documents at most.
 
     Args:
@@ -158,18 +160,18 @@ def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, st
         ServerError: if the server refuses some of them, naming the first ones
     """
     ids = list(changes)
-    of_ids = keys.for_reading(client, schema, ids)(ids)
+    found = keys.look_up_for_reads(client, schema, ids)(ids)
     commands = [
         (id, command)
-        for key, id in zip(of_ids, ids, strict=True)
-        for command in document_formats.changes(schema, key, changes[id])
+        for key, id in zip(found, ids, strict=True)
+        for command in document_formats.update_commands(schema, key, changes[id])
     ]
     request = keyed((command for _, command in commands), [id for id, _ in commands])
     for _ in accepted(client, [request]):
         pass
 
 
-def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
+def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
     """Yields the ids of all documents under the index's prefix, each once, in pages."""
     seen: set[str] = set()
     kind = document_formats.TYPE_NAMES[schema.storage]
@@ -182,7 +184,7 @@ def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
             yield sorted(page)
 
 
-def draw(client: Client, schema: Schema, scanned: int) -> list[str]:
+def draw_ids(client: Client, schema: Schema, scanned: int) -> list[str]:
     """Returns the ids of a few documents, in the order of a server's table of keys: by chance.
 
     Args:
@@ -230,13 +232,13 @@ def _scan_over(connection: Any, pattern: str, count: int, kind: str) -> Iterator
             return
 
 
-def _each(
+def _send_per_id(
     client: Client, schema: Schema, ids: Sequence[str], command: str, *rest: str
 ) -> Iterator[tuple[Sequence[str], list[Any]]]:
     """Sends a command that takes a key, for each of the ids."""
-    of_ids = keys.for_reading(client, schema, ids)
+    to_keys = keys.look_up_for_reads(client, schema, ids)
     requests = (
-        keyed(((command, key, *rest) for key in of_ids(ids[rows])), ids[rows])
+        keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
         for rows in batches(len(ids), schema)
     )
     yield from accepted(client, requests)

@@ -11,12 +11,12 @@ from fiftyone_redis.engine import codec, documents, reading
 from fiftyone_redis.engine.schema import Schema
 
 
-def own_field(schema: Schema) -> str:
+def new_vector_field(schema: Schema) -> str:
     """Returns a new name for the field of vectors that no document has."""
     return f"{schema.vector_name}_{secrets.token_hex(4)}"
 
 
-def check(client: Client, schema: Schema, wanted: Schema) -> None:
+def check_vectors(client: Client, schema: Schema, wanted: Schema) -> None:
     """Raises unless another index can hold and compare the vectors of an index.
 
     Raises:
@@ -24,11 +24,11 @@ def check(client: Client, schema: Schema, wanted: Schema) -> None:
     """
     if wanted.dtype == schema.dtype and (wanted.metric != "cosine" or schema.metric == "cosine"):
         return
-    for ids, matrix in _vectors(client, schema):
-        codec.check(matrix, wanted, ids)
+    for ids, matrix in _read_vectors(client, schema):
+        codec.check_vectors(matrix, wanted, ids)
 
 
-def convert(client: Client, schema: Schema, wanted: Schema) -> None:
+def convert_vectors(client: Client, schema: Schema, wanted: Schema) -> None:
     """Writes the vectors of those documents that lack the wanted index's field to it.
 
     Args:
@@ -37,22 +37,22 @@ def convert(client: Client, schema: Schema, wanted: Schema) -> None:
         wanted: what it is to become; it need not exist yet
     """
     target = replace(wanted, server_name=schema.server_name)
-    for ids, matrix in _vectors(client, schema, lacking=wanted.vector_field):
+    for ids, matrix in _read_vectors(client, schema, lacking=wanted.vector_field):
         for _ in documents.write(client, target, ids, matrix, {}):
             pass
 
 
-def clear(client: Client, schema: Schema, field: str) -> None:
+def remove_field(client: Client, schema: Schema, field: str) -> None:
     """Removes a field from all documents of an index."""
-    documents.clear(client, schema, reading.ids(client, schema), field)
+    documents.remove_field(client, schema, reading.list_ids(client, schema), field)
 
 
-def _vectors(
+def _read_vectors(
     client: Client, schema: Schema, lacking: str | None = None
 ) -> Iterator[tuple[list[str], codec.Array]]:
     """Yields the vectors of all documents, or of those that lack a field, in pages."""
     fields = [schema.vector_field, *([lacking] if lacking else [])]
-    ids = reading.ids(client, schema)
+    ids = reading.list_ids(client, schema)
     for batch, rows in documents.read(client, schema, ids, fields):
         kept = [
             (id, row[0])

@@ -12,7 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fiftyone_redis.engine.options import OPTIONS
-from fiftyone_redis.engine.schema import FIFTYONE_ID, Field, Schema, attribute_field, plain_tag
+from fiftyone_redis.engine.schema import (
+    FIFTYONE_ID,
+    Field,
+    Schema,
+    attribute_field,
+    single_value_tag,
+)
 from fiftyone_redis.errors import IndexMismatchError, some
 
 # In the order in which FT.CREATE takes them.
@@ -28,8 +34,10 @@ FLAGS = (
 )
 """The options of fields that have no value."""
 
-_NAMING = frozenset({"identifier", "attribute", "type", "flags"})
-_TOLD = {option.told: name for name, option in OPTIONS.items() if option.told is not None}
+_FIELD_KEYS = frozenset({"identifier", "attribute", "type", "flags"})
+_BY_INFO_NAME = {
+    option.info_name: name for name, option in OPTIONS.items() if option.info_name is not None
+}
 _DEFINITION = {
     "filter": "FILTER",
     "default_language": "LANGUAGE",
@@ -45,12 +53,12 @@ _SIMPLE_PATH = re.compile(rf"\$(?:{_MEMBER})+")
 _SEPARATOR = re.compile(r"[^\w]+|_+")
 
 
-def arguments(schema: Schema) -> list[str]:
+def field_arguments(schema: Schema) -> list[str]:
     """Returns the definitions of all fields but the searched vector, for FT.CREATE."""
     named = [*schema.tags, *([schema.id_field] if schema.id_field else [])]
     defined = {field.name for field in schema.fields}
     made_up = [
-        plain_tag(name, schema.path(name), schema.storage)
+        single_value_tag(name, schema.path(name), schema.storage)
         for name in dict.fromkeys(named)
         if name not in defined
     ]
@@ -66,7 +74,9 @@ def arguments(schema: Schema) -> list[str]:
     return said
 
 
-def fields(attributes: Iterable[Mapping[str, Any]]) -> tuple[tuple[Field, ...], tuple[str, ...]]:
+def read_fields(
+    attributes: Iterable[Mapping[str, Any]],
+) -> tuple[tuple[Field, ...], tuple[str, ...]]:
     """Reads the definitions of fields.
 
     Returns:
@@ -75,17 +85,17 @@ def fields(attributes: Iterable[Mapping[str, Any]]) -> tuple[tuple[Field, ...], 
     found, lost = [], []
     for attribute in attributes:
         kind, name = str(attribute["type"]), str(attribute["attribute"])
-        options, known = _options(kind, attribute)
+        options, known = _read_field_options(kind, attribute)
         flags = [str(flag) for flag in attribute.get("flags", ())]
         options += [flag for flag in FLAGS if flag in flags]
         unknown = [flag for flag in flags if flag not in FLAGS]
-        unknown += [str(key) for key in attribute if key not in _NAMING | known]
+        unknown += [str(key) for key in attribute if key not in _FIELD_KEYS | known]
         lost += [f"{option} of the field {name}" for option in unknown]
         found.append(Field(str(attribute["identifier"]), name, kind, tuple(options)))
     return tuple(found), tuple(lost)
 
 
-def options(info: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def read_options(info: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Reads what an index was defined with, besides its documents' type, prefixes and fields.
 
     Returns:
@@ -110,7 +120,7 @@ def options(info: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(said), tuple(lost)
 
 
-def vector(info: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
+def find_vector_field(info: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
     """Finds the field that is searched for vectors.
 
     Args:
@@ -131,16 +141,16 @@ def vector(info: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
             raise IndexMismatchError(
                 f"The index {name!r} has no vector field {wanted!r}; its vector fields are {names}."
             )
-        return _writable(name, named[0], info)
+        return _require_single_value(name, named[0], info)
     if len(found) > 1:
         raise IndexMismatchError(
             f"The index {name!r} has {len(found)} vector fields ({names}); name one with "
             "vector_field."
         )
-    return _writable(name, found[0], info)
+    return _require_single_value(name, found[0], info)
 
 
-def id_field(info: Mapping[str, Any], wanted: str | None) -> tuple[str | None, list[Field]]:
+def find_id_field(info: Mapping[str, Any], wanted: str | None) -> tuple[str | None, list[Field]]:
     """Finds the field that holds a document's id.
 
     Args:
@@ -163,23 +173,23 @@ def id_field(info: Mapping[str, Any], wanted: str | None) -> tuple[str | None, l
     return wanted, [Field(f"$.{wanted}" if in_json else wanted, wanted, "")]
 
 
-def is_one_place(path: str) -> bool:
+def is_single_value_path(path: str) -> bool:
     """Returns whether a JSON path leads to one place, by names alone."""
     return _SIMPLE_PATH.fullmatch(path) is not None
 
 
-def shortest(prefixes: Sequence[str]) -> tuple[str, ...]:
+def drop_redundant_prefixes(prefixes: Sequence[str]) -> tuple[str, ...]:
     """Returns those prefixes that start with no other one: they stand for the others."""
     unique = list(dict.fromkeys(prefixes))
     return tuple(p for p in unique if not any(p != o and p.startswith(o) for o in unique))
 
 
-def lacks_separator(prefixes: Sequence[str]) -> bool:
+def may_lack_separator(prefixes: Sequence[str]) -> bool:
     """Returns whether a separator may follow a prefix in the keys, as it does with redisvl."""
     return any(prefix and not _SEPARATOR.fullmatch(prefix[-1]) for prefix in prefixes)
 
 
-def key_prefixes(prefixes: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+def find_key_prefixes(prefixes: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
     """Returns what stands before the id in keys: first where new documents go.
 
     redisvl tells the server a prefix ``docs`` and writes keys ``docs:1``.
@@ -191,7 +201,7 @@ def key_prefixes(prefixes: Sequence[str], keys: Sequence[str]) -> tuple[str, ...
     complete: list[str] = []
     for prefix in prefixes:
         rests = [key[len(prefix) :] for key in keys if key.startswith(prefix)]
-        separator = _common_separator(rests) if lacks_separator([prefix]) else ""
+        separator = _common_separator(rests) if may_lack_separator([prefix]) else ""
         complete.append(prefix + separator)
     return tuple(dict.fromkeys([*complete, *prefixes]))
 
@@ -207,7 +217,7 @@ def _common_separator(rests: Sequence[str]) -> str:
     return start
 
 
-def _options(kind: str, attribute: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+def _read_field_options(kind: str, attribute: Mapping[str, Any]) -> tuple[list[str], set[str]]:
     """Returns a field's options that have values, and the names under which FT.INFO tells them."""
     if kind == "TEXT" and "WEIGHT" in attribute:
         weight = float(attribute["WEIGHT"])
@@ -219,28 +229,31 @@ def _options(kind: str, attribute: Mapping[str, Any]) -> tuple[list[str], set[st
     if kind == "GEOSHAPE" and "coord_system" in attribute:
         return [str(attribute["coord_system"])], {"coord_system"}
     if kind == "VECTOR":
-        said = {name: OPTIONS[name].say(value) for name, value in settings(attribute).items()}
+        said = {
+            name: OPTIONS[name].arguments(value)
+            for name, value in read_vector_settings(attribute).items()
+        }
         # In the order in which FT.CREATE's documentation has them.
         parts = [*said.pop("dtype", []), "DIM", attribute["dim"], *said.pop("metric", [])]
         parts += [part for more in said.values() for part in more]
         flat = [str(part) for part in parts]
-        return [str(attribute["algorithm"]), str(len(flat)), *flat], {"dim", *_TOLD}
+        return [str(attribute["algorithm"]), str(len(flat)), *flat], {"dim", *_BY_INFO_NAME}
     return [], set()
 
 
-def settings(attribute: Mapping[str, Any]) -> dict[str, Any]:
+def read_vector_settings(attribute: Mapping[str, Any]) -> dict[str, Any]:
     """Reads the settings that FT.INFO tells of a field of vectors, by their names."""
-    told = {name: attribute[word] for word, name in _TOLD.items() if word in attribute}
+    told = {name: attribute[word] for word, name in _BY_INFO_NAME.items() if word in attribute}
     return {name: OPTIONS[name].read(value) for name, value in told.items()}
 
 
-def _writable(
+def _require_single_value(
     name: str, attribute: Mapping[str, Any], info: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Returns the field of vectors if a document has one place for one vector."""
     path = str(attribute["identifier"])
     is_json = info["index_definition"]["key_type"] == "JSON"
-    if is_json and not is_one_place(path):
+    if is_json and not is_single_value_path(path):
         raise IndexMismatchError(
             f"The index {name!r} takes vectors from {path!r}, which may be several in a document; "
             "only paths like $.vector are supported."

@@ -27,14 +27,14 @@ from fiftyone_redis.engine import (
     reading,
     replies,
 )
-from fiftyone_redis.engine.documents import Reader
+from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.engine.indexing import wait_until_indexed
-from fiftyone_redis.engine.options import UNTOLD
+from fiftyone_redis.engine.options import UNREPORTED
 from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.requirements import require
+from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema, check_attributes
 from fiftyone_redis.engine.search import KnnRequest, Neighbors, search
 from fiftyone_redis.engine.subset_search import IdSubset, Subset
@@ -89,7 +89,7 @@ class VectorIndex:
             UnsupportedServerError: if the server cannot hold such an index
         """
         check_attributes(schema)
-        require(client, schema)
+        require_support(client, schema)
         name = schema.name
         with lease.hold(client, name), ExitStack() as undo:
             if aliases.is_taken(client, name):
@@ -134,7 +134,7 @@ class VectorIndex:
         reply = _read_definition(client, name)
         info = replies.read_info(reply)
         some_keys: list[str] = []
-        if existing_index.lacks_separator(info["index_definition"]["prefixes"]):
+        if existing_index.may_lack_separator(info["index_definition"]["prefixes"]):
             found = execute(client, *commands.some_keys(info["index_name"], _SAMPLE))
             some_keys = replies.read_some_keys(found)
         schema = replies.read_schema(
@@ -152,7 +152,7 @@ class VectorIndex:
         return aliases.find_index(client, name) is not None
 
     def __len__(self) -> int:
-        return reading.size(self.client, self.schema)
+        return reading.count_documents(self.client, self.schema)
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
@@ -164,7 +164,7 @@ class VectorIndex:
         vectors: npt.ArrayLike,
         tags: Mapping[str, Sequence[str]] | None = None,
         progress: Progress | None = None,
-        attributes: Reader | None = None,
+        attributes: AttributeReader | None = None,
         *,
         is_current: bool = False,
     ) -> None:
@@ -188,7 +188,7 @@ class VectorIndex:
         tags = dict(tags or {})
         matrix = codec.as_matrix(vectors, self.schema.dim)
         codec.check_ids(ids, len(matrix), tags, self.schema)
-        codec.check(matrix, self.schema, ids)
+        codec.check_vectors(matrix, self.schema, ids)
         if not is_current:
             # Raises if the index is gone; it may also have been rebuilt with another data type.
             self._refresh()
@@ -204,7 +204,7 @@ class VectorIndex:
                 progress(written)
 
     def update_attributes(
-        self, ids: Sequence[str], attributes: Reader, progress: Progress | None = None
+        self, ids: Sequence[str], attributes: AttributeReader, progress: Progress | None = None
     ) -> int:
         """Brings the attributes of existing documents up to date and returns how many it changed.
 
@@ -222,20 +222,20 @@ class VectorIndex:
 
     def existing(self, ids: Sequence[str]) -> set[str]:
         """Returns those of the ids that are in the index."""
-        return self._read(lambda: documents.existing(self.client, self.schema, ids))
+        return self._read(lambda: documents.find_existing(self.client, self.schema, ids))
 
     def ids(self) -> list[str]:
         """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
-        return self._read(lambda: reading.ids(self.client, self.schema))
+        return self._read(lambda: reading.list_ids(self.client, self.schema))
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
-        return [hit.id for hit in reading.sample(self.client, self.schema) if hit.id]
+        return [hit.id for hit in reading.sample_documents(self.client, self.schema) if hit.id]
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
         return self._read(
-            lambda: reading.ids_with_tag(
+            lambda: reading.find_ids_with_tag(
                 self.client, self.schema, tag, values, timeout_ms=self._timeout_ms()
             )
         )
@@ -246,7 +246,7 @@ class VectorIndex:
         Args:
             ids: the documents' ids
         """
-        return self._read(lambda: reading.tags(self.client, self.schema, ids))
+        return self._read(lambda: reading.read_tags(self.client, self.schema, ids))
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
         """Reads documents at once.
@@ -321,11 +321,11 @@ class VectorIndex:
             try:
                 # They go back as they came: decoding, checking and encoding takes longer than
                 # sending.
-                blobs = reading.blobs(self.client, self.schema, ids)
+                blobs = reading.read_encoded(self.client, self.schema, ids)
                 request = self._request(blobs, k, within, farthest)
                 found = search(request)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
-                    codec.check(request.queries, self.schema, ids)
+                    codec.check_vectors(request.queries, self.schema, ids)
                 return found
             except _SIGNS_OF_CHANGE as error:
                 changes = self._follow(error, changes)
@@ -345,7 +345,7 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
-        yield from reading.pages(self.client, self.schema, ids, progress)
+        yield from reading.read_pages(self.client, self.schema, ids, progress)
         self._confirm()
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
@@ -369,7 +369,7 @@ class VectorIndex:
                 "A rebuild makes no JSON documents; leave storage out to keep documents as they "
                 'are, or make HASHes of JSON documents with storage="HASH".'
             )
-        with lease.hold(self.client, aliases.root(self.client, self.schema)) as held:
+        with lease.hold(self.client, aliases.find_stable_name(self.client, self.schema)) as held:
             self._refresh()
             wanted = replace(self.schema, **changes)
             self.schema = rebuild(self.client, held, self.schema, wanted, progress)
@@ -378,7 +378,7 @@ class VectorIndex:
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
         self._refresh()
-        alias = aliases.root(self.client, self.schema)
+        alias = aliases.find_stable_name(self.client, self.schema)
         with lease.hold(self.client, alias, patient=False):
             leftovers.remove(self.client, self.schema, fields_too=not documents)
             execute(self.client, *commands.drop(self.schema.name, documents))
@@ -412,7 +412,7 @@ class VectorIndex:
             id_field=None if is_own else known.id_field,
             tags=known.tags,
         )
-        unread = {name: getattr(known, name) for name in UNTOLD}
+        unread = {name: getattr(known, name) for name in UNREPORTED}
         self.schema = replace(found.schema, **unread)
         self._identity = found._identity
         self._known.clear()
@@ -477,10 +477,10 @@ class VectorIndex:
         return False
 
     def _size(self) -> int:
-        return self._remembered(reading.size)
+        return self._remembered(reading.count_documents)
 
     def _sample(self) -> list[Hit]:
-        return self._remembered(reading.sample)
+        return self._remembered(reading.sample_documents)
 
     def _remembered(self, read: Callable[[Client, Schema], T]) -> T:
         """Reads something of the index, and remembers it for a while: for estimates only."""

@@ -23,7 +23,7 @@ _NAMING_FIELDS = ("FILTER", "LANGUAGE_FIELD", "SCORE_FIELD", "PAYLOAD_FIELD")
 _KINDS = ("TAG", "TEXT", "NUMERIC", "GEO", "GEOSHAPE")
 
 
-def converted(schema: Schema, prefix: str) -> Schema:
+def convert_schema(schema: Schema, prefix: str) -> Schema:
     """Returns an index of HASHes over copies of the documents of one of JSON documents.
 
     Args:
@@ -63,13 +63,13 @@ def converted(schema: Schema, prefix: str) -> Schema:
     )
 
 
-def read(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], bytes | None]:
+def read_document(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], bytes | None]:
     """Reads a whole JSON document.
 
     Args:
         schema: the index that it is in
         id: its id
-        reply: the reply to :func:`document_formats.read_whole`
+        reply: the reply to :func:`document_formats.read_document_command`
 
     Returns:
         what it holds besides the vector, by the names of its members, and the vector's bytes
@@ -85,11 +85,11 @@ def read(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], bytes | N
             f"The document of {id!r} holds lists or objects, which a HASH cannot hold: "
             f"{some(odd)}; the index was left as it is."
         )
-    blob = None if vector is None else document_formats.blob(schema, vector)
+    blob = None if vector is None else document_formats.encode_json_vector(schema, vector)
     return {name: value for name, value in members.items() if value is not None}, blob
 
 
-def write(
+def write_command(
     schema: Schema, key: bytes, id: str, members: Mapping[str, Any], vector: codec.Array | None
 ) -> Command:
     """Returns the command that writes a whole HASH.
@@ -129,5 +129,5 @@ def _member(path: str) -> str | None:
     """Returns the name of the member at the top of a document, or None if it is further down."""
     if not path.startswith("$"):
         return path
-    found = document_formats.members(path) if existing_index.is_one_place(path) else []
+    found = document_formats.split_path(path) if existing_index.is_single_value_path(path) else []
     return found[0] if len(found) == 1 else None

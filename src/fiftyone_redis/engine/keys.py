@@ -29,11 +29,11 @@ TIMEOUT_MS = 30_000
 _TAG_VALUES = 500
 _AT_ONCE = 5000
 
-Keys = Callable[[Sequence[str]], list[bytes]]
+KeyLookup = Callable[[Sequence[str]], list[bytes]]
 """Turns some of the ids that were asked about into their keys."""
 
 
-def for_reading(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
+def look_up_for_reads(client: Client, schema: Schema, ids: Sequence[str]) -> KeyLookup:
     """Returns what turns ids into keys; those without a document get a key that does not exist.
 
     Args:
@@ -44,24 +44,24 @@ def for_reading(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
     Raises:
         IndexMismatchError: if two documents have the same id
     """
-    if schema.is_direct:
+    if schema.has_direct_keys:
         return lambda some_ids: [raw(schema.prefix + id) for id in some_ids]
-    found = of(client, schema, ids)
+    found = find_keys(client, schema, ids)
     nobody = f"{schema.prefix}{NO_SEPARATOR}nobody"
     return lambda some_ids: [raw(found.get(id, nobody)) for id in some_ids]
 
 
-def for_writing(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
+def look_up_for_writes(client: Client, schema: Schema, ids: Sequence[str]) -> KeyLookup:
     """Returns what turns ids into keys, new ones made of the prefix and the id.
 
     Raises:
         IndexMismatchError: if two documents have the same id, or a new key belongs to another one
     """
-    if schema.is_direct:
-        return for_reading(client, schema, ids)
-    found = of(client, schema, ids)
+    if schema.has_direct_keys:
+        return look_up_for_reads(client, schema, ids)
+    found = find_keys(client, schema, ids)
     fresh = [id for id in ids if id not in found]
-    taken = _existing(client, [schema.prefix + id for id in fresh])
+    taken = _find_existing(client, [schema.prefix + id for id in fresh])
     if taken:
         raise IndexMismatchError(
             f"{len(taken)} keys of new documents belong to documents with other ids: "
@@ -70,22 +70,22 @@ def for_writing(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
     return lambda some_ids: [raw(found.get(id, schema.prefix + id)) for id in some_ids]
 
 
-def of(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
+def find_keys(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
     """Returns the keys of those ids that have a document.
 
     Raises:
         IndexMismatchError: if two documents have the same id
     """
-    if schema.is_direct:
+    if schema.has_direct_keys:
         return {id: schema.prefix + id for id in ids}
     if schema.id_field is None:
-        return _by_key(client, schema, ids)
+        return _find_by_key(client, schema, ids)
     tag = schema.tag(schema.id_field)
-    if tag is None or not all(_is_one_value(id, tag.options) for id in ids):
+    if tag is None or not all(_is_single_value(id, tag.options) for id in ids):
         wanted = set(ids)
-        every = pages(client, schema)
-        return by_id(schema, ({k: i for k, i in p.items() if i in wanted} for p in every))
-    return by_id(schema, _by_tag(client, schema, tag.name, ids))
+        every = read_id_pages(client, schema)
+        return map_ids_to_keys(schema, ({k: i for k, i in p.items() if i in wanted} for p in every))
+    return map_ids_to_keys(schema, _find_by_tag(client, schema, tag.name, ids))
 
 
 def check_id_field(client: Client, schema: Schema) -> None:
@@ -94,8 +94,8 @@ def check_id_field(client: Client, schema: Schema) -> None:
     if name not in [field.name for field in schema.fields if not field.kind]:
         return
     for key in replies.read_some_keys(execute(client, *commands.some_keys(schema.server_name, 1))):
-        command, path = document_formats.existence(schema, name)
-        if document_formats.exists(execute(client, command, raw(key), path)):
+        command, path = document_formats.existence_command(schema, name)
+        if document_formats.read_existence(execute(client, command, raw(key), path)):
             return
     raise IndexMismatchError(
         f"Neither the index {schema.name!r} nor a document of it has the field {name!r}; check "
@@ -103,25 +103,25 @@ def check_id_field(client: Client, schema: Schema) -> None:
     )
 
 
-def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
+def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
     """Yields the ids of all documents, sorted within a page, as the index itself knows them.
 
     Raises:
         IndexMismatchError: if two documents have the same id
     """
     seen: dict[str, str] = {}
-    for page in pages(client, schema):
+    for page in read_id_pages(client, schema):
         fresh = []
         for key, id in page.items():
             if id not in seen:
                 fresh.append(id)
             # A document that was written meanwhile may come again.
             if seen.setdefault(id, key) != key:
-                raise _not_unique(schema, id)
+                raise _duplicate_id_error(schema, id)
         yield sorted(fresh)
 
 
-def pages(
+def read_id_pages(
     client: Client, schema: Schema, command: wire.Command | None = None
 ) -> Iterator[dict[str, str]]:
     """Yields the ids of documents by their keys, in pages.
@@ -143,13 +143,13 @@ def pages(
         while True:
             try:
                 node = whole.coordinator(client, attempts.failures)
-                yield from _pages(client, node, schema, pack(first))
+                yield from _read_id_pages(client, node, schema, pack(first))
                 return
             except redis.RedisError as error:
                 cluster.recover(client, attempts, error)
 
 
-def _pages(
+def _read_id_pages(
     client: Client, node: redis.Redis, schema: Schema, command: bytes
 ) -> Iterator[dict[str, str]]:
     view, seconds = None, limit(command)
@@ -169,7 +169,7 @@ def _pages(
         command = pack(commands.next_page(schema.server_name, cursor))
 
 
-def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
+def map_ids_to_keys(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
     """Returns the keys of ids, given the ids of keys in pages.
 
     Raises:
@@ -179,11 +179,11 @@ def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
     for page in found:
         for key, id in page.items():
             if keys.setdefault(id, key) != key:
-                raise _not_unique(schema, id)
+                raise _duplicate_id_error(schema, id)
     return keys
 
 
-def _by_tag(
+def _find_by_tag(
     client: Client, schema: Schema, tag: str, ids: Sequence[str]
 ) -> Iterator[dict[str, str]]:
     """Yields what the server finds by a tag, which may compare without regard to case."""
@@ -191,11 +191,11 @@ def _by_tag(
         batch = ids[start : start + _TAG_VALUES]
         wanted = set(batch)
         command = commands.keys_with_tag(schema, tag, batch, timeout_ms=TIMEOUT_MS)
-        for page in pages(client, schema, command):
+        for page in read_id_pages(client, schema, command):
             yield {key: id for key, id in page.items() if id in wanted}
 
 
-def _by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
+def _find_by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
     """Finds keys that the prefixes and the ids make."""
     candidates = {
         prefix + id: id
@@ -203,10 +203,12 @@ def _by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str
         for prefix in schema.key_prefixes
         if schema.id_of(prefix + id) == id
     }
-    return by_id(schema, [{key: candidates[key] for key in _existing(client, list(candidates))}])
+    return map_ids_to_keys(
+        schema, [{key: candidates[key] for key in _find_existing(client, list(candidates))}]
+    )
 
 
-def _existing(client: Client, keys: list[str]) -> list[str]:
+def _find_existing(client: Client, keys: list[str]) -> list[str]:
     batches = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
     requests = (wire.keyed((("EXISTS", raw(key)) for key in batch), batch) for batch in batches)
     found: list[str] = []
@@ -215,14 +217,14 @@ def _existing(client: Client, keys: list[str]) -> list[str]:
     return found
 
 
-def _not_unique(schema: Schema, id: str) -> IndexMismatchError:
+def _duplicate_id_error(schema: Schema, id: str) -> IndexMismatchError:
     return IndexMismatchError(
         f"Several documents of the index {schema.name!r} have the id {id!r}; remove all but one, "
         "or name another field with id_field."
     )
 
 
-def _is_one_value(id: str, options: Sequence[str]) -> bool:
+def _is_single_value(id: str, options: Sequence[str]) -> bool:
     """Returns whether a tag holds the id as one value that a query can name."""
     separator = options[options.index("SEPARATOR") + 1] if "SEPARATOR" in options else "\0"
     return bool(id) and separator not in id and id == id.strip()

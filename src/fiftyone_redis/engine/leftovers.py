@@ -98,16 +98,16 @@ def remove(client: Client, schema: Schema, *, fields_too: bool = True) -> None:
         schema: the index that its alias leads to
         fields_too: whether to remove fields; not where the documents go as well
     """
-    alias = aliases.root(client, schema)
+    alias = aliases.find_stable_name(client, schema)
     fields = dict(read_record(client, alias).fields)
     found: list[tuple[str, bool]] = []
-    for name, info in _other_indexes(client, alias, schema.server_name):
-        copies = replies.read_prefixes(info, _other(schema.storage))
+    for name, info in _find_other_indexes(client, alias, schema.server_name):
+        copies = replies.read_prefixes(info, _other_storage(schema.storage))
         if copies:
-            is_ours = copies in _copied_prefixes(alias, name)
+            is_ours = copies in _copy_prefixes(alias, name)
         else:
             is_ours = replies.read_prefixes(info, schema.storage) == schema.prefixes
-            fields |= _own_fields(info, schema) if is_ours else {}
+            fields |= _find_conversion_fields(info, schema) if is_ours else {}
         if is_ours:
             found.append((name, bool(copies)))
     if fields and fields_too:
@@ -130,18 +130,18 @@ def remove_all(
         prefixes: the prefixes of the indexes; what has others is somebody else's
         documents: whether to remove their documents too
     """
-    for name, info in _other_indexes(client, alias, None):
+    for name, info in _find_other_indexes(client, alias, None):
         own = [replies.read_prefixes(info, storage) for storage in ("HASH", "JSON")]
         if tuple(prefixes) in own:
             _drop(client, name, documents=documents)
     remove_record(client, alias)
 
 
-def _other_indexes(
+def _find_other_indexes(
     client: Client, alias: str, current: str | None
 ) -> list[tuple[str, dict[str, Any]]]:
     found = []
-    for name in aliases.own_names(client, alias):
+    for name in aliases.list_own_names(client, alias):
         if name == current:
             continue
         try:
@@ -152,7 +152,7 @@ def _other_indexes(
     return found
 
 
-def _own_fields(info: Mapping[str, Any], schema: Schema) -> dict[str, str]:
+def _find_conversion_fields(info: Mapping[str, Any], schema: Schema) -> dict[str, str]:
     """Returns the fields of an index that a change of type makes, and their types."""
     return {
         attribute["identifier"]: attribute["data_type"].lower()
@@ -167,8 +167,10 @@ def _remove_fields(client: Client, schema: Schema, fields: Mapping[str, str]) ->
     for path, dtype in fields.items():
         if path == schema.vector_field or schema.storage == "JSON":
             continue
-        dtype_conversion.convert(client, replace(schema, vector_field=path, dtype=dtype), schema)
-        dtype_conversion.clear(client, schema, path)
+        dtype_conversion.convert_vectors(
+            client, replace(schema, vector_field=path, dtype=dtype), schema
+        )
+        dtype_conversion.remove_field(client, schema, path)
 
 
 def copies_prefix(name: str) -> str:
@@ -180,12 +182,12 @@ def copies_prefix(name: str) -> str:
     return f"{name}~:"
 
 
-def _copied_prefixes(alias: str, name: str) -> tuple[tuple[str, ...], ...]:
+def _copy_prefixes(alias: str, name: str) -> tuple[tuple[str, ...], ...]:
     """Returns the prefixes of JSON documents that have copies, and of the copies."""
     return (f"{alias}:",), (copies_prefix(name),)
 
 
-def _other(storage: str) -> str:
+def _other_storage(storage: str) -> str:
     return "JSON" if storage == "HASH" else "HASH"
 
 

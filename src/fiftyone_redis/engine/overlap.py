@@ -23,7 +23,7 @@ def refuse_overlap(client: Client, schema: Schema) -> None:
     Raises:
         IndexMismatchError: if a prefix is the start of another index's, or the other way round
     """
-    overlapping = sharing(client, schema)
+    overlapping = find_overlapping(client, schema)
     if overlapping:
         raise IndexMismatchError(
             f"The index {schema.name!r} would share documents with others whose keys start alike: "
@@ -31,7 +31,7 @@ def refuse_overlap(client: Client, schema: Schema) -> None:
         )
 
 
-def sharing(client: Client, schema: Schema) -> list[str]:
+def find_overlapping(client: Client, schema: Schema) -> list[str]:
     """Returns the names of the other indexes that hold documents of an index, or would."""
     names = [wire.text(name) for name in execute(client, *commands.names())]
     requests = (wire.queries([commands.info(name)], [name]) for name in names)

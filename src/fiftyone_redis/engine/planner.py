@@ -118,7 +118,7 @@ def _prefilter_cost(schema: Schema, size: int, allowed: int, cost: MembershipCos
 
 
 def _key_lookup_cost(schema: Schema, size: int, allowed: int) -> float:
-    if schema.is_direct:
+    if schema.has_direct_keys:
         return 0
     by_walking = schema.id_field is not None and schema.tag(schema.id_field) is None
     return size * _WALK if by_walking else allowed * _LOOK_UP

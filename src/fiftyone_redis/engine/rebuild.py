@@ -44,9 +44,9 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.leftovers import Record
-from fiftyone_redis.engine.overlap import refuse_overlap, sharing
+from fiftyone_redis.engine.overlap import find_overlapping, refuse_overlap
 from fiftyone_redis.engine.reading import Progress
-from fiftyone_redis.engine.requirements import require
+from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, some
 
@@ -75,42 +75,44 @@ def rebuild(
         FiftyOneRedisError: if the server cannot do it; the old index works on, and this can be
             called again
     """
-    require(client, wanted)
+    require_support(client, wanted)
     if schema.lost:
         raise IndexMismatchError(
             f"The index {schema.name!r} has what a rebuild cannot carry over: "
             f"{some(list(schema.lost))}; it was left as it is."
         )
     leftovers.remove(client, schema)
-    dtype_conversion.check(client, schema, wanted)
-    alias = aliases.root(client, schema)
+    dtype_conversion.check_vectors(client, schema, wanted)
+    alias = aliases.find_stable_name(client, schema)
     wanted = replace(wanted, server_name=naming.own_name(alias))
     if wanted.storage != schema.storage:
-        return _move(client, lease, schema, wanted, alias, progress)
+        return _rebuild_as_hashes(client, lease, schema, wanted, alias, progress)
     if wanted.dtype != schema.dtype and wanted.storage == "HASH":
-        return _retype(client, lease, schema, wanted, alias, progress)
+        return _rebuild_with_dtype(client, lease, schema, wanted, alias, progress)
     with ExitStack() as undo:
-        _fill(client, undo, wanted, progress)
-        _keep(lease, undo)
+        _create_and_fill(client, undo, wanted, progress)
+        _commit(lease, undo)
     _switch(client, schema, wanted, alias, {})
     leftovers.remove_record(client, alias)
     return wanted
 
 
-def _keep(lease: Lease, undo: ExitStack) -> None:
+def _commit(lease: Lease, undo: ExitStack) -> None:
     """Decides that a new index stays: from here on, whatever fails is finished by the next one."""
     lease.check()
     undo.pop_all()
 
 
-def _fill(client: Client, undo: ExitStack, wanted: Schema, progress: Progress | None) -> None:
+def _create_and_fill(
+    client: Client, undo: ExitStack, wanted: Schema, progress: Progress | None
+) -> None:
     """Makes an index and waits until it has all documents; it is dropped if that fails."""
     execute(client, *commands.create(wanted))
     undo.callback(_drop, client, wanted.server_name, documents=False)
     wait_until_indexed(client, wanted.server_name, progress)
 
 
-def _retype(
+def _rebuild_with_dtype(
     client: Client,
     lease: Lease,
     schema: Schema,
@@ -120,25 +122,27 @@ def _retype(
 ) -> Schema:
     """Rebuilds an index on the same documents, with vectors of another type in their own field."""
     _refuse_shared(client, schema)
-    wanted = replace(wanted, vector_field=dtype_conversion.own_field(schema))
+    wanted = replace(wanted, vector_field=dtype_conversion.new_vector_field(schema))
     new, old = {wanted.vector_field: wanted.dtype}, {schema.vector_field: schema.dtype}
     leftovers.write_record(client, alias, Record(fields=new))
     with ExitStack() as undo:
         undo.callback(leftovers.remove_record, client, alias)
-        undo.callback(dtype_conversion.clear, client, schema, wanted.vector_field)
-        dtype_conversion.convert(client, schema, wanted)
-        _fill(client, undo, wanted, progress)
-        dtype_conversion.convert(client, schema, wanted)  # what was added meanwhile
-        _keep(lease, undo)
+        undo.callback(dtype_conversion.remove_field, client, schema, wanted.vector_field)
+        dtype_conversion.convert_vectors(client, schema, wanted)
+        _create_and_fill(client, undo, wanted, progress)
+        dtype_conversion.convert_vectors(client, schema, wanted)  # what was added meanwhile
+        _commit(lease, undo)
     _switch(client, schema, wanted, alias, {**new, **old})
     former = replace(schema, server_name=wanted.server_name)
-    dtype_conversion.convert(client, former, wanted)  # what was added by those who knew the old one
-    dtype_conversion.clear(client, wanted, schema.vector_field)
+    dtype_conversion.convert_vectors(
+        client, former, wanted
+    )  # what was added by those who knew the old one
+    dtype_conversion.remove_field(client, wanted, schema.vector_field)
     leftovers.remove_record(client, alias)
     return wanted
 
 
-def _move(
+def _rebuild_as_hashes(
     client: Client,
     lease: Lease,
     schema: Schema,
@@ -149,23 +153,23 @@ def _move(
     """Rebuilds an index of JSON documents on copies of them that are HASHes."""
     _refuse_shared(client, schema)
     changed = replace(wanted, storage=schema.storage, vector_field=schema.vector_field)
-    built = json_to_hash.converted(changed, leftovers.copies_prefix(wanted.server_name))
+    built = json_to_hash.convert_schema(changed, leftovers.copies_prefix(wanted.server_name))
     refuse_overlap(client, built)
     execute(client, *commands.create(built))
     with ExitStack() as undo:
         undo.callback(_drop, client, built.server_name, documents=True)
         wait_until_indexed(client, built.server_name)
-        _copy(client, schema, built, progress)
-        found = _copy(client, schema, built, None)  # what was added meanwhile
-        gone = set(reading.ids(client, built)) - found.keys()
+        _copy_missing(client, schema, built, progress)
+        found = _copy_missing(client, schema, built, None)  # what was added meanwhile
+        gone = set(reading.list_ids(client, built)) - found.keys()
         documents.delete(client, built, list(gone))
-        _keep(lease, undo)
+        _commit(lease, undo)
     _switch(client, schema, built, alias, {})
     leftovers.remove_record(client, alias)
     return built
 
 
-def _copy(
+def _copy_missing(
     client: Client, schema: Schema, built: Schema, progress: Progress | None
 ) -> dict[str, str]:
     """Copies the JSON documents that a new index lacks to HASHes.
@@ -173,8 +177,8 @@ def _copy(
     Returns:
         the keys of all documents, by their ids
     """
-    there = set(reading.ids(client, built))
-    found = keys.by_id(schema, keys.pages(client, schema))
+    there = set(reading.list_ids(client, built))
+    found = keys.map_ids_to_keys(schema, keys.read_id_pages(client, schema))
     lacking = [id for id in found if id not in there]
     for batch in documents.batches(len(lacking), schema):
         ids = lacking[batch]
@@ -187,10 +191,10 @@ def _copy(
 def _copy_batch(
     client: Client, schema: Schema, built: Schema, ids: Sequence[str], old_keys: Sequence[str]
 ) -> None:
-    reads = (document_formats.read_whole(wire.raw(key)) for key in old_keys)
+    reads = (document_formats.read_document_command(wire.raw(key)) for key in old_keys)
     [(_, answers)] = list(accepted(client, [wire.keyed(reads, ids)]))
     held = {
-        id: json_to_hash.read(schema, id, reply)
+        id: json_to_hash.read_document(schema, id, reply)
         for id, reply in zip(ids, answers, strict=True)
         if reply  # it may have been removed
     }
@@ -198,7 +202,7 @@ def _copy_batch(
     matrix = codec.decode(list(vectors.values()), schema.dtype, schema.dim, list(vectors))
     rows = {id: matrix[row] for row, id in enumerate(vectors)}
     writes = (
-        json_to_hash.write(built, wire.raw(built.prefix + id), id, members, rows.get(id))
+        json_to_hash.write_command(built, wire.raw(built.prefix + id), id, members, rows.get(id))
         for id, (members, _) in held.items()
     )
     for _ in accepted(client, [wire.keyed(writes, list(held))]):
@@ -207,7 +211,7 @@ def _copy_batch(
 
 def _refuse_shared(client: Client, schema: Schema) -> None:
     """Raises if another index reads the documents that are about to be changed."""
-    others = sharing(client, schema)
+    others = find_overlapping(client, schema)
     if others:
         raise IndexMismatchError(
             f"The index {schema.name!r} shares its documents with {some(others)}, which would lose "
@@ -234,12 +238,12 @@ def _switch(
             execute(client, *commands.move_alias(name, new))
     is_moved = schema.storage != built.storage
     if alias == old:
-        _take_over(client, old, new, documents=is_moved)
+        _replace_with_alias(client, old, new, documents=is_moved)
     else:
         _drop(client, old, documents=is_moved)
 
 
-def _take_over(client: Client, old: str, new: str, *, documents: bool) -> None:
+def _replace_with_alias(client: Client, old: str, new: str, *, documents: bool) -> None:
     """Makes an alias of an index's own name, which no two indexes can have at once."""
     if isinstance(client, redis.RedisCluster):
         _drop(client, old, documents=documents)

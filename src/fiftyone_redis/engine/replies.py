@@ -26,7 +26,7 @@ from fiftyone_redis.engine.schema import (
     Field,
     Schema,
     attribute_field,
-    plain_tag,
+    single_value_tag,
 )
 from fiftyone_redis.errors import IncompleteResultError, IndexMismatchError
 
@@ -54,7 +54,7 @@ class Hit(NamedTuple):
 
 
 def read_hits(reply: Any, schema: Schema) -> list[Hit]:
-    """Reads the reply to :func:`protocol.knn`, in the order of the reply.
+    """Reads the reply to :func:`commands.knn`, in the order of the reply.
 
     Raises:
         IncompleteResultError: if the server says that it cut the query short
@@ -70,7 +70,7 @@ def read_hits(reply: Any, schema: Schema) -> list[Hit]:
 
 
 def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
-    """Reads one page of the reply to :func:`protocol.keys_with_tag` or :func:`protocol.all_keys`.
+    """Reads one page of the reply to :func:`commands.keys_with_tag` or :func:`commands.all_keys`.
 
     Returns:
         the ids of the documents by their keys, and the cursor (0 at the end)
@@ -91,7 +91,7 @@ def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
 
 
 def read_some_keys(reply: Any) -> list[str]:
-    """Reads the reply to :func:`protocol.some_keys`.
+    """Reads the reply to :func:`commands.some_keys`.
 
     Raises:
         IncompleteResultError: if there are none because the server cut the query short
@@ -112,7 +112,7 @@ def read_info(reply: Any) -> dict[str, Any]:
     return info
 
 
-class Indexing(NamedTuple):
+class IndexingState(NamedTuple):
     """How far a server is with an index.
 
     Args:
@@ -126,7 +126,7 @@ class Indexing(NamedTuple):
     share: float
 
 
-def read_indexing(reply: Any) -> Indexing:
+def read_indexing(reply: Any) -> IndexingState:
     """Reads from the reply to FT.INFO how many documents the index has, and whether it has all.
 
     Raises:
@@ -134,7 +134,7 @@ def read_indexing(reply: Any) -> Indexing:
     """
     info = pairs(reply)
     documents = _number_of_documents(info.get(b"num_docs"))
-    return Indexing(documents, not int(info[b"indexing"]), float(info[b"percent_indexed"]))
+    return IndexingState(documents, not int(info[b"indexing"]), float(info[b"percent_indexed"]))
 
 
 def read_documents(info: Mapping[str, Any]) -> int:
@@ -153,7 +153,7 @@ def read_identity(reply: Any) -> tuple[Any, ...]:
 
 
 def read_settings(reply: Any) -> dict[str, str]:
-    """Reads settings by their names from the reply to :func:`protocol.setting` or CONFIG GET."""
+    """Reads settings by their names from the reply to :func:`commands.setting` or CONFIG GET."""
     if reply and isinstance(reply, (list, tuple)) and isinstance(reply[0], (list, tuple)):
         reply = [part for pair in reply for part in pair]  # FT.CONFIG has a list for each
     return {str(name): str(value) for name, value in pairs(decoded(reply)).items()}
@@ -210,27 +210,29 @@ def read_schema(
         vector_field: the field of its vectors, where there are several
         id_field: the field of its documents' ids, if not their keys hold them
         tags: which TAG fields to write and read with every vector; None for all
-        keys: some of its documents' keys, if :func:`existing_index.lacks_separator`
+        keys: some of its documents' keys, if :func:`existing_index.may_lack_separator`
 
     Raises:
         IndexMismatchError: if it has no vector field, several and none is named, or one of a kind
             that is not supported
     """
     name, storage = info["index_name"], info["index_definition"]["key_type"]
-    vector = existing_index.vector(info, vector_field)
-    settings = existing_index.settings(vector)
+    vector = existing_index.find_vector_field(info, vector_field)
+    settings = existing_index.read_vector_settings(vector)
     if settings["dtype"] not in DTYPES or settings["algorithm"] not in ALGORITHMS:
         kind = f"{settings['algorithm']} of {settings['dtype'].lower()}"
         raise IndexMismatchError(f"The index {name!r} is {kind}, which is not supported.")
-    id_name, unknown = existing_index.id_field(info, id_field)
-    others, lost = existing_index.fields(a for a in info["attributes"] if a is not vector)
+    id_name, unknown = existing_index.find_id_field(info, id_field)
+    others, lost = existing_index.read_fields(a for a in info["attributes"] if a is not vector)
     all_tags = [f.name for f in others if f.kind == "TAG" and SEPARATOR not in f.options]
     wanted = [tag for tag in all_tags if tag != id_name] if tags is None else tags
     read = tuple(tag for tag in wanted if tag in all_tags)
-    options, lost_options = existing_index.options(info)
+    options, lost_options = existing_index.read_options(info)
     flags = [f"{flag} of the field {vector['attribute']}" for flag in vector.get("flags", ())]
     prefixes = read_prefixes(info, storage)
-    starts = existing_index.key_prefixes(existing_index.shortest(prefixes), keys)
+    starts = existing_index.find_key_prefixes(
+        existing_index.drop_redundant_prefixes(prefixes), keys
+    )
     return Schema(
         name=name,
         dim=int(vector["dim"]),
@@ -247,7 +249,7 @@ def read_schema(
         id_field=id_name,
         prefixes=prefixes,
         key_prefixes=tuple(sorted(starts, key=len, reverse=True)),
-        fields=(*(f for f in others if not _is_made_up(f, {*read, id_name}, storage)), *unknown),
+        fields=(*(f for f in others if not _is_implied(f, {*read, id_name}, storage)), *unknown),
         options=options,
         lost=(*lost, *lost_options, *flags),
         **settings,
@@ -264,11 +266,11 @@ def _number_of_documents(told: Any) -> int:
     return int(told)
 
 
-def _is_made_up(field: Field, named: set[str | None], storage: str) -> bool:
+def _is_implied(field: Field, named: set[str | None], storage: str) -> bool:
     """Returns whether a field is one that FT.CREATE gets without its definition being noted."""
     path = f"$.{field.name}" if storage == "JSON" else field.name
     if field.name in named:
-        return field == plain_tag(field.name, path, storage)
+        return field == single_value_tag(field.name, path, storage)
     known = field.kind in KINDS
     return known and field == attribute_field(Attribute(field.name, field.kind), path)
 

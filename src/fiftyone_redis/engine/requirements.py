@@ -17,7 +17,7 @@ from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import UnsupportedServerError
 
 
-def require(client: Any, schema: Schema) -> None:
+def require_support(client: Any, schema: Schema) -> None:
     """Raises unless a client's server can hold an index; may make an empty one to find out.
 
     Raises:

@@ -135,15 +135,15 @@ class Schema(IndexOptions, _Named):
             object.__setattr__(self, "vector_field", f"$.{self.vector_field}")
 
     @property
-    def is_direct(self) -> bool:
+    def has_direct_keys(self) -> bool:
         """Whether the key of a document is known from its id: it is the prefix and the id."""
         return self.id_field is None and self.key_prefixes == (self.prefix,)
 
     @property
-    def is_walkable(self) -> bool:
+    def owns_prefix(self) -> bool:
         """Whether what starts with the prefix is the index's documents, all of them."""
         return (
-            self.is_direct
+            self.has_direct_keys
             and bool(self.prefix)
             and self.prefixes == (self.prefix,)
             and "FILTER" not in self.options
@@ -169,14 +169,14 @@ class Schema(IndexOptions, _Named):
         if defined:
             return defined[0] if defined[0].kind == "TAG" else None
         known = name in self.tags or name == self.id_field
-        return plain_tag(name, self.path(name), self.storage) if known else None
+        return single_value_tag(name, self.path(name), self.storage) if known else None
 
     def _default(self, setting: str, value: object) -> None:
         if not getattr(self, setting):
             object.__setattr__(self, setting, value)
 
 
-def plain_tag(name: str, path: str, storage: str) -> Field:
+def single_value_tag(name: str, path: str, storage: str) -> Field:
     """Returns the definition of a tag with one value, which is compared as it is."""
     # JSON strings are one value unless a separator is named.
     separator = () if storage == "JSON" else ("SEPARATOR", NO_SEPARATOR)

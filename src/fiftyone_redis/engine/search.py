@@ -142,7 +142,7 @@ def _encode_queries(request: KnnRequest) -> list[bytes] | None:
     queries, dtype = request.queries, request.schema.dtype
     if request.farthest:
         queries = -queries
-    if not codec.holds(queries, dtype):
+    if not codec.can_hold(queries, dtype):
         return None
     return [blob.tobytes() for blob in codec.encode(queries, dtype)]
 
@@ -155,7 +155,7 @@ def _query_subset(request: KnnRequest, blobs: list[bytes], within: Subset) -> li
         return _query_server(request, [blobs[n] for n in numbers], width)
 
     def search_among(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
-        found = list(keys.of(request.client, schema, ids).values())
+        found = list(keys.find_keys(request.client, schema, ids).values())
         if not found:
             request.confirm(None)
             return [[] for _ in numbers]
@@ -164,7 +164,7 @@ def _query_subset(request: KnnRequest, blobs: list[bytes], within: Subset) -> li
     index = IndexQueries(
         schema,
         request.estimate_size(),
-        partial(reading.size, request.client, schema),
+        partial(reading.count_documents, request.client, schema),
         request.draw_sample,
         search_all,
         search_among,
@@ -197,8 +197,8 @@ def _check_reply(request: KnnRequest, reply: Any) -> Any:
 def _to_neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
     """Sorts hits, which the server returns unordered, and converts their distances."""
     hits = sorted(hits, key=_nearness)[:k]
-    if not schema.is_direct:
-        keys.by_id(schema, [{hit.key: hit.id for hit in hits}])
+    if not schema.has_direct_keys:
+        keys.map_ids_to_keys(schema, [{hit.key: hit.id for hit in hits}])
     distances = [hit.distance for hit in hits]
     if farthest:
         distances = [2 - distance for distance in distances]
@@ -217,7 +217,7 @@ def _search_in_pages(request: KnnRequest) -> list[Neighbors]:
     sign = -1 if request.farthest else 1
     best = None
     found = reading.Vectors([], request.queries, {tag: [] for tag in schema.tags})
-    for page in reading.pages(client, schema, None if within is None else within.ids()):
+    for page in reading.read_pages(client, schema, None if within is None else within.ids()):
         scores = sign * exact_search.distances(request.queries, page.vectors, schema.metric)
         best = exact_search.merge(best, scores, len(found.ids), request.k)
         found.ids.extend(page.ids)
@@ -234,7 +234,7 @@ def _search_in_memory(request: KnnRequest) -> list[Neighbors]:
     """Searches by brute force with all vectors in memory, which is faster for many queries."""
     client, schema, farthest = request.client, request.schema, request.farthest
     if request.within is None:
-        ids: list[str] | None = reading.ids(client, schema)
+        ids: list[str] | None = reading.list_ids(client, schema)
     else:
         ids = request.within.ids()
     points = reading.fetch(client, schema, ids)

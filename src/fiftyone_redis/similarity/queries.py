@@ -39,7 +39,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
     _id_columns: tuple[Any, Any] | None = None
     _points: Any = None
 
-    def _existing_index(self) -> VectorIndex:
+    def _open_index(self) -> VectorIndex:
         raise NotImplementedError
 
     @property
@@ -62,7 +62,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
 
         See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
         """
-        self._forget()
+        self._clear_cache()
         super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
         return self
 
@@ -76,39 +76,41 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
     ) -> Any:
         if aggregation is not None:
             check_choice("aggregation", aggregation, self.config.supported_aggregations)
-        index = self._existing_index()
+        index = self._open_index()
         if query is None:
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
 
         ids, single = _read_query(query)
         single = single or aggregation is not None
         if ids is not None and (aggregation is None or (aggregation == "mean" and len(ids) == 1)):
-            within, most = self._choice(index, k)
+            within, most = self._subset_and_k(index, k)
             found = index.search_ids(ids, most, within=within, farthest=reverse)
-            return self._columns(found, single, return_dists)
+            return self._format_results(found, single, return_dists)
 
         queries = self._query_vectors(index, query, ids)
         if aggregation in AGGREGATIONS:
             found = [
-                aggregated(
+                aggregate_neighbors(
                     index, queries, ids, aggregation, k, within=self._subset(), farthest=reverse
                 )
             ]
-            return self._columns(found, single, return_dists)
+            return self._format_results(found, single, return_dists)
         if aggregation == "mean":
             queries = queries.mean(axis=0, keepdims=True)
-        within, most = self._choice(index, k)
+        within, most = self._subset_and_k(index, k)
         found = index.search(queries, most, within=within, farthest=reverse)
-        return self._columns(found, single, return_dists)
+        return self._format_results(found, single, return_dists)
 
-    def _choice(self, index: VectorIndex, k: int | None) -> tuple[Subset | list[str] | None, int]:
+    def _subset_and_k(
+        self, index: VectorIndex, k: int | None
+    ) -> tuple[Subset | list[str] | None, int]:
         """Returns what a query chooses among, and how many of them it wants: all if k is None."""
         if k is not None:
             return self._subset(), k
         within = strings(self._current_ids()) if self.has_view else None
         return within, max(1, len(index) if within is None else len(within))
 
-    def _columns(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
+    def _format_results(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
         """Returns what was found as FiftyOne wants it: sample ids, label ids, distances."""
         ids: list[Any] = [neighbors.ids for neighbors in found]
         if self.config.patches_field is None:
@@ -141,7 +143,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
     ) -> Any:
         if thresh is None:
             raise InputError("A radius query needs a threshold; provide thresh.")
-        index = self._existing_index()
+        index = self._open_index()
         metric = self.config.metric
         points = self._current_points()
         queries, single = None, False
@@ -164,7 +166,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
             )
             for row, near in enumerate(inds)
         ]
-        return self._columns(found, single, return_dists)
+        return self._format_results(found, single, return_dists)
 
     def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
         # FiftyOne's own way takes the neighbours of all points first, which for a large threshold
@@ -176,7 +178,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         """Returns the sample and label ids of the whole index, sorted, as of the last reload."""
         if self._id_columns is None:
             try:
-                index = self._existing_index()
+                index = self._open_index()
                 ids = sorted(index.existing(index.ids()))
                 samples = index.tags(ids)[self._sample_tag] if self.config.patches_field else ids
             except IndexNotFoundError:
@@ -192,7 +194,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
     def _current_points(self) -> Any:
         """Returns the embeddings of the current ids, in their order."""
         if self._points is None:
-            index = self._existing_index()
+            index = self._open_index()
             ids = strings(self._current_ids())
             with progress_bar(len(ids)) as bar:
                 found = index.fetch(ids, progress=bar.update)
@@ -204,7 +206,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
             self._points = found.vectors
         return self._points
 
-    def _forget(self) -> None:
+    def _clear_cache(self) -> None:
         """Forgets what was read of the index, since it or the view may have changed."""
         self._id_columns = None
         self._points = None
@@ -235,7 +237,7 @@ def _read_query(query: Any) -> tuple[list[str] | None, bool]:
     return strings(query), False
 
 
-def aggregated(
+def aggregate_neighbors(
     index: VectorIndex,
     queries: Any,
     query_ids: Sequence[str] | None,
@@ -281,10 +283,10 @@ def aggregated(
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():
             found.tags[tag].extend(values)
-    return _sorted(found, np.concatenate([np.zeros(0), *distances]), k, farthest)
+    return _sort_neighbors(found, np.concatenate([np.zeros(0), *distances]), k, farthest)
 
 
-def _sorted(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:
+def _sort_neighbors(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:
     keys = -distances if farthest else distances
     order = sorted(range(len(found.ids)), key=lambda row: (keys[row], found.ids[row]))[:k]
     return Neighbors(

@@ -18,11 +18,11 @@ import fiftyone.core.labels as fol
 from bson import ObjectId
 
 from fiftyone_redis.engine import Attribute
-from fiftyone_redis.engine.document_formats import Columns
+from fiftyone_redis.engine.document_formats import FieldValues
 from fiftyone_redis.engine.schema import KINDS, SEPARATOR
 from fiftyone_redis.errors import SettingsError, some
 
-Requested = tuple[tuple[str, str | None], ...]
+RequestedFields = tuple[tuple[str, str | None], ...]
 """Fields by name, each with the kind that was asked for, or None."""
 
 # The kinds that a type of field can have; the first one unless another is asked for.
@@ -63,7 +63,7 @@ class StoredField:
         return Attribute(re.sub(r"\W", "_", self.path, flags=re.ASCII), self.kind)
 
 
-def parse(requested: Any) -> Requested:
+def parse_fields(requested: Any) -> RequestedFields:
     """Reads a list of fields as users write it, and as runs are saved.
 
     Args:
@@ -79,10 +79,10 @@ def parse(requested: Any) -> Requested:
             f"attributes must be a list of field names, not {requested!r}; for instance "
             '["tags", "filepath", ("caption", "TEXT")].'
         )
-    return tuple(_parsed(item) for item in requested)
+    return tuple(_parse_field(item) for item in requested)
 
 
-def _parsed(item: Any) -> tuple[str, str | None]:
+def _parse_field(item: Any) -> tuple[str, str | None]:
     if isinstance(item, str):
         return item, None
     if isinstance(item, (list, tuple)) and len(item) == 2 and isinstance(item[0], str):
@@ -95,8 +95,8 @@ def _parsed(item: Any) -> tuple[str, str | None]:
     )
 
 
-def resolve(
-    samples: Any, patches_field: str | None, requested: Requested
+def resolve_fields(
+    samples: Any, patches_field: str | None, requested: RequestedFields
 ) -> tuple[StoredField, ...]:
     """Finds the kinds of fields from their types in the dataset.
 
@@ -126,7 +126,7 @@ def resolve(
     return tuple(found)
 
 
-class FieldReader:
+class StoredFieldReader:
     """Reads stored fields of samples, or of patches and their samples.
 
     Args:
@@ -152,33 +152,33 @@ class FieldReader:
         ]
         self._projection = dict.fromkeys(["_id", *([f"{root}._id"] if root else []), *paths], True)
 
-    def of_samples(self, ids: Sequence[str]) -> Columns:
+    def read_samples(self, ids: Sequence[str]) -> FieldValues:
         """Returns for each field's name in the index the values of some samples."""
-        found = self._found(ids)
-        return self._columns([(found.get(id), None) for id in ids])
+        found = self._fetch_documents(ids)
+        return self._collect_values([(found.get(id), None) for id in ids])
 
-    def of_labels(self, ids: Sequence[str], sample_ids: Sequence[str]) -> Columns:
+    def read_labels(self, ids: Sequence[str], sample_ids: Sequence[str]) -> FieldValues:
         """Returns for each field's name in the index the values of some patches.
 
         Args:
             ids: the ids of ``n`` labels
             sample_ids: the ids of their samples
         """
-        found = self._found(sample_ids)
+        found = self._fetch_documents(sample_ids)
         labels = {
             str(label["_id"]): label
             for sample in found.values()
             for label in _values(sample, self._root)
         }
-        return self._columns(
+        return self._collect_values(
             [(found.get(of), labels.get(id)) for id, of in zip(ids, sample_ids, strict=True)]
         )
 
-    def _found(self, ids: Sequence[str]) -> dict[str, Any]:
+    def _fetch_documents(self, ids: Sequence[str]) -> dict[str, Any]:
         wanted = {"_id": {"$in": [ObjectId(id) for id in {*ids} if ObjectId.is_valid(id)]}}
         return {str(doc["_id"]): doc for doc in self._collection.find(wanted, self._projection)}
 
-    def _columns(self, documents: Sequence[tuple[Any, Any]]) -> Columns:
+    def _collect_values(self, documents: Sequence[tuple[Any, Any]]) -> FieldValues:
         """Returns the values of documents: of a sample and a label, or of None."""
         return {
             field.attribute.name: [

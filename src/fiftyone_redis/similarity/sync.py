@@ -47,7 +47,9 @@ def difference(index: Any) -> Difference:
     patches = index.config.patches_field is not None
     indexed = dict.fromkeys((index.label_ids if patches else index.sample_ids).tolist())
     missing, samples = [], []
-    for sample_id, id in _ids(_flat(index.samples), index.config.patches_field):
+    for sample_id, id in _iterate_ids(
+        _select_all_slices(index.samples), index.config.patches_field
+    ):
         if id in indexed:
             indexed[id] = True
         else:
@@ -83,10 +85,14 @@ def add_missing(
             "model to get others from. Name a field, or call index.add_to_index()."
         )
     without: list[str] = []
-    samples = _flat(index.samples)
+    samples = _select_all_slices(index.samples)
     for sample_ids, label_ids in _batches(found):
         view = samples.select(sample_ids)
-        vectors = _of_field(index, view, field) if field else _of_model(index, view, label_ids)
+        vectors = (
+            _read_field_vectors(index, view, field)
+            if field
+            else _compute_vectors(index, view, label_ids)
+        )
         kept = {id: value for id, value in vectors.items() if id in label_ids}
         if kept:
             owners = [label_ids[id] for id in kept]
@@ -123,14 +129,14 @@ def remove_gone(index: Any, found: Difference) -> int:
     return len(found.gone)
 
 
-def _flat(samples: Any) -> Any:
+def _select_all_slices(samples: Any) -> Any:
     """Returns a collection with the samples of all slices, if it is one of groups."""
     if samples.media_type == "group":
         return samples.select_group_slices(_allow_mixed=True)
     return samples
 
 
-def _ids(samples: Any, patches_field: str | None) -> Iterator[tuple[str, str]]:
+def _iterate_ids(samples: Any, patches_field: str | None) -> Iterator[tuple[str, str]]:
     """Yields the ids of the sample and of what is indexed, in the order of the dataset."""
     if patches_field is None:
         yield from ((id, id) for id in samples.values("id"))
@@ -152,7 +158,7 @@ def _batches(found: Difference) -> Iterator[tuple[list[str], dict[str, str]]]:
         yield batch, {id: sample_id for sample_id in batch for id in owners[sample_id]}
 
 
-def _of_field(index: Any, view: Any, field: str) -> dict[str, Any]:
+def _read_field_vectors(index: Any, view: Any, field: str) -> dict[str, Any]:
     """Returns the vectors that a field holds, by id."""
     patches_field = index.config.patches_field
     if patches_field is None:
@@ -168,7 +174,7 @@ def _of_field(index: Any, view: Any, field: str) -> dict[str, Any]:
     return found
 
 
-def _of_model(index: Any, view: Any, label_ids: dict[str, str]) -> dict[str, Any]:
+def _compute_vectors(index: Any, view: Any, label_ids: dict[str, str]) -> dict[str, Any]:
     """Returns the vectors that the index's model makes, by id."""
     patches_field = index.config.patches_field
     if patches_field is not None:

@@ -50,23 +50,23 @@ class ViewSubset:
         """Returns all ids, each once."""
         if not self._labels:
             together = {"$group": {"_id": None, "ids": {"$push": f"${self._field}"}}}
-            answer = next(self._aggregated({"$limit": _MOST_TOGETHER}, together), None)
+            answer = next(self._aggregate({"$limit": _MOST_TOGETHER}, together), None)
             found = answer["ids"] if answer else []
             if len(found) < _MOST_TOGETHER:
                 return list(dict.fromkeys(map(str, found)))
-        return list(dict.fromkeys(_flat(self._view.values(self._path))))
+        return list(dict.fromkeys(_flatten(self._view.values(self._path))))
 
     def find_members(self, hits: list[Hit]) -> set[str]:
         """Returns the ids of the hits that are in the view."""
         ids = {hit.id for hit in hits}
         if self._labels:
             samples = _object_ids({hit.tags.get(self._sample_tag, "") for hit in hits})
-            return ids.intersection(_flat(self._view.select(samples).values(self._path)))
+            return ids.intersection(_flatten(self._view.select(samples).values(self._path)))
         match = {"$match": {self._field: {"$in": _object_ids(ids)}}}
-        found = self._aggregated(match, {"$project": {self._field: True}})
+        found = self._aggregate(match, {"$project": {self._field: True}})
         return {str(document[self._field]) for document in found}
 
-    def _aggregated(self, *stages: dict[str, Any]) -> Any:
+    def _aggregate(self, *stages: dict[str, Any]) -> Any:
         """Queries MongoDB directly; values() copies the view and takes twice as long."""
         return foo.aggregate(self._view._dataset._sample_collection, [*self._pipeline, *stages])
 
@@ -85,7 +85,7 @@ def _object_ids(ids: Iterable[str]) -> list[ObjectId]:
     return valid
 
 
-def _flat(values: Iterable[Any]) -> Iterable[str]:
+def _flatten(values: Iterable[Any]) -> Iterable[str]:
     """Yields the ids of a field that holds one, none, or a list of them."""
     for value in values:
         if isinstance(value, str):
