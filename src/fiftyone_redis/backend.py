@@ -1,7 +1,7 @@
-"""The similarity backend: FiftyOne's contract, answered by the engine. No ``FT.*`` strings here.
+"""The similarity backend: the three classes that FiftyOne loads, on top of the engine.
 
-The path of this module is saved in users' databases with every brain run; it never moves. FiftyOne
-looks for all three classes in the one module, which is why it is this long.
+Users' databases hold the path of this module in every brain run, so it must never move. FiftyOne
+expects all three classes in one module.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from fiftyone_redis.similarity.stored_fields import (
     resolve_fields,
 )
 
-# FiftyOne shows what its own loggers say.
+# FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
 
 _FIELD_SETTINGS = ("vector_field", "id_field")
@@ -68,25 +68,26 @@ _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {
 class RedisSimilarityConfig(SimilarityConfig):
     """Configuration of the Redis similarity backend.
 
-    The settings are those of a new index: one that exists keeps its own.
+    The settings apply to a new index; an existing index keeps its own.
 
     Args:
-        index_name (None): the name of the Redis index to use or create. If none is provided, a
-            new name is made from the names of the dataset and the brain run
+        index_name (None): the name of the Redis index to use or create. By default, a new name is
+            derived from the names of the dataset and the brain run
         {options}
         vector_field (None): the field of the documents that holds the vector, ``"vector"`` by
-            default. For an index that exists, it is needed only where it has several
-        id_field (None): the field of the documents that holds the sample or label ID. By default
-            the documents' keys hold it
+            default. An existing index needs it only if it has several vector fields
+        id_field (None): the field of the documents that holds the sample or label ID. By default,
+            the documents' keys hold the ID
         sample_id_field (None): in an index of patches, the field of the documents that holds the
             sample ID, ``"sample_id"`` by default
-        query_timeout (None): seconds that the server may take for one query, 30 by default
-        attributes (None): sample fields to store beside the vectors, for others to filter by: a
-            list of their names, and of pairs of a name and ``"TAG"``, ``"TEXT"`` or ``"NUMERIC"``
-        **kwargs: how to reach the server, any of
+        query_timeout (None): the server's time limit for a query in seconds, 30 by default
+        attributes (None): sample fields to store beside the vectors, for other programs to filter
+            by: a list of field names, and of pairs of a field name and ``"TAG"``, ``"TEXT"`` or
+            ``"NUMERIC"``
+        **kwargs: connection settings, any of
             :class:`~fiftyone_redis.connection.parameters.Parameters` (``url``, ``host``, ``port``,
-            ``username``, ``password``, ``ssl``, ``sentinels`` and more), none of which is saved;
-            and keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
+            ``username``, ``password``, ``ssl``, ``sentinels`` and more), which are never saved; and
+            keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
 
     Raises:
         SettingsError: if a parameter is unknown, or its value is not supported
@@ -104,8 +105,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         attributes: Any = None,
         **kwargs: Any,
     ) -> None:
-        said = {name: kwargs.pop(name, None) for name in settings.NAMES}
-        # FiftyOne would save what it does not know in the run, secrets included.
+        connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
+        # FiftyOne would save unknown parameters in the run, secrets included.
         unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
         if unknown:
             raise SettingsError(
@@ -124,11 +125,11 @@ class RedisSimilarityConfig(SimilarityConfig):
         if query_timeout is not None and not query_timeout > 0:
             raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
 
-        # Not called attributes, which is a method of every configuration.
+        # Not named attributes, since every FiftyOne config has a method of that name.
         self._stored_fields = parse_fields(attributes)
 
         # Private, so that FiftyOne does not save it in the run.
-        self._connection = settings.read(said)
+        self._connection = settings.read(connection)
 
     @property
     def method(self) -> str:
@@ -137,7 +138,7 @@ class RedisSimilarityConfig(SimilarityConfig):
 
     @property
     def max_k(self) -> int | None:
-        """The largest supported k: none."""
+        """The largest supported k: None, as there is no limit."""
         return None
 
     @property
@@ -156,11 +157,11 @@ class RedisSimilarityConfig(SimilarityConfig):
         return self._stored_fields
 
     def record_stored_fields(self, fields: Sequence[StoredField]) -> None:
-        """Settles which fields are stored beside the vectors."""
+        """Records which fields are stored beside the vectors."""
         self._stored_fields = tuple((field.path, field.kind) for field in fields)
 
     def serialize(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Returns what is saved in the run; see :meth:`eta.core.serial.Serializable.serialize`."""
+        """Returns the dict saved in the run; see :meth:`eta.core.serial.Serializable.serialize`."""
         saved: dict[str, Any] = super().serialize(*args, **kwargs)
         if self._stored_fields:
             saved["attributes"] = [list(field) for field in self._stored_fields]
@@ -172,25 +173,25 @@ class RedisSimilarityConfig(SimilarityConfig):
         """Returns the definition of a new index.
 
         Args:
-            dim: the dimension of its vectors
-            tags: the fields of its documents to be indexed as tags
-            attributes: the fields of its documents for others to filter by
+            dim: the dimension of the vectors
+            tags: the TAG fields to write and read with every vector
+            attributes: the fields for other programs to filter by
 
         Raises:
             SettingsError: if a setting is not supported
-            InputError: if the dimension is not
+            InputError: if the dimension is out of range
         """
         given = {name: getattr(self, name) for name in (*OPTIONS, *_FIELD_SETTINGS)}
-        said = {name: value for name, value in given.items() if value is not None}
+        known = {name: value for name, value in given.items() if value is not None}
         name = self.index_name or "unnamed"
-        return Schema(name, dim, tags=tags, attributes=attributes, **said)
+        return Schema(name, dim, tags=tags, attributes=attributes, **known)
 
     def open_index(self, client: Client, tags: Sequence[str] | None = None) -> VectorIndex:
-        """Opens the index of the run, with the settings that the run knows and servers do not tell.
+        """Opens the index of the run, with the settings that only the run knows.
 
         Args:
             client: a client from :func:`~fiftyone_redis.connection.client.connect`
-            tags (None): the tags to read with every vector; by default all of the index's
+            tags (None): the tags to read with every vector; all by default
 
         Raises:
             FiftyOneRedisError: if there is no such index, or it cannot be used
@@ -210,17 +211,17 @@ class RedisSimilarityConfig(SimilarityConfig):
 
     @property
     def connection(self) -> settings.Parameters:
-        """How to reach the server; never saved."""
+        """The connection settings; never saved."""
         return self._connection
 
     def load_credentials(self, **kwargs: Any) -> None:
-        """Takes the connection from these arguments, and from the brain config where they are None.
+        """Sets the connection settings from arguments; None means the brain config's value.
 
         Args:
             **kwargs: any of :class:`~fiftyone_redis.connection.parameters.Parameters`
 
         Raises:
-            SettingsError: if a name or value is not supported, or they are in conflict
+            SettingsError: if a name or value is not supported, or settings conflict
         """
         configured = settings.configured()
         given = {
@@ -240,17 +241,17 @@ class RedisSimilarity(Similarity):
     _client: Client | None = None
 
     def ensure_requirements(self) -> None:
-        """Makes sure that the server can be used, before FiftyOne registers a run.
+        """Connects and checks that the server supports the index, before FiftyOne registers a run.
 
         Raises:
-            UnsupportedServerError: if it cannot hold such an index
+            UnsupportedServerError: if it does not support such an index
             FiftyOneRedisError: if it cannot be used at all
         """
         with self._close_on_failure():
             require_support(self.open_client(), self.config.schema(1))
 
     def open_client(self) -> Client:
-        """Returns the run's client; connects at the first call.
+        """Returns the run's client; the first call connects.
 
         Raises:
             FiftyOneRedisError: if no server answers, or it cannot be used
@@ -291,7 +292,7 @@ class RedisSimilarity(Similarity):
 
     @contextmanager
     def _close_on_failure(self) -> Iterator[None]:
-        """Closes the client's connections if what is done meanwhile fails."""
+        """Closes the client if the ``with`` block fails."""
         with ExitStack() as undo:
             undo.callback(self.close)
             yield
@@ -326,7 +327,7 @@ class RedisSimilarityIndex(NeighborsMixin):
     ) -> None:
         SimilarityIndex.__init__(self, samples, config, brain_key, backend=backend)
         DuplicatesMixin.__init__(self)
-        # FiftyOne hands over the backend with a new run; one that is loaded takes what is there.
+        # FiftyOne passes a backend only for a new run, not when it loads one.
         self._is_new = backend is not None
         self._unfinished = self._is_new
         self._text_client: Client | None = None
@@ -337,14 +338,14 @@ class RedisSimilarityIndex(NeighborsMixin):
 
     @property
     def client(self) -> Client:
-        """A ``redis.Redis`` or ``redis.RedisCluster`` client, whose replies are text."""
+        """A ``redis.Redis`` or ``redis.RedisCluster`` client that decodes replies to text."""
         if self._text_client is None:
             self._text_client = decoding(self._redis)
         return self._text_client
 
     @property
     def total_index_size(self) -> int:
-        """The number of embeddings in the index; 0 while there is no index yet."""
+        """The number of embeddings in the index; 0 if there is no index yet."""
         try:
             return len(self._open_index())
         except IndexNotFoundError:
@@ -361,7 +362,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         reload: bool = True,
         progress: Any = None,
     ) -> None:
-        """Adds embeddings to the index, and makes the index when it does not exist yet.
+        """Adds embeddings to the index, and creates the index if it does not exist yet.
 
         Args:
             embeddings: a ``num_embeddings x num_dims`` array of embeddings
@@ -376,8 +377,8 @@ class RedisSimilarityIndex(NeighborsMixin):
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
 
         Raises:
-            InputError: if anything is wrong with the embeddings or IDs; nothing is written then
-            FiftyOneRedisError: if the server cannot take them
+            InputError: if the embeddings or IDs are invalid; nothing is written
+            FiftyOneRedisError: if the server refuses them
         """
         try:
             self._add(
@@ -409,18 +410,18 @@ class RedisSimilarityIndex(NeighborsMixin):
 
         Args:
             sample_ids (None): an array of sample IDs; in a patch index, all of their patches
-            label_ids (None): an array of label IDs, if applicable; sample IDs are ignored then
+            label_ids (None): an array of label IDs, if applicable; takes precedence over sample IDs
             allow_missing (True): whether to raise an error (False) when an ID is not in the index
             warn_missing (False): whether to log a warning if an ID is not in the index
             reload (True): whether to call :meth:`reload` after the update
 
         Raises:
-            InputError: if IDs are missing and ``allow_missing`` is False; nothing is removed then
-            FiftyOneRedisError: if there is no index, or the server cannot do it
+            InputError: if IDs are missing and ``allow_missing`` is False; nothing is removed
+            FiftyOneRedisError: if there is no index, or the server refuses
         """
         index = self._open_index()
         if sample_ids is None and label_ids is None:
-            raise InputError("Nothing to remove was named; provide sample_ids or label_ids.")
+            raise InputError("There are no ids to remove; provide sample_ids or label_ids.")
         ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
         if not allow_missing or warn_missing:
             found = index.existing(ids)
@@ -438,11 +439,11 @@ class RedisSimilarityIndex(NeighborsMixin):
         warn_missing: bool = False,
         progress: Any = None,
     ) -> tuple[Any, Any, Any]:
-        """Retrieves embeddings, all of them if no IDs are provided.
+        """Returns embeddings; all of them if no IDs are provided.
 
         Args:
             sample_ids (None): a sample ID or list of sample IDs
-            label_ids (None): a label ID or list of label IDs; sample IDs are ignored then
+            label_ids (None): a label ID or list of label IDs; takes precedence over sample IDs
             allow_missing (True): whether to raise an error (False) when an ID is not in the index
             warn_missing (False): whether to log a warning if an ID is not in the index
             progress (None): whether to render a progress bar (True/False), use the default value
@@ -476,14 +477,14 @@ class RedisSimilarityIndex(NeighborsMixin):
     def update_attributes(
         self, sample_ids: Any = None, label_ids: Any = None, progress: Any = None
     ) -> int:
-        """Brings the fields stored beside the vectors up to what the dataset holds now.
+        """Updates the fields stored beside the vectors from the dataset.
 
-        Documents whose fields are the same already are not written.
+        Only documents whose fields differ are written.
 
         Args:
             sample_ids (None): a sample ID or list of sample IDs; in a patch index, all of their
-                patches. If no IDs are provided, the whole index is brought up to date
-            label_ids (None): a label ID or list of label IDs; sample IDs are ignored then
+                patches. If no IDs are provided, the whole index is updated
+            label_ids (None): a label ID or list of label IDs; takes precedence over sample IDs
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
 
@@ -491,7 +492,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             the number of documents that were changed; 0 if the run stores no fields
 
         Raises:
-            FiftyOneRedisError: if there is no index, or the server cannot do it
+            FiftyOneRedisError: if there is no index, or the server refuses
         """
         read = self._make_field_reader(lambda ids: index.tags(ids)[self._sample_tag])
         if read is None:
@@ -505,22 +506,22 @@ class RedisSimilarityIndex(NeighborsMixin):
             return index.update_attributes(ids, read, bar.update)
 
     def rebuild(self, progress: Any = None, **changes: Any) -> None:
-        """Makes the index another one over the embeddings that are there.
+        """Rebuilds the index with other settings, from the embeddings in Redis.
 
-        Searches are answered from the old index until the new one is complete. A rebuild that dies
-        leaves the old one working, and can be run again.
+        The old index answers searches until the new one is complete. After an interruption the old
+        index still works, and the rebuild can be repeated.
 
         Args:
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
             **changes: any of ``metric``, ``algorithm``, ``dtype`` and the settings of the
-                algorithms; see :class:`RedisSimilarityConfig`. Also ``storage="HASH"``, which makes
-                HASHes, which are fast, of the JSON documents of FiftyOne's own backend
+                algorithms; see :class:`RedisSimilarityConfig`. Also ``storage="HASH"``, which
+                converts the JSON documents of FiftyOne's own backend to HASHes, which are faster
 
         Raises:
             SettingsError: if a value is not supported
-            InputError: if the embeddings cannot be held or compared that way; nothing changes
-            FiftyOneRedisError: if there is no index, or the server cannot do it
+            InputError: if embeddings do not fit the new data type or metric; nothing changes
+            FiftyOneRedisError: if there is no index, or the server refuses
         """
         unknown = sorted(changes.keys() - set(_REBUILD_SETTINGS))
         if unknown:
@@ -553,8 +554,8 @@ class RedisSimilarityIndex(NeighborsMixin):
         """
         in_labels = self.config.patches_field is not None and not self.view._is_patches
         if dist_field is not None and in_labels:
-            # FiftyOne 1.22 fails when it is to store the distances of labels outside of a patches
-            # view, with every backend; they are stored here.
+            # FiftyOne 1.22 cannot store the distances of labels outside of a patches view, with any
+            # backend, so they are stored here.
             query = self._parse_query(query)
             _, label_ids, dists = self._kneighbors(query, k, reverse, aggregation, True)
             _, path = self.view._get_label_field_path(self.config.patches_field, dist_field)
@@ -571,7 +572,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         )
 
     def cleanup(self) -> None:
-        """Deletes the index and its embeddings from the server, if they are there."""
+        """Deletes the index and its embeddings from the server, if they exist."""
         try:
             self._open_index().drop()
         except IndexNotFoundError:
@@ -587,7 +588,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         return cls(samples, config, brain_key)
 
     def _open_or_name(self) -> None:
-        """Opens the index if it exists; else settles what a new one will be."""
+        """Opens the index if it exists; else chooses the name and settings of a new one."""
         before = self.config.serialize()
         self._resolve_stored_fields()
         self._is_named_here = self.config.index_name is None
@@ -602,7 +603,7 @@ class RedisSimilarityIndex(NeighborsMixin):
             self.save_config()
 
     def _resolve_stored_fields(self) -> None:
-        """Finds the kinds of the fields to store, from the dataset as it is at the beginning."""
+        """Derives the kinds of the stored fields from the dataset, when the run is created."""
         requested, patches_field = self.config.stored_fields, self.config.patches_field
         if self._is_new:
             self._fields = resolve_fields(self.samples, patches_field, requested)
@@ -619,7 +620,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         return schema
 
     def _record_options(self, schema: Schema) -> None:
-        """Notes in the run what its index is, or will be."""
+        """Records the settings of the index in the run."""
         for name, option in OPTIONS.items():
             if option.is_of(schema.algorithm):
                 setattr(self.config, name, getattr(schema, name))
@@ -630,29 +631,29 @@ class RedisSimilarityIndex(NeighborsMixin):
             wanted, actual = getattr(self.config, setting), getattr(index.schema, setting)
             if self._is_new and wanted not in (None, actual):
                 raise IndexMismatchError(
-                    f"The index {name!r} exists with {setting}={actual!r}, not {wanted!r}; leave "
-                    "the setting out, choose another index_name, or call rebuild()."
+                    f"The index {name!r} exists with {setting}={actual!r}, not {wanted!r}; omit "
+                    "the setting, choose another index_name, or call rebuild()."
                 )
         if self._is_new:
             _check_ids(index)
         lacking = {field.attribute for field in self._fields} - {*index.schema.attributes}
         if self._is_new and lacking:
             raise IndexMismatchError(
-                f"The index {name!r} exists without attributes of this kind: "
-                f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
-                "choose another index_name."
+                f"The index {name!r} exists without the attributes "
+                f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; omit them, or choose "
+                "another index_name."
             )
         self._record_options(index.schema)
         if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
             raise IndexMismatchError(
-                f"The index {name!r} holds no {self._sample_tag!r} tags, so it is not one of "
-                "patches; name the tag of the sample IDs with sample_id_field, or choose another "
-                "index_name."
+                f"The index {name!r} has no tag {self._sample_tag!r}, so it is not an index of "
+                "patches; name the tag that holds the sample IDs with sample_id_field, or choose "
+                "another index_name."
             )
         return index
 
     def _choose_name(self) -> str:
-        """Returns a name that tells the dataset and the run, and is free."""
+        """Returns an unused name derived from the names of the dataset and the run."""
         run = self.key or uuid.uuid4().hex[:6]
         name = f"fiftyone-{fou.to_slug(self.samples._root_dataset.name)}-{fou.to_slug(run)}"
         if not VectorIndex.exists(self._redis, name):
@@ -706,7 +707,7 @@ class RedisSimilarityIndex(NeighborsMixin):
     def _make_field_reader(
         self, samples_of: Callable[[Sequence[str]], Sequence[str]]
     ) -> AttributeReader | None:
-        """Returns what reads the stored fields of documents, given what tells patches' samples."""
+        """Returns a reader of the stored fields, given a function from label ids to sample ids."""
         if not self._fields:
             return None
         patches_field = self.config.patches_field
@@ -718,7 +719,7 @@ class RedisSimilarityIndex(NeighborsMixin):
     def _open_or_create(self, dim: int) -> tuple[VectorIndex, bool]:
         """Returns the index, and whether it was made just now."""
         if self._unfinished and self._index is None:
-            # It was missing when the run began: whoever has made it since has a run of their own.
+            # It did not exist when the run began; one created since belongs to another run.
             return self._create_index(dim), True
         try:
             return self._open_index(), False
@@ -739,7 +740,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         return index
 
     def _unregister_unfinished_run(self) -> None:
-        """Takes back the run that `compute_similarity()` registers before it adds embeddings."""
+        """Deletes the run that `compute_similarity()` registered before adding embeddings."""
         if self._unfinished:
             self.backend.close()
             if self.key is not None:
@@ -753,7 +754,7 @@ class RedisSimilarityIndex(NeighborsMixin):
         allow_missing: bool,
         warn_missing: bool,
     ) -> list[str]:
-        """Returns the ids of the documents that sample or label IDs stand for."""
+        """Returns the ids of documents, given sample or label IDs."""
         if label_ids is not None:
             if self.config.patches_field is None:
                 raise InputError("This is an index of samples; provide sample_ids, not label_ids.")
@@ -769,11 +770,11 @@ class RedisSimilarityIndex(NeighborsMixin):
 
 
 def _check_ids(index: VectorIndex) -> None:
-    """Raises unless an index that exists holds ids as FiftyOne has them, judging by a few."""
+    """Raises unless an existing index holds FiftyOne ids, judging by a few of them."""
     ids = sorted(index.existing(index.some_ids()))
     if ids and not any(ObjectId.is_valid(id) for id in ids):
         raise IndexMismatchError(
-            f"The index {index.schema.name!r} holds ids that FiftyOne does not know, such as "
+            f"The index {index.schema.name!r} holds ids that are not FiftyOne's, such as "
             f"{some(ids)}; name the field that holds the sample or label IDs with id_field, or "
             "choose another index_name."
         )
@@ -782,7 +783,7 @@ def _check_ids(index: VectorIndex) -> None:
 def _rows_to_add(
     index: VectorIndex, ids: list[str], overwrite: bool, allow_existing: bool, warn_existing: bool
 ) -> list[int]:
-    """Returns which of the ids are to be written, and reports those that exist."""
+    """Returns the rows to write, and reports ids that already exist."""
     everything = list(range(len(ids)))
     if overwrite and allow_existing and not warn_existing:
         return everything

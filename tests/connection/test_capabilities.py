@@ -242,12 +242,12 @@ def test_a_server_that_cannot_be_searched_is_refused_in_one_sentence(client, fou
     [
         pytest.param(
             {"dtype": "uint8"},
-            "has no dtype 'uint8'; use one of float32, float64, float16, bfloat16",
+            "does not support dtype 'uint8'; use one of float32, float64, float16, bfloat16",
             marks=pytest.mark.needs("no int8"),
         ),
         pytest.param(
             {"algorithm": "SVS-VAMANA"},
-            "has no algorithm 'SVS-VAMANA'; use one of FLAT, HNSW",
+            "does not support algorithm 'SVS-VAMANA'; use one of FLAT, HNSW",
             marks=pytest.mark.needs("no svs"),
         ),
     ],

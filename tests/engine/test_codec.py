@@ -121,7 +121,7 @@ def test_no_bytes_are_no_vectors(dtype):
 
 @pytest.mark.parametrize("size", [0, 7, 9, 16])
 def test_bytes_of_another_length_are_refused(size):
-    with pytest.raises(InputError, match="1 documents hold no float32 vector of 2 values"):
+    with pytest.raises(InputError, match="1 documents hold no float32 vector of dimension 2"):
         decode([bytes(8), bytes(size)], "float32", 2)
 
 
@@ -154,7 +154,7 @@ def test_whole_numbers_come_back_the_same(dtype, row, blob):
 )
 def test_what_is_no_whole_number_in_range_is_refused_and_never_rounded(dtype, value, range_):
     matrix = np.array([[1.0, 1.0], [1.0, value]])
-    reason = f"1 of 2 vectors .* no whole numbers in {range_}, as {dtype} needs: 'b'"
+    reason = f"1 of 2 vectors .* not integers in {range_}, as {dtype} requires: 'b'"
     with pytest.raises(InputError, match=reason):
         check_vectors(matrix, Schema("i", 2, dtype=dtype), ["a", "b"])
 
@@ -229,8 +229,8 @@ def test_float32_is_not_copied():
         (np.ones((2, 3, 1)), r"shape \(2, 3, 1\)"),
         ([[1, 2, 3], [4, 5]], "row 0 has 3 values, row 1 has 2"),
         ([np.ones(3), None, np.ones(2)], "row 0 has 3 values, row 1 has 1, row 2 has 2"),
-        ([[1, 2], [3, 4]], "dimension 2, but the index has 3"),
-        (np.ones((2, 4)), "dimension 4, but the index has 3"),
+        ([[1, 2], [3, 4]], "dimension 2, but the index has dimension 3"),
+        (np.ones((2, 4)), "dimension 4, but the index has dimension 3"),
         ([[1, [2, 3]], [4, 5]], "not numbers"),
     ],
 )

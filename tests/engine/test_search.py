@@ -217,7 +217,7 @@ def test_no_queries_have_no_answers(filled, vectors, within):
     ("queries", "k", "reason"),
     [
         (np.ones(4), 1, r"shape \(4,\)"),
-        (np.ones((1, 5)), 1, "dimension 5, but the index has 4"),
+        (np.ones((1, 5)), 1, "dimension 5, but the index has dimension 4"),
         (np.full((1, 4), np.nan), 1, "NaN"),
         (np.zeros((1, 4)), 1, "zero"),
         (np.ones((1, 4)), 0, "k must be at least 1, not 0"),

@@ -54,7 +54,7 @@ def test_views_of_any_size(large, index, plan, share, reverse, k):
     dataset, embeddings = large
     view = dataset.match(F("share") < share)
     ids, shares = dataset.values(["id", "share"])
-    expected = exact_search.distances(embeddings[:1], embeddings[:2500], "cosine")[0]
+    expected = exact_search.compute_distances(embeddings[:1], embeddings[:2500], "cosine")[0]
     rows = [row for row in np.argsort(-expected if reverse else expected) if shares[row] < share]
 
     found = view.sort_by_similarity(ids[0], k=k, reverse=reverse, brain_key="key")
@@ -115,7 +115,9 @@ def test_patches_of_a_filtered_view(patches, patch_index, plan, kind):
     if kind == "patches view":
         view = view.to_patches("ground_truth")
     allowed = [row for row in range(57) if row % 3 == 1]
-    expected = exact_search.distances(patches.embeddings[:1], patches.embeddings, "cosine")[0]
+    expected = exact_search.compute_distances(patches.embeddings[:1], patches.embeddings, "cosine")[
+        0
+    ]
 
     _, label_ids = patch_index.use_view(view)._kneighbors(patches.label_ids[0], k=6)
 
@@ -152,7 +154,9 @@ def test_selected_slices_of_groups(redis_backend, plan):
 
     ids = flat.values("id")
     allowed = set(right.values("id"))
-    expected = exact_search.distances(vectors[[ids.index(right.last().id)]], vectors, "cosine")[0]
+    expected = exact_search.compute_distances(
+        vectors[[ids.index(right.last().id)]], vectors, "cosine"
+    )[0]
     nearest = [ids[row] for row in np.argsort(expected) if ids[row] in allowed][:10]
     assert found.values("id") == nearest
     some_groups = dataset.limit(5)
@@ -175,6 +179,6 @@ def test_frames_of_videos(redis_backend, plan):
 
     found, _ = index.use_view(even)._kneighbors(ids[0], k=10)
 
-    expected = exact_search.distances(vectors[:1], vectors, "cosine")[0]
+    expected = exact_search.compute_distances(vectors[:1], vectors, "cosine")[0]
     assert found == [ids[row] for row in np.argsort(expected) if ids[row] in allowed][:10]
     dataset.delete()

@@ -1,9 +1,9 @@
-"""The two forms of a document, HASH and JSON: the commands that write and read it. No sockets.
+"""Commands that write and read documents as HASH or JSON. No sockets.
 
-A HASH holds a vector's bytes. JSON holds its numbers: the exact values of the index's type, in the
-shortest text that a double reads back as the same value, so that nothing is lost on the way. What
-others wrote as JSON is rounded to that type when it is read, as the server does when it indexes it.
-Only the fields at hand are written: a document keeps whatever else it holds.
+A HASH holds the bytes of a vector. JSON holds numbers: the exact values of the index's type, in the
+shortest text that a double can be read back from, so no precision is lost. JSON vectors written by
+others are rounded to the index's type on reading, as the server does on indexing. Writes change
+only the given fields; a document keeps all others.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from fiftyone_redis.engine.codec import Array, decode, encode
 from fiftyone_redis.engine.schema import Schema
 
 FieldValues = Mapping[str, Sequence[str | None]]
-"""For each field the values of documents; None where one has no value."""
+"""The values of each field, one per document; None for a missing value."""
 
 TYPE_NAMES = {"HASH": "hash", "JSON": "ReJSON-RL"}
-"""What the server calls the type of a key, as TYPE returns it."""
+"""The names of the storages in replies to TYPE."""
 
 _MEMBER = re.compile(r"""\.([^.\[]+)|\["([^"]+)"\]|\['([^']+)'\]""")
 
@@ -43,7 +43,7 @@ def pack_writes(
         keys: ``n`` keys
         ids: ``n`` ids
         matrix: ``n x dim`` floats
-        tags: for each tag, ``n`` values; None where a document has none
+        tags: ``n`` values of each tag; None for a missing value
     """
     columns: dict[str, Sequence[str | None]] = {
         schema.path(name): values for name, values in tags.items()
@@ -57,7 +57,7 @@ def pack_writes(
 def pack_reads(
     schema: Schema, keys: Sequence[bytes], ids: Sequence[str], fields: Sequence[str]
 ) -> Request:
-    """Packs the commands that read fields of documents, by their names."""
+    """Packs the commands that read fields of documents."""
     command = b"HMGET" if schema.storage == "HASH" else b"JSON.GET"
     paths = [raw(schema.path(field)) for field in fields]
     head = b"*%d\r\n$%d\r\n%b\r\n" % (2 + len(paths), len(command), command)
@@ -67,7 +67,7 @@ def pack_reads(
 
 
 def read_command(schema: Schema, key: Arg, fields: Sequence[str]) -> Command:
-    """Returns the command that reads fields of one document, by their names."""
+    """Returns the command that reads fields of one document."""
     command = "HMGET" if schema.storage == "HASH" else "JSON.GET"
     return [command, key, *(schema.path(field) for field in fields)]
 
@@ -75,9 +75,9 @@ def read_command(schema: Schema, key: Arg, fields: Sequence[str]) -> Command:
 def read_values(
     schema: Schema, fields: Sequence[str], replies: list[Any]
 ) -> list[list[bytes | None]]:
-    """Reads the replies to :func:`pack_reads`: for each a value per field, None where it is not.
+    """Reads the replies to :func:`pack_reads`: the field values per document, None if missing.
 
-    A vector is given as the bytes of the index's type, whatever the form of the document.
+    Vectors are bytes of the index's type for both storages.
     """
     if schema.storage == "HASH":
         return replies
@@ -85,24 +85,24 @@ def read_values(
 
 
 def existence_command(schema: Schema, field: str) -> tuple[str, str]:
-    """Returns the command that says whether a document, by its key, has a field, and its path."""
+    """Returns the name of the command that tests for a field, and the field's path."""
     return "HEXISTS" if schema.storage == "HASH" else "JSON.TYPE", schema.path(field)
 
 
 def read_existence(reply: Any) -> bool:
-    """Returns whether the reply to the command of :func:`existence` says so."""
+    """Reads the reply to the command of :func:`existence_command`."""
     return read_existence(reply[0]) if isinstance(reply, list) and reply else bool(reply)
 
 
 def read_document_command(key: bytes) -> Command:
-    """Returns the command that reads all that a JSON document holds."""
+    """Returns the command that reads a whole JSON document."""
     return ["JSON.GET", key, "$"]
 
 
 def _pack_hsets(
     schema: Schema, keys: Sequence[bytes], matrix: Array, columns: FieldValues
 ) -> list[Parts]:
-    """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
+    """Packs one HSET per document; written by hand, since this loop limits the upload speed."""
     blobs = encode(matrix, schema.dtype)
     heads = [b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * count) for count in range(len(columns) + 1)]
     name = schema.vector_field.encode()
@@ -129,7 +129,7 @@ def _pack_hsets(
 def _pack_merges(
     schema: Schema, keys: Sequence[bytes], matrix: Array, columns: FieldValues
 ) -> list[Parts]:
-    """Packs one JSON.MERGE per document, which makes one that is missing."""
+    """Packs one JSON.MERGE per document, which also creates missing documents."""
     vectors = to_exact_numbers(schema, matrix)
     rows = zip(*columns.values(), strict=True) if columns else repeat((), len(keys))
     commands: list[Parts] = []
@@ -143,19 +143,19 @@ def _pack_merges(
 
 
 def to_exact_numbers(schema: Schema, matrix: Array) -> list[list[float]]:
-    """Returns vectors as numbers that are exactly what the index's type holds."""
+    """Returns vectors as Python floats, rounded to the index's type."""
     blobs = [row.tobytes() for row in encode(matrix, schema.dtype)]
     numbers: list[list[float]] = decode(blobs, schema.dtype, schema.dim).tolist()
     return numbers
 
 
 def split_path(path: str) -> list[str]:
-    """Returns the names of the members of a JSON path like ``$.a.b`` or ``$["a"].b``."""
+    """Splits a JSON path like ``$.a.b`` or ``$["a"].b`` into member names."""
     return ["".join(names) for names in _MEMBER.findall(path)]
 
 
 def update_commands(schema: Schema, key: bytes, values: Mapping[str, str | None]) -> list[Command]:
-    """Returns the commands that write fields of a document, and remove those that are None."""
+    """Returns the commands that write fields of a document, and remove those set to None."""
     if schema.storage == "JSON":
         document: dict[str, Any] = {}
         for name, value in values.items():
@@ -169,7 +169,7 @@ def update_commands(schema: Schema, key: bytes, values: Mapping[str, str | None]
 
 
 def _to_json_value(schema: Schema, path: str, value: Any) -> Any:
-    """Returns a value as JSON has it: that of a number is no text."""
+    """Converts a field's text to a JSON value: a number for a NUMERIC attribute."""
     numeric = any(a.kind == "NUMERIC" and schema.path(a.name) == path for a in schema.attributes)
     return json.loads(value) if numeric and isinstance(value, str) else value
 
@@ -200,7 +200,7 @@ def _to_bytes(schema: Schema, path: str, value: Any) -> bytes | None:
 
 
 def encode_json_vector(schema: Schema, value: Any) -> bytes:
-    """Returns the bytes of a vector in JSON; none for what no server takes for a vector."""
+    """Returns the bytes of a vector in JSON; empty if the value is not a vector."""
     if not (isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)):
         return b""
     encoded: bytes = encode(np.asarray([value], np.float64), schema.dtype)[0].tobytes()

@@ -1,4 +1,4 @@
-"""Bulk writing, reading, deleting and walking of documents, in batches of bounded size."""
+"""Writes, reads, deletes and walks documents, in batches of bounded size."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
 
 BATCH_BYTES = 1 << 21
-"""How much of a bulk write or read is under way at a time, in bytes of vectors."""
+"""The size of a batch, in bytes of vectors."""
 
 AttributeReader = Callable[[Sequence[str]], FieldValues]
-"""Tells further fields of the documents with certain ids, when they are about to be written."""
+"""Returns the attributes of a batch of documents, given their ids."""
 
 _BATCH_ROWS = 4096
 _WALK_COUNT = 10_000
 
 
 def batches(count: int, schema: Schema) -> Iterator[slice]:
-    """Cuts ``count`` documents into slices of about :data:`BATCH_BYTES` each."""
+    """Yields slices of ``count`` documents, of about :data:`BATCH_BYTES` each."""
     rows = max(1, min(_BATCH_ROWS, BATCH_BYTES // (DTYPES[schema.dtype] * schema.dim)))
     for start in range(0, count, rows):
         yield slice(start, min(start + rows, count))
@@ -46,27 +46,27 @@ def write(
     tags: FieldValues,
     attributes: AttributeReader | None = None,
 ) -> Iterator[int]:
-    """Writes documents, new or over old ones.
+    """Writes documents, and overwrites existing ones.
 
     Args:
-        client: where to
+        client: a client of the server
         schema: the index
         ids: ``n`` ids
-        matrix: ``n x dim`` floats that were checked
-        tags: for each tag, ``n`` values
-        attributes: tells further fields, a batch of documents at a time
+        matrix: ``n x dim`` checked floats
+        tags: ``n`` values of each tag
+        attributes: returns the attributes of a batch of documents; None for no attributes
 
     Yields:
-        how many documents were written since the last time
+        the number of documents written since the last time
 
     Raises:
-        ServerError: if the server refuses some of them, naming the first ones
+        ServerError: if the server refuses some of them; names the first few
     """
     to_keys = keys.look_up_for_writes(client, schema, ids)
 
     def columns(rows: slice) -> FieldValues:
-        further = attributes(ids[rows]) if attributes is not None else {}
-        return {**{tag: values[rows] for tag, values in tags.items()}, **further}
+        more = attributes(ids[rows]) if attributes is not None else {}
+        return {**{tag: values[rows] for tag, values in tags.items()}, **more}
 
     requests = (
         document_formats.pack_writes(
@@ -84,17 +84,16 @@ def read(
     """Reads fields of documents.
 
     Args:
-        client: where from
+        client: a client of the server
         schema: the index
         ids: the documents' ids
-        fields: which fields
+        fields: the names of the fields
 
     Yields:
-        some of the ids, in order, and for each of them the values of its fields, None where there
-        is none
+        batches of ids, in order, with the field values of each document; None for a missing value
 
     Raises:
-        ServerError: if the server refuses some of them, naming the first ones
+        ServerError: if the server refuses some of them; names the first few
     """
     to_keys = keys.look_up_for_reads(client, schema, ids)
     if len(ids) == 1:
@@ -110,7 +109,7 @@ def read(
 
 
 def find_existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
-    """Returns those of the ids that have a document with a vector."""
+    """Returns the ids whose documents have a vector."""
     return {
         id
         for batch, replies in _send_per_id(
@@ -122,16 +121,16 @@ def find_existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str
 
 
 def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
-    """Deletes documents and returns how many there were.
+    """Deletes documents and returns how many were deleted.
 
-    After a connection was lost these can be fewer: what was deleted without a reply is gone when
-    it is tried again.
+    The number may be too low after a lost connection: a retry does not count documents whose
+    deletion succeeded without a reply.
     """
     return sum(sum(replies) for _, replies in _send_per_id(client, schema, ids, "UNLINK"))
 
 
 def delete_keys(client: Client, schema: Schema, keys: Sequence[str]) -> None:
-    """Deletes documents of an index, which may be gone already, by their keys."""
+    """Deletes documents by their keys; missing ones are ignored."""
     requests = (
         keyed((("UNLINK", raw(key)) for key in keys[rows]), keys[rows])
         for rows in batches(len(keys), schema)
@@ -141,7 +140,7 @@ def delete_keys(client: Client, schema: Schema, keys: Sequence[str]) -> None:
 
 
 def remove_field(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
-    """Removes a field of documents and returns how many had it."""
+    """Removes a field from documents and returns how many had it."""
     command = "HDEL" if schema.storage == "HASH" else "JSON.DEL"
     return sum(sum(r) for _, r in _send_per_id(client, schema, ids, command, schema.path(field)))
 
@@ -149,15 +148,15 @@ def remove_field(client: Client, schema: Schema, ids: Sequence[str], field: str)
 def update_fields(
     client: Client, schema: Schema, changes: Mapping[str, Mapping[str, str | None]]
 ) -> None:
-    """Writes and removes fields of a few thousand documents at most.
+    """Writes and removes fields of documents in one batch, so of a few thousand at most.
 
     Args:
-        client: where to
+        client: a client of the server
         schema: the index
-        changes: for each id the fields to change and their values; None to remove one
+        changes: the new field values of each id; None removes a field
 
     Raises:
-        ServerError: if the server refuses some of them, naming the first ones
+        ServerError: if the server refuses some of them; names the first few
     """
     ids = list(changes)
     found = keys.look_up_for_reads(client, schema, ids)(ids)
@@ -172,12 +171,12 @@ def update_fields(
 
 
 def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
-    """Yields the ids of all documents under the index's prefix, each once, in pages."""
+    """Yields pages of the ids of all documents under the index's prefix, each once."""
     seen: set[str] = set()
     kind = document_formats.TYPE_NAMES[schema.storage]
     pattern = _glob(schema.prefix) + "*"
     for found in routing.scan(client, lambda node: _scan(node, pattern, _WALK_COUNT, kind)):
-        # SCAN may return a key twice while the server's table grows or shrinks.
+        # SCAN may return a key twice while the server resizes its hash table.
         page = {text(key)[len(schema.prefix) :] for key in found} - seen
         seen |= page
         if page:
@@ -185,12 +184,13 @@ def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
 
 
 def draw_ids(client: Client, schema: Schema, scanned: int) -> list[str]:
-    """Returns the ids of a few documents, in the order of a server's table of keys: by chance.
+    """Returns the ids of a few documents, in the random order of the server's hash table.
 
     Args:
-        client: where from
+        client: a client of the server
         schema: the index
-        scanned: how many keys the server looks at for them, and for as many again if it finds none
+        scanned: the number of keys that the server scans per page; pages without a match are
+            skipped
     """
     pattern, kind = _glob(schema.prefix) + "*", document_formats.TYPE_NAMES[schema.storage]
     nodes = cluster.primaries(client)
@@ -200,10 +200,10 @@ def draw_ids(client: Client, schema: Schema, scanned: int) -> list[str]:
 
 
 def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[list[bytes]]:
-    """Yields the keys of documents, some of them twice.
+    """Yields pages of keys; a key may occur twice.
 
-    A cursor means nothing to a server that was started again, or to one that took over, so all
-    pages come over one connection, and after another one was made it begins anew.
+    A cursor is invalid after a restart or a failover. So all pages are read over one connection,
+    and the scan starts over on a new one.
     """
     attempts = Attempts(client)
     with mapped(address(client)):
@@ -214,7 +214,7 @@ def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[
                         try:
                             yield found
                         except GeneratorExit:
-                            return  # no reply is on its way, so the connection can be kept
+                            return  # no reply is pending, so the connection can be reused
                 return
             except redis.RedisError as error:
                 attempts.failed(error)
@@ -235,7 +235,7 @@ def _scan_over(connection: Any, pattern: str, count: int, kind: str) -> Iterator
 def _send_per_id(
     client: Client, schema: Schema, ids: Sequence[str], command: str, *rest: str
 ) -> Iterator[tuple[Sequence[str], list[Any]]]:
-    """Sends a command that takes a key, for each of the ids."""
+    """Sends a command with the key of each id; yields batches of ids and replies."""
     to_keys = keys.look_up_for_reads(client, schema, ids)
     requests = (
         keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
@@ -245,5 +245,5 @@ def _send_per_id(
 
 
 def _glob(text: str) -> str:
-    """Returns a text as a glob pattern that matches just it."""
+    """Escapes a text for use in a glob pattern."""
     return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in text)

@@ -1,4 +1,4 @@
-"""The exceptions, where version 0.1.0 had them; they are in ``fiftyone_redis.errors``."""
+"""Old import path of the exceptions (version 0.1.0); they are in ``fiftyone_redis.errors``."""
 
 from fiftyone_redis.errors import (
     AuthenticationError,

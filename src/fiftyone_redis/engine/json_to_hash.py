@@ -1,8 +1,7 @@
-"""Documents from JSON to HASH: their fields, and what they hold. No sockets.
+"""Converts an index and its documents from JSON to HASH. No sockets.
 
-In a HASH the key alone holds the id, which the JSON documents of FiftyOne's own backend hold in a
-field, ``foid``, too. Other fields keep their names and values; what only JSON can hold, such as
-lists, is refused.
+The key of a HASH holds the id, so the id field ``foid`` of FiftyOne's own backend is dropped. Other
+fields keep their names and values. Values that only JSON can hold, such as lists, are refused.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ _KINDS = ("TAG", "TEXT", "NUMERIC", "GEO", "GEOSHAPE")
 
 
 def convert_schema(schema: Schema, prefix: str) -> Schema:
-    """Returns an index of HASHes over copies of the documents of one of JSON documents.
+    """Returns the schema of an index over HASH copies of JSON documents.
 
     Args:
-        schema: the index of JSON documents
+        schema: the index over JSON documents
         prefix: the prefix of the copies
 
     Raises:
-        IndexMismatchError: if it has fields that HASHes cannot have
+        IndexMismatchError: if a HASH cannot have some of its fields
     """
     odd = [f.name for f in schema.fields if f.kind not in (*_KINDS, "") or _member(f.path) is None]
     if _member(schema.vector_field) is None:
@@ -67,15 +66,15 @@ def read_document(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], 
     """Reads a whole JSON document.
 
     Args:
-        schema: the index that it is in
-        id: its id
+        schema: the index of the document
+        id: the document's id
         reply: the reply to :func:`document_formats.read_document_command`
 
     Returns:
-        what it holds besides the vector, by the names of its members, and the vector's bytes
+        its members except the vector, by name; and the vector's bytes, or None
 
     Raises:
-        IndexMismatchError: if it holds what a HASH cannot hold
+        IndexMismatchError: if a HASH cannot hold some of its values
     """
     members = json.loads(reply)[0]
     vector = members.pop(_member(schema.vector_field), None) if isinstance(members, dict) else None
@@ -95,11 +94,11 @@ def write_command(
     """Returns the command that writes a whole HASH.
 
     Args:
-        schema: the index that it will be in
+        schema: the index of the HASH
         key: its key
         id: its id
-        members: what it holds besides the vector
-        vector: ``dim`` floats, if it has a vector
+        members: its fields except the vector
+        vector: ``dim`` floats; None if the document has no vector
     """
     held = {name: value for name, value in members.items() if name != FIFTYONE_ID}
     if schema.id_field is not None:
@@ -114,19 +113,19 @@ def write_command(
 
 
 def _field(field: Field) -> Field:
-    """Returns the definition of a JSON document's field as that of a HASH."""
+    """Converts the definition of a field from JSON to HASH."""
     member = _member(field.path) or field.name
     options = field.options
     if field.kind == "TAG" and "SEPARATOR" not in options:
-        # JSON's tags are one value unless a separator is named, those of a HASH unless it is odd.
+        # By default a TAG has no separator in JSON but one in a HASH: name one that never occurs.
         options = ("SEPARATOR", NO_SEPARATOR, *options)
-    # A field without a name of its own is called by its path.
+    # A field without an alias is named by its path.
     name = member if field.name == field.path else field.name
     return Field(member, name, field.kind, options)
 
 
 def _member(path: str) -> str | None:
-    """Returns the name of the member at the top of a document, or None if it is further down."""
+    """Returns the name of a top-level member, or None if the path leads deeper."""
     if not path.startswith("$"):
         return path
     found = document_formats.split_path(path) if existing_index.is_single_value_path(path) else []

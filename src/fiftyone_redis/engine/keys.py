@@ -1,8 +1,8 @@
-"""Which key a document has: told from its id, or asked of the server.
+"""Maps ids to keys and back.
 
-In an index made here, a key is the prefix and the id. Others keep the id in a field, have several
-prefixes, or none. Then the server is asked for the keys of the ids at hand: by the field that holds
-them where that is a TAG, by the keys that there could be, or by going through all documents.
+In an index made by this package, a key is the prefix and the id. Other indexes may keep the id in a
+field, or have several prefixes or none. Their keys are looked up on the server: by the id field if
+it is a TAG, by testing which possible keys exist, or by walking all documents.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 from fiftyone_redis.errors import IndexMismatchError, some
 
 TIMEOUT_MS = 30_000
-"""After how many milliseconds the server may give up to look for keys."""
+"""The server's time limit for a query that looks up keys, in milliseconds."""
 
 _TAG_VALUES = 500
 _AT_ONCE = 5000
 
 KeyLookup = Callable[[Sequence[str]], list[bytes]]
-"""Turns some of the ids that were asked about into their keys."""
+"""Maps ids to keys, once they have been looked up."""
 
 
 def look_up_for_reads(client: Client, schema: Schema, ids: Sequence[str]) -> KeyLookup:
-    """Returns what turns ids into keys; those without a document get a key that does not exist.
+    """Looks up keys for reading. Ids without a document get a key that does not exist.
 
     Args:
         client: a client of the server
         schema: the index
-        ids: the ids that will be asked about
+        ids: all ids that will be mapped
 
     Raises:
         IndexMismatchError: if two documents have the same id
@@ -47,15 +47,15 @@ def look_up_for_reads(client: Client, schema: Schema, ids: Sequence[str]) -> Key
     if schema.has_direct_keys:
         return lambda some_ids: [raw(schema.prefix + id) for id in some_ids]
     found = find_keys(client, schema, ids)
-    nobody = f"{schema.prefix}{NO_SEPARATOR}nobody"
-    return lambda some_ids: [raw(found.get(id, nobody)) for id in some_ids]
+    missing = f"{schema.prefix}{NO_SEPARATOR}nobody"
+    return lambda some_ids: [raw(found.get(id, missing)) for id in some_ids]
 
 
 def look_up_for_writes(client: Client, schema: Schema, ids: Sequence[str]) -> KeyLookup:
-    """Returns what turns ids into keys, new ones made of the prefix and the id.
+    """Looks up keys for writing. Ids without a document get the prefix and the id as key.
 
     Raises:
-        IndexMismatchError: if two documents have the same id, or a new key belongs to another one
+        IndexMismatchError: if two documents have the same id, or a new key is already in use
     """
     if schema.has_direct_keys:
         return look_up_for_reads(client, schema, ids)
@@ -64,14 +64,14 @@ def look_up_for_writes(client: Client, schema: Schema, ids: Sequence[str]) -> Ke
     taken = _find_existing(client, [schema.prefix + id for id in fresh])
     if taken:
         raise IndexMismatchError(
-            f"{len(taken)} keys of new documents belong to documents with other ids: "
+            f"{len(taken)} keys of new documents are used by documents with other ids: "
             f"{some([repr(key) for key in taken])}; remove those, or choose other ids."
         )
     return lambda some_ids: [raw(found.get(id, schema.prefix + id)) for id in some_ids]
 
 
 def find_keys(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
-    """Returns the keys of those ids that have a document.
+    """Looks up the keys of the ids that have a document.
 
     Raises:
         IndexMismatchError: if two documents have the same id
@@ -89,7 +89,7 @@ def find_keys(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, s
 
 
 def check_id_field(client: Client, schema: Schema) -> None:
-    """Raises an :class:`IndexMismatchError` unless the index or its documents have the id field."""
+    """Raises an :class:`IndexMismatchError` unless the index or a document has the id field."""
     name = schema.id_field
     if name not in [field.name for field in schema.fields if not field.kind]:
         return
@@ -104,7 +104,7 @@ def check_id_field(client: Client, schema: Schema) -> None:
 
 
 def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
-    """Yields the ids of all documents, sorted within a page, as the index itself knows them.
+    """Yields pages of the ids of all documents in the index, sorted within a page.
 
     Raises:
         IndexMismatchError: if two documents have the same id
@@ -115,7 +115,7 @@ def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
         for key, id in page.items():
             if id not in seen:
                 fresh.append(id)
-            # A document that was written meanwhile may come again.
+            # A document that was just rewritten may occur again.
             if seen.setdefault(id, key) != key:
                 raise _duplicate_id_error(schema, id)
         yield sorted(fresh)
@@ -124,15 +124,16 @@ def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
 def read_id_pages(
     client: Client, schema: Schema, command: wire.Command | None = None
 ) -> Iterator[dict[str, str]]:
-    """Yields the ids of documents by their keys, in pages.
+    """Yields pages of documents: their ids by their keys.
 
-    Where a connection is lost it begins anew, since the cursor may have moved on; some documents
-    come twice then. All pages come from one server, as no other knows its cursor.
+    After a lost connection it starts over, since the cursor may have advanced; documents may then
+    occur twice. All pages are read from one node, as only that node knows the cursor.
 
     Args:
         client: a client of the server
         schema: the index
-        command: which documents, as :func:`commands.keys_with_tag` says it; None for all
+        command: the command that opens the cursor, such as :func:`commands.keys_with_tag`; None
+            for all documents
 
     Raises:
         IncompleteResultError: if the server cut the query short
@@ -170,7 +171,7 @@ def _read_id_pages(
 
 
 def map_ids_to_keys(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
-    """Returns the keys of ids, given the ids of keys in pages.
+    """Inverts pages of ids by key to keys by id.
 
     Raises:
         IndexMismatchError: if two documents have the same id
@@ -186,7 +187,7 @@ def map_ids_to_keys(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str
 def _find_by_tag(
     client: Client, schema: Schema, tag: str, ids: Sequence[str]
 ) -> Iterator[dict[str, str]]:
-    """Yields what the server finds by a tag, which may compare without regard to case."""
+    """Looks up keys by a TAG; drops extra matches, since a TAG may be case-insensitive."""
     for start in range(0, len(ids), _TAG_VALUES):
         batch = ids[start : start + _TAG_VALUES]
         wanted = set(batch)
@@ -196,7 +197,7 @@ def _find_by_tag(
 
 
 def _find_by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
-    """Finds keys that the prefixes and the ids make."""
+    """Looks up keys by testing which combinations of prefix and id exist."""
     candidates = {
         prefix + id: id
         for id in ids
@@ -225,6 +226,6 @@ def _duplicate_id_error(schema: Schema, id: str) -> IndexMismatchError:
 
 
 def _is_single_value(id: str, options: Sequence[str]) -> bool:
-    """Returns whether a tag holds the id as one value that a query can name."""
+    """Returns whether a TAG holds the id as one value, so that a query can match it."""
     separator = options[options.index("SEPARATOR") + 1] if "SEPARATOR" in options else "\0"
     return bool(id) and separator not in id and id == id.strip()

@@ -1,4 +1,4 @@
-"""Reads ids, vectors and tags of an index's documents, in pages or at once."""
+"""Reads ids, vectors and tags of an index."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SAMPLE_SCANNED = 1024
 
 @dataclass(frozen=True)
 class Vectors:
-    """Documents that were read.
+    """The ids, vectors and tags of some documents.
 
     Args:
         ids: ``n`` ids
         vectors: an ``n x dim`` array of float32, or of float64 where the index holds that
-        tags: for each tag of the index, ``n`` values
+        tags: ``n`` values of each tag of the index
     """
 
     ids: list[str]
@@ -39,14 +39,14 @@ class Vectors:
 
 
 def list_ids(client: Client, schema: Schema) -> list[str]:
-    """Returns the ids of all documents, sorted; those without a vector are among them."""
+    """Returns the sorted ids of all documents, including those without a vector."""
     return sorted(id for page in _walk_ids(client, schema) for id in page)
 
 
 def find_ids_with_tag(
     client: Client, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
 ) -> list[str]:
-    """Returns the ids of the documents whose tag has one of the values."""
+    """Returns the ids of the documents whose tag has one of some values."""
     found: dict[str, str] = {}
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
@@ -57,10 +57,10 @@ def find_ids_with_tag(
 
 
 def read_encoded(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
-    """Reads vectors as the server holds them.
+    """Reads encoded vectors.
 
     Raises:
-        InputError: if some of the ids have none, or one of another length
+        InputError: if some ids have no vector, or one of the wrong length
     """
     found = []
     for _, rows in documents.read(client, schema, ids, [schema.vector_field]):
@@ -74,14 +74,14 @@ def read_encoded(client: Client, schema: Schema, ids: Sequence[str]) -> list[byt
 
 
 def count_documents(client: Client, schema: Schema) -> int:
-    """Returns how many documents the index has; HASHes without a vector are among them."""
+    """Returns the number of documents, including HASHes without a vector."""
     return replies.read_indexing(wait_until_indexed(client, schema.name)).documents
 
 
 def sample_documents(client: Client, schema: Schema) -> list[Hit]:
-    """Draws a few documents, with their tags: what comes first in a server's table of keys."""
+    """Returns a few documents with their tags, the first ones in the server's hash table."""
     prefix = schema.prefixes[0]
-    # The ids here are the rests of the keys, whatever the documents' ids are.
+    # Here the rest of a key stands for the id, whatever the document's id is.
     by_key = replace(
         schema, id_field=None, prefix=prefix, prefixes=(prefix,), key_prefixes=(prefix,)
     )
@@ -105,7 +105,7 @@ def _walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
 
 
 def read_tags(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
-    """Returns the tags of documents, in the order of ``ids``; empty text where one is missing."""
+    """Returns the tags of documents, in the order of ``ids``; missing tags are empty."""
     found: dict[str, list[str]] = {tag: [] for tag in schema.tags}
     for _, rows in documents.read(client, schema, ids, schema.tags):
         for values, column in zip(found.values(), zip(*rows, strict=True), strict=True):

@@ -218,7 +218,7 @@ def _search_in_pages(request: KnnRequest) -> list[Neighbors]:
     best = None
     found = reading.Vectors([], request.queries, {tag: [] for tag in schema.tags})
     for page in reading.read_pages(client, schema, None if within is None else within.ids()):
-        scores = sign * exact_search.distances(request.queries, page.vectors, schema.metric)
+        scores = sign * exact_search.compute_distances(request.queries, page.vectors, schema.metric)
         best = exact_search.merge(best, scores, len(found.ids), request.k)
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():
@@ -241,7 +241,7 @@ def _search_in_memory(request: KnnRequest) -> list[Neighbors]:
     queries = -request.queries if farthest else request.queries
     return [
         _select_rows(points, rows, 2 - distances if farthest else distances)
-        for rows, distances in exact_search.neighbors(
+        for rows, distances in exact_search.find_neighbors(
             points.vectors, queries, request.k, schema.metric
         )
     ]

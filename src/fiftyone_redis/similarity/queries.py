@@ -1,7 +1,7 @@
-"""What an index answers: neighbours of one query, of several, of all points; points in a radius.
+"""Answers queries: k neighbours of one, several or all points, and neighbours within a radius.
 
-Answers are of FiftyOne's forms, which :meth:`fiftyone.brain.similarity.SimilarityIndex._kneighbors`
-and :meth:`fiftyone.brain.similarity.DuplicatesMixin._radius_neighbors` describe.
+The formats of results are those of :meth:`fiftyone.brain.similarity.SimilarityIndex._kneighbors`
+and :meth:`fiftyone.brain.similarity.DuplicatesMixin._radius_neighbors`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, Inp
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID, ViewSubset
 
-# FiftyOne shows what its own loggers say.
+# FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
 
 AGGREGATIONS: dict[str, Callable[..., Any]] = {
@@ -29,13 +29,13 @@ AGGREGATIONS: dict[str, Callable[..., Any]] = {
     "post-min": np.nanmin,
     "post-max": np.nanmax,
 }
-"""How the distances of several queries become one. ("mean" averages the queries beforehand.)"""
+"""Functions that aggregate the distances of several queries. ("mean" averages the queries.)"""
 
 
 class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
-    """The part of a similarity index that answers queries, in the current view."""
+    """The part of a similarity index that answers queries within the current view."""
 
-    # Set while FiftyOne's own constructor runs, which uses them before ours can set them.
+    # Class attributes, since FiftyOne's constructor reads them before ours can set them.
     _id_columns: tuple[Any, Any] | None = None
     _points: Any = None
 
@@ -44,17 +44,17 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
 
     @property
     def _sample_tag(self) -> str:
-        """The tag of a patch's document that holds the id of its sample."""
+        """The tag that holds the sample id of a patch."""
         return self.config.sample_id_field or SAMPLE_ID
 
     @property
     def sample_ids(self) -> Any:
-        """The sample ids of the whole index, sorted; in a patch index one for each patch."""
+        """The sample ids of the whole index, sorted by id; one per patch in an index of patches."""
         return self._indexed_ids()[0]
 
     @property
     def label_ids(self) -> Any:
-        """The label ids of the whole index, sorted; None in an index of samples."""
+        """The sorted label ids of the whole index; None in an index of samples."""
         return self._indexed_ids()[1]
 
     def use_view(self, samples: Any, allow_missing: bool = True, warn_missing: bool = False) -> Any:
@@ -104,14 +104,14 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
     def _subset_and_k(
         self, index: VectorIndex, k: int | None
     ) -> tuple[Subset | list[str] | None, int]:
-        """Returns what a query chooses among, and how many of them it wants: all if k is None."""
+        """Returns the subset that a query searches, and k: the size of the subset if k is None."""
         if k is not None:
             return self._subset(), k
         within = strings(self._current_ids()) if self.has_view else None
         return within, max(1, len(index) if within is None else len(within))
 
     def _format_results(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
-        """Returns what was found as FiftyOne wants it: sample ids, label ids, distances."""
+        """Returns neighbours as FiftyOne expects them: sample ids, label ids, distances."""
         ids: list[Any] = [neighbors.ids for neighbors in found]
         if self.config.patches_field is None:
             columns = [ids, None]
@@ -126,7 +126,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
     def _neighbors_of_all(
         self, k: int | None, reverse: bool, aggregation: str | None, return_dists: bool
     ) -> Any:
-        """Returns the neighbours of all points of the view, as numbers of such points."""
+        """Returns the neighbours of all points of the view, as indices of points."""
         if aggregation is not None or reverse:
             raise InputError(
                 "The neighbors of all points can neither be aggregated nor reversed; provide a "
@@ -134,7 +134,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
             )
         points = self._current_points()
         most = len(points) - 1 if k is None else k
-        found = list(exact_search.neighbors(points, None, most, self.config.metric))
+        found = list(exact_search.find_neighbors(points, None, most, self.config.metric))
         inds = [rows for rows, _ in found]
         return (inds, [distances for _, distances in found]) if return_dists else inds
 
@@ -150,10 +150,10 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         if query is not None:
             ids, single = _read_query(query)
             queries = self._query_vectors(index, query, ids)
-        inds = list(exact_search.within(points, queries, thresh, metric))
+        inds = list(exact_search.find_within_radius(points, queries, thresh, metric))
         asked = points if queries is None else queries
         dists = [
-            exact_search.distances(asked[row : row + 1], points[near], metric)[0]
+            exact_search.compute_distances(asked[row : row + 1], points[near], metric)[0]
             for row, near in enumerate(inds if return_dists else [])
         ]
         if queries is None:
@@ -169,13 +169,13 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         return self._format_results(found, single, return_dists)
 
     def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
-        # FiftyOne's own way takes the neighbours of all points first, which for a large threshold
-        # are all pairs of points.
-        kept = exact_search.without_duplicates(self._current_points(), thresh, self.config.metric)
+        # FiftyOne's own method first finds the neighbours of all points: with a large threshold,
+        # these are all pairs of points.
+        kept = exact_search.drop_duplicates(self._current_points(), thresh, self.config.metric)
         return [ids[row] for row in kept]
 
     def _indexed_ids(self) -> tuple[Any, Any]:
-        """Returns the sample and label ids of the whole index, sorted, as of the last reload."""
+        """Returns the sample and label ids of the whole index, sorted, cached until a reload."""
         if self._id_columns is None:
             try:
                 index = self._open_index()
@@ -201,13 +201,13 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
             if len(found.ids) < len(ids):
                 raise IncompleteResultError(
                     f"{len(ids) - len(found.ids)} embeddings were removed from the index while it "
-                    "was read; call reload(), and try again."
+                    "was read; call reload() and try again."
                 )
             self._points = found.vectors
         return self._points
 
     def _clear_cache(self) -> None:
-        """Forgets what was read of the index, since it or the view may have changed."""
+        """Clears cached ids and points, since the index or the view may have changed."""
         self._id_columns = None
         self._points = None
 
@@ -217,7 +217,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
         return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
 
     def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
-        """Returns a query's vectors as a matrix; ``ids`` are those it consists of, if any."""
+        """Returns the vectors of a query as a matrix; fetches them if the query consists of ids."""
         if ids is None:
             return codec.as_matrix(np.atleast_2d(np.asarray(query)), index.schema.dim)
         found = index.fetch(ids)
@@ -228,7 +228,7 @@ class NeighborsMixin(SimilarityIndex, DuplicatesMixin):
 
 
 def _read_query(query: Any) -> tuple[list[str] | None, bool]:
-    """Returns the ids of a query, None if it is of vectors, and whether it is a single one."""
+    """Returns the ids of a query, None if it is vectors; and whether it is a single one."""
     if isinstance(query, str):
         return [str(query)], True
     array = np.asarray(query)
@@ -247,22 +247,22 @@ def aggregate_neighbors(
     within: Subset | None,
     farthest: bool,
 ) -> Neighbors:
-    """Finds the documents nearest to several queries, or farthest from them.
+    """Finds the nearest or farthest neighbours of several queries, by their aggregated distances.
 
-    Every document's distances are needed, so all vectors are read, in bounded memory.
+    Reads all vectors, in bounded memory, since the distances of every document are needed.
 
     Args:
         index: the index
         queries: ``n x dim`` floats
-        query_ids: the queries' ids, if they are documents; if all of them can be found, the
-            distance of one to itself is left out, as FiftyOne's in-memory backend does
+        query_ids: the queries' ids, if they are documents. If all of them are in the subset, the
+            distance of a document to itself is ignored, as in FiftyOne's in-memory backend
         aggregation: one of :data:`AGGREGATIONS`
-        k: how many; None for all
-        within: what to choose among; None for all
+        k: the number of neighbours; None for all
+        within: the subset to search in; None for the whole index
         farthest: whether to find the farthest, farthest first
 
     Returns:
-        the documents, and their aggregated distances
+        the neighbours, with aggregated distances
     """
     aggregate = AGGREGATIONS[aggregation]
     ids = None if within is None else within.ids()
@@ -272,12 +272,12 @@ def aggregate_neighbors(
     found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
     distances = []
     for page in index.vectors(ids):
-        block = exact_search.distances(queries, page.vectors, index.schema.metric)
+        block = exact_search.compute_distances(queries, page.vectors, index.schema.metric)
         for column, id in enumerate(page.ids):
             if id in rows:
                 block[rows[id], column] = np.nan
         with warnings.catch_warnings():
-            # A query that is compared with itself alone has no distance at all: it is 0.
+            # A query that is compared only with itself has no distance; use 0.
             warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice", RuntimeWarning)
             distances.append(np.nan_to_num(aggregate(block, axis=0), nan=0.0))
         found.ids.extend(page.ids)
@@ -304,20 +304,20 @@ def strings(ids: Any) -> list[str]:
 
 
 def id_array(ids: Sequence[str]) -> Any:
-    """Returns ids as FiftyOne hands them over: an array of text."""
+    """Returns ids as FiftyOne represents them: an array of text."""
     return np.array(ids, dtype=np.str_)
 
 
 def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool = False) -> None:
-    """Reports ids that are not in the index, in FiftyOne's three ways.
+    """Raises, warns or does nothing about ids that are not in the index.
 
     Args:
         missing: the ids
-        allow_missing: whether they are no reason for an error
-        warn_missing: whether they are then one for a warning
+        allow_missing: False to raise an error
+        warn_missing: True to log a warning, if they are allowed
 
     Raises:
-        InputError: if there are any, and they are not allowed
+        InputError: if there are missing ids and they are not allowed
     """
     if not missing:
         return
