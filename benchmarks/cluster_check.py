@@ -3,7 +3,7 @@
     python benchmarks/cluster_check.py
 
 A search of a cluster is trusted only if the cluster was whole before and after it, as the engine's
-``whole.py`` looks; and with every search the server is asked whether the index is still the same.
+``complete_answers.py`` looks; and with every search the server is asked whether the index is still the same.
 Both are measured on servers that this script starts, as the difference between searches with and
 without, in blocks that take turns. Takes a minute.
 
@@ -28,12 +28,12 @@ import redis
 import services
 
 from fiftyone_redis import server
-from fiftyone_redis.connection import cluster, primaries, topology, whole, wire
+from fiftyone_redis.connection import cluster, complete_answers, primaries, topology, wire
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.pipeline import exchange
-from fiftyone_redis.connection.retry import Retries
+from fiftyone_redis.connection.retry import RetryPolicy
 from fiftyone_redis.engine import Schema, VectorIndex, codec, commands, connect, replies, search
-from fiftyone_redis.server.program import Program, command, environment
+from fiftyone_redis.server.program import Program, build_command, build_environment
 
 _DIM, _COUNT, _K = 16, 1000, 10
 _BLOCK = 100
@@ -80,8 +80,8 @@ def _median(work: Callable[[], object]) -> float:
 
 def _check(ports: list[int], blocks: int) -> list[float]:
     """Measures the check of a cluster."""
-    seed = redis.Redis(port=ports[0], protocol=3, retry=Retries(0, 0))
-    client = cluster.client(seed)
+    seed = redis.Redis(port=ports[0], protocol=3, retry=RetryPolicy(0, 0))
+    client = cluster.connect_cluster(seed)
     schema, vectors = Schema("{docs}", _DIM), _vectors()
     with ExitStack() as stack:
         stack.callback(client.close)
@@ -93,7 +93,7 @@ def _check(ports: list[int], blocks: int) -> list[float]:
         for row, vector in enumerate(vectors):
             execute(client, "HSET", f"{schema.prefix}{row}", "vector", vector.tobytes())
         query = commands.knn(schema, vectors[0].tobytes(), _K, timeout_ms=30_000)
-        known = whole._known(client)
+        known = complete_answers._get_known(client)
         shards = wire.pack(["CLUSTER", "SHARDS"])
         stack.enter_context(patch.object(primaries, "_STATE", shards + primaries._NODES))
         stack.enter_context(patch.object(topology, "read_searched", _living_primaries))
@@ -102,7 +102,7 @@ def _check(ports: list[int], blocks: int) -> list[float]:
             known.has_coordinator = is_checked
             execute(client, *query)
 
-        time.sleep(whole.SETTLE_SECONDS + 1)
+        time.sleep(complete_answers.SETTLE_SECONDS + 1)
         return compare(lambda: search_with(True), lambda: search_with(False), blocks)
 
 
@@ -125,14 +125,14 @@ def _answers_alone(request: search.KnnRequest, blobs: list[bytes], k: int) -> ob
     """Does what the engine's own function does, without FT.INFO."""
     schema, timeout_ms = request.schema, request.timeout_ms
     commands = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
-    requests = (wire.queries([each], [None]) for each in commands)
+    requests = (wire.pack_queries([each], [None]) for each in commands)
     found = [reply for _, page in exchange(request.client, requests) for reply in page]
     return [replies.read_hits(reply, request.schema) for reply in found]
 
 
 def _living_primaries(shards: object) -> list[topology.Node]:
     """Reads CLUSTER SHARDS in the place of SEARCH.CLUSTERINFO."""
-    found = map(topology.living_primary, topology.read_shards(shards))
+    found = map(topology.find_living_primary, topology.read_shards(shards))
     return [node for node in found if node is not None]
 
 
@@ -149,7 +149,7 @@ def _cluster(folder: Path) -> Iterator[list[int]]:
     with ExitStack() as stack:
         for port, bus in zip(ports, buses, strict=True):
             stack.callback(_ended, _started(program, folder, port, bus))
-        nodes = [redis.Redis(port=port, protocol=3, retry=Retries(0, 0)) for port in ports]
+        nodes = [redis.Redis(port=port, protocol=3, retry=RetryPolicy(0, 0)) for port in ports]
         for node in nodes:
             stack.callback(node.close)
             _wait(node.ping)
@@ -177,9 +177,9 @@ def _started(program: Program, folder: Path, port: int, bus: int) -> subprocess.
         "cluster-port": str(bus),
     }
     return subprocess.Popen(
-        command(program, options),
+        build_command(program, options),
         cwd=own,
-        env=environment(program, own),
+        env=build_environment(program, own),
         stdout=subprocess.DEVNULL,
     )
 

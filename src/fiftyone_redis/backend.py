@@ -23,7 +23,7 @@ from fiftyone.brain.similarity import (
     SimilarityIndex,
 )
 
-from fiftyone_redis.connection.client import decoding
+from fiftyone_redis.connection.client import open_decoding_client
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex, codec
 from fiftyone_redis.engine.documents import AttributeReader
@@ -36,7 +36,7 @@ from fiftyone_redis.errors import (
     IndexNotFoundError,
     InputError,
     SettingsError,
-    some,
+    list_first,
 )
 from fiftyone_redis.similarity import settings
 from fiftyone_redis.similarity.option_keywords import document_options, take_options
@@ -340,7 +340,7 @@ class RedisSimilarityIndex(NeighborsMixin):
     def client(self) -> Client:
         """A ``redis.Redis`` or ``redis.RedisCluster`` client that decodes replies to text."""
         if self._text_client is None:
-            self._text_client = decoding(self._redis)
+            self._text_client = open_decoding_client(self._redis)
         return self._text_client
 
     @property
@@ -640,8 +640,8 @@ class RedisSimilarityIndex(NeighborsMixin):
         if self._is_new and lacking:
             raise IndexMismatchError(
                 f"The index {name!r} exists without the attributes "
-                f"{some(sorted(f'{a.name} ({a.kind})' for a in lacking))}; omit them, or choose "
-                "another index_name."
+                f"{list_first(sorted(f'{a.name} ({a.kind})' for a in lacking))}; omit them, or "
+                "choose another index_name."
             )
         self._record_options(index.schema)
         if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
@@ -775,8 +775,8 @@ def _check_ids(index: VectorIndex) -> None:
     if ids and not any(ObjectId.is_valid(id) for id in ids):
         raise IndexMismatchError(
             f"The index {index.schema.name!r} holds ids that are not FiftyOne's, such as "
-            f"{some(ids)}; name the field that holds the sample or label IDs with id_field, or "
-            "choose another index_name."
+            f"{list_first(ids)}; name the field that holds the sample or label IDs with id_field, "
+            "or choose another index_name."
         )
 
 
@@ -790,7 +790,7 @@ def _rows_to_add(
     existing = index.existing(ids)
     if not existing:
         return everything
-    named = f"{len(existing)} IDs that already exist in the index ({some(sorted(existing))})"
+    named = f"{len(existing)} IDs that already exist in the index ({list_first(sorted(existing))})"
     if not allow_existing:
         raise InputError(f"Found {named}; nothing was added.")
     if warn_existing:

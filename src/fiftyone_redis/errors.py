@@ -1,20 +1,20 @@
 """Every exception that this package raises.
 
 FiftyOneRedisError
-├── SettingsError            a setting is wrong, unknown or in conflict   (ValueError)
-├── InputError               vectors, ids or arguments are refused        (ValueError)
+├── SettingsError            a setting is wrong, unknown or conflicting   (ValueError)
+├── InputError               vectors, ids or arguments are invalid        (ValueError)
 ├── ConnectionFailedError    no server answers                            (ConnectionError)
 │   └── AuthenticationError  the server does not accept the credentials
-├── UnsupportedServerError   the server cannot do what is asked of it
+├── UnsupportedServerError   the server lacks a required feature
 ├── IndexNotFoundError       no index of that name
-├── IndexMismatchError       an index is there but does not fit               (ValueError)
-│   └── IndexChangedError    it became another one while it was used
+├── IndexMismatchError       the index exists but does not match              (ValueError)
+│   └── IndexChangedError    it was rebuilt or recreated while in use
 ├── IncompleteResultError    the server cut a query short
 ├── ServerError              the server refused a command
-│   └── ResultLimitError     more results are asked for than the server returns
+│   └── ResultLimitError     the request exceeds MAXSEARCHRESULTS
 └── PrivateServerError       the private Redis cannot be found, started or stopped
 
-Errors of redis-py are turned into these in one place, ``translation.py``.
+Errors of redis-py are turned into these in one place, ``connection/translate.py``.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ class FiftyOneRedisError(Exception):
 
 
 class SettingsError(FiftyOneRedisError, ValueError):
-    """A setting is wrong, unknown, or in conflict with another one."""
+    """A setting is wrong, unknown, or conflicts with another one."""
 
 
 class InputError(FiftyOneRedisError, ValueError):
-    """Vectors, ids or arguments that are refused before anything is written."""
+    """Vectors, ids or arguments are invalid; nothing was written."""
 
 
 class ConnectionFailedError(FiftyOneRedisError, ConnectionError):
-    """No server answers at the address that was given."""
+    """No server answers at the given address."""
 
 
 class AuthenticationError(ConnectionFailedError):
-    """The server does not accept the credentials, or they lack a right."""
+    """The server does not accept the credentials, or the user lacks a permission."""
 
 
 class UnsupportedServerError(FiftyOneRedisError):
-    """The server cannot do what is asked of it."""
+    """The server lacks a feature that the request needs."""
 
 
 class IndexNotFoundError(FiftyOneRedisError):
@@ -49,15 +49,15 @@ class IndexNotFoundError(FiftyOneRedisError):
 
 
 class IndexMismatchError(FiftyOneRedisError, ValueError):
-    """An index of that name is there, but does not fit what is asked of it."""
+    """An index of that name exists, but does not match the request."""
 
 
 class IndexChangedError(IndexMismatchError):
-    """The index was rebuilt, or made anew, by others while it was used."""
+    """Someone else rebuilt or recreated the index while it was in use."""
 
 
 class IncompleteResultError(FiftyOneRedisError):
-    """The server cut a query short, so that its answer is only part of the truth."""
+    """The server cut a query short; its results are incomplete."""
 
 
 class ServerError(FiftyOneRedisError):
@@ -65,22 +65,22 @@ class ServerError(FiftyOneRedisError):
 
 
 class ResultLimitError(ServerError):
-    """More results are asked for than the server is configured to return (MAXSEARCHRESULTS)."""
+    """The request asks for more results than the server returns (MAXSEARCHRESULTS)."""
 
 
 class PrivateServerError(FiftyOneRedisError):
     """The private Redis of this machine cannot be found, started or stopped."""
 
 
-def some(values: list[str], most: int = 3) -> str:
-    """Names the first few of many offenders.
+def list_first(values: list[str], most: int = 3) -> str:
+    """Lists the first few values, and counts the rest.
 
     Args:
-        values: the offenders
-        most: how many to name
+        values: the values
+        most: how many to list
 
     Returns:
         for instance ``"a, b, c and 7 more"``
     """
-    named = ", ".join(values[:most])
-    return named if len(values) <= most else f"{named} and {len(values) - most} more"
+    listed = ", ".join(values[:most])
+    return listed if len(values) <= most else f"{listed} and {len(values) - most} more"

@@ -164,5 +164,5 @@ def test_the_size_of_an_index_is_said_as_the_doctor_does(
     redis_backend["url"] = redis_server.url.replace("://", "://small:hidden@")
     panel.call("on_load")
     client.execute_command("ACL", "DELUSER", "small")
-    [found] = [each for each in indexes.indexes(client) if "50 documents" in each.text]
+    [found] = [each for each in indexes.check_indexes(client) if "50 documents" in each.text]
     assert f"50 documents, {panel.state['rows'][0]['memory']}." in found.text

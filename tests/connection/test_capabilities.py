@@ -14,16 +14,16 @@ from fiftyone_redis import server
 from fiftyone_redis.connection import capabilities as module
 from fiftyone_redis.connection.capabilities import (
     Capabilities,
-    capabilities,
     check_server,
-    learn,
-    read,
+    fetch_untranslated,
+    get_capabilities,
+    parse_replies,
 )
 from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
 from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.errors import ConnectionFailedError, ServerError, UnsupportedServerError
-from fiftyone_redis.server.program import command, environment
+from fiftyone_redis.server.program import build_command, build_environment
 
 STACK = "redis-stack-7.4.1-search-2.10.5"
 REDIS_8 = "redis-8.6.3-search-8.6.7"
@@ -39,7 +39,7 @@ class Svs(redis.Redis):
     def __init__(self, answer) -> None:
         super().__init__()
         self.answer, self.asked = answer, []
-        module._known[self] = of_recorded(REDIS_8, 3)
+        module._cache[self] = of_recorded(REDIS_8, 3)
 
     def execute_command(self, *command, **_options):
         self.asked.append(command)
@@ -58,9 +58,9 @@ def started(tmp_path, unused_port):
         settings = {"port": str(unused_port()), "bind": "127.0.0.1", "save": ""}
         processes.append(
             subprocess.Popen(
-                [*command(program, settings), *options],
+                [*build_command(program, settings), *options],
                 cwd=tmp_path,
-                env=environment(program, tmp_path),
+                env=build_environment(program, tmp_path),
                 stdout=subprocess.DEVNULL,
             )
         )
@@ -80,13 +80,13 @@ def started(tmp_path, unused_port):
 
 
 def of_recorded(name: str, resp: int) -> Capabilities:
-    return read(module._mapping(reply(name, resp, "HELLO")))
+    return parse_replies(module._to_dict(reply(name, resp, "HELLO")))
 
 
 def of_search(name: str, number: int, **hello) -> Capabilities:
     """Returns what is made of a server with a module of that name and version."""
     said = {"server": "redis", "version": "7.2", "proto": 3, "mode": "standalone", **hello}
-    return read({**said, "modules": [{"name": name, "ver": number}]})
+    return parse_replies({**said, "modules": [{"name": name, "ver": number}]})
 
 
 @pytest.mark.parametrize("resp", [2, 3])
@@ -115,11 +115,11 @@ def test_redis_8_has_a_coordinator(server):
 
 
 def test_an_older_module_has_a_coordinator_if_it_knows_its_command():
-    hello = module._mapping(reply(STACK, 3, "HELLO")) | {"mode": "cluster"}
+    hello = module._to_dict(reply(STACK, 3, "HELLO")) | {"mode": "cluster"}
     search, _, unknown, _, _ = reply(STACK, 3, "COMMAND", "INFO")
     known = reply(CLUSTER, 3, "COMMAND", "INFO")[2]
-    assert not read(hello, commands=[search, unknown]).coordinator
-    assert read(hello, commands=[search, known]).coordinator
+    assert not parse_replies(hello, commands=[search, unknown]).coordinator
+    assert parse_replies(hello, commands=[search, known]).coordinator
 
 
 @pytest.mark.parametrize(
@@ -141,36 +141,36 @@ def test_the_module_of_managed_services_has_another_name():
 
 def test_a_server_that_hides_its_modules_is_known_by_its_commands():
     hello = {"server": "redis", "version": "7.4.0", "proto": 3, "mode": "standalone"}
-    found = read(hello, None, [[b"ft.search"], None])
+    found = parse_replies(hello, None, [[b"ft.search"], None])
     assert found.search == "unknown"
 
 
 def test_a_server_that_refuses_hello_is_known_by_what_else_it_says():
     info = {"redis_version": "6.0.20", "redis_mode": "standalone"}
-    found = read(None, reply(STACK, 2, "MODULE", "LIST"), None, info)
+    found = parse_replies(None, reply(STACK, 2, "MODULE", "LIST"), None, info)
     assert str(found) == "Redis 6.0.20, search 2.10.5, RESP2, standalone"
 
 
 def test_a_server_that_says_nothing_is_not_known_to_lack_anything_or_to_have_it():
-    found = read(None)
+    found = parse_replies(None)
     assert str(found) == "Unknown unknown, search unknown, RESP2, standalone"
 
 
 @pytest.mark.needs("engine==2.10.5")
 def test_the_running_server_offers_what_it_is_known_to(client):
-    found = capabilities(client)
+    found = get_capabilities(client)
     assert found == of_recorded(STACK, 3)
 
 
 def test_a_client_of_another_kind_is_told_the_same(speaker, redis_server):
     with redis.Redis.from_url(redis_server.url, decode_responses=True, protocol=3) as text:
-        assert capabilities(speaker).dtypes == capabilities(text).dtypes
+        assert get_capabilities(speaker).dtypes == get_capabilities(text).dtypes
 
 
 def test_a_server_that_does_not_know_hello_is_asked_for_what_else_it_says(started):
-    found = capabilities(started("--rename-command", "HELLO", ""))
+    found = get_capabilities(started("--rename-command", "HELLO", ""))
     with started() as alike:
-        assert found == replace(capabilities(alike), resp=2)
+        assert found == replace(get_capabilities(alike), resp=2)
 
 
 @pytest.mark.needs("no coordinator")
@@ -184,27 +184,27 @@ def test_a_server_that_is_gone_has_its_error(started):
     client = started()
     client.shutdown(nosave=True)
     with pytest.raises(ConnectionFailedError, match=r"No Redis answers at 127\.0\.0\.1:\d+"):
-        capabilities(client)
+        get_capabilities(client)
     with pytest.raises(redis.ConnectionError):
-        learn(client)
+        fetch_untranslated(client)
 
 
 def test_a_server_is_asked_once(client, redis_server):
     with redis.Redis.from_url(redis_server.url, protocol=3) as asking:
         asking.ping()
         before = hellos(client)
-        assert capabilities(asking) is capabilities(asking)
+        assert get_capabilities(asking) is get_capabilities(asking)
         assert hellos(client) == before + 1
 
 
 def test_a_client_is_not_kept_alive_by_what_is_known_of_its_server(redis_server):
     def known() -> int:
         gc.collect()
-        return len(module._known)
+        return len(module._cache)
 
     before = known()
     with redis.Redis.from_url(redis_server.url) as asking:
-        capabilities(asking)
+        get_capabilities(asking)
         assert known() == before + 1
     del asking
     assert known() == before
@@ -214,24 +214,27 @@ def test_a_user_without_any_rights_learns_what_the_server_can_do(client, redis_s
     client.execute_command("ACL", "SETUSER", "nobody", "reset", "on", ">nobody")
     url = f"redis://nobody:nobody@127.0.0.1:{redis_server.port}"
     with redis.Redis.from_url(url, protocol=3) as nobody:
-        assert capabilities(nobody) == capabilities(client)
+        assert get_capabilities(nobody) == get_capabilities(client)
     client.execute_command("ACL", "DELUSER", "nobody")
 
 
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (read({"server": "redis", "version": "7.4.1"}, [], [None, None]), "no query engine"),
+        (
+            parse_replies({"server": "redis", "version": "7.4.1"}, [], [None, None]),
+            "no query engine",
+        ),
         (of_search("search", 21005, mode="cluster"), "cluster without coordinator"),
         # Valkey's search, by its server's name, its first versions, and one written in bytes
         (of_search("search", 80600, server="valkey"), "module that is not RediSearch; use Redis 8"),
         (of_search("search", 10002), "module that is not RediSearch; use Redis 8"),
         (of_search("search", 66048), "module that is not RediSearch; use Redis 8"),
-        (read(None), "does not tell the version of its search module; use Redis 8"),
+        (parse_replies(None), "does not tell the version of its search module; use Redis 8"),
     ],
 )
 def test_a_server_that_cannot_be_searched_is_refused_in_one_sentence(client, found, reason):
-    module._known[client] = found
+    module._cache[client] = found
     with pytest.raises(UnsupportedServerError, match=reason) as refused:
         check_server(client)
     assert str(refused.value).count(". ") == 0
@@ -257,7 +260,7 @@ def test_an_index_that_the_server_cannot_hold_is_refused_before_anything_is_made
 ):
     with pytest.raises(UnsupportedServerError, match=reason) as refused:
         VectorIndex.create(client, Schema("any", 4, **wanted))
-    assert str(capabilities(client)) in str(refused.value)
+    assert str(get_capabilities(client)) in str(refused.value)
     assert not client.execute_command("FT._LIST")
 
 
@@ -292,7 +295,7 @@ def test_another_refusal_of_that_index_is_an_error_and_proves_nothing():
 def test_a_user_who_may_not_try_is_not_kept_from_what_may_be_allowed():
     client = Svs(redis.exceptions.NoPermissionError("NOPERM"))
     require_support(client, SVS)
-    assert capabilities(client).svs is None
+    assert get_capabilities(client).svs is None
 
 
 def test_every_type_and_algorithm_has_its_version():

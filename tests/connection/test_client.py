@@ -11,7 +11,7 @@ from redis.retry import Retry
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import pool
-from fiftyone_redis.connection.client import address, decoding, execute
+from fiftyone_redis.connection.client import execute, get_address, open_decoding_client
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -20,7 +20,7 @@ from fiftyone_redis.errors import (
     SettingsError,
     UnsupportedServerError,
 )
-from fiftyone_redis.server.program import Program, command, environment
+from fiftyone_redis.server.program import Program, build_command, build_environment
 
 SECRET = "sEcr3t"
 USER = "tester"
@@ -50,9 +50,9 @@ def without_engine(tmp_path, unused_port):
     def running(*options: str):
         port = unused_port()
         process = subprocess.Popen(
-            [*command(bare, {"port": str(port), "bind": "127.0.0.1", "save": ""}), *options],
+            [*build_command(bare, {"port": str(port), "bind": "127.0.0.1", "save": ""}), *options],
             cwd=tmp_path,
-            env=environment(bare, tmp_path),
+            env=build_environment(bare, tmp_path),
             stdout=subprocess.DEVNULL,
         )
         try:
@@ -255,11 +255,11 @@ def test_a_server_that_repeats_the_password_is_not_quoted(without_engine):
 
 def test_clients_do_not_show_the_password(user, redis_server):
     with connect(f"redis://{user}:{SECRET}@127.0.0.1:{redis_server.port}") as reached:
-        speaking = decoding(reached)
+        speaking = open_decoding_client(reached)
         index = VectorIndex(reached, Schema("docs", 2))
         shown = [reached, reached.connection_pool, speaking, speaking.connection_pool, index]
         assert SECRET not in " ".join(repr(each) for each in shown)
-        assert SECRET not in address(reached)
+        assert SECRET not in get_address(reached)
         speaking.close()
 
 
@@ -267,7 +267,7 @@ def test_clients_do_not_show_the_password(user, redis_server):
 def test_a_decoding_client_speaks_text_and_knows_the_indexes(client, redis_server, kind):
     index = VectorIndex.create(client, Schema("docs", 2))
     url = redis_server.url if kind == "unix" else f"redis://127.0.0.1:{redis_server.port}"
-    with connect(url) as reached, decoding(reached) as speaking:
+    with connect(url) as reached, open_decoding_client(reached) as speaking:
         speaking.set("key", "välue")
         assert speaking.get("key") == "välue"
         assert speaking.ft("docs").info()["index_name"] == index.schema.server_name
@@ -277,7 +277,7 @@ def test_a_decoding_client_speaks_text_and_knows_the_indexes(client, redis_serve
 def test_a_decoding_client_logs_in_too(user, redis_server):
     with (
         connect(f"redis://{user}:{SECRET}@127.0.0.1:{redis_server.port}") as reached,
-        decoding(reached) as speaking,
+        open_decoding_client(reached) as speaking,
     ):
         assert speaking.execute_command("ACL", "WHOAMI") == user
 
@@ -293,7 +293,7 @@ def test_a_connection_that_is_refused_is_closed(without_engine):
 
 def test_a_borrowed_connection_is_closed_after_an_error_and_comes_back(redis_server):
     lone = redis.Redis(port=redis_server.port, protocol=3, max_connections=1)
-    with contextlib.suppress(RuntimeError), pool.borrowed(lone) as borrowed:
+    with contextlib.suppress(RuntimeError), pool.borrow_connection(lone) as borrowed:
         borrowed.send_command("PING")  # its reply is never read
         raise RuntimeError
     assert lone.echo("text") == b"text"
@@ -302,6 +302,6 @@ def test_a_borrowed_connection_is_closed_after_an_error_and_comes_back(redis_ser
 
 @pytest.mark.needs("socket")
 def test_the_address_is_the_socket_or_host_and_port(client, redis_server):
-    assert address(client) == str(redis_server.folder / "redis.sock")
+    assert get_address(client) == str(redis_server.folder / "redis.sock")
     with connect(host="127.0.0.1", port=redis_server.port) as reached:
-        assert address(reached) == f"127.0.0.1:{redis_server.port}"
+        assert get_address(reached) == f"127.0.0.1:{redis_server.port}"

@@ -26,11 +26,11 @@ from server_under_test import describe
 from fiftyone_redis import server
 from fiftyone_redis.connection import client as connecting
 from fiftyone_redis.connection import cluster
-from fiftyone_redis.connection.capabilities import capabilities
-from fiftyone_redis.connection.client import address, decoding, execute
-from fiftyone_redis.connection.retry import Retries, rules
+from fiftyone_redis.connection.capabilities import get_capabilities
+from fiftyone_redis.connection.client import execute, get_address, open_decoding_client
+from fiftyone_redis.connection.retry import RetryPolicy, get_retry_policy
 from fiftyone_redis.connection.topology import SLOTS
-from fiftyone_redis.connection.wire import text
+from fiftyone_redis.connection.wire import to_text
 from fiftyone_redis.engine import Schema, VectorIndex, connect, documents, reading
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -39,7 +39,7 @@ from fiftyone_redis.errors import (
     SettingsError,
     UnsupportedServerError,
 )
-from fiftyone_redis.server.program import Program, command, environment
+from fiftyone_redis.server.program import Program, build_command, build_environment
 
 DIM = 4
 SCHEMA = Schema("docs", DIM)
@@ -85,9 +85,9 @@ class Node:
 
     def start(self):
         self._process = subprocess.Popen(
-            command(self._program, self._options),
+            build_command(self._program, self._options),
             cwd=self._folder,
-            env=environment(self._program, self._folder),
+            env=build_environment(self._program, self._folder),
             stdout=subprocess.DEVNULL,
         )
         until(lambda: self("PING"))
@@ -105,7 +105,7 @@ class Node:
         return self._client.execute_command(*arguments)
 
     def client(self, **options):
-        often = Retries(20, READY_SECONDS)
+        often = RetryPolicy(20, READY_SECONDS)
         return redis.Redis(
             "127.0.0.1", self.port, protocol=3, socket_timeout=10, retry=often, **options
         )
@@ -280,14 +280,14 @@ def has_no_index(primary):
 @pytest.fixture(scope="session")
 def server_under_test(running_nodes):
     """What these nodes are."""
-    with running_nodes[0].client() as seed, cluster.client(seed) as client:
+    with running_nodes[0].client() as seed, cluster.connect_cluster(seed) as client:
         return describe(client)
 
 
 @pytest.fixture
 def client(nodes):
     """A client of that cluster, as `connect()` makes it where the cluster can search."""
-    with nodes[0].client() as seed, cluster.client(seed) as client:
+    with nodes[0].client() as seed, cluster.connect_cluster(seed) as client:
         yield client
 
 
@@ -300,7 +300,7 @@ def named_cluster():
     host, _, port = named.rpartition(":")
     where = {"host": host, "port": int(port)}
     with connect(**where) as client:
-        for node in cluster.primaries(client):
+        for node in cluster.list_primaries(client):
             if node.dbsize() or node.execute_command("FT._LIST"):
                 pytest.exit(f"The tests delete everything; the cluster at {named} is not empty.", 2)
     return where
@@ -313,15 +313,15 @@ def searched(request, named_cluster):
         yield request.getfixturevalue("client")
         return
     with connect(**named_cluster) as client:
-        empty([node.execute_command for node in cluster.primaries(client)])
+        empty([node.execute_command for node in cluster.list_primaries(client)])
         yield client
-        empty([node.execute_command for node in cluster.primaries(client)])
+        empty([node.execute_command for node in cluster.list_primaries(client)])
 
 
 @pytest.fixture
 def name(searched):
     """The name of an index that answers for all of its documents."""
-    return "birds" if capabilities(searched).coordinator else "{birds}"
+    return "birds" if get_capabilities(searched).coordinator else "{birds}"
 
 
 @pytest.fixture
@@ -417,8 +417,8 @@ def test_documents_that_a_node_refuses_are_named(client, nodes):
 
 
 def test_connections_come_back(nodes):
-    with nodes[0].client() as seed, cluster.client(seed) as client:
-        for node in cluster.primaries(client):
+    with nodes[0].client() as seed, cluster.connect_cluster(seed) as client:
+        for node in cluster.list_primaries(client):
             node.connection_pool.max_connections = 1
         for _ in range(3):
             write(client, 100)
@@ -468,7 +468,7 @@ def test_a_slot_on_the_move_is_asked_for_on_both_nodes(client, nodes):
 def test_keys_that_move_to_a_node_that_was_walked_are_found(client, nodes, monkeypatch):
     monkeypatch.setattr(documents, "_WALK_COUNT", 50)
     ids, _ = write(client, 2000)
-    first, second, third = [nodes.of(node) for node in cluster.primaries(client)]
+    first, second, third = [nodes.of(node) for node in cluster.list_primaries(client)]
     held = {client.keyslot(f"docs:{id}") for id in ids}
     moved = [slot for slot in slots_of(third) if slot in held][:40]
     pages = documents.walk_ids(client, SCHEMA)
@@ -528,7 +528,7 @@ def test_a_primary_may_be_killed_in_the_middle_of_a_read(client, nodes, small_ba
 def test_a_primary_may_be_killed_in_the_middle_of_a_walk(client, nodes, monkeypatch):
     monkeypatch.setattr(documents, "_WALK_COUNT", 50)
     ids, _ = write(client, 2000)
-    victim = nodes.of(cluster.primaries(client)[1])
+    victim = nodes.of(cluster.list_primaries(client)[1])
     nodes.replicate(victim)
     pages = documents.walk_ids(client, SCHEMA)
     seen = list(next(pages))
@@ -539,7 +539,7 @@ def test_a_primary_may_be_killed_in_the_middle_of_a_walk(client, nodes, monkeypa
 
 def test_a_node_that_is_lost_for_good_is_named(client, nodes):
     write(client, 1000)
-    client.retry = Retries(4, READY_SECONDS)
+    client.retry = RetryPolicy(4, READY_SECONDS)
     victim = nodes.primaries()[1]
     nodes.replica_of(victim).kill()
     victim.kill()
@@ -553,7 +553,7 @@ def test_a_node_that_is_lost_for_good_is_named(client, nodes):
 
 
 def test_commands_of_the_index_go_to_another_node_if_one_is_gone(client, nodes):
-    nodes.of(cluster.node(client, 0)).kill()
+    nodes.of(cluster.pick_node(client, 0)).kill()
     assert list(execute(client, "FT._LIST")) == []
 
 
@@ -618,8 +618,8 @@ def test_the_name_of_an_index_of_others_is_taken_over_while_it_is_searched(searc
         searching.result(READY_SECONDS)
     assert answers
     assert all(ids == ["00007"] for ids in answers)
-    nodes = cluster.primaries(searched)
-    listed = {text(each) for node in nodes for each in node.execute_command("FT._LIST")}
+    nodes = cluster.list_primaries(searched)
+    listed = {to_text(each) for node in nodes for each in node.execute_command("FT._LIST")}
     assert listed == {index.schema.server_name}
 
 
@@ -642,7 +642,7 @@ def test_a_cursor_is_read_on_at_the_node_that_opened_it(searched, name):
 
 def test_a_client_of_text_reaches_all_nodes(client):
     write(client, 100)
-    with decoding(client) as speaking:
+    with open_decoding_client(client) as speaking:
         assert isinstance(speaking, redis.RedisCluster)
         assert speaking.ping() is True
         assert sorted(speaking.scan_iter(match="docs:*")) == [f"docs:{id}" for id in names(100)]
@@ -650,7 +650,7 @@ def test_a_client_of_text_reaches_all_nodes(client):
 
 def test_where_a_cluster_is_names_its_nodes(client, nodes):
     ports = [str(node.port) for node in nodes.primaries()]
-    assert all(port in address(client) for port in ports)
+    assert all(port in get_address(client) for port in ports)
 
 
 @pytest.fixture
@@ -664,7 +664,7 @@ def user_of_cluster(nodes):
             node("ACL", "SETUSER", "tester", "reset", "on", ">sEcr3t", "~docs:*", *left)
         seed = nodes[0].client(username="tester", password="sEcr3t")
         made.append(seed)
-        made.append(cluster.client(seed))
+        made.append(cluster.connect_cluster(seed))
         return made[-1]
 
     yield user_of_cluster
@@ -724,7 +724,7 @@ def test_all_nodes_are_reached_as_the_same_user_of_few_rights(nodes):
     for node in nodes:
         node("ACL", "SETUSER", "tester", "reset", "on", ">sEcr3t", "~docs:*", *rights, "+command")
     with nodes[0].client(username="tester", password="sEcr3t") as seed:
-        with cluster.client(seed) as client:
+        with cluster.connect_cluster(seed) as client:
             ids, matrix = write(client, 100)
             assert read(client, ids) == (ids, blobs(matrix))
             assert sorted(walk(client)) == ids
@@ -734,11 +734,11 @@ def test_all_nodes_are_reached_as_the_same_user_of_few_rights(nodes):
         for node in nodes:
             node("ACL", "SETUSER", "tester", "-command")
         with pytest.raises(AuthenticationError, match="'command' command"):
-            cluster.client(seed)
+            cluster.connect_cluster(seed)
         for node in nodes:
             node("ACL", "DELUSER", "tester")
         with pytest.raises(ConnectionFailedError, match="does not tell the nodes") as caught:
-            cluster.client(seed)
+            cluster.connect_cluster(seed)
     assert "sEcr3t" not in str(caught.value)
 
 
@@ -761,29 +761,29 @@ def test_all_nodes_are_reached_over_tls(own_server, unused_port, tmp_path, certi
     node = own_server(
         *options, "--tls-cluster", "yes", modules=False, tls={"ssl_cert_reqs": "none", **mine}
     )
-    often = Retries(20, READY_SECONDS)
+    often = RetryPolicy(20, READY_SECONDS)
     with redis.Redis("127.0.0.1", node.port, protocol=3, retry=often, **known, **mine) as seed:
         with pytest.raises(ConnectionFailedError, match="does not tell the nodes"):
-            cluster.client(seed)
+            cluster.connect_cluster(seed)
         with node.client() as own:
             own.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
         if certified != "IP:127.0.0.1":
             with pytest.raises(ConnectionFailedError, match="CERTIFICATE_VERIFY_FAILED"):
-                cluster.client(seed)
+                cluster.connect_cluster(seed)
             return
-        with cluster.client(seed) as client:
+        with cluster.connect_cluster(seed) as client:
             ids, matrix = write(client, 100)
             assert read(client, ids) == (ids, blobs(matrix))
 
 
 def test_connecting_to_one_node_leads_to_all(nodes, monkeypatch):
     def with_coordinator(client):  # which Redis Stack has not
-        return replace(capabilities(client), coordinator=True)
+        return replace(get_capabilities(client), coordinator=True)
 
     monkeypatch.setattr(connecting, "check_server", with_coordinator)
     with connect(host="127.0.0.1", port=nodes[4].port, retries=7) as client:
         assert isinstance(client, redis.RedisCluster)
-        assert rules(client).count == 7
+        assert get_retry_policy(client).count == 7
         write(client, 100)
     with connect(host="127.0.0.1", port=nodes[0].port, cluster=False) as alone:
         assert isinstance(alone, redis.Redis)
@@ -802,11 +802,11 @@ def test_a_server_that_is_no_cluster_is_not_taken_for_one(redis_server):
     ],
 )
 def test_what_a_coordinator_says_of_nodes_out_of_reach_is_tried_again(said):
-    assert cluster.is_retried(redis.ResponseError(said))
-    assert not cluster.is_retried(redis.ResponseError("No such index nope"))
+    assert cluster.is_retryable(redis.ResponseError(said))
+    assert not cluster.is_retryable(redis.ResponseError("No such index nope"))
 
 
 def test_a_socket_does_not_lead_to_a_cluster(tmp_path):
     seed = redis.Redis(unix_socket_path=str(tmp_path / "none.sock"))
     with pytest.raises(UnsupportedServerError, match="set host and port"):
-        cluster.client(seed)
+        cluster.connect_cluster(seed)

@@ -11,8 +11,8 @@ from playback import FULL_PAGE, LAST_PAGE, SEARCH, Playback, later, unused_port
 from fiftyone_redis.connection import cluster, deadline
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.pipeline import exchange
-from fiftyone_redis.connection.retry import Retries
-from fiftyone_redis.connection.wire import queries
+from fiftyone_redis.connection.retry import RetryPolicy
+from fiftyone_redis.connection.wire import pack_queries
 from fiftyone_redis.engine import connect, keys
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import ConnectionFailedError, IndexNotFoundError
@@ -48,7 +48,7 @@ def test_a_search_waits_for_its_own_time_limit_and_a_little(server):
     with alone(server) as client:
         for ask in [
             lambda: execute(client, *SEARCH, "TIMEOUT", 100),
-            lambda: list(exchange(client, [queries([[*SEARCH, "TIMEOUT", 100]], [0])])),
+            lambda: list(exchange(client, [pack_queries([[*SEARCH, "TIMEOUT", 100]], [0])])),
         ]:
             server.counts.clear()
             with pytest.raises(ConnectionFailedError, match=r"within 0.3 s.*raise query_timeout"):
@@ -118,7 +118,7 @@ def with_a_dead_primary(nodes) -> int:
 
 
 def test_a_coordinator_that_waits_for_a_dead_node_is_left_for_another(nodes, cluster_client, asked):
-    cluster_client.retry = Retries(20, 10)
+    cluster_client.retry = RetryPolicy(20, 10)
     with_a_dead_primary(nodes)
     asked.hang("FT.SEARCH", "FT.AGGREGATE")
     assert execute(cluster_client, *SEARCH)[b"results"]
@@ -164,10 +164,10 @@ def test_a_fresh_client_passes_nodes_over_that_say_nothing(nodes):
     with connect(
         host="127.0.0.1", port=second.port, socket_connect_timeout=0.2, retry_timeout=0.2
     ) as client:
-        assert len(cluster.primaries(client)) == 3
+        assert len(cluster.list_primaries(client)) == 3
         with pytest.raises(ConnectionFailedError, match=f"127.0.0.1:{first.port}.*does not answer"):
             execute(client, *SEARCH)
-        with cluster.decoding(client) as speaking:
+        with cluster.open_decoding_client(client) as speaking:
             assert isinstance(speaking, redis.RedisCluster)
     assert time.monotonic() - began < 30
     first.go_on()

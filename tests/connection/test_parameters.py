@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fiftyone_redis.connection.parameters import NAMES, Parameters, checked
+from fiftyone_redis.connection.parameters import NAMES, Parameters, check_parameters
 from fiftyone_redis.errors import SettingsError
 
 SECRET = "sEcr3t"
 
 
 def test_what_is_not_said_is_none():
-    assert checked({}) == checked(dict.fromkeys(NAMES)) == Parameters()
+    assert check_parameters({}) == check_parameters(dict.fromkeys(NAMES)) == Parameters()
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_what_is_not_said_is_none():
 )
 def test_numbers_and_flags_may_be_text(name, values, meant):
     for value in values:
-        found = getattr(checked({name: value}), name)
+        found = getattr(check_parameters({name: value}), name)
         assert found == meant
         assert type(found) is type(meant)
 
@@ -46,12 +46,12 @@ def test_numbers_and_flags_may_be_text(name, values, meant):
     ],
 )
 def test_sentinels_may_be_text_or_a_list(value):
-    found = checked({"sentinels": value, "service_name": "s"})
+    found = check_parameters({"sentinels": value, "service_name": "s"})
     assert found.sentinels == (("a", 1), ("b", 26379))
 
 
 def test_addresses_of_version_6_are_understood():
-    found = checked({"sentinels": "[::1]:1,[fe80::1]", "service_name": "s"})
+    found = check_parameters({"sentinels": "[::1]:1,[fe80::1]", "service_name": "s"})
     assert found.sentinels == (("::1", 1), ("fe80::1", 26379))
 
 
@@ -85,7 +85,7 @@ def test_addresses_of_version_6_are_understood():
 )
 def test_a_wrong_value_is_named(given, said):
     with pytest.raises(SettingsError, match=said) as caught:
-        checked(given)
+        check_parameters(given)
     assert SECRET not in str(caught.value)
 
 
@@ -118,20 +118,22 @@ def test_a_wrong_value_is_named(given, said):
 )
 def test_what_does_not_go_together_is_named(given, said):
     with pytest.raises(SettingsError, match=said) as caught:
-        checked(given)
+        check_parameters(given)
     assert SECRET not in str(caught.value)
 
 
 def test_timeouts_and_retries_go_with_everything():
     how = {"socket_timeout": 1, "socket_connect_timeout": 1, "retries": 1, "retry_timeout": 1}
     for where in ({"url": "redis://a"}, {"host": "a"}, {"sentinels": "a", "service_name": "s"}):
-        assert checked({**where, **how}).retries == 1
+        assert check_parameters({**where, **how}).retries == 1
 
 
 def test_secrets_are_not_shown():
-    shown = repr(checked({"password": SECRET})) + repr(checked({"url": f"redis://:{SECRET}@a"}))
+    shown = repr(check_parameters({"password": SECRET})) + repr(
+        check_parameters({"url": f"redis://:{SECRET}@a"})
+    )
     more = {"sentinels": "a", "service_name": "s", "sentinel_password": SECRET}
-    assert SECRET not in shown + repr(checked(more))
+    assert SECRET not in shown + repr(check_parameters(more))
 
 
 def test_every_parameter_is_documented():
@@ -147,4 +149,4 @@ def test_no_certificates_are_loaded_where_no_file_is_named(monkeypatch, given):
         raise AssertionError("loaded")
 
     monkeypatch.setattr(ssl, "SSLContext", refuse)
-    checked(given)
+    check_parameters(given)

@@ -6,7 +6,7 @@ from recorded import parsed, replies_of, servers
 
 from fiftyone_redis.connection import retry, wire
 from fiftyone_redis.connection.refusals import TRANSIENT, Refusal, recognise
-from fiftyone_redis.connection.translate import translated
+from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.errors import (
     AuthenticationError,
     IncompleteResultError,
@@ -212,13 +212,13 @@ def check(text: str, refusal: Refusal | None) -> None:
     """Looks at what becomes of a refusal, whole and as redis-py hands it over."""
     error = parsed(f"-{text}\r\n")
     assert recognise(text) is refusal
-    raised = translated(error, "host:6379")
+    raised = translate(error, "host:6379")
     assert type(raised) is KINDS.get(refusal, ServerError)
     assert str(error).rstrip(" ,.") in str(raised)
     passing = isinstance(error, redis.exceptions.AskError | redis.exceptions.ReadOnlyError)
-    assert retry.passes(error) == (passing or refusal in TRANSIENT)
+    assert retry.is_transient(error) == (passing or refusal in TRANSIENT)
     for command in COMMANDS:
-        assert wire.is_done([command, "nope"], text) == ((command, refusal) in DONE)
+        assert wire.is_already_done([command, "nope"], text) == ((command, refusal) in DONE)
 
 
 @pytest.mark.parametrize(("command", "text"), recorded_refusals())
@@ -260,5 +260,5 @@ def test_the_case_of_the_words_does_not_matter(text, refusal):
 
 @pytest.mark.parametrize("text", [text for text in RECORDED if "184467440737" in text])
 def test_a_server_without_svs_says_so_in_our_words(text):
-    raised = translated(redis.ResponseError(text), "host:6379")
+    raised = translate(redis.ResponseError(text), "host:6379")
     assert "built without SVS-VAMANA; use FLAT or HNSW" in str(raised)

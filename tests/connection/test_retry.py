@@ -115,9 +115,9 @@ def far(cutter):
 )
 def test_what_passes_is_tried_again(error):
     attempts = attempts_of(1, 10)
-    attempts.failed(error)
+    attempts.wait_or_raise(error)
     with pytest.raises(type(error)):
-        attempts.failed(error)
+        attempts.wait_or_raise(error)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_passes_is_tried_again(error):
 )
 def test_what_does_not_pass_is_said_at_once(error):
     with pytest.raises(type(error)):
-        attempts_of(10, 10).failed(error)
+        attempts_of(10, 10).wait_or_raise(error)
 
 
 def test_waits_grow_differ_and_end(monkeypatch):
@@ -146,9 +146,9 @@ def test_waits_grow_differ_and_end(monkeypatch):
     monkeypatch.setattr(retry, "time", clock)
     attempts = attempts_of(8, 1000)
     for _ in range(8):
-        attempts.failed(redis.ConnectionError())
+        attempts.wait_or_raise(redis.ConnectionError())
     with pytest.raises(redis.ConnectionError):
-        attempts.failed(redis.ConnectionError())
+        attempts.wait_or_raise(redis.ConnectionError())
     assert all(0.5 * 0.05 * 2**n <= waits[n - 1] <= 0.05 * 2**n for n in range(1, 7))
     assert len(set(waits)) == 8
     assert max(waits) <= 5
@@ -157,19 +157,19 @@ def test_waits_grow_differ_and_end(monkeypatch):
 def test_progress_gives_all_attempts_back(monkeypatch):
     attempts = attempts_of(1, 10)
     for _ in range(3):
-        attempts.failed(redis.ConnectionError())
-        attempts.start()
+        attempts.wait_or_raise(redis.ConnectionError())
+        attempts.reset()
 
 
 def attempts_of(count: int, seconds: float) -> retry.Attempts:
     """Returns the attempts by a client with such rules, which is never connected."""
-    return retry.Attempts(redis.Redis(retry=retry.Retries(count, seconds)))
+    return retry.Attempts(redis.Redis(retry=retry.RetryPolicy(count, seconds)))
 
 
 def test_a_client_made_elsewhere_is_left_to_its_own_rules(client, redis_server):
     with redis.Redis.from_url(redis_server.url) as own:
-        assert retry.rules(own) == retry.Retries(0, 0)
-    assert retry.rules(client) == retry.Retries(retry.RETRIES, retry.RETRY_TIMEOUT)
+        assert retry.get_retry_policy(own) == retry.RetryPolicy(0, 0)
+    assert retry.get_retry_policy(client) == retry.RetryPolicy(retry.RETRIES, retry.RETRY_TIMEOUT)
 
 
 # Connections that are lost
@@ -392,7 +392,7 @@ def test_a_cluster_that_is_down_is_waited_for(own_server, unused_port):
     bus = ("--cluster-port", str(unused_port()))  # the usual one may be too large a number
     server = own_server("--cluster-enabled", "yes", *bus, modules=False)
     with server.client() as own:
-        rules = retry.Retries(retry.RETRIES, retry.RETRY_TIMEOUT)
+        rules = retry.RetryPolicy(retry.RETRIES, retry.RETRY_TIMEOUT)
         client = redis.Redis("127.0.0.1", server.port, retry=rules)
         with later(0.2, lambda: own.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)):
             assert execute(client, "SET", "key", "value")

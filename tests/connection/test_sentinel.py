@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import redis
 
-from fiftyone_redis.connection.client import address, decoding, execute
+from fiftyone_redis.connection.client import execute, get_address, open_decoding_client
 from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -58,7 +58,7 @@ def test_the_primary_is_found(own_server, sentinel_for, unused_port):
 
 
 def test_a_decoding_client_finds_it_too(own_server, sentinel_for):
-    with reached(sentinel_for(own_server())) as client, decoding(client) as speaking:
+    with reached(sentinel_for(own_server())) as client, open_decoding_client(client) as speaking:
         assert speaking.echo("text") == "text"
         assert client.echo("text") == b"text"
 
@@ -66,7 +66,7 @@ def test_a_decoding_client_finds_it_too(own_server, sentinel_for):
 def test_the_address_names_the_service_and_the_sentinels(own_server, sentinel_for):
     sentinel = sentinel_for(own_server())
     with reached(sentinel) as client:
-        assert address(client) == f"'photos' of the sentinels {sentinel}"
+        assert get_address(client) == f"'photos' of the sentinels {sentinel}"
 
 
 def test_the_server_and_the_sentinels_have_credentials_of_their_own(own_server, sentinel_for):

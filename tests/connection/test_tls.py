@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fiftyone_redis.connection.client import decoding
+from fiftyone_redis.connection.client import open_decoding_client
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import ConnectionFailedError, SettingsError
 
@@ -107,7 +107,7 @@ def test_an_index_is_filled_and_searched_over_tls(tls_server, authority):
         index.add(["a", "b"], np.eye(2, 4, dtype=np.float32))
         [found] = index.search(np.eye(1, 4), 1)
         assert found.ids == ["a"]
-        with decoding(client) as speaking:
+        with open_decoding_client(client) as speaking:
             assert speaking.echo("text") == "text"
 
 

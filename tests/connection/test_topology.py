@@ -7,7 +7,7 @@ from recorded import reply
 
 from fiftyone_redis.connection import topology
 from fiftyone_redis.connection.topology import SLOTS, Node, Shard
-from fiftyone_redis.doctor.cluster import layout
+from fiftyone_redis.doctor.cluster import check_layout
 from fiftyone_redis.doctor.findings import OK, PROBLEM, WARNING
 
 CLUSTER = "redis-8.8-search-8.8.0-cluster-of-3"
@@ -35,11 +35,15 @@ def failed_over():
 def test_a_whole_cluster_is_read(resp):
     shards, searched = recorded(WHOLE, resp)
     assert [shard[0].slots for shard in shards] == [node.slots for node in searched]
-    primaries = [topology.living_primary(shard) for shard in shards]
+    primaries = [topology.find_living_primary(shard) for shard in shards]
     assert [node.address for node in primaries] == [f"127.0.0.1:{n}" for n in (7833, 7832, 7834)]
     assert primaries == searched
-    assert topology.uncovered(chain(*shards)) == topology.uncovered(searched) == []
-    [finding] = layout(shards, searched)
+    assert (
+        topology.find_uncovered_slots(chain(*shards))
+        == topology.find_uncovered_slots(searched)
+        == []
+    )
+    [finding] = check_layout(shards, searched)
     assert (finding.status, finding.text) == (OK, "3 parts, which hold all 16384 slots.")
 
 
@@ -58,36 +62,40 @@ def test_the_slots_of_a_part_whose_first_node_is_dead_are_told_by_cluster_slots(
         [10922, 16383, [b"127.0.0.1", 56147, b"id-56147", []]],
     ]
     read = topology.read_shards(shards, slots)
-    assert topology.uncovered(chain(*read)) == []
-    [finding] = layout(read, [])
+    assert topology.find_uncovered_slots(chain(*read)) == []
+    [finding] = check_layout(read, [])
     assert (finding.status, finding.text[:20]) == (WARNING, "127.0.0.1:36967 died")
 
 
 @pytest.mark.parametrize("resp", [2, 3])
 def test_a_cluster_that_has_lost_a_part_names_its_slots_and_nodes(resp):
     shards, searched = recorded(LOST, resp)
-    assert topology.uncovered(chain(*shards)) == topology.uncovered(searched) == LOST_SLOTS
-    [finding] = layout(shards, searched)
+    assert (
+        topology.find_uncovered_slots(chain(*shards))
+        == topology.find_uncovered_slots(searched)
+        == LOST_SLOTS
+    )
+    [finding] = check_layout(shards, searched)
     assert finding.status == PROBLEM
     assert "slots 300-5760, which 127.0.0.1:7834, 127.0.0.1:7831 had" in finding.text
 
 
 def test_a_part_that_only_the_coordinator_leaves_out_is_a_problem():
     shards, searched = recorded(WHOLE, 3)
-    [finding] = layout(shards, searched[:2])
+    [finding] = check_layout(shards, searched[:2])
     assert finding.status == PROBLEM
     assert "leaves out the slots 300-5760" in finding.text
 
 
 def test_a_cluster_whose_coordinator_does_not_tell_is_judged_by_its_nodes():
-    assert [finding.status for finding in layout(recorded(WHOLE, 3)[0], [])] == [OK]
-    assert [finding.status for finding in layout(recorded(LOST, 3)[0], [])] == [PROBLEM]
+    assert [finding.status for finding in check_layout(recorded(WHOLE, 3)[0], [])] == [OK]
+    assert [finding.status for finding in check_layout(recorded(LOST, 3)[0], [])] == [PROBLEM]
 
 
 def test_a_dead_primary_that_is_listed_first_is_a_warning(failed_over):
     first, dead, alive = failed_over
     shards = [first, (dead, alive)]
-    [finding] = layout(shards, [])
+    [finding] = check_layout(shards, [])
     assert finding.status == WARNING
     assert finding.text.startswith("host:2 died")
     assert "CLUSTER FORGET old" in finding.advice
@@ -96,14 +104,14 @@ def test_a_dead_primary_that_is_listed_first_is_a_warning(failed_over):
 def test_a_dead_node_that_the_coordinator_still_asks_is_a_warning(failed_over):
     first, dead, alive = failed_over
     shards, searched = [first, (alive, dead)], [*first, dead._replace(health="online")]
-    assert topology.waited_for(shards, searched) == [dead]
-    assert [finding.status for finding in layout(shards, searched)] == [WARNING]
+    assert topology.find_stale_primaries(shards, searched) == [dead]
+    assert [finding.status for finding in check_layout(shards, searched)] == [WARNING]
 
 
 def test_a_dead_node_behind_the_living_primary_harms_nobody(failed_over):
     first, dead, alive = failed_over
     shards, searched = [first, (alive, dead)], [*first, alive]
-    assert [finding.status for finding in layout(shards, searched)] == [OK]
+    assert [finding.status for finding in check_layout(shards, searched)] == [OK]
 
 
 @pytest.mark.parametrize(
@@ -116,8 +124,8 @@ def test_a_dead_node_behind_the_living_primary_harms_nobody(failed_over):
 )
 def test_slots_that_nobody_holds_are_told_in_ranges(held, missing):
     nodes = [Node("id", "host:1", (slots,)) for slots in held]
-    assert topology.uncovered(nodes) == missing
+    assert topology.find_uncovered_slots(nodes) == missing
 
 
 def test_ranges_are_named_for_people():
-    assert topology.named([(0, 0), (5, 9)]) == "0, 5-9"
+    assert topology.format_slots([(0, 0), (5, 9)]) == "0, 5-9"

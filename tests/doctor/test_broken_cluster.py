@@ -5,7 +5,7 @@ import time
 import pytest
 from playback import GONE, KILLED, MIGRATING
 
-from fiftyone_redis.connection.retry import Retries
+from fiftyone_redis.connection.retry import RetryPolicy
 from fiftyone_redis.doctor.findings import NOTE, OK, PROBLEM, WARNING
 from fiftyone_redis.doctor.redis_server import examine
 from fiftyone_redis.engine import VectorIndex, connect
@@ -15,7 +15,7 @@ SOON = 15  # seconds; a patient client waits twice as long for each answer
 
 @pytest.fixture
 def patient_client(cluster_client):
-    cluster_client.retry = Retries(20, 30)
+    cluster_client.retry = RetryPolicy(20, 30)
     return cluster_client
 
 

@@ -21,7 +21,7 @@ from server_under_test import set_search_limit
 from fiftyone_redis import CONFIG_CLS, brain_config, server
 from fiftyone_redis.cli.main import main
 from fiftyone_redis.doctor.diagnosis import Finding, diagnose
-from fiftyone_redis.server.program import Program, command, environment
+from fiftyone_redis.server.program import Program, build_command, build_environment
 from fiftyone_redis.similarity import settings
 
 VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
@@ -51,9 +51,9 @@ def own_server(tmp_path, free_port):
         where += ("--requirepass", password) if password else ()
         with (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen(
-                [*command(program, {}), *where, *options],
+                [*build_command(program, {}), *where, *options],
                 cwd=tmp_path,
-                env=environment(program, tmp_path),
+                env=build_environment(program, tmp_path),
                 stdout=log,
             )
         client = redis.Redis(

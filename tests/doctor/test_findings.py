@@ -2,7 +2,7 @@
 
 import pytest
 
-from fiftyone_redis.doctor.findings import readable
+from fiftyone_redis.doctor.findings import format_bytes
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from fiftyone_redis.doctor.findings import readable
     ],
 )
 def test_a_number_of_bytes_is_said_in_decimal_units(count, said):
-    assert readable(count) == said
+    assert format_bytes(count) == said

@@ -106,7 +106,7 @@ def replying(monkeypatch):
     def replying(answers: dict[tuple[str, ...], object]) -> None:
         def told(client, *command):
             start = next((each for each in answers if command[: len(each)] == each), None)
-            return findings.told(client, *command) if start is None else answers[start]
+            return findings.try_execute(client, *command) if start is None else answers[start]
 
         for module in (redis_server, indexes):
             monkeypatch.setattr(module, "told", told)
@@ -184,7 +184,7 @@ def test_fields_that_an_interrupted_change_of_type_left_are_a_warning(client, in
 
 
 def test_an_index_that_some_nodes_lack_is_a_problem_that_names_them():
-    names, [finding] = indexes.compare(
+    names, [finding] = indexes.compare_nodes(
         {"host:1": ["birds", "cats"], "host:2": ["cats"], "host:3": ["cats", "birds"]}
     )
     assert (names, finding.status) == (["cats"], PROBLEM)
@@ -194,7 +194,7 @@ def test_an_index_that_some_nodes_lack_is_a_problem_that_names_them():
 
 @pytest.mark.parametrize("told", [{}, {"num_docs": -4}])
 def test_a_number_of_documents_that_cannot_be_is_a_note(told):
-    finding = indexes.describe("birds", told)
+    finding = indexes.describe_index("birds", told)
     assert finding.status == NOTE
     assert finding.text.startswith("birds: The server does not report how many documents")
 
@@ -212,7 +212,7 @@ def test_a_node_that_is_lost_keeps_nobody_from_looking_at_the_others(
 
 def test_a_search_module_that_is_not_redisearch_is_a_problem(client, monkeypatch):
     said = {"server": "valkey", "version": "9.0.1", "modules": [{"name": "search", "ver": 66048}]}
-    monkeypatch.setitem(capabilities._known, client, capabilities.read(said))
+    monkeypatch.setitem(capabilities._cache, client, capabilities.parse_replies(said))
     finding = of_step(examine(client), "server")
     assert finding.status == PROBLEM
     assert "not RediSearch" in finding.text

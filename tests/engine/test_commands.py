@@ -14,7 +14,7 @@ import redis
 from recorded import parsed, raw_reply, replies_of, servers
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.translate import translated
+from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.engine import Schema, commands, replies
 from fiftyone_redis.engine.options import DTYPES, METRICS
 from fiftyone_redis.engine.schema import Field
@@ -120,7 +120,7 @@ def by_key(hits: list[replies.Hit]) -> dict[str, tuple[float, str]]:
 
 def error_of(raw: str, kind: type[Exception]) -> str:
     """Returns the message of this package for a reply, after a look at its type and form."""
-    error = translated(parsed(raw), "host:6379")
+    error = translate(parsed(raw), "host:6379")
     assert type(error) is kind
     assert str(error).startswith("Redis at host:6379")
     assert str(error).endswith(".")
@@ -270,7 +270,7 @@ def test_the_counts_of_an_index_are_numbers_that_add_up_over_all_nodes(recorded)
 
 
 def test_the_names_of_all_indexes_are_read(recorded):
-    names = {wire.text(name) for name in parsed(recorded(*commands.names()))}
+    names = {wire.to_text(name) for name in parsed(recorded(*commands.names()))}
     assert {"rec", "recflat", "empty"} <= names
 
 

@@ -12,7 +12,7 @@ import pytest
 from recorded import FOLDER
 
 from fiftyone_redis.connection import capabilities as known
-from fiftyone_redis.connection.translate import translated
+from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.engine import Schema, VectorIndex, commands, documents, replies
 from fiftyone_redis.engine.options import METRICS
 from fiftyone_redis.errors import SettingsError, UnsupportedServerError
@@ -126,7 +126,7 @@ def test_svs_holds_only_what_it_can_compress(dtype):
 def test_a_server_that_was_built_without_svs_has_its_error():
     replies = json.loads(RECORDING.read_text())["replies"]
     [reply] = {r["reply"] for r in replies if "SVS-VAMANA" in r["command"]}
-    error = translated(known.redis.ResponseError(reply[1:].strip()), "host:6379")
+    error = translate(known.redis.ResponseError(reply[1:].strip()), "host:6379")
     assert type(error) is UnsupportedServerError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fiftyone_redis import server
-from fiftyone_redis.server.program import environment
+from fiftyone_redis.server.program import build_environment
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def script():
 def install(root, path_folder, script):
     """Installs a real redis-server, with or without its modules."""
     found = server.find_program()
-    found_in = environment(found, root).get("LD_LIBRARY_PATH", "")
+    found_in = build_environment(found, root).get("LD_LIBRARY_PATH", "")
 
     def install(
         prefix: Path, modules: str | None = None, folder: str = "bin", options: str = ""

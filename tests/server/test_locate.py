@@ -8,8 +8,8 @@ import pytest
 from fiftyone_redis import server
 from fiftyone_redis.errors import PrivateServerError
 from fiftyone_redis.server import probe
-from fiftyone_redis.server.libraries import missing_libraries
-from fiftyone_redis.server.program import environment
+from fiftyone_redis.server.libraries import find_missing_libraries
+from fiftyone_redis.server.program import build_environment
 
 LAYOUTS = {
     "Redis Stack": "lib",
@@ -114,12 +114,12 @@ def test_libraries_are_linked_under_the_names_that_are_looked_up(root):
     library = root / "libssl-1234.so.1.1"
     library.touch()
     program = server.Program(Path("redis-server"), libraries=(("libssl.so.1.1", library),))
-    links = Path(environment(program, root)["LD_LIBRARY_PATH"].split(":")[0])
+    links = Path(build_environment(program, root)["LD_LIBRARY_PATH"].split(":")[0])
     assert (links / "libssl.so.1.1").resolve() == library
 
 
 def test_no_library_is_added_to_a_program_that_starts_without(root, script):
-    assert missing_libraries(script(root / "fine", "exit 0")) == ()
+    assert find_missing_libraries(script(root / "fine", "exit 0")) == ()
 
 
 def test_a_lacking_openssl_that_no_package_carries_is_named(root, script, monkeypatch):
@@ -127,4 +127,4 @@ def test_a_lacking_openssl_that_no_package_carries_is_named(root, script, monkey
     monkeypatch.delitem(sys.modules, "cv2", raising=False)
     lacking = script(root / "lacking", "echo libssl.so.1.1: cannot open >&2; exit 127")
     with pytest.raises(PrivateServerError, match=r"needs OpenSSL 1\.1 .*pip install opencv"):
-        missing_libraries(lacking)
+        find_missing_libraries(lacking)

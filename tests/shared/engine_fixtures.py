@@ -16,9 +16,9 @@ from redis.retry import Retry
 from server_under_test import set_search_limit
 
 from fiftyone_redis import server
-from fiftyone_redis.connection import cluster, whole
+from fiftyone_redis.connection import cluster, complete_answers
 from fiftyone_redis.engine import Schema, VectorIndex, connect
-from fiftyone_redis.server.program import Program, command, environment
+from fiftyone_redis.server.program import Program, build_command, build_environment
 
 DIM = 4
 
@@ -147,9 +147,9 @@ class OwnServer:
         program = found if self.modules else Program(found.executable, (), found.libraries)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command(program, {}), *self.options],
+                [*build_command(program, {}), *self.options],
                 cwd=self.folder,
-                env=environment(program, self.folder),
+                env=build_environment(program, self.folder),
                 stdout=log,
             )
         if wait:
@@ -214,7 +214,7 @@ RECORDINGS = Path(__file__).parent / "recordings"
 @pytest.fixture(params=["8.6.8", "8.8.0"])
 def nodes(request, monkeypatch):
     """The primaries of a recorded cluster that is well, of one of two query engines."""
-    monkeypatch.setattr(whole, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(complete_answers, "SETTLE_SECONDS", 0.2)
     monkeypatch.setattr(cluster, "_PREFERRED", 0)
     recording = RECORDINGS / f"redis-8.8-search-{request.param}-cluster-of-3.json"
     with PlaybackCluster(recording) as nodes:
@@ -236,5 +236,5 @@ def cluster_client(nodes):
 @pytest.fixture
 def asked(nodes, cluster_client) -> Playback:
     """The node that the client asks first."""
-    port = cluster.node(cluster_client, 0).connection_pool.connection_kwargs["port"]
+    port = cluster.pick_node(cluster_client, 0).connection_pool.connection_kwargs["port"]
     return next(node for node in nodes.nodes if node.port == port)

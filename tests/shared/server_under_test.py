@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import redis
 
 from fiftyone_redis import server
-from fiftyone_redis.connection.capabilities import capabilities
+from fiftyone_redis.connection.capabilities import get_capabilities
 from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client, primaries
+from fiftyone_redis.connection.cluster import Client, list_primaries
 from fiftyone_redis.errors import FiftyOneRedisError
 
 FEATURES = {
@@ -83,7 +83,7 @@ class ServerUnderTest:
 
 def describe(client: Client) -> ServerUnderTest:
     """Asks a server, or a cluster, what it is; makes and drops indexes to find out."""
-    found, node = capabilities(client), primaries(client)[0]
+    found, node = get_capabilities(client), list_primaries(client)[0]
     modules = str(node.execute_command("MODULE", "LIST")).lower()
     return ServerUnderTest(
         server=str(found),

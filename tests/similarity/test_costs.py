@@ -62,7 +62,7 @@ def cost(client):
                 found.descriptions -= 1
             if event != "call":
                 return
-            found.checks += frame.f_code is parameters.checked.__code__
+            found.checks += frame.f_code is parameters.check_parameters.__code__
             if frame.f_code.co_name == "send_packed_command":
                 found.ways.append((frame.f_locals["command"][0], our_functions(frame)))
 

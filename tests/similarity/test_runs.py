@@ -22,7 +22,7 @@ def indexed(samples, redis_server, monkeypatch):
 
 
 def mine(dataset) -> list[Run]:
-    return [run for run in runs.find() if run.dataset == dataset.name]
+    return [run for run in runs.find_runs() if run.dataset == dataset.name]
 
 
 def findings() -> list[diagnosis.Finding]:
@@ -63,5 +63,5 @@ def test_the_database_that_fiftyone_starts_itself_is_found(indexed, monkeypatch)
     port = int(os.environ["FIFTYONE_DATABASE_URI"].rpartition(":")[2])
     monkeypatch.delenv("FIFTYONE_DATABASE_URI")
     monkeypatch.setenv("FIFTYONE_DATABASE_DIR", str(Path.home() / "mongo"))
-    assert runs._own_uri({}) == f"mongodb://127.0.0.1:{port}"
+    assert runs._find_own_uri({}) == f"mongodb://127.0.0.1:{port}"
     assert len(mine(indexed)) == 2

@@ -17,7 +17,7 @@ from pathlib import Path
 from fiftyone_redis import __version__
 from fiftyone_redis.app import OPERATORS, PANELS
 from fiftyone_redis.config_files import fiftyone_config
-from fiftyone_redis.errors import SettingsError, some
+from fiftyone_redis.errors import SettingsError, list_first
 
 NAME = "@fiftyone-redis/app"
 """The plugin's name in FiftyOne; an operator's URI is this, a slash and its own name."""
@@ -109,7 +109,7 @@ def uninstall(plugins: Path | None = None) -> bool:
     others = sorted({path.name for path in folder.iterdir()} - {_MANIFEST, _MODULE, _CACHE})
     if others:
         raise SettingsError(
-            f"{folder} holds files that fiftyone-redis did not put there ({some(others)}); "
+            f"{folder} holds files that fiftyone-redis did not put there ({list_first(others)}); "
             "move them away first."
         )
     try:

@@ -14,7 +14,7 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import cache, changes, charts, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
-from fiftyone_redis.doctor.findings import readable
+from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.errors import FiftyOneRedisError, InputError
 
 _STATE = ("server", "problem", "problems", "rows", "chosen", "plot")
@@ -280,7 +280,7 @@ def _row(one: IndexSummary) -> dict[str, str]:
         "vectors": "not there" if one.documents is None else f"{one.documents:,}",
         "missing": _COUNTING,
         "gone": _COUNTING,
-        "memory": "-" if one.memory is None else readable(one.memory),
+        "memory": "-" if one.memory is None else format_bytes(one.memory),
         "algorithm": one.algorithm,
         "type": one.dtype if one.dim is None else f"{one.dtype} x {one.dim}",
         "metric": one.metric,

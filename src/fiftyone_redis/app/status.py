@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import redis
 
-from fiftyone_redis.connection.capabilities import capabilities
-from fiftyone_redis.connection.client import address, execute
+from fiftyone_redis.connection.capabilities import get_capabilities
+from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.doctor import redis_server
-from fiftyone_redis.doctor.findings import readable
+from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.errors import AuthenticationError
 
 
@@ -42,11 +42,11 @@ def fetch_status(client: Client) -> ServerStatus:
     Raises:
         FiftyOneRedisError: if it does not answer
     """
-    found = capabilities(client)
+    found = get_capabilities(client)
     engine = f", query engine {found.search}" if found.search else ""
     version = f"{found.server.capitalize()} {found.version}{engine}"
     return ServerStatus(
-        address(client), _login(client), version, _memory(client), find_problems(client)
+        get_address(client), _login(client), version, _memory(client), find_problems(client)
     )
 
 
@@ -82,4 +82,8 @@ def _memory(client: Client) -> str:
     nodes = [info] if "used_memory" in info else list(info.values())
     used = sum(int(node["used_memory"]) for node in nodes)
     most = sum(int(node.get("maxmemory") or 0) for node in nodes)
-    return f"{readable(used)} of {readable(most)}" if most else f"{readable(used)}, no limit"
+    return (
+        f"{format_bytes(used)} of {format_bytes(most)}"
+        if most
+        else f"{format_bytes(used)}, no limit"
+    )

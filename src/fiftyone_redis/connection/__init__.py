@@ -1,1 +1,1 @@
-"""From parameters to a client of one server or of a cluster; knows redis-py, nothing of vectors."""
+"""Connects to one Redis server or a cluster. Knows redis-py, and nothing about vectors."""

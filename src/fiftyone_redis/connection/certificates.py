@@ -1,4 +1,4 @@
-"""What is wrong when TLS fails, and what to set."""
+"""Explains TLS errors: what is wrong, and which setting fixes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNKNOWN_AUTHORITY = (
 _VERIFICATION = {
     9: "the server's certificate is not valid yet; check the clocks, or the certificate",
     10: "the server's certificate has expired; renew it",
-    18: "the server's certificate is signed by itself; set ssl_ca_certs to a file with it",
+    18: "the server's certificate is self-signed; set ssl_ca_certs to a file with it",
     19: _UNKNOWN_AUTHORITY,
     20: _UNKNOWN_AUTHORITY,
     23: "the server's certificate was revoked; renew it",
@@ -21,7 +21,7 @@ _VERIFICATION = {
     64: "the server's certificate is for another address; use the name that it is for",
 }
 
-# Parts of OpenSSL's reasons, most specific first. Those with ALERT are what the server says.
+# Substrings of OpenSSL's reasons, most specific first. ALERT marks what the server sent.
 _REASONS = (
     (
         "CERTIFICATE_REQUIRED",
@@ -39,31 +39,31 @@ _REASONS = (
 )
 
 
-def fault(error: BaseException | None) -> ssl.SSLError | None:
-    """Returns the fault of TLS that led to an error, if one did.
+def find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """Returns the TLS error behind an error, or None.
 
     Args:
-        error: an error, chained to those that led to it
+        error: the error; its causes and contexts are searched
     """
     while error is not None:
         if isinstance(error, ssl.SSLError):
-            return None if _is_end(error) else error
+            return None if _is_disconnect(error) else error
         error = error.__cause__ or error.__context__
     return None
 
 
-def advice(error: ssl.SSLError) -> str:
-    """Returns what is wrong and what to set, as one sentence without its end."""
+def explain_tls_error(error: ssl.SSLError) -> str:
+    """Returns what is wrong and what to set: one sentence without the full stop."""
     if isinstance(error, ssl.SSLCertVerificationError):
         known = _VERIFICATION.get(error.verify_code)
         return known or f"the server's certificate is refused ({error.verify_message})"
     reason = str(error.reason or error)
-    for part, said in _REASONS:
+    for part, explanation in _REASONS:
         if part in reason:
-            return said
+            return explanation
     return f"TLS failed ({reason}); check the ssl settings and the server's"
 
 
-def _is_end(error: ssl.SSLError) -> bool:
-    """Returns whether a connection just ended, as it does without TLS."""
+def _is_disconnect(error: ssl.SSLError) -> bool:
+    """Returns whether the peer just closed the connection, which is no TLS error."""
     return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)

@@ -1,13 +1,12 @@
-"""A Redis Cluster: its nodes, which of them to ask for what, and what to do when they change.
+"""Redis Cluster: picks nodes, sends commands to them, and recovers when slots or roles move.
 
-Commands of the query engine go to one node, whose coordinator asks the others. Documents belong to
-the node that holds their key's hash slot; ``routing.py`` sends them there. Slots and roles move
-from node to node while the cluster works: what fails because of that is tried again, by the same
-rules as with one server, after the nodes were asked anew who holds what.
+Search commands go to one node, whose coordinator queries the others. Documents live on the node
+that holds their key's hash slot; ``routing.py`` sends them there. Slots and roles can move at any
+time: commands that fail because of it are retried under the client's retry policy, after the slot
+map was refreshed.
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ has the protocol.
 
-For a server that is no cluster these functions do the plain thing, so that the rest of the engine
-need not know the difference.
+The functions also accept a client of a single server, so callers need not distinguish the two.
 """
 
 from __future__ import annotations
@@ -28,23 +27,28 @@ from redis.exceptions import (
 
 from fiftyone_redis.connection import retry
 from fiftyone_redis.connection.deadline import await_reply
-from fiftyone_redis.connection.pool import ask, borrowed, place, prompt
-from fiftyone_redis.connection.retry import Attempts, Retries
-from fiftyone_redis.connection.translate import translated
+from fiftyone_redis.connection.pool import (
+    add_handshake_timeout,
+    borrow_connection,
+    read_address,
+    send_command,
+)
+from fiftyone_redis.connection.retry import Attempts, RetryPolicy
+from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.connection.wire import pack
-from fiftyone_redis.errors import ConnectionFailedError, UnsupportedServerError, some
+from fiftyone_redis.errors import ConnectionFailedError, UnsupportedServerError, list_first
 
 Client = redis.Redis | redis.RedisCluster
 """A client of one server, or of a cluster."""
 
-_REACH_SECONDS = 2.0  # to wait for a node that may be dead
+_REACH_SECONDS = 2.0  # how long to wait for a node that may be down
 
 
 class IncompleteClusterError(ClusterDownError):
-    """A part of the cluster does not take part in its answers; a sentence tells which."""
+    """Some shards are missing from search results; the message names them."""
 
 
-# Options of a connection that go for all nodes alike.
+# Connection options that all nodes share.
 _SHARED = (
     "client_name",
     "credential_provider",
@@ -59,191 +63,192 @@ _SHARED = (
     "username",
 )
 
-# Which of the nodes this process asks to search: another process may ask another one.
+# Picks the node that this process searches through, so that processes spread over the nodes.
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
 
 
-def client(seed: redis.Redis) -> redis.RedisCluster:
+def connect_cluster(seed: redis.Redis) -> redis.RedisCluster:
     """Returns a client of the cluster that a server is a node of.
 
     Args:
-        seed: a client of that server; the other nodes are reached with the same options, and its
-            rules for trying again hold for the cluster
+        seed: a client of that server; the cluster client takes over its options and its retry
+            policy
 
     Raises:
-        UnsupportedServerError: if the server is reached by a socket, which leads to one node only
-        ConnectionFailedError: if the server does not tell its cluster's nodes
-        AuthenticationError: if the user lacks the right to ask for them
+        UnsupportedServerError: if the client uses a Unix socket, which reaches one node only
+        ConnectionFailedError: if the server does not report its cluster's nodes
+        AuthenticationError: if the user lacks the permission to list them
     """
-    return _client(seed.connection_pool, retry.rules(seed))
+    return _connect(seed.connection_pool, retry.get_retry_policy(seed))
 
 
-def decoding(client: redis.RedisCluster) -> redis.RedisCluster:
-    """Returns a client of the same cluster whose replies are text."""
-    return _copied(client, client.retry, decode_responses=True)
+def open_decoding_client(client: redis.RedisCluster) -> redis.RedisCluster:
+    """Returns a client of the same cluster that decodes replies to text."""
+    return _copy_client(client, client.retry, decode_responses=True)
 
 
 @contextmanager
-def impatient(client: Client, seconds: float) -> Iterator[Client]:
-    """Connects to the same cluster with less patience; closes that connection at the end.
+def limit_retries(client: Client, seconds: float) -> Iterator[Client]:
+    """Opens a second client that retries for a shorter time; closes it at the end.
 
     Args:
-        client: a client of a cluster; that of one server is given back as it is
-        seconds: after how many seconds nothing is tried again
+        client: a client of a cluster; a client of a single server is returned as it is
+        seconds: the time budget for retries
 
     Raises:
-        FiftyOneRedisError: if no node tells the nodes of the cluster
+        FiftyOneRedisError: if no node reports the cluster's nodes
     """
-    rules = retry.rules(client)
-    if not isinstance(client, redis.RedisCluster) or rules.seconds <= seconds:
+    policy = retry.get_retry_policy(client)
+    if not isinstance(client, redis.RedisCluster) or policy.seconds <= seconds:
         yield client
         return
-    brief = _copied(client, Retries(rules.count, seconds))
+    brief = _copy_client(client, RetryPolicy(policy.count, seconds))
     try:
         yield brief
     finally:
         brief.close()
 
 
-def primaries(client: Client) -> list[redis.Redis]:
-    """Returns clients of the nodes that hold the documents; for one server, its own."""
+def list_primaries(client: Client) -> list[redis.Redis]:
+    """Returns clients of all primaries; for a single server, the client itself."""
     if not isinstance(client, redis.RedisCluster):
         return [client]
-    nodes = sorted(client.get_primaries(), key=lambda node: str(node.name))
-    return [client.get_redis_connection(node) for node in nodes]
+    nodes = sorted(client.get_primaries(), key=lambda pick_node: str(pick_node.name))
+    return [client.get_redis_connection(pick_node) for pick_node in nodes]
 
 
-def node(client: Client, failures: int) -> redis.Redis:
-    """Returns a client of the node to ask for what no key leads to; for one server, its own.
+def pick_node(client: Client, failures: int) -> redis.Redis:
+    """Returns a client of the node for commands without keys; for a single server, the client.
 
     Args:
-        client: a client of the cluster, or of one server
-        failures: how often others were asked in vain
+        client: a client of a cluster or of a single server
+        failures: how many attempts failed; each failure moves on to the next node
     """
-    nodes = primaries(client)
+    nodes = list_primaries(client)
     return nodes[(_PREFERRED + failures) % len(nodes)]
 
 
-def address(client: redis.RedisCluster) -> str:
-    """Returns where the nodes are that hold the documents, without credentials."""
-    return some([_place(node) for node in primaries(client)])
+def get_address(client: redis.RedisCluster) -> str:
+    """Returns the addresses of the primaries, without credentials."""
+    return list_first([_get_node_address(pick_node) for pick_node in list_primaries(client)])
 
 
-def recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None:
-    """Waits until the next attempt is to be made, and makes ready for it.
+def wait_and_recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None:
+    """Waits before the next attempt; refreshes the slot map, or closes idle connections.
 
     Args:
         client: the client
-        attempts: those at the work that failed
-        error: what it failed with
+        attempts: the attempts so far
+        error: the error of the last attempt
 
     Raises:
-        ConnectionFailedError: if a node of the cluster is gone, and no other takes its place
-        redis.RedisError: that error, if the work is not to be tried again
+        ConnectionFailedError: if a cluster node is down, and no replica took over
+        redis.RedisError: the error itself, if it is not retried
     """
     try:
-        attempts.failed(error)
+        attempts.wait_or_raise(error)
     except redis.RedisError:
         if isinstance(error, IncompleteClusterError):
             raise ConnectionFailedError(f"{error}.") from error
-        if isinstance(client, redis.RedisCluster) and is_retried(error):
-            raise _gone(client, error) from error
+        if isinstance(client, redis.RedisCluster) and is_retryable(error):
+            raise _make_lost_node_error(client, error) from error
         raise
     if isinstance(client, redis.RedisCluster):
-        refresh(client)
+        refresh_slots(client)
     else:
-        retry.drop_idle(client)
+        retry.close_idle_connections(client)
 
 
-def refresh(client: redis.RedisCluster) -> None:
-    """Asks the nodes again who holds what; if none answers, what was known stays."""
+def refresh_slots(client: redis.RedisCluster) -> None:
+    """Refreshes the slot map; keeps the old one if no node answers."""
     try:
         client.nodes_manager.initialize()
     except (RedisClusterException, redis.RedisError, IndexError):
-        return  # whoever waits for the cluster asks again
+        return  # the next attempt refreshes again
 
 
-def routed(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
-    """Sends one command to the node that it concerns, or, if that is none in particular, to any.
+def send_routed(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
+    """Sends one command to the node of its key; without a key, to any node.
 
     Args:
         client: a client of the cluster
         command: the command
-        failures: how often others were asked in vain
+        failures: how many attempts failed; each failure moves on to the next node
 
     Raises:
-        redis.RedisError: whatever goes wrong
+        redis.RedisError: any error of redis-py
     """
     try:
-        return ask(node(client, failures), command)
+        return send_command(pick_node(client, failures), command)
     except MovedError:
         try:
             return client.execute_command(*command)
         except RedisClusterException as error:
-            raise ClusterDownError(str(error)) from error  # a slot that no node holds
+            raise ClusterDownError(str(error)) from error  # no node holds the slot
 
 
-def is_retried(error: Any) -> bool:
-    """Returns whether a reply or error is one that a cluster may not give the next time."""
-    return isinstance(error, redis.RedisError) and (retry.passes(error) or retry.is_lost(error))
+def is_retryable(error: Any) -> bool:
+    """Returns whether a reply is an error that a retry may fix."""
+    return isinstance(error, redis.RedisError) and (
+        retry.is_transient(error) or retry.is_connection_lost(error)
+    )
 
 
-def _copied(client: redis.RedisCluster, rules: Any, **changes: Any) -> redis.RedisCluster:
-    nodes = primaries(client)
-    seed = next((node for node in nodes if _answers(node)), nodes[0])
-    return _client(seed.connection_pool, rules, **changes)
+def _copy_client(client: redis.RedisCluster, policy: Any, **changes: Any) -> redis.RedisCluster:
+    nodes = list_primaries(client)
+    seed = next((node for node in nodes if _responds(node)), nodes[0])
+    return _connect(seed.connection_pool, policy, **changes)
 
 
-def _client(pool: redis.ConnectionPool, rules: Any, **changes: Any) -> redis.RedisCluster:
+def _connect(pool: redis.ConnectionPool, policy: Any, **changes: Any) -> redis.RedisCluster:
     known = pool.connection_kwargs
     if "path" in known:
         raise UnsupportedServerError(
-            f"Redis at {known['path']} is a node of a cluster, whose other nodes cannot be reached "
-            "by a socket; set host and port."
+            f"Redis at {known['path']} is a node of a cluster; its other nodes cannot be reached "
+            "through a socket; set host and port."
         )
     options = {name: known[name] for name in _SHARED if known.get(name) is not None} | changes
     host, port = str(known.get("host", "localhost")), int(known.get("port", 6379))
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        # An IndexError is what redis-py makes of a node that holds no slots.
+        # redis-py raises IndexError if the node holds no slots.
         found = _Cluster(
             url=f"redis://{where}",
-            connection_class=_node_connection(pool),
+            connection_class=_make_connection_class(pool),
             connection_pool_class=type(pool),
             require_full_coverage=False,
             **options,
         )
     except redis.RedisError as error:
-        raise translated(error, where) from error
+        raise translate(error, where) from error
     except (RedisClusterException, IndexError) as error:
-        refused = _refused_right(error)
+        refused = _find_no_permission(error)
         if refused is not None:
-            raise translated(refused, where) from error
+            raise translate(refused, where) from error
         raise ConnectionFailedError(
-            f"Redis at {where} does not tell the nodes of its cluster ({error})."
+            f"Redis at {where} does not report the nodes of its cluster ({error})."
         ) from error
-    found.retry = rules
+    found.retry = policy
     return found
 
 
-def _refused_right(error: BaseException | None) -> NoPermissionError | None:
-    """Returns the refusal that redis-py made another error of, if there was one."""
+def _find_no_permission(error: BaseException | None) -> NoPermissionError | None:
+    """Returns the NOPERM error that redis-py wrapped in another error, if any."""
     while error is not None and not isinstance(error, NoPermissionError):
         error = error.__cause__ or error.__context__
     return error
 
 
 class _Cluster(redis.RedisCluster):
-    """redis-py's, with connections of its own to each node.
+    """A cluster client with its own connection pool for each node.
 
-    When redis-py asks the nodes again who holds what, versions 6 and 7 end all of its connections
-    to one of them, those in use too, and each makes itself anew with the next request: replies
-    would be taken for those to other requests.
+    When redis-py 6 and 7 refresh the slot map, they close all connections to one node, even those
+    in use. These reconnect with the next request, and replies get attributed to other requests.
     """
 
     def __init__(self, **options: Any) -> None:
-        # redis-py's own connections tell who holds what, which takes no time. Those who are handed
-        # a client that decodes use them for pipelines too.
+        # redis-py's own connections only fetch the slot map, so a short timeout will do. A decoding
+        # client is for users, whose pipelines run on these connections too.
         brief = options.get("socket_timeout")
         if not options.get("decode_responses"):
             brief = options.get("socket_connect_timeout", brief)
@@ -255,14 +260,14 @@ class _Cluster(redis.RedisCluster):
         super().__init__(**{**options, "socket_timeout": brief})
 
     def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
-        """Returns a client of a node, which tries once."""
+        """Returns a client of a node that does not retry."""
         name = str(node.name)
         if name not in self._nodes:
             pool = self._pool_class(
                 host=node.host,
                 port=node.port,
                 redis_connect_func=self.on_connect,
-                retry=Retries(0, 0),
+                retry=RetryPolicy(0, 0),
                 **self._options,
             )
             self._nodes.setdefault(name, redis.Redis.from_pool(pool))
@@ -272,51 +277,53 @@ class _Cluster(redis.RedisCluster):
         """Closes all connections."""
         for node in self._nodes.values():
             node.close()
-        if hasattr(self, "nodes_manager"):  # which it lacks if it found no nodes
+        if hasattr(self, "nodes_manager"):  # missing if no node was found
             self.disconnect_connection_pools()  # type: ignore[no-untyped-call]
         super().close()
 
 
-def _node_connection(pool: redis.ConnectionPool) -> type[redis.Connection]:
-    """Returns the kind of connection that a pool makes, with the pool's options of TLS.
+def _make_connection_class(pool: redis.ConnectionPool) -> type[redis.Connection]:
+    """Returns the pool's connection class, with the pool's TLS options built in.
 
-    redis-py has a list of the options that it hands on to the nodes of a cluster, and drops others
-    silently: the older ones the check of the host name.
+    redis-py passes only some options on to cluster nodes, and drops others silently: older
+    versions drop the host name check.
     """
-    kind: type[redis.Connection] = prompt(pool.connection_class)
+    kind: type[redis.Connection] = add_handshake_timeout(pool.connection_class)
     tls = {name: value for name, value in pool.connection_kwargs.items() if name[:4] == "ssl_"}
     if not tls:
         return kind
 
-    class NodeConnection(kind):  # type: ignore[misc, valid-type]
+    class TlsNodeConnection(kind):  # type: ignore[misc, valid-type]
         def __init__(self, **options: Any) -> None:
             super().__init__(**{**options, **tls})
 
-    return NodeConnection
+    return TlsNodeConnection
 
 
-def _gone(client: redis.RedisCluster, error: redis.RedisError) -> ConnectionFailedError:
-    """Returns the error of a cluster that did not recover; names the nodes that do not answer."""
-    lost = [_place(node) for node in primaries(client) if not _answers(node)]
+def _make_lost_node_error(
+    client: redis.RedisCluster, error: redis.RedisError
+) -> ConnectionFailedError:
+    """Returns the error for a cluster that did not recover; names the nodes that are down."""
+    lost = [_get_node_address(node) for node in list_primaries(client) if not _responds(node)]
     return ConnectionFailedError(
-        f"Redis at {some(lost) if lost else address(client)} does not answer for its part of the "
-        f"cluster ({str(error).rstrip(' ,.')}), and no other node took its place; bring it back, "
-        "or have a replica take over, and repeat this."
+        f"Redis at {list_first(lost) if lost else get_address(client)} does not answer for its "
+        f"part of the cluster ({str(error).rstrip(' ,.')}), and no other node took its place; "
+        "bring it back, or have a replica take over, and repeat this."
     )
 
 
-def _answers(node: redis.Redis) -> bool:
+def _responds(node: redis.Redis) -> bool:
     try:
-        with borrowed(node) as connection:
+        with borrow_connection(node) as connection:
             connection.send_packed_command([pack(["PING"])])
             await_reply(connection, _REACH_SECONDS)
             connection.read_response()
     except redis.ResponseError:
-        return True  # this user may not ask
+        return True  # this user may not send PING
     except redis.RedisError:
         return False
     return True
 
 
-def _place(node: redis.Redis) -> str:
-    return place(node.connection_pool.connection_kwargs)
+def _get_node_address(node: redis.Redis) -> str:
+    return read_address(node.connection_pool.connection_kwargs)

@@ -1,7 +1,7 @@
-"""How long to wait for replies of the query engine, and for a server's first words.
+"""Reply timeouts for single commands, and a timeout for the handshake.
 
-redis-py has one limit for all replies of a connection, which must suit the longest. A query that
-carries its own time limit needs little more than that, and most others are answered at once.
+redis-py has one timeout for all replies of a connection, which must suit the slowest command. A
+query with a TIMEOUT of its own needs little more than that, and most other commands are fast.
 """
 
 from __future__ import annotations
@@ -9,61 +9,66 @@ from __future__ import annotations
 from typing import Any
 
 from fiftyone_redis.connection.translate import NoAnswerError
-from fiftyone_redis.connection.wire import asks_engine, first_word, may_take_long, own_limit
+from fiftyone_redis.connection.wire import (
+    is_search_command,
+    may_take_long,
+    read_name,
+    read_query_timeout,
+)
 
 MARGIN = 5.0
-"""Seconds by which the reply to a query may come later than the query's own time limit."""
+"""Seconds to wait beyond a query's own TIMEOUT."""
 
 REPLY_TIMEOUT = 120.0
-"""Seconds to wait for the reply to a command without a limit of its own, unless told otherwise."""
+"""Default socket timeout in seconds, for commands without a timeout of their own."""
 
-QUICK = 30.0
-"""Seconds to wait for commands of the query engine whose work does not grow with the data."""
+QUICK_TIMEOUT = 30.0
+"""Seconds to wait for search commands whose work does not grow with the data."""
 
 
-def limit(packed: bytes) -> float | None:
-    """Returns how many seconds to wait for the reply to a packed command.
+def get_reply_timeout(packed: bytes) -> float | None:
+    """Returns the reply timeout of a packed command.
 
     Args:
         packed: the command, as :func:`~fiftyone_redis.connection.wire.pack` packs it
 
     Returns:
-        the seconds; None if the connection's own limit for replies is to hold
+        the timeout in seconds; None to use the connection's socket timeout
     """
-    name = first_word(packed)
-    if not asks_engine(name) or may_take_long(name):
+    name = read_name(packed)
+    if not is_search_command(name) or may_take_long(name):
         return None
-    own = own_limit(packed)
+    own = read_query_timeout(packed)
     if own is None:
-        return QUICK
+        return QUICK_TIMEOUT
     return own + MARGIN if own else None
 
 
 def await_reply(connection: Any, seconds: float | None) -> None:
-    """Waits until a reply comes along a connection; the connection's own limit holds if shorter.
+    """Waits for a reply; the connection's socket timeout applies if it is shorter.
 
     Args:
-        connection: one of redis-py's connections
-        seconds: how long to wait; None for as long as the connection does
+        connection: a redis-py connection
+        seconds: the timeout; None for the connection's socket timeout
 
     Raises:
-        NoAnswerError: if none comes in that time
+        NoAnswerError: if no reply arrives in that time
         redis.RedisError: if the connection is lost
     """
-    if seconds is None or is_shorter(connection, seconds):
+    if seconds is None or has_shorter_timeout(connection, seconds):
         return
     if not connection.can_read(timeout=seconds):
-        raise no_answer(connection, seconds)
+        raise make_no_answer_error(connection, seconds)
 
 
-def is_shorter(connection: Any, seconds: float) -> bool:
-    """Returns whether a connection was told to wait for less than some seconds."""
+def has_shorter_timeout(connection: Any, seconds: float) -> bool:
+    """Returns whether the user set a socket timeout of at most some seconds."""
     own = connection.socket_timeout
     return own not in (None, REPLY_TIMEOUT) and own <= seconds
 
 
-def no_answer(connection: Any, seconds: float) -> NoAnswerError:
-    """Returns the error for a server that lets a command wait for too long."""
+def make_no_answer_error(connection: Any, seconds: float) -> NoAnswerError:
+    """Returns the error for a command that got no reply in time."""
     path = getattr(connection, "path", None)
     place = path or f"{connection.host}:{connection.port}"
     return NoAnswerError(
@@ -72,24 +77,24 @@ def no_answer(connection: Any, seconds: float) -> NoAnswerError:
     )
 
 
-class PromptGreeting:
-    """Makes a connection of redis-py's wait for a server's first words as long as for connecting.
+class HandshakeTimeout:
+    """Limits the handshake of a redis-py connection to the connect timeout.
 
-    A server that hangs takes connections, and says nothing. Comes before redis-py's class.
+    A hanging server accepts connections, but never replies. List this mixin before redis-py's
+    class.
 
     Attributes:
-        is_known: whether the process at the other end was looked at since the connection was made;
-            for whoever has to know that
+        is_uptime_checked: whether the server's uptime was read since the connection was made
     """
 
-    is_known = True
+    is_uptime_checked = True
 
     def on_connect(self) -> None:
-        """Greets the server."""
+        """Runs the handshake (HELLO, AUTH, SELECT)."""
         self._greet(super().on_connect)  # type: ignore[misc]
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
-        """Does the same, as redis-py 6 and later call it."""
+        """Runs the handshake; redis-py 6 and later call this method instead."""
         self._greet(super().on_connect_check_health, check_health)  # type: ignore[misc]
 
     def _greet(self, greet: Any, *arguments: Any) -> None:
@@ -97,4 +102,4 @@ class PromptGreeting:
         connection._sock.settimeout(connection.socket_connect_timeout)
         greet(*arguments)
         connection._sock.settimeout(connection.socket_timeout)
-        self.is_known = False
+        self.is_uptime_checked = False

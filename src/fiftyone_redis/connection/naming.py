@@ -1,27 +1,23 @@
-"""The names of an index: the alias that people use, and the index's own name behind it.
-
-Every index that is made here gets a name of its own, ``birds~1a2b3c4d``, behind the alias
-``birds``.
-"""
+"""Index names: users know an alias, such as ``birds``; the index is called ``birds~1a2b3c4d``."""
 
 from __future__ import annotations
 
 import re
 import secrets
 
-MARK = "~"
-"""Stands in an index's own name behind the alias."""
+SEPARATOR = "~"
+"""Separates the alias from the random suffix in an index name."""
 
-# Version 0.1.0 numbered the indexes that its rebuilds made.
-_OWN_NAME = re.compile(rf"(.+){MARK}([0-9a-f]{{8}}|[0-9]{{1,7}})")
-
-
-def own_name(alias: str) -> str:
-    """Returns a new name for an index behind an alias, which no other index has."""
-    return f"{alias}{MARK}{secrets.token_hex(4)}"
+# Version 0.1.0 used numbers as suffixes.
+_OWN_NAME = re.compile(rf"(.+){SEPARATOR}([0-9a-f]{{8}}|[0-9]{{1,7}})")
 
 
-def alias_of(name: str) -> str:
-    """Returns the alias that the index of a certain name is made for; that name if it is none."""
+def make_index_name(alias: str) -> str:
+    """Returns a new, unique name for an index behind an alias."""
+    return f"{alias}{SEPARATOR}{secrets.token_hex(4)}"
+
+
+def get_alias(name: str) -> str:
+    """Returns the alias in an index name; a name without a suffix is returned as it is."""
     match = _OWN_NAME.fullmatch(name)
     return match[1] if match else name

@@ -1,6 +1,6 @@
-"""The parameters of a connection: their types, and what does not go together. No sockets.
+"""Connection parameters: their types, checks and conflicts. No sockets.
 
-The names are those of redis-py and of FiftyOne's own backend where these have one.
+Names follow redis-py and FiftyOne's own backend where they have the parameter.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from urllib.parse import parse_qs, urlsplit
 from fiftyone_redis.errors import SettingsError
 
 SENTINEL_PORT = 26379
-"""The port of a sentinel whose address names none."""
+"""The default port of a sentinel."""
 
 Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """How to reach a server. None means that nothing was said.
+    """How to reach a server. None means not set.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, in the place of host, port, db, username,
-            password and ssl
+        url: ``redis://``, ``rediss://`` or ``unix://``; replaces host, port, db, username, password
+            and ssl
         host: the server's name or address
         port: its TCP port
         db: its database; only 0 can be indexed
@@ -37,17 +37,17 @@ class Parameters:
         ssl: whether to use TLS
         ssl_ca_certs: a file of the certificate authorities to trust besides the system's
         ssl_certfile: a file with this client's certificate
-        ssl_keyfile: a file with the certificate's key, where that is in a file of its own
-        ssl_check_hostname: whether the server's certificate must be for its host name
-        socket_timeout: seconds to wait for a reply; a search may wait for less
+        ssl_keyfile: a file with the certificate's private key, if ssl_certfile lacks it
+        ssl_check_hostname: whether the server's certificate must match its host name
+        socket_timeout: seconds to wait for a reply; searches may have a shorter timeout
         socket_connect_timeout: seconds to wait for a connection
-        sentinels: the addresses of sentinels that know where the server is
-        service_name: the name under which the sentinels know it
+        sentinels: the addresses of the sentinels
+        service_name: the service name that the sentinels monitor
         sentinel_username: the user to log in to the sentinels as
         sentinel_password: that user's password
-        cluster: whether the server is one of a Redis Cluster; it is asked if nothing is said
-        retries: how often something is tried again, 0 or more
-        retry_timeout: seconds after which nothing is tried again, 0 or more
+        cluster: whether the server is a Redis Cluster node; None detects it
+        retries: the most retries of one operation, 0 or more
+        retry_timeout: the time budget for retries in seconds, 0 or more
     """
 
     url: str | None = field(default=None, repr=False)
@@ -76,27 +76,27 @@ NAMES = tuple(f.name for f in fields(Parameters))
 """The names of the parameters."""
 
 SECRETS = frozenset(f.name for f in fields(Parameters) if not f.repr)
-"""Those whose values are, or contain, secrets."""
+"""The parameters whose values are, or contain, secrets."""
 
 CERTIFICATES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
-"""Those that only make sense with TLS."""
+"""The parameters that need TLS."""
 
 _SENTINEL = ("service_name", "sentinel_username", "sentinel_password")
 _IN_URL = ("host", "port", "db", "username", "password", "ssl", "sentinels", *_SENTINEL)
 
 
-def checked(values: Mapping[str, Any]) -> Parameters:
-    """Checks parameters, and gives each its type.
+def check_parameters(values: Mapping[str, Any]) -> Parameters:
+    """Checks parameters, and converts each to its type.
 
-    Numbers and flags may come as text, and the addresses of sentinels as a list or as text with
-    commas, since that is how they come from environment variables.
+    Numbers and flags may be text, and sentinels a list or comma-separated text, because
+    environment variables hold text.
 
     Args:
-        values: some of :data:`NAMES`, and their values; None where nothing was said
+        values: parameters by name (:data:`NAMES`); None means not set
 
     Raises:
-        SettingsError: if a name is unknown, a value is of the wrong type, a file cannot be used,
-            or some are in conflict; all of them are named
+        SettingsError: if a name is unknown, a value has the wrong type, a file cannot be used, or
+            some conflict; the message names all of them
     """
     unknown = sorted(values.keys() - set(NAMES))
     if unknown:
@@ -131,7 +131,7 @@ def _refuse_conflicts_in_url(given: Mapping[str, Any]) -> None:
     try:
         split = urlsplit(given["url"])
     except ValueError:
-        return  # said when it is read
+        return  # connecting reports it
     if split.scheme != "rediss":
         _refuse_alone("rediss:// in url", given, CERTIFICATES)
     twice = sorted(given.keys() & parse_qs(split.query).keys())
@@ -156,17 +156,17 @@ def _refuse_alone(wanted: str, given: Mapping[str, Any], names: Iterable[str]) -
 
 
 def _check_certificates(given: Mapping[str, Any]) -> None:
-    """Raises if the files cannot be used; OpenSSL itself is asked."""
+    """Raises if OpenSSL cannot load the certificate files."""
     authorities, certificate = given.get("ssl_ca_certs"), given.get("ssl_certfile")
     if not (authorities or certificate):
         return
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loads none of the system's authorities
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # does not load the system's authorities
     if authorities:
         _try_file("ssl_ca_certs", lambda: context.load_verify_locations(authorities))
     if certificate:
         key = given.get("ssl_keyfile")
         named = "ssl_certfile and ssl_keyfile" if key else "ssl_certfile"
-        # Without a password, OpenSSL would ask for one on the terminal.
+        # Without this, OpenSSL prompts for a password on the terminal.
         _try_file(named, lambda: context.load_cert_chain(certificate, key, password=lambda: b""))
 
 
@@ -180,14 +180,14 @@ def _try_file(named: str, load: Callable[[], None]) -> None:
         ) from None
 
 
-def _text(name: str, value: Any) -> str:
+def _read_text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise SettingsError(f"{name} must be text, not {type(value).__name__}.")
     return value
 
 
-def _file(name: str, value: Any) -> str:
-    path = Path(_text(name, os.fspath(value) if isinstance(value, os.PathLike) else value))
+def _read_file(name: str, value: Any) -> str:
+    path = Path(_read_text(name, os.fspath(value) if isinstance(value, os.PathLike) else value))
     try:
         with path.open("rb"):
             return str(path)
@@ -197,7 +197,7 @@ def _file(name: str, value: Any) -> str:
         ) from None
 
 
-def _whole(name: str, value: Any) -> int:
+def _read_int(name: str, value: Any) -> int:
     try:
         number = int(str(value))
     except ValueError:
@@ -207,7 +207,7 @@ def _whole(name: str, value: Any) -> int:
     return number
 
 
-def _seconds(name: str, value: Any) -> float:
+def _read_seconds(name: str, value: Any) -> float:
     try:
         seconds = float(str(value))
     except ValueError:
@@ -221,23 +221,23 @@ def _seconds(name: str, value: Any) -> float:
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _flag(name: str, value: Any) -> bool:
+def _read_flag(name: str, value: Any) -> bool:
     flag = _FLAGS.get(str(value).lower())
     if flag is None:
         raise SettingsError(f"{name} must be true or false, not {value!r}.")
     return flag
 
 
-def _addresses(name: str, value: Any) -> tuple[Address, ...]:
+def _read_addresses(name: str, value: Any) -> tuple[Address, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not parts:
         raise SettingsError(f"{name} must be addresses such as 'host1:26379,host2:26379'.")
-    return tuple(_address(name, part) for part in parts)
+    return tuple(_read_address(name, part) for part in parts)
 
 
-def _address(name: str, value: Any) -> Address:
+def _read_address(name: str, value: Any) -> Address:
     if isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str):
-        return value[0], _whole("port", value[1])
+        return value[0], _read_int("port", value[1])
     try:
         split = urlsplit(f"//{value.strip()}")
         host, port = split.hostname, split.port
@@ -249,10 +249,10 @@ def _address(name: str, value: Any) -> Address:
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
-    **dict.fromkeys(NAMES, _text),
-    **dict.fromkeys(("port", "db", "retries"), _whole),
-    **dict.fromkeys(("ssl", "ssl_check_hostname", "cluster"), _flag),
-    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), _file),
-    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "retry_timeout"), _seconds),
-    "sentinels": _addresses,
+    **dict.fromkeys(NAMES, _read_text),
+    **dict.fromkeys(("port", "db", "retries"), _read_int),
+    **dict.fromkeys(("ssl", "ssl_check_hostname", "cluster"), _read_flag),
+    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), _read_file),
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "retry_timeout"), _read_seconds),
+    "sentinels": _read_addresses,
 }

@@ -1,9 +1,9 @@
-"""Many commands at once, on one connection, or on one to each node of a cluster.
+"""Pipelines requests on one connection, or on one connection to each node of a cluster.
 
-A request is on its way while the replies to the one before it are read, so that neither side waits
-for the other; two requests at most are in memory. Redis goes on reading requests while replies are
-unread, so this cannot lock up as long as one side of the exchange is small, and it always is:
-writes have short replies, and reads short requests.
+The next request is sent before the replies to the previous one are read, so neither side waits for
+the other. At most two requests are in memory. Redis keeps reading requests while replies are
+unread, so this cannot deadlock as long as either requests or replies are small, and they always
+are: writes have short replies, and reads have short requests.
 """
 
 from __future__ import annotations
@@ -16,94 +16,97 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import routing
-from fiftyone_redis.connection.client import address
+from fiftyone_redis.connection.client import get_address
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.deadline import await_reply, limit
-from fiftyone_redis.connection.pool import borrowed
-from fiftyone_redis.connection.retry import Attempts, drop_idle, passes
-from fiftyone_redis.connection.translate import mapped, translated
+from fiftyone_redis.connection.deadline import await_reply, get_reply_timeout
+from fiftyone_redis.connection.pool import borrow_connection
+from fiftyone_redis.connection.retry import Attempts, close_idle_connections, is_transient
+from fiftyone_redis.connection.translate import translate, translate_errors
 from fiftyone_redis.connection.wire import Request
-from fiftyone_redis.errors import some
+from fiftyone_redis.errors import list_first
 
 
 def exchange(
     client: Client, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    """Sends requests, each before the replies to the one before it are read.
+    """Sends requests, and yields their replies; the next request is already on its way.
 
-    In a cluster each command goes to the node of its key, or to any if it has none; ``routing.py``
-    does that. Those that were not answered are sent again where that may help, so that commands may
-    be carried out twice.
+    In a cluster ``routing.py`` sends each command to the node of its key. Unanswered commands are
+    retried, so a command may run twice.
 
     Args:
-        client: where to
-        requests: packed commands, and what each of them is about
+        client: a client of a server or a cluster
+        requests: the requests: packed commands, and the item that each command is about
 
     Yields:
-        what they are about, and the replies to them; the server's errors are among the replies
+        the items of a request, and the replies; server errors count as replies
     """
     if isinstance(client, redis.RedisCluster):
         yield from routing.exchange(client, requests)
         return
     upcoming = iter(requests)
-    unanswered: deque[_Sent] = deque()
+    unanswered: deque[_SentRequest] = deque()
     attempts = Attempts(client)
-    with mapped(address(client)):
+    with translate_errors(get_address(client)):
         while True:
             try:
-                with borrowed(client) as connection:
+                with borrow_connection(client) as connection:
                     for request in unanswered:
                         connection.send_packed_command([request.packed])
                     while True:
-                        for request in _taken(upcoming, unanswered):
+                        for request in _take_next(upcoming, unanswered):
                             connection.send_packed_command([request.packed])
                         if not unanswered:
                             return
                         _read_replies(connection, unanswered[0])
                         answered = unanswered.popleft()
                         yield answered.items, answered.replies
-                        attempts.start()
+                        attempts.reset()
             except redis.RedisError as error:
-                attempts.failed(error)
-                drop_idle(client)
+                attempts.wait_or_raise(error)
+                close_idle_connections(client)
 
 
 @dataclass
-class _Sent:
-    """Packed commands, what they are about, and the replies to them."""
+class _SentRequest:
+    """A request that was sent: packed commands, their items, and the replies so far."""
 
     packed: bytes
     items: Sequence[Any]
     replies: list[Any] = field(default_factory=list)
 
 
-def _taken(upcoming: Iterator[Request], unanswered: deque[_Sent]) -> Iterator[_Sent]:
-    """Yields the next requests to send, until there is one ahead of that whose replies are read."""
+def _take_next(
+    upcoming: Iterator[Request], unanswered: deque[_SentRequest]
+) -> Iterator[_SentRequest]:
+    """Yields the requests to send now, so that one more than the one being read is on its way."""
     while len(unanswered) < 2 and (following := next(upcoming, None)) is not None:
-        unanswered.append(_Sent(following.packed(), following.items))
+        unanswered.append(_SentRequest(following.packed(), following.items))
         yield unanswered[-1]
 
 
-def _read_replies(connection: Any, request: _Sent) -> None:
-    """Reads the replies to a request; raises if some tell of a state that will pass.
+def _read_replies(connection: Any, request: _SentRequest) -> None:
+    """Reads the replies to a request; raises a transient error if there is one.
 
-    Those that did not are kept: a document that was deleted is not there when it is tried again.
+    Final replies are kept: a retry of a successful delete reports a missing document.
     """
-    replies, passing = _replies(connection, len(request.items), limit(request.packed))
+    replies, transient = _read_each(
+        connection, len(request.items), get_reply_timeout(request.packed)
+    )
     if request.replies:
         pairs = zip(request.replies, replies, strict=True)
-        replies = [new if passes(old) else old for old, new in pairs]
+        replies = [new if is_transient(old) else old for old, new in pairs]
     request.replies = replies
-    if passing is not None:
-        raise passing
+    if transient is not None:
+        raise transient
 
 
-def _replies(
+def _read_each(
     connection: Any, count: int, seconds: float | None
 ) -> tuple[list[Any], redis.RedisError | None]:
-    """Reads replies, errors among them; returns them, and one that tells of a passing state."""
+    """Reads replies; returns them with errors included, and the last transient error."""
     replies: list[Any] = []
-    passing = None
+    transient = None
     read_response = connection.read_response
     while len(replies) < count:
         try:
@@ -112,37 +115,37 @@ def _replies(
             replies.append(read_response())
         except redis.ResponseError as error:
             replies.append(error)
-            passing = error if passes(error) else passing
-    return replies, passing
+            transient = error if is_transient(error) else transient
+    return replies, transient
 
 
-def accepted(
+def exchange_or_raise(
     client: Client, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[str], list[Any]]]:
-    """Sends requests as :func:`exchange` does, and raises where a command is refused.
+    """Sends requests as :func:`exchange` does, but raises if a command fails.
 
     Args:
-        client: where to
-        requests: packed commands, and the id or key that each of them is about
+        client: a client of a server or a cluster
+        requests: the requests: packed commands, and the id or key that each command is about
 
     Yields:
-        those ids or keys, and the replies to the commands
+        the ids or keys of a request, and the replies
 
     Raises:
-        ServerError: if the server refuses some commands, naming the first documents concerned
+        ServerError: if the server refuses commands; the message names the first documents
     """
     for items, replies in exchange(client, requests):
-        _refuse_errors(client, items, replies)
+        _raise_errors(client, items, replies)
         yield items, replies
 
 
-def _refuse_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
+def _raise_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
     errors = [
         (id, reply)
         for id, reply in zip(ids, replies, strict=True)
         if isinstance(reply, redis.RedisError)
     ]
     if errors:
-        problem = translated(errors[0][1], address(client))
-        named = some([repr(id) for id, _ in errors])
+        problem = translate(errors[0][1], get_address(client))
+        named = list_first([repr(id) for id, _ in errors])
         raise type(problem)(f"{problem} It concerns {len(errors)} documents: {named}.")

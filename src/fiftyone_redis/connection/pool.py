@@ -1,4 +1,8 @@
-"""redis-py's pools of connections, without faults that its versions have, and how to use them."""
+"""Connection pools that work around redis-py bugs, and functions that borrow from them.
+
+The bugs: the lock after a fork (version 6 on), the password in repr (6 and 7), and Unix sockets
+refused because of maintenance notifications (7).
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,15 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection.deadline import PromptGreeting, await_reply, limit
-from fiftyone_redis.connection.wire import first_word, pack
+from fiftyone_redis.connection.deadline import HandshakeTimeout, await_reply, get_reply_timeout
+from fiftyone_redis.connection.wire import pack, read_name
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 6379
 
 _OLD_POOL = tuple(int(part) for part in redis.__version__.split(".")[:2]) < (5, 3)
 
-# redis-py 7 refuses to open a socket whose server it cannot follow to another host.
+# redis-py 7 refuses Unix sockets unless its maintenance notifications are off.
 _WITHOUT_NOTIFICATIONS: dict[str, Any] = {}
 with suppress(ImportError):
     from redis.maint_notifications import MaintNotificationsConfig
@@ -26,57 +30,57 @@ with suppress(ImportError):
     _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
 
 
-_PROMPT: dict[type[Any], type[Any]] = {}  # those that were made, by what they were made of
+_WITH_TIMEOUT: dict[type[Any], type[Any]] = {}  # by the original class
 
 
-class ForkSafe(redis.ConnectionPool):
-    """A pool that works in a child process, whatever other threads did at the time of the fork.
+class ForkSafePool(redis.ConnectionPool):
+    """A pool that works in a child process, whatever other threads did during the fork.
 
-    From version 6 on, redis-py keeps the lock of the parent's pool, and if one of the parent's
-    threads held it, nobody in the child ever gives it back.
+    From version 6 on, redis-py keeps the lock of the parent's pool. If a parent's thread held the
+    lock during the fork, it is never released in the child.
     """
 
     def reset(self) -> None:
-        """Forgets all connections, as redis-py does when it finds itself in a child."""
+        """Drops all connections; redis-py calls this after a fork."""
         if getattr(self, "pid", os.getpid()) != os.getpid():
             self._lock = threading.RLock()
         super().reset()  # type: ignore[no-untyped-call,unused-ignore]
 
 
-class Pool(ForkSafe):
-    """A pool of connections to one place; redis-py's shows the password in versions 6 and 7."""
+class Pool(ForkSafePool):
+    """A pool of connections to one address. Its repr hides the password."""
 
     def __init__(self, **options: Any) -> None:
-        kind = prompt(options.pop("connection_class", redis.Connection))
+        kind = add_handshake_timeout(options.pop("connection_class", redis.Connection))
         fixed = _WITHOUT_NOTIFICATIONS if "path" in options else {}
         super().__init__(connection_class=kind, **options, **fixed)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}({place(self.connection_kwargs)})>"
+        return f"<{type(self).__name__}({read_address(self.connection_kwargs)})>"
 
 
-def prompt(kind: type[Any]) -> type[Any]:
-    """Returns a kind of connection that does not wait long for a server's first words."""
-    if issubclass(kind, PromptGreeting):
+def add_handshake_timeout(kind: type[Any]) -> type[Any]:
+    """Returns a connection class whose handshake times out; creates it if necessary."""
+    if issubclass(kind, HandshakeTimeout):
         return kind
-    if kind not in _PROMPT:
-        _PROMPT[kind] = type(kind.__name__, (PromptGreeting, kind), {})
-    return _PROMPT[kind]
+    if kind not in _WITH_TIMEOUT:
+        _WITH_TIMEOUT[kind] = type(kind.__name__, (HandshakeTimeout, kind), {})
+    return _WITH_TIMEOUT[kind]
 
 
-def place(options: Mapping[str, Any]) -> str:
-    """Returns where connections with some of redis-py's options lead, without credentials."""
+def read_address(options: Mapping[str, Any]) -> str:
+    """Returns the address in redis-py's connection options, without credentials."""
     if "path" in options:
         return str(options["path"])
     return f"{options.get('host', DEFAULT_HOST)}:{options.get('port', DEFAULT_PORT)}"
 
 
 @contextmanager
-def borrowed(client: redis.Redis) -> Iterator[Any]:
-    """Borrows a connection from a client's pool, to send and read in one's own order.
+def borrow_connection(client: redis.Redis) -> Iterator[Any]:
+    """Borrows a connection from a client's pool, for raw sends and reads.
 
-    The connection goes back to the pool at the end. After an exception it is closed first, since
-    replies may still be on their way. redis-py's exceptions pass.
+    The connection is returned to the pool at the end. After an exception it is closed first,
+    because unread replies may follow. redis-py's exceptions are not translated.
     """
     pool = client.connection_pool
     connection = pool.get_connection("HSET") if _OLD_POOL else pool.get_connection()
@@ -90,26 +94,28 @@ def borrowed(client: redis.Redis) -> Iterator[Any]:
         pool.release(connection)
 
 
-def ask(client: redis.Redis, command: Sequence[Any] | bytes, seconds: float | None = None) -> Any:
+def send_command(
+    client: redis.Redis, command: Sequence[Any] | bytes, seconds: float | None = None
+) -> Any:
     """Sends one command and returns its reply.
 
-    redis-py has one time limit for all replies of a connection; here each command has its own. This
-    takes as long as redis-py's own way, to within 0.02 ms.
+    redis-py has one timeout for all replies of a connection; here each command has its own. This is
+    as fast as redis-py's own way, to within 0.02 ms.
 
     Args:
         client: a client of the server
         command: the command, packed or not
-        seconds: how long to wait; None for as long as the command itself says
+        seconds: the reply timeout; None for the command's own (``deadline.py``)
 
     Raises:
-        redis.RedisError: whatever goes wrong
+        redis.RedisError: any error of redis-py
     """
-    with borrowed(client) as connection:
+    with borrow_connection(client) as connection:
         packed = command if isinstance(command, bytes) else pack(command)
         connection.send_packed_command([packed])
-        await_reply(connection, seconds or limit(packed))
+        await_reply(connection, seconds or get_reply_timeout(packed))
         try:
-            return client.parse_response(connection, first_word(packed))
+            return client.parse_response(connection, read_name(packed))
         except redis.ResponseError as error:
-            refusal = error  # a reply like others: the connection can be kept
+            refusal = error  # a complete reply: keep the connection
     raise refusal

@@ -1,8 +1,8 @@
-"""The refusals and warnings of Redis and its query engine, recognised in one place. No sockets.
+"""Recognises error replies and warnings of Redis and its query engine. No sockets.
 
-Up to 8.6 the query engine refuses in words alone; from 8.8 on a code comes first, and one code
-stands for several refusals. The texts are those of RediSearch 2.10, 8.6, 8.8 and 8.10, as in
-``tests/shared/recordings`` and as its sources have them.
+Up to version 8.6 the query engine's errors have no code; from 8.8 on they start with one, and one
+code stands for several errors. The texts are those of RediSearch 2.10, 8.6, 8.8 and 8.10, taken
+from ``tests/shared/recordings`` and its sources.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import NamedTuple
 
 
 class Refusal(Enum):
-    """What a server refuses, or why."""
+    """Why a server refused a command."""
 
     INDEX_NOT_FOUND = auto()
     INDEX_DROPPED = auto()
-    """The index was there when the query or the cursor began."""
+    """The index was dropped while a query or cursor was reading it."""
     INDEX_EXISTS = auto()
     ALIAS_NOT_FOUND = auto()
     ALIAS_EXISTS = auto()
     ALIAS_IS_INDEX = auto()
-    """An index has the name that is to be an alias."""
+    """An index already has the name of the new alias."""
     ALIAS_OF_OTHER = auto()
-    """The name is that of another index, or an alias of another."""
+    """The name belongs to another index, or is an alias of one."""
     ALIAS_TARGET = auto()
-    """What is to get an alias is no index; it may be an alias itself."""
+    """The target of the alias is not an index; it may be an alias itself."""
     CURSOR_NOT_FOUND = auto()
     QUERY_TIMEOUT = auto()
     RESULT_LIMIT = auto()
@@ -58,11 +58,11 @@ TRANSIENT = frozenset(
         Refusal.INDEX_DIFFERS,
     }
 )
-"""The refusals that may be gone when the command is sent again."""
+"""The refusals that a retry may overcome."""
 
 
 class Cut(Enum):
-    """Why an answer is only part of the truth, and what to do about it."""
+    """Why results are incomplete, and what to do about it."""
 
     TIMEOUT = "allow it more time with query_timeout, and see that the server does not allow less"
     OUT_OF_MEMORY = "the server's memory is full: raise its maxmemory or remove data"
@@ -78,9 +78,9 @@ class _Form(NamedTuple):
     """One form of a refusal.
 
     Args:
-        refusal: what it tells
-        codes: the codes that it may begin with, "" for none; None for none or any
-        words: the whole rest of it, as a regular expression, whatever the case of its letters
+        refusal: what the form means
+        codes: the codes it may start with, "" for no code; None accepts any code or none
+        words: a regular expression for the rest of the text, in any case
     """
 
     refusal: Refusal
@@ -93,9 +93,8 @@ def _form(refusal: Refusal, codes: str | None, words: str = ".*") -> _Form:
     return _Form(refusal, accepted, re.compile(words, re.IGNORECASE))
 
 
-# The first form that fits counts. A code that is not here never counts as "no such index" or
-# "exists already", whatever the words behind it. Where a code says enough, new words fit as well,
-# unless they tell of an alias.
+# The first match counts. An unknown code never means "no such index" or "exists already", whatever
+# words follow it. Where the code is clear, any words match, unless they mention an alias.
 _FORMS = (
     _form(Refusal.INDEX_NOT_FOUND, "", r"unknown index name|no such index( .+)?|.+: no such index"),
     _form(Refusal.INDEX_NOT_FOUND, "SEARCH_INDEX_NOT_FOUND", "index not found(: .*)?"),
@@ -146,7 +145,7 @@ _FORMS = (
         "|not enough memory available to execute the query"
         "|.* failed to execute the query due to insufficient memory",
     ),
-    # FT.CONFIG is one that a cluster of Redis 8 lacks, query engine or not.
+    # A Redis 8 cluster lacks FT.CONFIG even if it has the query engine.
     _form(Refusal.NO_QUERY_ENGINE, "", r"unknown command ['`]ft\.(?!config\b).*"),
     _form(Refusal.WRONG_DATABASE, None, "cannot create index on db != 0"),
     _form(Refusal.NO_PERMISSION, "NOPERM"),
@@ -174,10 +173,10 @@ _FORMS = (
 )
 
 _CODES = frozenset(code for form in _FORMS for code in form.codes or () if code)
-_OLD_END = ": no such index"  # which no refusal with a code has
+_OLD_END = ": no such index"  # no refusal with a code ends like this
 _UNKNOWN_CODE = re.compile("SEARCH_[A-Z0-9_]+")
 
-# Parts of warnings. To miss one that tells of a cut answer is worse than to take one for it.
+# Substrings of warnings. A false alarm is better than missing incomplete results.
 _WARNINGS = (
     (Cut.NOT_INDEXED, re.compile("partial data|indexing failure", re.IGNORECASE)),
     (Cut.TIMEOUT, re.compile("timeout limit was reached|SEARCH_TIMEOUT", re.IGNORECASE)),
@@ -191,18 +190,18 @@ _WARNINGS = (
         re.compile("unavailable slots|slot migration|incomplete|inaccurate", re.IGNORECASE),
     ),
 )
-# What a server also says of whole answers.
+# Warnings that also come with complete results.
 _NOTES = re.compile("effective timeout was capped", re.IGNORECASE)
 
 
 def recognise(text: str) -> Refusal | None:
-    """Returns what a refusal tells.
+    """Recognises an error reply.
 
     Args:
-        text: what the server says, with its code or, as redis-py hands some over, without
+        text: the error, with or without its code (redis-py strips some codes)
 
     Returns:
-        None for a refusal that is not known, which may tell anything
+        the refusal; None if it is unknown
     """
     said = text.strip().removeprefix("ERR ")
     code, words = _split(said)
@@ -215,26 +214,26 @@ def recognise(text: str) -> Refusal | None:
 
 
 def recognise_warning(text: str) -> Cut | None:
-    """Returns why an answer is cut, as a warning that came with it tells.
+    """Recognises a warning about incomplete results.
 
     Args:
         text: the warning
 
     Returns:
-        None for a warning that does not tell of a cut answer
+        why the results are incomplete; None for any other warning
     """
     return next((cut for cut, part in _WARNINGS if part.search(text)), None)
 
 
 def is_known_note(text: str) -> bool:
-    """Returns whether a warning is one that is known to come with whole answers, too."""
+    """Returns whether a warning is known to come with complete results, too."""
     return _NOTES.search(text) is not None
 
 
 def _split(said: str) -> tuple[str, str]:
-    """Returns the code of a refusal, "" for none, and what it says.
+    """Splits an error into its code ("" for none) and the rest.
 
-    The name of an index may look like a code ("SEARCH_A: no such index", "search_a b: no such
+    An index name may look like a code ("SEARCH_A: no such index", "search_a b: no such
     index").
     """
     first, _, rest = said.partition(" ")

@@ -1,9 +1,10 @@
-"""What may be tried again, how often, and how long to wait before it.
+"""Retries: which errors are transient, how often to retry, and how long to wait.
 
-Whoever repeats must know that the first attempt may have arrived, even when its reply did not.
+Transient errors are retried under one time budget. A command may have run even if its reply was
+lost, so callers must be able to repeat it.
 
-redis-py's own retrying is turned off. It repeats connecting within repeating a command, bounds no
-total time, and leaves out what a failover answers; its backoff is used.
+redis-py's own retries are turned off: they nest, have no time budget, and do not cover the errors
+of a failover. Only its backoff is used.
 """
 
 from __future__ import annotations
@@ -29,32 +30,32 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
-from fiftyone_redis.connection.certificates import fault
+from fiftyone_redis.connection.certificates import find_tls_error
 from fiftyone_redis.connection.refusals import TRANSIENT, recognise
 from fiftyone_redis.connection.translate import NoAnswerError
 
 RETRIES = 20
-"""How often something is tried again."""
+"""The default for the most retries of one operation."""
 
 RETRY_TIMEOUT = 30.0
-"""Seconds after which nothing is tried again."""
+"""The default time budget for retries, in seconds."""
 
-_FIRST_WAIT = 0.05  # seconds, doubled each time
+_FIRST_WAIT = 0.05  # seconds; doubled with each retry
 _LONGEST_WAIT = 5.0
 _BACKOFF = EqualJitterBackoff(_LONGEST_WAIT, _FIRST_WAIT)
-_WORTH_A_LINE = 1.0  # seconds of waiting, from which on the log tells
+_WORTH_A_LINE = 1.0  # seconds; longer waits are logged
 
-# FiftyOne shows what its own loggers say.
+# FiftyOne shows the log lines of its own loggers only.
 logger = logging.getLogger("fiftyone." + __name__)
 
 
 class FailingOverError(MasterNotFoundError):
-    """The sentinels know the service, but no primary of it is up at the moment."""
+    """The sentinels know the service, but its primary is down at the moment."""
 
 
-# Loading, failing over, try again, and ask another node of a cluster (MOVED is a kind of ASK for
-# redis-py), as redis-py's exceptions.
-_PASSING = (
+# redis-py's exceptions for a loading or failing-over server, TRYAGAIN, and ASK (which includes
+# MOVED).
+_TRANSIENT = (
     BusyLoadingError,
     FailingOverError,
     ReadOnlyError,
@@ -66,14 +67,14 @@ _LOST = (ConnectionError, TimeoutError)
 _REFUSED = (AuthenticationError, AuthorizationError, NoAnswerError)
 
 
-class Retries(Retry):
-    """How often, and how long, to try again; kept where redis-py keeps its own rules.
+class RetryPolicy(Retry):
+    """How often, and for how long, to retry; stored as redis-py's own retry policy.
 
-    redis-py hands it to each connection, and tries once itself.
+    redis-py passes it to each connection, and does not retry by itself.
 
     Args:
-        count: how often something is tried again
-        seconds: after how many seconds nothing is tried again
+        count: the most retries of one operation
+        seconds: the time budget for retries
     """
 
     __hash__ = Retry.__hash__
@@ -85,75 +86,75 @@ class Retries(Retry):
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Retries)
+            isinstance(other, RetryPolicy)
             and self.count == other.count
             and self.seconds == other.seconds
         )
 
 
-def rules(client: redis.Redis | redis.RedisCluster) -> Retries:
-    """Returns a client's rules; a client that was not made here is left to its own."""
-    # redis-py 8 has no get_retry() for a cluster, and redis-py 5 gives its rules to all nodes.
+def get_retry_policy(client: redis.Redis | redis.RedisCluster) -> RetryPolicy:
+    """Returns a client's retry policy; no retries for a client that others made."""
+    # redis-py 8 lacks get_retry() for clusters; redis-py 5 shares the policy with all nodes.
     found = client.retry if isinstance(client, redis.RedisCluster) else client.get_retry()
-    return found if isinstance(found, Retries) else Retries(0, 0)
+    return found if isinstance(found, RetryPolicy) else RetryPolicy(0, 0)
 
 
 class Attempts:
-    """The attempts at one piece of work: counts those that failed, and waits between them.
+    """The attempts at one operation: counts failures, and waits between attempts.
 
     Args:
-        client: the client whose rules hold
-        lost_too: whether a connection that is lost, or cannot be made, may be tried again
+        client: the client whose retry policy applies
+        retry_lost: whether lost and refused connections are retried
     """
 
-    def __init__(self, client: redis.Redis | redis.RedisCluster, lost_too: bool = True) -> None:
+    def __init__(self, client: redis.Redis | redis.RedisCluster, retry_lost: bool = True) -> None:
         self._client = client
-        self._lost_too = lost_too
-        self.start()
+        self._retry_lost = retry_lost
+        self.reset()
 
-    def start(self) -> None:
-        """Begins the next piece of work: there was progress, and all attempts are left."""
+    def reset(self) -> None:
+        """Starts over with all retries and the full time budget, after progress was made."""
         self.failures = 0
         self._began = time.monotonic()
 
-    def failed(self, error: RedisError) -> None:
-        """Waits until the next attempt is to be made.
+    def wait_or_raise(self, error: RedisError) -> None:
+        """Waits before the next attempt, or raises the error if there is none.
 
         Args:
-            error: what the attempt ended with
+            error: the error of the last attempt
 
         Raises:
-            redis.RedisError: that error, if it is not to be tried again
+            redis.RedisError: the error itself, if it is not retried
         """
         self.failures += 1
-        allowed = rules(self._client)
-        left = self._began + allowed.seconds - time.monotonic()
-        if self.failures > allowed.count or left <= 0 or not self._is_retried(error):
+        policy = get_retry_policy(self._client)
+        left = self._began + policy.seconds - time.monotonic()
+        if self.failures > policy.count or left <= 0 or not self._is_retryable(error):
             raise error
         wait = min(left, _BACKOFF.compute(self.failures))
         if wait >= _WORTH_A_LINE:
             kind = type(error).__name__
-            logger.warning("Redis is not available (%s); trying again in %.1f s", kind, wait)
+            logger.warning("Redis is not available (%s); retrying in %.1f s", kind, wait)
         time.sleep(wait)
 
-    def _is_retried(self, error: RedisError) -> bool:
-        return passes(error) or (self._lost_too and is_lost(error))
+    def _is_retryable(self, error: RedisError) -> bool:
+        return is_transient(error) or (self._retry_lost and is_connection_lost(error))
 
 
-def passes(error: Any) -> bool:
-    """Returns whether a reply or error tells of a state that a server will leave by itself."""
-    return isinstance(error, _PASSING) or (
+def is_transient(error: Any) -> bool:
+    """Returns whether a reply is a transient error, which the server recovers from by itself."""
+    return isinstance(error, _TRANSIENT) or (
         isinstance(error, RedisError) and recognise(str(error)) in TRANSIENT
     )
 
 
-def is_lost(error: RedisError) -> bool:
-    """Returns whether an error is that of a connection that may come back."""
+def is_connection_lost(error: RedisError) -> bool:
+    """Returns whether an error is a lost or refused connection that may work again later."""
     return isinstance(error, _LOST) and not (
-        passes(error) or isinstance(error, _REFUSED) or fault(error)
+        is_transient(error) or isinstance(error, _REFUSED) or find_tls_error(error)
     )
 
 
-def drop_idle(client: redis.Redis) -> None:
-    """Closes a client's idle connections: by now its address may lead to another server."""
+def close_idle_connections(client: redis.Redis) -> None:
+    """Closes a client's idle connections: after a failover they lead to the wrong server."""
     client.connection_pool.disconnect(inuse_connections=False)

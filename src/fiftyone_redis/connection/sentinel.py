@@ -1,4 +1,4 @@
-"""Finds a server by asking sentinels, and tells why they know none."""
+"""Finds the primary through sentinels, and explains why they report none."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from redis.sentinel import (
     SentinelManagedConnection,
 )
 
-from fiftyone_redis.connection.deadline import PromptGreeting
-from fiftyone_redis.connection.pool import ForkSafe
-from fiftyone_redis.connection.retry import FailingOverError, is_lost
+from fiftyone_redis.connection.deadline import HandshakeTimeout
+from fiftyone_redis.connection.pool import ForkSafePool
+from fiftyone_redis.connection.retry import FailingOverError, is_connection_lost
 from fiftyone_redis.connection.tls import TlsConnection
-from fiftyone_redis.errors import some
+from fiftyone_redis.errors import list_first
 
 
-def pool(
+def make_pool(
     sentinels: Sequence[tuple[str, int]],
     service_name: str,
     credentials: dict[str, Any],
     options: dict[str, Any],
 ) -> redis.ConnectionPool:
-    """Returns a pool of connections to the primary of a service, whichever that is at the time.
+    """Returns a pool of connections to the current primary of a service.
 
     Args:
-        sentinels: their addresses
-        service_name: the name under which they know the service
+        sentinels: the addresses of the sentinels
+        service_name: the service name that they monitor
         credentials: ``username`` and ``password`` for the sentinels
-        options: redis-py's options of the connections to the server; their TLS and time to
-            connect are those of the connections to the sentinels too
+        options: redis-py's options for connections to the server; TLS options and the connect
+            timeout also apply to the sentinels
     """
     patience = options["socket_connect_timeout"]
     shared = {name: value for name, value in options.items() if name.startswith("ssl")}
@@ -47,8 +47,8 @@ def pool(
     return _Pool(service_name, manager, connection_class=kind, **rest)
 
 
-def copied(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool:
-    """Returns another pool for the same service, with other options."""
+def copy_pool(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool:
+    """Returns a new pool for the same service, with some options changed."""
     options = {**pool.connection_kwargs, **changes}
     del options["connection_pool"]
     return _Pool(
@@ -59,29 +59,29 @@ def copied(pool: SentinelConnectionPool, **changes: Any) -> redis.ConnectionPool
     )
 
 
-def address(pool: SentinelConnectionPool) -> str:
-    """Returns the service's name and where the sentinels are."""
-    return f"{pool.service_name!r} of the sentinels {_where(pool.sentinel_manager)}"
+def get_address(pool: SentinelConnectionPool) -> str:
+    """Returns the service name and the addresses of the sentinels."""
+    return f"{pool.service_name!r} of the sentinels {_list_addresses(pool.sentinel_manager)}"
 
 
-class _Pool(SentinelConnectionPool, ForkSafe):
-    """redis-py's pool for sentinels, in child processes too."""
+class _Pool(SentinelConnectionPool, ForkSafePool):
+    """redis-py's sentinel pool, made safe for forks."""
 
     def __init__(self, service_name: str, manager: Sentinel, **options: Any) -> None:
         super().__init__(service_name, manager, **options)  # type: ignore[no-untyped-call]
 
 
-class _Connection(PromptGreeting, SentinelManagedConnection):
-    """redis-py's, but that a primary that does not answer counts as failing over.
+class _Connection(HandshakeTimeout, SentinelManagedConnection):
+    """A connection that reports an unreachable primary as failing over.
 
-    The sentinels take their time to notice, and name it until then.
+    Sentinels keep naming a dead primary until they notice that it is down.
     """
 
     def connect_to(self, address: tuple[str, int]) -> None:
         try:
             super().connect_to(address)  # type: ignore[no-untyped-call]
         except redis.RedisError as error:
-            if not is_lost(error):
+            if not is_connection_lost(error):
                 raise
             raise FailingOverError(
                 f"The sentinels name a primary at {address[0]}:{address[1]}, which does not "
@@ -90,21 +90,21 @@ class _Connection(PromptGreeting, SentinelManagedConnection):
 
 
 class _TlsConnection(_Connection, TlsConnection):
-    """Such a connection over TLS."""
+    """The same over TLS."""
 
 
 class _Sentinels(Sentinel):
-    """redis-py's sentinels, but for what they say when they know no primary."""
+    """redis-py's sentinels, with better errors if they report no primary."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         try:
             found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except (MasterNotFoundError, redis.ResponseError):
-            why = self._why_none(service_name)
+            why = self._explain_missing_primary(service_name)
             raise why from why.__cause__
         return found
 
-    def _why_none(self, service_name: str) -> redis.RedisError:
+    def _explain_missing_primary(self, service_name: str) -> redis.RedisError:
         known: set[str] = set()
         failures: list[redis.RedisError] = []
         for each in self.sentinels:
@@ -113,20 +113,20 @@ class _Sentinels(Sentinel):
                 known |= set(masters)
             except redis.RedisError as error:
                 failures.append(error)
-        where = _where(self)
+        where = _list_addresses(self)
         if service_name in known:
             return FailingOverError(f"The sentinels {where} see no primary of {service_name!r} now")
         if len(failures) < len(self.sentinels):
-            watched = some([repr(name) for name in sorted(known)]) or "none"
+            watched = list_first([repr(name) for name in sorted(known)]) or "none"
             return MasterNotFoundError(
                 f"The sentinels {where} know no service {service_name!r}, only {watched}; set "
                 "service_name"
             )
-        return _refusal(failures, where)
+        return _make_no_sentinel_error(failures, where)
 
 
-def _refusal(failures: list[redis.RedisError], where: str) -> redis.RedisError:
-    """Returns the error for sentinels none of which answers the question."""
+def _make_no_sentinel_error(failures: list[redis.RedisError], where: str) -> redis.RedisError:
+    """Returns the error for sentinels that all failed."""
     for failure in failures:
         if isinstance(failure, redis.AuthenticationError | redis.exceptions.NoPermissionError):
             return redis.AuthenticationError(
@@ -136,11 +136,11 @@ def _refusal(failures: list[redis.RedisError], where: str) -> redis.RedisError:
     reason = MasterNotFoundError(
         f"No sentinel answers at {where} ({failures[0]}); set sentinels to addresses of sentinels"
     )
-    # What the first of them failed with tells TLS's faults from those of the network.
+    # The first error shows whether TLS or the network failed.
     reason.__cause__ = failures[0]
     return reason
 
 
-def _where(sentinels: Sentinel) -> str:
+def _list_addresses(sentinels: Sentinel) -> str:
     places = [each.connection_pool.connection_kwargs for each in sentinels.sentinels]
     return ", ".join(f"{place['host']}:{place['port']}" for place in places)

@@ -1,4 +1,4 @@
-"""Connections over TLS, in which the handshake is part of connecting."""
+"""TLS connections whose connect timeout covers the handshake."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import redis
 
 
 class TlsConnection(redis.SSLConnection):
-    """redis-py's, but that the time to connect limits the handshake too.
+    """A TLS connection whose connect timeout covers the handshake.
 
-    redis-py waits for it as long as for a reply, and a server without TLS never answers it.
+    redis-py applies the reply timeout, and a server without TLS never replies to a handshake.
     """
 
     def _connect(self) -> Any:
@@ -28,14 +28,18 @@ class TlsConnection(redis.SSLConnection):
         return sock
 
 
-def refusal(pool: redis.ConnectionPool) -> ssl.SSLError | None:
-    """Returns why a server ended a connection after the handshake, if it says so.
+def fetch_tls_refusal(pool: redis.ConnectionPool) -> ssl.SSLError | None:
+    """Connects once more to learn why a server closed a connection after the handshake.
 
-    In TLS 1.3 a server reads the client's certificate after the client's part of the handshake is
-    done. Its reason gets lost when the client has written something by then; here nothing is.
+    In TLS 1.3 the server checks the client's certificate after the client has finished its part of
+    the handshake. If the client has written data by then, the server's reason is lost; so this
+    connection writes nothing.
 
     Args:
-        pool: a pool of connections that are ended that way
+        pool: the pool whose connections get closed
+
+    Returns:
+        the server's reason; None if it gives none
     """
     if not issubclass(pool.connection_class, TlsConnection):
         return None

@@ -1,9 +1,9 @@
-"""Reads how a cluster is laid out: which node holds which slots, and which live. No sockets.
+"""Parses cluster topology: which node holds which slots, and which nodes are alive. No sockets.
 
-``CLUSTER SHARDS`` tells how the nodes see the whole cluster, the dead ones included. What a primary
-holds at this moment it says itself, in its own line of ``CLUSTER NODES``, with the slots that are
-on the move. ``SEARCH.CLUSTERINFO`` names the nodes that the query engine's coordinator asks, the
-only ones whose documents are in an answer: it may know too few, or some that died.
+``CLUSTER SHARDS`` lists all nodes, dead ones included. A primary's own line of ``CLUSTER NODES``
+has the slots that it holds now, and those that are moving. ``SEARCH.CLUSTERINFO`` lists the nodes
+that the coordinator queries. Only their documents are in search results; the list may lack nodes,
+or contain dead ones.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Any, NamedTuple
 
 import redis
 
-from fiftyone_redis.connection.wire import decoded, pairs
-from fiftyone_redis.errors import some
+from fiftyone_redis.connection.wire import decode, to_dict
+from fiftyone_redis.errors import list_first
 
 SLOTS = 16_384
 """How many slots a cluster has."""
 
 Range = tuple[int, int]
-"""Slots from the first to the last, both included."""
+"""The first and last slot of a range, both included."""
 
 
 class Node(NamedTuple):
-    """A node of a cluster, and slots.
+    """A cluster node and its slots.
 
     Args:
         id: its id
         address: its host and port
-        slots: the slots of its part of the cluster; in order, and none next to another
-        is_primary: whether it is a primary, or was one when it died
-        health: ``"online"``, ``"fail"`` or ``"loading"``, as far as the others know
-        epoch: the epoch of that assignment; empty where it is not told
-        moving: the slots on the move, as CLUSTER NODES writes them
+        slots: the slots of its shard, as sorted ranges that do not touch
+        is_primary: whether it is a primary, or was one when it failed
+        health: ``"online"``, ``"fail"`` or ``"loading"``, as the other nodes see it
+        epoch: the configuration epoch; empty if unknown
+        moving: the moving slots, as CLUSTER NODES writes them
     """
 
     id: str
@@ -47,26 +47,26 @@ class Node(NamedTuple):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it answers, as far as the others know."""
+        """Whether it is online, as the other nodes see it."""
         return self.health == "online"
 
     def __str__(self) -> str:
-        return f"{self.address} (slots {named(self.slots)})" if self.slots else self.address
+        return f"{self.address} (slots {format_slots(self.slots)})" if self.slots else self.address
 
 
 Shard = tuple[Node, ...]
-"""The nodes of one part of a cluster, in the order of CLUSTER SHARDS."""
+"""The nodes of one shard, in the order of CLUSTER SHARDS."""
 
 
 @dataclass(frozen=True)
-class View:
-    """How a cluster is at one moment.
+class ClusterState:
+    """The state of a cluster at one moment.
 
     Args:
-        searched: the nodes that the coordinator asks
-        held: the primaries that told of themselves
-        lost: sentences about parts that are not searched, or not held
-        moving: sentences about slots on the move
+        searched: the nodes that the coordinator queries
+        held: the primaries that reported their own slots
+        lost: a sentence for each shard that is missing, or not searched
+        moving: a sentence for each node with moving slots
     """
 
     searched: tuple[Node, ...]
@@ -76,7 +76,7 @@ class View:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all slots are searched where they are held, and stay there."""
+        """Whether all slots are searched where they are held, and none is moving."""
         return not (self.lost or self.moving)
 
     def nodes(self) -> set[str]:
@@ -84,109 +84,112 @@ class View:
         return {node.id for node in (*self.searched, *self.held)}
 
 
-def read_view(coordinator: str, searched: Any, told: Mapping[str, Any]) -> View:
-    """Reads a view from what the nodes say.
+def read_state(coordinator: str, searched: Any, replies: Mapping[str, Any]) -> ClusterState:
+    """Parses the cluster state from replies of its nodes.
 
     Args:
-        coordinator: the address of the node that searches
-        searched: its reply to SEARCH.CLUSTERINFO, or the error in its place
-        told: the primaries' replies to CLUSTER NODES by their addresses, or errors
+        coordinator: the address of the coordinator
+        searched: its reply to SEARCH.CLUSTERINFO, or an error
+        replies: the primaries' replies to CLUSTER NODES, or errors, by address
     """
-    texts = {at: decoded(reply) for at, reply in told.items() if _is_good(reply)}
-    silent = {at: reply for at, reply in told.items() if not _is_good(reply)}
-    held = tuple(sorted(node for text in texts.values() for node in _primaries(text, "myself")))
-    # Whoever tells of itself knows best, then the coordinator.
+    texts = {at: decode(reply) for at, reply in replies.items() if _is_reply(reply)}
+    silent = {at: reply for at, reply in replies.items() if not _is_reply(reply)}
+    held = tuple(
+        sorted(node for text in texts.values() for node in _read_primaries(text, "myself"))
+    )
+    # A node's own line is the most reliable, then the coordinator's.
     order = [text for at, text in sorted(texts.items(), key=lambda each: each[0] != coordinator)]
-    known = {node.id: node for text in reversed(order) for node in _primaries(text)}
+    known = {node.id: node for text in reversed(order) for node in _read_primaries(text)}
     known = {id: node for id, node in known.items() if node.slots or node.moving}
     known.update({node.id: node for node in held})
     missing = [node for node in known.values() if node not in held]
-    silence = list(_silence(missing, silent))
-    if not _is_good(searched):
+    silence = list(_describe_silent(missing, silent))
+    if not _is_reply(searched):
         reason = str(searched).rstrip(" .")
         unknown = f"{coordinator} cannot tell what it searches ({reason})"
-        return View((), held, tuple(silence) or (unknown,))
+        return ClusterState((), held, tuple(silence) or (unknown,))
     asked = tuple(sorted(node for node in read_searched(searched) if node.slots))
-    lost = [*silence, *_differences(coordinator, asked, held, missing)]
-    nowhere = uncovered((*asked, *held, *missing))
+    lost = [*silence, *_describe_differences(coordinator, asked, held, missing)]
+    nowhere = find_uncovered_slots((*asked, *held, *missing))
     if nowhere:
-        lost.append(f"slots {named(nowhere)} belong to no node that answers")
+        lost.append(f"slots {format_slots(nowhere)} belong to no node that answers")
     moving = tuple(
-        f"slots are on the move at {node.address}: {some([m.strip('[]') for m in node.moving])}"
+        f"slots are on the move at {node.address}: "
+        f"{list_first([m.strip('[]') for m in node.moving])}"
         for node in held
         if node.moving
     )
-    return View(asked, held, tuple(lost), moving)
+    return ClusterState(asked, held, tuple(lost), moving)
 
 
 def read_searched(reply: Any) -> list[Node]:
-    """Reads the reply to SEARCH.CLUSTERINFO: the nodes that the coordinator asks."""
-    shards = [pairs(shard) for shard in pairs(decoded(reply))["shards"]]
-    return [Node(s["id"], f"{s['host']}:{s['port']}", _ranges(s["slots"])) for s in shards]
+    """Reads the reply to SEARCH.CLUSTERINFO: the nodes that the coordinator queries."""
+    shards = [to_dict(shard) for shard in to_dict(decode(reply))["shards"]]
+    return [Node(s["id"], f"{s['host']}:{s['port']}", _read_ranges(s["slots"])) for s in shards]
 
 
 def is_managed(searched: Any) -> bool:
-    """Returns whether a reply to SEARCH.CLUSTERINFO is of a cluster that a service manages."""
-    return pairs(decoded(searched)).get("cluster_type", "") not in ("", "redis_oss")
+    """Returns whether a reply to SEARCH.CLUSTERINFO comes from a managed cluster."""
+    return to_dict(decode(searched)).get("cluster_type", "") not in ("", "redis_oss")
 
 
 def read_shards(reply: Any, slots: Any = ()) -> list[Shard]:
     """Reads the reply to CLUSTER SHARDS, in RESP2 or RESP3.
 
     Args:
-        reply: that reply; it has no slots for a part whose first node is dead
+        reply: the reply, which lacks the slots of a shard whose first node is dead
         slots: the reply to CLUSTER SLOTS, which has them
     """
     held: dict[str, list[Range]] = {}
-    for first, last, primary, *_ in decoded(slots):
+    for first, last, primary, *_ in decode(slots):
         held.setdefault(primary[2], []).append((first, last))
     shards = []
-    for shard in map(pairs, decoded(reply)):
-        nodes = [pairs(node) for node in shard["nodes"]]
-        other = _merged(each for node in nodes for each in held.get(node["id"], ()))
-        ranges = _ranges(shard["slots"]) or other
-        shards.append(tuple(_node_of_shard(node, ranges) for node in nodes))
+    for shard in map(to_dict, decode(reply)):
+        nodes = [to_dict(node) for node in shard["nodes"]]
+        other = _merge(each for node in nodes for each in held.get(node["id"], ()))
+        ranges = _read_ranges(shard["slots"]) or other
+        shards.append(tuple(_read_node(node, ranges) for node in nodes))
     return shards
 
 
-def living_primary(shard: Shard) -> Node | None:
-    """Returns the primary of a part of a cluster, if it lives."""
+def find_living_primary(shard: Shard) -> Node | None:
+    """Returns the living primary of a shard, or None."""
     return next((node for node in shard if node.is_primary and node.is_alive), None)
 
 
-def uncovered(nodes: Iterable[Node]) -> list[Range]:
-    """Returns the slots that none of these nodes holds as a living primary."""
+def find_uncovered_slots(nodes: Iterable[Node]) -> list[Range]:
+    """Returns the slots that no living primary among these nodes holds."""
     held = (each for node in nodes if node.is_primary and node.is_alive for each in node.slots)
     missing, expected = [], 0
-    for first, last in [*_merged(held), (SLOTS, SLOTS)]:
+    for first, last in [*_merge(held), (SLOTS, SLOTS)]:
         if first > expected:
             missing.append((expected, first - 1))
         expected = last + 1
     return missing
 
 
-def dead(shards: Iterable[Shard]) -> list[Node]:
-    """Returns the nodes of those parts that have no living primary."""
-    return [node for shard in shards if not living_primary(shard) for node in shard]
+def find_dead(shards: Iterable[Shard]) -> list[Node]:
+    """Returns the nodes of all shards without a living primary."""
+    return [node for shard in shards if not find_living_primary(shard) for node in shard]
 
 
-def dead_ahead(shards: Iterable[Shard]) -> list[Node]:
-    """Returns the failed nodes that come first in their part.
+def find_failed_first(shards: Iterable[Shard]) -> list[Node]:
+    """Returns the failed nodes that come first in their shard.
 
-    A coordinator takes such a node for the part's primary, and waits for it.
+    A coordinator mistakes such a node for the primary, and waits for it.
     """
     return [shard[0] for shard in shards if shard and shard[0].health == "fail"]
 
 
-def waited_for(shards: Iterable[Shard], searched: Iterable[Node]) -> list[Node]:
-    """Returns the dead nodes that the coordinator may wait for, though others took over.
+def find_stale_primaries(shards: Iterable[Shard], searched: Iterable[Node]) -> list[Node]:
+    """Returns dead nodes that the coordinator may wait for, although a replica took over.
 
-    They come before the living primary in CLUSTER SHARDS, or the coordinator still has them.
+    They precede the living primary in CLUSTER SHARDS, or the coordinator still queries them.
     """
     used = {node.id for node in searched}
     found = []
     for shard in shards:
-        primary = living_primary(shard)
+        primary = find_living_primary(shard)
         if primary:
             before = shard[: shard.index(primary)]
             first = {node.id for node in before if node.is_primary}
@@ -194,13 +197,13 @@ def waited_for(shards: Iterable[Shard], searched: Iterable[Node]) -> list[Node]:
     return found
 
 
-def named(ranges: Iterable[Range]) -> str:
-    """Returns ranges of slots for people to read."""
-    return some([f"{first}-{last}" if last > first else str(first) for first, last in ranges])
+def format_slots(ranges: Iterable[Range]) -> str:
+    """Formats ranges of slots for messages."""
+    return list_first([f"{first}-{last}" if last > first else str(first) for first, last in ranges])
 
 
-def _silence(missing: Sequence[Node], silent: Mapping[str, Any]) -> Iterator[str]:
-    """Yields sentences about primaries that did not tell of themselves."""
+def _describe_silent(missing: Sequence[Node], silent: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a sentence for each primary that did not reply."""
     for node in missing:
         yield f"{node} does not answer"
     if not missing:
@@ -208,10 +211,10 @@ def _silence(missing: Sequence[Node], silent: Mapping[str, Any]) -> Iterator[str
             yield f"{address} does not answer ({str(error).rstrip(' .')})"
 
 
-def _differences(
+def _describe_differences(
     coordinator: str, searched: Sequence[Node], held: Sequence[Node], missing: Sequence[Node]
 ) -> Iterator[str]:
-    """Yields sentences about nodes that are not searched for what they hold."""
+    """Yields a sentence for each node whose searched slots differ from those it holds."""
     asked = {node.id: node for node in searched}
     for node in held:
         found = asked.get(node.id)
@@ -225,33 +228,33 @@ def _differences(
             yield f"{node} is searched by {coordinator}, and is no primary"
 
 
-def _primaries(nodes: str, flag: str = "master") -> Iterator[Node]:
-    """Yields those primaries in a reply to CLUSTER NODES that have a flag."""
+def _read_primaries(nodes: str, flag: str = "master") -> Iterator[Node]:
+    """Yields the primaries in a reply to CLUSTER NODES that have a flag."""
     for line in filter(str.strip, nodes.splitlines()):
         id, place, flags, _, _, _, epoch, _, *slots = line.split()
         if {"master", flag} <= set(flags.split(",")):
             moving = tuple(each for each in slots if each.startswith("["))
             bounds = [each.split("-") for each in slots if not each.startswith("[")]
-            ranges = _merged((int(bound[0]), int(bound[-1])) for bound in bounds)
+            ranges = _merge((int(bound[0]), int(bound[-1])) for bound in bounds)
             yield Node(id, place.partition("@")[0], ranges, epoch=epoch, moving=moving)
 
 
-def _node_of_shard(said: Mapping[str, Any], slots: tuple[Range, ...]) -> Node:
-    # The endpoint is empty, or "?", where the nodes do not know the name that they are reached by.
-    endpoint = said.get("endpoint")
-    host = said.get("ip") if endpoint in (None, "", "?") else endpoint
-    port = said.get("port") or said.get("tls-port")
-    is_primary = said["role"] in ("master", "primary")
-    return Node(said["id"], f"{host or '?'}:{port}", slots, is_primary, said["health"])
+def _read_node(entry: Mapping[str, Any], slots: tuple[Range, ...]) -> Node:
+    # The endpoint is empty or "?" if the nodes do not know their host name.
+    endpoint = entry.get("endpoint")
+    host = entry.get("ip") if endpoint in (None, "", "?") else endpoint
+    port = entry.get("port") or entry.get("tls-port")
+    is_primary = entry["role"] in ("master", "primary")
+    return Node(entry["id"], f"{host or '?'}:{port}", slots, is_primary, entry["health"])
 
 
-def _ranges(flat: Sequence[Any]) -> tuple[Range, ...]:
-    """Reads bounds that follow each other, as SEARCH.CLUSTERINFO and CLUSTER SHARDS have them."""
+def _read_ranges(flat: Sequence[Any]) -> tuple[Range, ...]:
+    """Reads a flat list of first and last slots, as in SEARCH.CLUSTERINFO and CLUSTER SHARDS."""
     numbers = [int(number) for number in flat]
-    return _merged(zip(numbers[::2], numbers[1::2], strict=True))
+    return _merge(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+def _merge(ranges: Iterable[Range]) -> tuple[Range, ...]:
     found: list[Range] = []
     for first, last in sorted(ranges):
         if found and first <= found[-1][1] + 1:
@@ -261,5 +264,5 @@ def _merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
     return tuple(found)
 
 
-def _is_good(reply: Any) -> bool:
+def _is_reply(reply: Any) -> bool:
     return not isinstance(reply, redis.RedisError)

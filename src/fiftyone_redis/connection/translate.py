@@ -1,4 +1,4 @@
-"""Turns redis-py's exceptions into this package's."""
+"""Translates redis-py's exceptions to this package's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
-from fiftyone_redis.connection.certificates import advice, fault
+from fiftyone_redis.connection.certificates import explain_tls_error, find_tls_error
 from fiftyone_redis.connection.refusals import Cut, Refusal, recognise
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -24,13 +24,13 @@ from fiftyone_redis.errors import (
 
 
 class NoAnswerError(redis.exceptions.TimeoutError):
-    """A server let a command wait for longer than it may take; asking again is no use.
+    """A command got no reply in time; it is not retried.
 
-    This is for use within the engine, which turns it into :class:`ConnectionFailedError`.
+    For internal use; it is translated to :class:`ConnectionFailedError`.
     """
 
 
-# Behind this, Redis repeats the command that it does not know, a password included.
+# After this, Redis echoes the arguments of an unknown command, which may include a password.
 _ECHO = "with args beginning with"
 
 _REFUSED_LOGIN = (
@@ -64,7 +64,7 @@ _WHY_NONE = (
     "private one) or set host and port."
 )
 
-# How redis-py and OpenSSL say that the other side hung up.
+# How redis-py and OpenSSL report that the server closed the connection.
 _ENDED = ("eof occurred", "connection reset", "closed by server", "broken pipe")
 
 _REFUSED: dict[Refusal, tuple[type[FiftyOneRedisError], str]] = {
@@ -129,24 +129,24 @@ _REFUSED: dict[Refusal, tuple[type[FiftyOneRedisError], str]] = {
 
 
 @contextmanager
-def mapped(address: str) -> Iterator[None]:
-    """Turns redis-py's exceptions into this package's, chained to the original.
+def translate_errors(address: str) -> Iterator[None]:
+    """Translates redis-py's exceptions in a ``with`` block, chained to the original.
 
     Args:
-        address: where the server was looked for, without credentials
+        address: the server's address, without credentials
 
     Raises:
-        FiftyOneRedisError: in the place of any exception of redis-py
+        FiftyOneRedisError: instead of any redis-py exception
     """
     try:
         yield
     except redis.exceptions.RedisError as error:
-        raise translated(error, address) from error
+        raise translate(error, address) from error
 
 
-def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedisError:
-    """Returns this package's exception for one of redis-py's, the most specific that fits."""
-    _without_echo(error)
+def translate(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedisError:
+    """Returns the most specific exception of this package for a redis-py exception."""
+    _redact_arguments(error)
     reason = str(error).rstrip(" ,.")
     refusal = recognise(reason)
     if isinstance(error, redis.exceptions.NoPermissionError) or refusal is Refusal.NO_PERMISSION:
@@ -159,26 +159,26 @@ def translated(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedi
             f"Redis at {address} refuses these credentials ({reason}); check username and password."
         )
     if isinstance(error, _UNREACHABLE):
-        return ConnectionFailedError(_why_unreachable(error, address, reason))
+        return ConnectionFailedError(_explain_unreachable(error, address, reason))
     if refusal in _REFUSED:
         kind, what = _REFUSED[refusal]
         return kind(f"Redis at {address}: {what} ({reason}).")
     return ServerError(f"Redis at {address} refused a command: {reason}.")
 
 
-def _why_unreachable(error: redis.exceptions.RedisError, address: str, reason: str) -> str:
-    tls = fault(error)
+def _explain_unreachable(error: redis.exceptions.RedisError, address: str, reason: str) -> str:
+    tls = find_tls_error(error)
     if tls is not None:
-        return f"No Redis answers at {address} over TLS: {advice(tls)}."
-    for kind, said in _WHY_UNREACHABLE.items():
+        return f"No Redis answers at {address} over TLS: {explain_tls_error(tls)}."
+    for kind, template in _WHY_UNREACHABLE.items():
         if isinstance(error, kind):
-            return said.format(address=address, reason=reason)
-    ended = any(said in reason.lower() for said in _ENDED)
+            return template.format(address=address, reason=reason)
+    ended = any(part in reason.lower() for part in _ENDED)
     return (_WHY_ENDED if ended else _WHY_NONE).format(address=address, reason=reason)
 
 
-def _without_echo(error: BaseException | None) -> None:
-    """Cuts what may be a password out of an error and of those that led to it."""
+def _redact_arguments(error: BaseException | None) -> None:
+    """Removes echoed arguments, which may hold a password, from an error and its causes."""
     while error is not None:
         error.args = tuple(str(arg).split(_ECHO, maxsplit=1)[0] for arg in error.args)
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""Commands and replies as they go over the wire, and what they say of themselves. No sockets."""
+"""Packs commands, and reads what packed commands and replies contain. No sockets."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Command = list[Arg]
 
 
 SEARCH = "FT.SEARCH"
-"""The command that tells whether there is a query engine."""
+"""A command that every query engine has."""
 
 
 LIST = "FT._LIST"
-"""The command that lists indexes; in a cluster, those of the first shard or of the node itself."""
+"""Lists indexes; in a cluster, those of the first shard or of the node itself."""
 
 COORDINATOR = "SEARCH.CLUSTERINFO"
-"""A command that only a query engine knows that answers for all nodes of a cluster."""
+"""A command that only a query engine with a coordinator has."""
 
 
 _FIRST_WORD = re.compile(rb"\*\d+\r\n\$\d+\r\n([^\r]*)\r\n")
@@ -41,23 +41,23 @@ _DONE_BEFORE = {
 
 
 def pack(command: Iterable[Arg]) -> bytes:
-    """Returns a command as it goes over the wire: an array of bulk strings, in RESP2 and RESP3."""
-    parts = [arg if isinstance(arg, bytes) else raw(str(arg)) for arg in command]
+    """Packs a command for the wire, as an array of bulk strings (RESP2 and RESP3)."""
+    parts = [arg if isinstance(arg, bytes) else to_bytes(str(arg)) for arg in command]
     body = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
     return b"*%d\r\n%b" % (len(parts), body)
 
 
 Parts = tuple[bytes | memoryview, ...]
-"""A packed command in pieces: all commands of a request are joined at once, as that takes time."""
+"""A packed command in parts; joining all commands of a request at once is faster."""
 
 
 class Request(NamedTuple):
     """Packed commands that are sent together.
 
     Args:
-        commands: each command as it goes over the wire
-        items: what each of them is about, for those who read the replies
-        keys: the key of each of them; None for commands of the query engine, which have none
+        commands: the packed commands
+        items: the item that each command is about, for the reader of the replies
+        keys: the key of each command; None for search commands, which have no keys
     """
 
     commands: Sequence[Parts]
@@ -65,26 +65,26 @@ class Request(NamedTuple):
     keys: Sequence[bytes] | None = None
 
     def packed(self) -> bytes:
-        """Returns all commands as they go over the wire."""
+        """Joins all commands for the wire."""
         return b"".join(chain.from_iterable(self.commands))
 
 
-def queries(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
-    """Packs commands of the query engine.
+def pack_queries(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
+    """Packs search commands.
 
     Args:
         commands: the commands
-        items: what each of them is about
+        items: the item that each command is about
     """
     return Request([(pack(command),) for command in commands], items)
 
 
-def keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
-    """Packs commands that have their key, as bytes, as their second word.
+def pack_keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
+    """Packs commands whose first argument is their key, as bytes.
 
     Args:
         commands: the commands
-        items: what each of them is about
+        items: the item that each command is about
     """
     packed: list[Parts] = []
     keys = []
@@ -94,88 +94,88 @@ def keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
     return Request(packed, items, cast("list[bytes]", keys))
 
 
-def first_word(packed: bytes) -> str:
+def read_name(packed: bytes) -> str:
     """Returns the name of a packed command."""
     found = _FIRST_WORD.match(packed)
     return found[1].decode() if found else ""
 
 
-def own_limit(packed: bytes) -> float | None:
-    """Returns the seconds after which a packed query is to be given up; None if it does not say."""
+def read_query_timeout(packed: bytes) -> float | None:
+    """Returns a packed query's own TIMEOUT in seconds; None if it has none."""
     found = _OWN_LIMIT.search(packed)
     return int(found[1]) / 1000 if found else None
 
 
-def asks_engine(name: str) -> bool:
-    """Returns whether the query engine answers a command, given its name."""
+def is_search_command(name: str) -> bool:
+    """Returns whether a command, given its name, is one of the query engine."""
     return name.startswith("FT.")
 
 
 def changes_index(name: str) -> bool:
-    """Returns whether a command makes, changes or removes an index, or an alias."""
+    """Returns whether a command creates, changes or drops an index or alias."""
     return name.startswith(("FT.CREATE", "FT.DROPINDEX", "FT.ALTER", "FT.ALIAS"))
 
 
 def may_take_long(name: str) -> bool:
-    """Returns whether the work of a command grows with the documents, though it is no query."""
+    """Returns whether a command other than a query takes longer the more documents there are."""
     return name == "FT.DROPINDEX"
 
 
-def subject(command: Sequence[Any]) -> str | None:
-    """Returns the name of the index that a command needs, or is to make; None for other commands.
+def read_index_name(command: Sequence[Any]) -> str | None:
+    """Returns the index name that a command uses or creates; None for other commands.
 
-    An index or alias that is to be removed is not needed.
+    Commands that drop an index or alias do not count.
     """
     at = {"FT.DROPINDEX": 0, "FT.ALIASDEL": 0, "FT.ALIASADD": 2, "FT.ALIASUPDATE": 2}
     place = at.get(str(command[0]), 1)
     if not place or len(command) <= place:
         return None
     name = command[place]
-    return text(name) if isinstance(name, bytes) else str(name)
+    return to_text(name) if isinstance(name, bytes) else str(name)
 
 
-def resolve(name: str) -> Command:
-    """Returns a command that a node refuses if it does not know an index or alias itself."""
+def make_lookup(name: str) -> Command:
+    """Returns a command that a node refuses if it lacks an index or alias."""
     return ["FT.EXPLAIN", name, "*"]
 
 
-def is_done(command: Sequence[Any], refusal: str) -> bool:
-    """Returns whether a refusal tells that a command had been carried out before.
+def is_already_done(command: Sequence[Any], refusal: str) -> bool:
+    """Returns whether the refusal of a retried command means that the first attempt succeeded.
 
     Args:
-        command: a command that was sent again, since the first time no reply came
-        refusal: what the server says now
+        command: the command, which was retried because its first reply was lost
+        refusal: the error reply to the retry
     """
     done = _DONE_BEFORE.get(str(command[0]))
     return done is not None and recognise(refusal) is done
 
 
-def text(value: bytes) -> str:
-    """Returns a key or tag as text; bytes that are none can be turned back by :func:`raw`."""
+def to_text(value: bytes) -> str:
+    """Decodes a key or tag; :func:`to_bytes` restores even invalid UTF-8."""
     return value.decode(errors="surrogateescape")
 
 
-def raw(value: str) -> bytes:
-    """Returns the bytes of a key or tag."""
+def to_bytes(value: str) -> bytes:
+    """Encodes a key or tag; reverses :func:`to_text`."""
     return value.encode(errors="surrogateescape")
 
 
-def pairs(reply: Any) -> dict[Any, Any]:
-    """Returns a reply that is a map in RESP3, and a flat list in RESP2, as a dictionary."""
-    return reply if isinstance(reply, dict) else dict(by_two(reply))
+def to_dict(reply: Any) -> dict[Any, Any]:
+    """Converts a map reply (a flat list in RESP2) to a dictionary."""
+    return reply if isinstance(reply, dict) else dict(split_pairs(reply))
 
 
-def decoded(reply: Any) -> Any:
-    """Returns a reply with its byte strings as text."""
+def decode(reply: Any) -> Any:
+    """Decodes all byte strings in a reply."""
     if isinstance(reply, bytes):
         return reply.decode(errors="replace")
     if isinstance(reply, dict):
-        return {decoded(name): decoded(value) for name, value in reply.items()}
+        return {decode(name): decode(value) for name, value in reply.items()}
     if isinstance(reply, (list, tuple)):
-        return [decoded(item) for item in reply]
+        return [decode(item) for item in reply]
     return reply
 
 
-def by_two(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
-    """Yields the items of a flat list in pairs, as RESP2 has maps."""
+def split_pairs(flat: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+    """Yields the items of a flat list in pairs: RESP2 sends maps as flat lists."""
     return zip(flat[::2], flat[1::2], strict=True)

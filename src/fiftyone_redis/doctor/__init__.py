@@ -1,4 +1,4 @@
-"""Whether ``backend="redis"`` will work here: the server, FiftyOne's files, the runs."""
+"""Checks whether ``backend="redis"`` will work: the server, FiftyOne's config, the runs."""
 
 from fiftyone_redis.doctor.diagnosis import (
     NOTE,

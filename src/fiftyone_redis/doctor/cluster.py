@@ -1,4 +1,4 @@
-"""What the layout of a cluster is like, and what to do about it. Nothing is changed."""
+"""Checks the shards and slots of a cluster. Read-only."""
 
 from __future__ import annotations
 
@@ -6,60 +6,60 @@ from itertools import chain
 
 import redis
 
-from fiftyone_redis.connection import topology, whole
+from fiftyone_redis.connection import complete_answers, topology
 from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client, address
+from fiftyone_redis.connection.cluster import Client, get_address
 from fiftyone_redis.connection.topology import Node, Shard
-from fiftyone_redis.connection.translate import mapped
+from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import COORDINATOR
-from fiftyone_redis.doctor.findings import OK, PROBLEM, WARNING, Finding, told
-from fiftyone_redis.errors import some
+from fiftyone_redis.doctor.findings import OK, PROBLEM, WARNING, Finding, try_execute
+from fiftyone_redis.errors import list_first
 
 
-def parts(client: Client) -> list[Finding]:
-    """Looks whether all parts of a cluster are there, and are searched."""
+def check_shards(client: Client) -> list[Finding]:
+    """Checks whether all shards of a cluster are alive and searched."""
     if not isinstance(client, redis.RedisCluster):
         return []
     layouts = [execute(client, "CLUSTER", kind) for kind in ("SHARDS", "SLOTS")]
     shards = topology.read_shards(*layouts)
-    reply = told(client, COORDINATOR)
-    findings = layout(shards, [] if reply is None else topology.read_searched(reply))
+    reply = try_execute(client, COORDINATOR)
+    findings = check_layout(shards, [] if reply is None else topology.read_searched(reply))
     if any(finding.status == PROBLEM for finding in findings):
         return findings
-    missing = _unanswered(client)
+    missing = _check_searches(client)
     if missing is None:
         return findings
     return [missing, *(finding for finding in findings if finding.status != OK)]
 
 
-def layout(shards: list[Shard], searched: list[Node]) -> list[Finding]:
-    """Says what is wrong with the layout of a cluster.
+def check_layout(shards: list[Shard], searched: list[Node]) -> list[Finding]:
+    """Checks the slot layout of a cluster.
 
     Args:
-        shards: its parts, as its nodes see them
-        searched: the nodes that the query engine's coordinator asks; empty if it does not tell
+        shards: the shards, as the nodes see them
+        searched: the nodes that the query engine's coordinator queries; empty if not reported
     """
     findings = []
-    lost = topology.uncovered(chain(*shards))
+    lost = topology.find_uncovered_slots(chain(*shards))
     if lost:
-        nodes = [node.address for node in topology.dead(shards)]
-        of = f", which {some(nodes)} had" if nodes else ""
-        text = f"No living primary holds the slots {topology.named(lost)}{of}: searches lack their "
-        text += "documents, and nothing can be added to them."
+        nodes = [node.address for node in topology.find_dead(shards)]
+        of = f", which {list_first(nodes)} had" if nodes else ""
+        text = f"No living primary holds the slots {topology.format_slots(lost)}{of}: searches "
+        text += "lack their documents, and nothing can be added to them."
         advice = (
             "Start them again; where a replica lives, CLUSTER FAILOVER TAKEOVER on it helps too."
         )
         findings.append(Finding("cluster", PROBLEM, text, advice))
-    unsearched = topology.uncovered(searched) if searched else []
+    unsearched = topology.find_uncovered_slots(searched) if searched else []
     if unsearched and unsearched != lost:
-        text = f"The query engine leaves out the slots {topology.named(unsearched)}: searches lack "
-        text += "their documents."
+        text = f"The query engine leaves out the slots {topology.format_slots(unsearched)}: "
+        text += "searches lack their documents."
         advice = "It passes when the slots have moved and all nodes know it; look again then."
         findings.append(Finding("cluster", PROBLEM, text, advice))
-    waited = topology.waited_for(shards, searched)
+    waited = topology.find_stale_primaries(shards, searched)
     if waited:
-        text = f"{some([node.address for node in waited])} died and another node took over, but it "
-        text += "is still listed first: a search may wait for it until it returns."
+        text = f"{list_first([node.address for node in waited])} died and another node took over, "
+        text += "but it is still listed first: a search may wait for it until it returns."
         forget = "; ".join(f"CLUSTER FORGET {node.id}" for node in waited)
         advice = f"Start it again, or on every other node: {forget}"
         findings.append(Finding("cluster", WARNING, text, advice))
@@ -69,16 +69,16 @@ def layout(shards: list[Shard], searched: list[Node]) -> list[Finding]:
     return [Finding("cluster", OK, text)]
 
 
-def _unanswered(client: redis.RedisCluster) -> Finding | None:
-    """Looks whether a search would be answered now; the nodes notice a dead one after a while."""
-    with mapped(address(client)):
-        view = whole.look(client)
-    if view is None or view.is_complete:
+def _check_searches(client: redis.RedisCluster) -> Finding | None:
+    """Checks whether a search would be answered now; nodes notice a dead node only later."""
+    with translate_errors(get_address(client)):
+        state = complete_answers.fetch_state(client)
+    if state is None or state.is_complete:
         return None
-    if view.lost:
-        text = f"Searches are not answered: {some(list(view.lost))}."
+    if state.lost:
+        text = f"Searches are not answered: {list_first(list(state.lost))}."
         advice = "Bring it back, or have a replica take over (CLUSTER FAILOVER TAKEOVER on it)."
         return Finding("cluster", PROBLEM, text, advice)
-    text = f"Searches wait: {some(list(view.moving))}."
+    text = f"Searches wait: {list_first(list(state.moving))}."
     advice = "If nothing moves them any more, `redis-cli --cluster fix` ends the move."
     return Finding("cluster", WARNING, text, advice)

@@ -1,6 +1,6 @@
-"""Whether ``backend="redis"`` will work here, step by step, and what to do where it will not.
+"""Checks step by step whether ``backend="redis"`` will work, and advises what to fix.
 
-FiftyOne itself is never imported, so that its database need not run, and answers come at once.
+Does not import FiftyOne: that is slow, and needs its database.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fiftyone_redis.errors import (
     FiftyOneRedisError,
     PrivateServerError,
     SettingsError,
-    some,
+    list_first,
 )
 from fiftyone_redis.similarity import settings
 
@@ -33,38 +33,38 @@ _BACKENDS = "FIFTYONE_BRAIN_SIMILARITY_BACKENDS"
 
 
 def diagnose() -> list[Finding]:
-    """Looks at everything: FiftyOne's settings, the way to the server, the server, FiftyOne's runs.
+    """Checks FiftyOne's settings, the connection, the server and FiftyOne's runs.
 
-    Nothing is changed, and no server is started.
+    Read-only; starts no server.
 
     Returns:
-        the findings, in order, up to the one that makes going on pointless
+        the findings, in order; stops at a problem that makes further checks pointless
     """
     findings: list[Finding] = []
     try:
-        findings.append(_package())
-        findings += _sources()
-        wanted = settings.read(_configured())
+        findings.append(_check_package())
+        findings += _report_sources()
+        wanted = settings.read(_read_configured())
     except SettingsError as error:
         return [*findings, Finding("settings", PROBLEM, str(error))]
     try:
-        client, more = _connected(wanted)
+        client, more = _connect(wanted)
     except FiftyOneRedisError as error:
         return [*findings, Finding("connection", PROBLEM, str(error))]
     findings += more
     if client is None:
         return findings
     with closing(client):
-        return [*findings, *examine(client), *_runs(client)]
+        return [*findings, *examine(client), *_check_runs(client)]
 
 
 def works(findings: list[Finding]) -> bool:
-    """Returns whether the redis backend will work, as far as was found."""
+    """Returns whether the redis backend will work: whether there is no problem."""
     return all(finding.status != PROBLEM for finding in findings)
 
 
-def _package() -> Finding:
-    """Looks which class FiftyOne will load; this package's import may have set the variable."""
+def _check_package() -> Finding:
+    """Checks which class FiftyOne will load; importing this package may set the variable."""
     named = os.environ.get(f"{_VARIABLE}CONFIG_CLS", CONFIG_CLS)
     if named != CONFIG_CLS:
         text = f'backend="redis" is {named}: {_VARIABLE}CONFIG_CLS says so.'
@@ -81,8 +81,8 @@ def _package() -> Finding:
     return Finding("package", WARNING, text, "fiftyone-redis enable")
 
 
-def _configured() -> dict[str, Any]:
-    """Returns what FiftyOne will hand over, but as it was written; None where nothing is said."""
+def _read_configured() -> dict[str, Any]:
+    """Reads the settings that FiftyOne will pass, unconverted; None means not set."""
     config = brain_config.redis_settings()
     values = {name: config.get(name) for name in settings.NAMES}
     for name in values:
@@ -92,21 +92,21 @@ def _configured() -> dict[str, Any]:
     return values
 
 
-def _sources() -> list[Finding]:
-    told = [
+def _report_sources() -> list[Finding]:
+    findings = [
         Finding("settings", OK, f"{source.name} = {source.value} ({source.origin})")
-        for source in settings.sources({}, _configured())
+        for source in settings.sources({}, _read_configured())
         if source.value is not None and source.origin != "default"
     ]
     where = f"{settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}, else a private server"
-    return told or [Finding("settings", OK, f"Nothing is set: {where}.")]
+    return findings or [Finding("settings", OK, f"Nothing is set: {where}.")]
 
 
-def _connected(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]:
+def _connect(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]:
     """Connects as the backend does, but starts no private server.
 
     Returns:
-        the client, None if a private server will be started when it is needed; what to say of it
+        the client, or None if a private server will be started when needed; and findings
 
     Raises:
         FiftyOneRedisError: if the backend could not connect either
@@ -132,10 +132,10 @@ def _connected(wanted: settings.Parameters) -> tuple[Client | None, list[Finding
     return None, [Finding("connection", OK, text)]
 
 
-def _runs(client: Client) -> list[Finding]:
-    """Looks whether the indexes of FiftyOne's runs are on the server."""
+def _check_runs(client: Client) -> list[Finding]:
+    """Checks whether the indexes of FiftyOne's runs are on the server."""
     try:
-        known = runs.find()
+        known = runs.find_runs()
     except SettingsError as error:
         return [Finding("runs", WARNING, str(error))]
     except ConnectionError as error:
@@ -149,7 +149,7 @@ def _runs(client: Client) -> list[Finding]:
     there = Finding("runs", OK, f"{len(known) - len(lost)} of {len(known)} have their index here.")
     if not lost:
         return [there]
-    named = some([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in lost])
+    named = list_first([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in lost])
     text = f"{len(lost)} runs have no index on this server: {named}."
     advice = (
         "An index is made when something is added. One that was lost is made again by deleting "

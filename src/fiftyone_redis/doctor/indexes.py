@@ -1,4 +1,4 @@
-"""What the indexes of a server are like, and what to do about it. Nothing is changed."""
+"""Checks the indexes of a server. Read-only."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import naming, wire
-from fiftyone_redis.connection.client import address, execute
-from fiftyone_redis.connection.cluster import Client, primaries
-from fiftyone_redis.doctor.findings import NOTE, OK, PROBLEM, WARNING, Finding, readable, told
+from fiftyone_redis.connection.client import execute, get_address
+from fiftyone_redis.connection.cluster import Client, list_primaries
+from fiftyone_redis.doctor.findings import (
+    NOTE,
+    OK,
+    PROBLEM,
+    WARNING,
+    Finding,
+    format_bytes,
+    try_execute,
+)
 from fiftyone_redis.engine import aliases, commands, leftovers, replies
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -18,43 +26,43 @@ from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IncompleteResultError,
     IndexNotFoundError,
-    some,
+    list_first,
 )
 
 Info = Mapping[str, Any]
 
 
-def indexes(client: Client) -> list[Finding]:
-    """Looks at every index: its documents, what a rebuild left behind, what slows it down."""
-    names, findings = _names(client)
+def check_indexes(client: Client) -> list[Finding]:
+    """Checks every index: its documents, leftovers of rebuilds, and slow settings."""
+    names, findings = _list_names(client)
     graphs: list[str] = []
     for name in names:
         try:
             info = replies.read_info(execute(client, *commands.info(name)))
         except IndexNotFoundError:
-            continue  # it was dropped meanwhile
+            continue  # just dropped
         except ConnectionFailedError:
-            raise  # the others would be waited for as long
+            raise  # the others would time out, too
         except FiftyOneRedisError as error:
             findings.append(Finding("index", NOTE, f"{name}: {error}"))
             continue
-        alias = _alias(client, name)
+        alias = _find_alias(client, name)
         if alias is None:
-            findings.append(_leftover(name))
+            findings.append(_report_leftover(name))
             continue
         shown = name if alias == name else f"{alias} ({name})"
-        findings += [describe(shown, info), *_left_fields(client, alias)]
+        findings += [describe_index(shown, info), *_check_leftover_fields(client, alias)]
         if any(attribute.get("algorithm") == "HNSW" for attribute in info["attributes"]):
             graphs.append(shown)
-    findings += _workers(client, graphs)
+    findings += _check_workers(client, graphs)
     return findings or [Finding("index", OK, "There is none yet.")]
 
 
-def describe(shown: str, info: Info) -> Finding:
-    """Says how large an index is, and whether all of its documents are in it.
+def describe_index(shown: str, info: Info) -> Finding:
+    """Reports the size of an index, and whether all documents are indexed.
 
     Args:
-        shown: its name, for people to read
+        shown: its name, as users know it
         info: what :func:`replies.read_info` returned
     """
     try:
@@ -62,7 +70,7 @@ def describe(shown: str, info: Info) -> Finding:
     except IncompleteResultError as error:
         return Finding("index", NOTE, f"{shown}: {error}")
     size = replies.read_index_bytes(info)
-    text += f", {readable(size)}" if size else ""
+    text += f", {format_bytes(size)}" if size else ""
     failures = int(info.get("hash_indexing_failures", 0))
     if failures:
         why, key = replies.read_last_failure(info)
@@ -74,14 +82,14 @@ def describe(shown: str, info: Info) -> Finding:
     return Finding("index", OK, f"{text}.")
 
 
-def compare(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[Finding]]:
+def compare_nodes(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[Finding]]:
     """Compares the indexes that the nodes of a cluster have.
 
     Args:
-        lists: for each node's address, the names of its indexes
+        lists: the index names of each node, by address
 
     Returns:
-        the names that all nodes have, sorted, and a finding for each that some lack
+        the sorted names that all nodes have, and a finding for each name that some lack
     """
     names = sorted({name for found in lists.values() for name in found})
     lacking = {
@@ -91,8 +99,8 @@ def compare(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[Finding
         Finding(
             "index",
             PROBLEM,
-            f"{name}: some nodes of the cluster lack it ({some(nodes)}), so it can neither be "
-            "opened nor made.",
+            f"{name}: some nodes of the cluster lack it ({list_first(nodes)}), so it can neither "
+            "be opened nor made.",
             f"Run FT.DROPINDEX {name}, which leaves the documents, and make it again.",
         )
         for name, nodes in lacking.items()
@@ -101,51 +109,51 @@ def compare(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[Finding
     return [name for name, nodes in lacking.items() if not nodes], findings
 
 
-def _names(client: Client) -> tuple[list[str], list[Finding]]:
-    """Returns the names of the indexes; of those that only some nodes have, findings."""
+def _list_names(client: Client) -> tuple[list[str], list[Finding]]:
+    """Lists the index names that all nodes have, and findings for partial indexes."""
     if not isinstance(client, redis.RedisCluster):
-        return sorted(map(wire.text, execute(client, *commands.names()))), []
+        return sorted(map(wire.to_text, execute(client, *commands.names()))), []
     lists = {}
-    for node in primaries(client):
+    for node in list_primaries(client):
         try:
-            lists[address(node)] = [*map(wire.text, execute(node, *commands.names()))]
+            lists[get_address(node)] = [*map(wire.to_text, execute(node, *commands.names()))]
         except AuthenticationError:
             raise
         except ConnectionFailedError:
-            continue  # said at the first step
-    return compare(lists)
+            continue  # the first check reports it
+    return compare_nodes(lists)
 
 
-def _alias(client: Client, name: str) -> str | None:
-    """Returns the name by which people know an index; None if a rebuild left it behind."""
-    alias = naming.alias_of(name)
+def _find_alias(client: Client, name: str) -> str | None:
+    """Returns an index's alias; None if a rebuild left the index behind."""
+    alias = naming.get_alias(name)
     if alias == name:
         return name
     return alias if aliases.find_index(client, alias) == name else None
 
 
-def _leftover(name: str) -> Finding:
+def _report_leftover(name: str) -> Finding:
     text = f"{name}: no alias leads to it. An interrupted rebuild leaves such an index, and one "
     text += "that runs has it until it is done."
     advice = f"Call rebuild() or cleanup() of that run again, or FT.DROPINDEX {name}"
     return Finding("index", WARNING, text, advice)
 
 
-def _left_fields(client: Client, alias: str) -> list[Finding]:
-    """Looks whether a change of the type wrote down that documents have two fields of vectors."""
+def _check_leftover_fields(client: Client, alias: str) -> list[Finding]:
+    """Checks for a record of an interrupted type change, which leaves two vector fields."""
     fields = sorted(leftovers.read_record(client, alias).fields)
     if not fields:
         return []
-    text = f"{alias}: documents may hold vectors twice (in {some(fields)}). An interrupted change "
-    text += "of the type leaves them so, and one that runs has them so until it is done."
+    text = f"{alias}: documents may hold vectors twice (in {list_first(fields)}). An interrupted "
+    text += "change of the type leaves them so, and one that runs has them so until it is done."
     return [Finding("index", WARNING, text, "Call rebuild() or cleanup() of that run again.")]
 
 
-def _workers(client: Client, graphs: list[str]) -> list[Finding]:
-    """Looks whether the server fills HNSW graphs with one thread, if it has any."""
-    reply = told(client, "CONFIG", "GET", "search-workers") if graphs else None
+def _check_workers(client: Client, graphs: list[str]) -> list[Finding]:
+    """Checks whether the server builds its HNSW graphs with one thread only."""
+    reply = try_execute(client, "CONFIG", "GET", "search-workers") if graphs else None
     if replies.read_settings(reply or {}).get("search-workers") != "0":
         return []
-    text = f"search-workers is 0, so one thread fills HNSW graphs ({some(graphs)}): 2 to 3 times "
-    text += "slower than one for each core."
+    text = f"search-workers is 0, so one thread fills HNSW graphs ({list_first(graphs)}): 2 to 3 "
+    text += "times slower than one for each core."
     return [Finding("index", WARNING, text, "CONFIG SET search-workers <number of cores>")]

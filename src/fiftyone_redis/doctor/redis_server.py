@@ -1,7 +1,6 @@
-"""What a server that is to hold vectors is like, and what to do about it.
+"""Checks a Redis server: latency, TLS, memory, persistence, limits and indexes.
 
-Only what is asked for is read; nothing is changed. What a server does not tell, or not to this
-user, is a note.
+Read-only. What the server does not report, or not to this user, becomes a note.
 """
 
 from __future__ import annotations
@@ -16,14 +15,26 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.capabilities import capabilities, check_server, remember
-from fiftyone_redis.connection.client import address, execute
-from fiftyone_redis.connection.cluster import Client, impatient, primaries
-from fiftyone_redis.connection.pool import borrowed
-from fiftyone_redis.connection.translate import mapped
+from fiftyone_redis.connection.capabilities import (
+    cache_capabilities,
+    check_server,
+    get_capabilities,
+)
+from fiftyone_redis.connection.client import execute, get_address
+from fiftyone_redis.connection.cluster import Client, limit_retries, list_primaries
+from fiftyone_redis.connection.pool import borrow_connection
+from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.doctor import cluster
-from fiftyone_redis.doctor.findings import NOTE, OK, PROBLEM, WARNING, Finding, readable, told
-from fiftyone_redis.doctor.indexes import indexes
+from fiftyone_redis.doctor.findings import (
+    NOTE,
+    OK,
+    PROBLEM,
+    WARNING,
+    Finding,
+    format_bytes,
+    try_execute,
+)
+from fiftyone_redis.doctor.indexes import check_indexes
 from fiftyone_redis.engine import commands
 from fiftyone_redis.engine.index import QUERY_TIMEOUT
 from fiftyone_redis.engine.replies import read_settings, read_warnings
@@ -36,82 +47,86 @@ from fiftyone_redis.errors import (
 
 __all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "examine"]
 
-_PATIENCE_SECONDS = 3.0  # a part of a cluster that came back this moment is not asked for 2 s
+_PATIENCE_SECONDS = 3.0  # a shard that just came back is not queried for 2 s
 _ROUND_TRIPS = 5
 _FAR_MS = 50.0
 _FEW_RESULTS = 1000
 _NEARLY_FULL = 0.9
-# The settings that limit a search: how many results, how many milliseconds.
+# The settings for the most results and the time limit (ms) of a search.
 _SINCE_8 = ("search-max-search-results", "search-timeout")
 _BEFORE_8 = ("MAXSEARCHRESULTS", "TIMEOUT")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def examine(client: Client) -> list[Finding]:
-    """Looks at the server of a client, or at the nodes of its cluster.
+    """Checks a client's server, or all nodes of its cluster.
 
-    A cluster that lacks a part is told within seconds, whatever the client's ``retry_timeout``; its
-    query engine, which would not answer, is not asked then.
+    An incomplete cluster is reported within seconds, whatever the client's ``retry_timeout``; its
+    query engine is not queried then, since it would not answer.
 
     Args:
         client: a client from :func:`~fiftyone_redis.connection.client.connect`, or another one
 
     Returns:
-        the findings, in the order of the steps; those up to the one at which the server, or the
-        last node of the cluster, was lost
+        the findings, in the order of the checks; ends early if the server, or the last node of
+        the cluster, is lost
     """
-    nodes = primaries(client)
+    nodes = list_primaries(client)
     several = len(nodes) > 1
-    findings = _of_each(("connection", "tls"), nodes, several)
+    findings = _run_node_steps(("connection", "tls"), nodes, several)
     if not nodes:
         return findings
     try:
-        with impatient(client, _PATIENCE_SECONDS) as brief:
-            remember(brief, capabilities(client))
-            return findings + _of_those_that_answer(brief, nodes, several)
+        with limit_retries(client, _PATIENCE_SECONDS) as brief:
+            cache_capabilities(brief, get_capabilities(client))
+            return findings + _run_remaining_steps(brief, nodes, several)
     except ConnectionFailedError as error:
         return [*findings, Finding("server", PROBLEM, str(error))]
 
 
-def _of_those_that_answer(client: Client, nodes: list[redis.Redis], several: bool) -> list[Finding]:
-    """Takes the steps behind the first two."""
-    findings, answers = _of_all(("server", "cluster"), client)
+def _run_remaining_steps(client: Client, nodes: list[redis.Redis], several: bool) -> list[Finding]:
+    """Runs all checks but the first two."""
+    findings, answers = _run_client_steps(("server", "cluster"), client)
     if not answers:
         return findings
     is_broken = any((each.step, each.status) == ("cluster", PROBLEM) for each in findings)
-    findings += _of_each(("memory", "persistence"), nodes, several)
+    findings += _run_node_steps(("memory", "persistence"), nodes, several)
     if is_broken:
         text = "Limits and indexes were not looked at: the query engine answers from a whole "
         text += "cluster only."
         return [*findings, Finding("index", NOTE, text)]
-    return findings + _of_all(("limits", "index"), client)[0] if nodes else findings
+    return findings + _run_client_steps(("limits", "index"), client)[0] if nodes else findings
 
 
-def _of_all(steps: Sequence[str], client: Client) -> tuple[list[Finding], bool]:
-    """Takes steps until the server is lost; returns the findings, and whether it answers."""
+def _run_client_steps(steps: Sequence[str], client: Client) -> tuple[list[Finding], bool]:
+    """Runs checks until the server is lost; returns the findings, and whether it answers."""
     findings: list[Finding] = []
     for step in steps:
-        found, answers = _looked(step, _STEPS_OF_ALL[step], client)
+        found, answers = _run_step(step, _CLIENT_STEPS[step], client)
         findings += found
         if not answers:
             return findings, False
     return findings, True
 
 
-def _of_each(steps: Sequence[str], nodes: list[redis.Redis], several: bool) -> list[Finding]:
-    """Takes steps at each node, and removes the nodes that are lost from the list."""
+def _run_node_steps(steps: Sequence[str], nodes: list[redis.Redis], several: bool) -> list[Finding]:
+    """Runs checks on each node, and removes lost nodes from the list."""
     findings: list[Finding] = []
     for step in steps:
         for node in list(nodes):
-            found, answers = _looked(step, _STEPS_OF_ONE[step], node)
-            findings += [_at(node, each) for each in found] if several and answers else found
+            found, answers = _run_step(step, _NODE_STEPS[step], node)
+            findings += (
+                [_prefix_address(node, each) for each in found] if several and answers else found
+            )
             if not answers:
                 nodes.remove(node)
     return findings
 
 
-def _looked(step: str, look: Callable[[Any], list[Finding]], at: Any) -> tuple[list[Finding], bool]:
-    """Takes a step; returns the findings, and whether the server answers."""
+def _run_step(
+    step: str, look: Callable[[Any], list[Finding]], at: Any
+) -> tuple[list[Finding], bool]:
+    """Runs one check; returns the findings, and whether the server answers."""
     try:
         return look(at), True
     except AuthenticationError as error:
@@ -122,29 +137,29 @@ def _looked(step: str, look: Callable[[Any], list[Finding]], at: Any) -> tuple[l
         return [Finding(step, NOTE, f"The server does not tell ({error})")], True
 
 
-def _at(node: redis.Redis, finding: Finding) -> Finding:
-    return replace(finding, text=f"{address(node)}: {finding.text}")
+def _prefix_address(node: redis.Redis, finding: Finding) -> Finding:
+    return replace(finding, text=f"{get_address(node)}: {finding.text}")
 
 
-def _round_trip(client: redis.Redis) -> list[Finding]:
+def _check_round_trip(client: redis.Redis) -> list[Finding]:
     times = []
     for _ in range(_ROUND_TRIPS):
         start = time.perf_counter()
         execute(client, "ECHO", "")
         times.append(1000 * (time.perf_counter() - start))
     took = statistics.median(times)
-    text = f"{address(client)} answers in {took:.1f} ms."
+    text = f"{get_address(client)} answers in {took:.1f} ms."
     if took < _FAR_MS:
         return [Finding("connection", OK, text)]
     advice = "Every search takes at least that long; run Redis nearer to FiftyOne."
     return [Finding("connection", WARNING, text, advice)]
 
 
-def _tls(client: redis.Redis) -> list[Finding]:
+def _check_tls(client: redis.Redis) -> list[Finding]:
     pool = client.connection_pool
     options = pool.connection_kwargs
     if issubclass(pool.connection_class, redis.SSLConnection):
-        with mapped(address(client)), borrowed(client) as connection:
+        with translate_errors(get_address(client)), borrow_connection(client) as connection:
             sock = getattr(connection, "_sock", None)
         version = sock.version() if isinstance(sock, ssl.SSLSocket) else "TLS"
         if options.get("ssl_cert_reqs") in ("none", ssl.CERT_NONE):
@@ -157,27 +172,27 @@ def _tls(client: redis.Redis) -> list[Finding]:
     return [Finding("tls", WARNING, text, "Set ssl, or rediss:// in the url, if the server can.")]
 
 
-def _server(client: Client) -> list[Finding]:
+def _check_server(client: Client) -> list[Finding]:
     try:
         text = f"{check_server(client)}."
     except UnsupportedServerError as error:
         return [Finding("server", PROBLEM, str(error))]
-    replication = told(client, "INFO", "replication")
+    replication = try_execute(client, "INFO", "replication")
     if replication is not None and replication.get("role") == "slave":
         text = f"{text} It is a replica, which takes no writes."
         return [Finding("server", PROBLEM, text, "Connect to its primary.")]
     return [Finding("server", OK, text)]
 
 
-def _memory(client: redis.Redis) -> list[Finding]:
+def _check_memory(client: redis.Redis) -> list[Finding]:
     info = execute(client, "INFO", "memory")
     used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
     policy = info.get("maxmemory_policy", "noeviction")
     if not limit:
         machine = int(info.get("total_system_memory", 0))
-        of = f" of the machine's {readable(machine)}" if machine else ""
-        return [Finding("memory", OK, f"{readable(used)}{of}, without a limit of its own.")]
-    text = f"{readable(used)} of at most {readable(limit)}, {policy}"
+        of = f" of the machine's {format_bytes(machine)}" if machine else ""
+        return [Finding("memory", OK, f"{format_bytes(used)}{of}, without a limit of its own.")]
+    text = f"{format_bytes(used)} of at most {format_bytes(limit)}, {policy}"
     counted = used - int(info.get("mem_not_counted_for_evict", 0))
     if policy.startswith("allkeys"):
         # The volatile policies take only keys that expire, which documents do not.
@@ -194,9 +209,9 @@ def _memory(client: redis.Redis) -> list[Finding]:
     return [Finding("memory", OK, f"{text}.")]
 
 
-def _persistence(client: redis.Redis) -> list[Finding]:
+def _check_persistence(client: redis.Redis) -> list[Finding]:
     info = execute(client, "INFO", "persistence")
-    log, snapshots = bool(int(info.get("aof_enabled", 0))), _snapshots(client)
+    log, snapshots = bool(int(info.get("aof_enabled", 0))), _fetch_snapshot_setting(client)
     ways = ["a log (appendonly)"] if log else []
     ways += [f"snapshots (save {snapshots})"] if snapshots else []
     if log and info.get("aof_last_write_status") == "err":
@@ -214,17 +229,21 @@ def _persistence(client: redis.Redis) -> list[Finding]:
     return [Finding("persistence", WARNING, text, advice)]
 
 
-def _snapshots(client: redis.Redis) -> str | None:
-    """Returns when the server makes snapshots; empty for never, None if it does not tell."""
-    reply = told(client, "CONFIG", "GET", "save")
+def _fetch_snapshot_setting(client: redis.Redis) -> str | None:
+    """Fetches when the server saves snapshots; empty for never, None if not reported."""
+    reply = try_execute(client, "CONFIG", "GET", "save")
     return None if reply is None else read_settings(reply).get("save", "")
 
 
-def _limits(client: Client) -> list[Finding]:
-    if not capabilities(client).search:
+def _check_limits(client: Client) -> list[Finding]:
+    if not get_capabilities(client).search:
         return []
-    since_8 = told(client, "CONFIG", "GET", "search-*")
-    asked = [since_8] if since_8 else [told(client, *commands.setting(name)) for name in _BEFORE_8]
+    since_8 = try_execute(client, "CONFIG", "GET", "search-*")
+    asked = (
+        [since_8]
+        if since_8
+        else [try_execute(client, *commands.setting(name)) for name in _BEFORE_8]
+    )
     known = {
         name: value for reply in asked if reply for name, value in read_settings(reply).items()
     }
@@ -239,36 +258,41 @@ def _limits(client: Client) -> list[Finding]:
         finding = Finding("limits", WARNING, text, advice)
     else:
         finding = Finding("limits", OK, f"{text}.")
-    return [finding, _time_limit(client, known[timeout]) if since_8 else _own_time(known[timeout])]
+    return [
+        finding,
+        _check_time_limit(client, known[timeout])
+        if since_8
+        else _report_query_timeout(known[timeout]),
+    ]
 
 
-def _own_time(timeout: str) -> Finding:
+def _report_query_timeout(timeout: str) -> Finding:
     text = f"{QUERY_TIMEOUT:g} s for a query; the server's own {timeout} ms do not count."
     return Finding("limits", OK, text)
 
 
-def _time_limit(client: Client, timeout: str) -> Finding:
-    """Looks whether the server allows a query the time that it gets: asks one, which warns."""
-    for name in told(client, *commands.names()) or ():
-        command = commands.count(wire.text(name), timeout_ms=round(1000 * QUERY_TIMEOUT))
-        notes = [note for note in read_warnings(told(client, *command)) if "capped" in note]
+def _check_time_limit(client: Client, timeout: str) -> Finding:
+    """Runs a query to see whether the server caps its time limit; the reply warns of it."""
+    for name in try_execute(client, *commands.names()) or ():
+        command = commands.count(wire.to_text(name), timeout_ms=round(1000 * QUERY_TIMEOUT))
+        notes = [note for note in read_warnings(try_execute(client, *command)) if "capped" in note]
         if notes:
             text = f"A query gets less than {QUERY_TIMEOUT:g} s: {notes[0]}."
             advice = "Have that limit raised if searches are cut short."
             return Finding("limits", WARNING, text, advice)
         break
-    return _own_time(timeout)
+    return _report_query_timeout(timeout)
 
 
-_STEPS_OF_ONE: dict[str, Callable[[redis.Redis], list[Finding]]] = {
-    "connection": _round_trip,
-    "tls": _tls,
-    "memory": _memory,
-    "persistence": _persistence,
+_NODE_STEPS: dict[str, Callable[[redis.Redis], list[Finding]]] = {
+    "connection": _check_round_trip,
+    "tls": _check_tls,
+    "memory": _check_memory,
+    "persistence": _check_persistence,
 }
-_STEPS_OF_ALL: dict[str, Callable[[Client], list[Finding]]] = {
-    "server": _server,
-    "cluster": cluster.parts,
-    "limits": _limits,
-    "index": indexes,
+_CLIENT_STEPS: dict[str, Callable[[Client], list[Finding]]] = {
+    "server": _check_server,
+    "cluster": cluster.check_shards,
+    "limits": _check_limits,
+    "index": check_indexes,
 }

@@ -1,7 +1,7 @@
-"""Which brain runs FiftyOne's database knows, read without FiftyOne.
+"""Reads brain runs from FiftyOne's database without importing FiftyOne.
 
-Importing FiftyOne takes seconds, and starts its database or fails without one. Here the database
-is asked if it runs, and left alone if it does not.
+Importing FiftyOne takes seconds, and starts its database. This module queries the database only if
+it is running.
 """
 
 from __future__ import annotations
@@ -35,21 +35,25 @@ class Run:
     index_name: str
 
 
-def find() -> list[Run] | None:
-    """Returns the runs of the redis backend, sorted; None if FiftyOne's database does not run.
+def find_runs() -> list[Run] | None:
+    """Reads the runs of the redis backend, sorted; None if FiftyOne's database is not running.
 
     Raises:
-        ConnectionError: if a database is named that does not answer, without its credentials
+        ConnectionError: if the configured database does not answer; the message has no credentials
         SettingsError: if FiftyOne's config cannot be read
     """
     config = fiftyone_config()
-    uri = os.environ.get("FIFTYONE_DATABASE_URI") or config.get("database_uri") or _own_uri(config)
+    uri = (
+        os.environ.get("FIFTYONE_DATABASE_URI")
+        or config.get("database_uri")
+        or _find_own_uri(config)
+    )
     if uri is None:
         return None
     name = os.environ.get("FIFTYONE_DATABASE_NAME") or config.get("database_name") or "fiftyone"
     try:
         with pymongo.MongoClient(uri, serverSelectionTimeoutMS=_WAIT_MS) as client:
-            return _read(client[name])
+            return _read_runs(client[name])
     except (PyMongoError, ValueError) as error:
         # No chain: the URI may hold a password.
         raise ConnectionError(
@@ -57,7 +61,7 @@ def find() -> list[Run] | None:
         ) from None
 
 
-def _read(database: Any) -> list[Run]:
+def _read_runs(database: Any) -> list[Run]:
     wanted = {"config.method": "redis", "config.type": "similarity"}
     runs = list(database["runs"].find(wanted, {"key": 1, "_dataset_id": 1, "config.index_name": 1}))
     ids = [run.get("_dataset_id") for run in runs]
@@ -73,8 +77,8 @@ def _read(database: Any) -> list[Run]:
     return sorted(found, key=lambda run: (run.dataset, run.key))
 
 
-def _own_uri(config: dict[str, Any]) -> str | None:
-    """Returns where the database that FiftyOne itself started listens, if it runs."""
+def _find_own_uri(config: dict[str, Any]) -> str | None:
+    """Returns the URI of the database that FiftyOne started, if it is running."""
     named = os.environ.get("FIFTYONE_DATABASE_DIR") or config.get("database_dir")
     folder = Path(named) if named else Path.home() / ".fiftyone" / "var" / "lib" / "mongo"
     try:

@@ -11,7 +11,7 @@ import redis
 from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.naming import alias_of
+from fiftyone_redis.connection.naming import get_alias
 from fiftyone_redis.engine import commands, replies
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import IndexNotFoundError
@@ -19,7 +19,7 @@ from fiftyone_redis.errors import IndexNotFoundError
 
 def find_stable_name(client: Client, schema: Schema) -> str:
     """Returns the name that survives a rebuild: the alias of an index, or else its own name."""
-    name, alias = schema.server_name, alias_of(schema.server_name)
+    name, alias = schema.server_name, get_alias(schema.server_name)
     if name == schema.name:
         return name
     is_alias = alias == schema.name or find_index(client, alias) == name
@@ -28,7 +28,9 @@ def find_stable_name(client: Client, schema: Schema) -> str:
 
 def list_own_names(client: Client, alias: str) -> list[str]:
     """Returns the names of all indexes that were made for an alias, wherever it points now."""
-    return sorted(name for name in _list_names(client) if name != alias and alias_of(name) == alias)
+    return sorted(
+        name for name in _list_names(client) if name != alias and get_alias(name) == alias
+    )
 
 
 def is_taken(client: Client, name: str) -> bool:
@@ -40,7 +42,7 @@ def is_taken(client: Client, name: str) -> bool:
     if name in names:
         return True
     # In a cluster, the node that lists the names may lack an index that other nodes have.
-    is_sure = not isinstance(client, redis.RedisCluster) and name not in map(alias_of, names)
+    is_sure = not isinstance(client, redis.RedisCluster) and name not in map(get_alias, names)
     return not is_sure and find_index(client, name) is not None
 
 
@@ -54,4 +56,4 @@ def find_index(client: Client, name: str) -> str | None:
 
 
 def _list_names(client: Client) -> list[str]:
-    return [wire.text(name) for name in execute(client, *commands.names())]
+    return [wire.to_text(name) for name in execute(client, *commands.names())]

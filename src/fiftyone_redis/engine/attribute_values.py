@@ -86,7 +86,7 @@ def _differences(
         different = {
             name: value
             for name, blob, value in zip(names, old, new, strict=True)
-            if blob != (None if value is None else wire.raw(value))
+            if blob != (None if value is None else wire.to_bytes(value))
         }
         if different:
             changes[id] = different

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.errors import InputError, some
+from fiftyone_redis.errors import InputError, list_first
 
 Array = npt.NDArray[Any]
 
@@ -89,7 +89,9 @@ def check_vectors(matrix: Array, schema: Schema, ids: Sequence[str] | None = Non
     for reason, offenders in bad.items():
         if offenders:
             named = [repr(ids[row]) if ids is not None else f"row {row}" for row in offenders]
-            raise InputError(f"{len(offenders)} of {len(matrix)} vectors {reason}: {some(named)}.")
+            raise InputError(
+                f"{len(offenders)} of {len(matrix)} vectors {reason}: {list_first(named)}."
+            )
 
 
 def check_queries(matrix: Array, schema: Schema) -> None:
@@ -134,7 +136,7 @@ def check_ids(
     """
     unknown = [repr(tag) for tag in tags if tag not in schema.tags]
     if unknown:
-        raise InputError(f"The index {schema.name!r} has no tags named {some(unknown)}.")
+        raise InputError(f"The index {schema.name!r} has no tags named {list_first(unknown)}.")
     for name, length in {"vectors": count, **{tag: len(v) for tag, v in tags.items()}}.items():
         if length != len(ids):
             raise InputError(f"There are {len(ids)} ids but {length} {name}.")
@@ -145,18 +147,18 @@ def check_ids(
         _check_texts(f"values of {tag}", values)
     if len(set(ids)) < len(ids):
         twice = [repr(id) for id, times in Counter(ids).items() if times > 1]
-        raise InputError(f"{len(twice)} ids occur more than once: {some(twice)}.")
+        raise InputError(f"{len(twice)} ids occur more than once: {list_first(twice)}.")
 
 
 def _check_texts(name: str, texts: Sequence[str]) -> None:
     wrong = [repr(text) for text in texts if not isinstance(text, str)]
     if wrong:
-        raise InputError(f"{len(wrong)} {name} are not text: {some(wrong)}.")
+        raise InputError(f"{len(wrong)} {name} are not text: {list_first(wrong)}.")
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
         odd = [repr(text) for text in texts if not text.isprintable()]
-        raise InputError(f"Some {name} cannot be encoded as UTF-8: {some(odd)}.") from None
+        raise InputError(f"Some {name} cannot be encoded as UTF-8: {list_first(odd)}.") from None
 
 
 def encode(matrix: Array, dtype: str) -> Array:
@@ -200,7 +202,7 @@ def check_lengths(
     size = DTYPES[dtype] * dim
     wrong = [row for row, blob in enumerate(blobs) if len(blob) != size]
     if wrong:
-        named = some([str(row) if ids is None else repr(ids[row]) for row in wrong])
+        named = list_first([str(row) if ids is None else repr(ids[row]) for row in wrong])
         raise InputError(
             f"{len(wrong)} documents hold no {dtype} vector of dimension {dim} ({named}); remove "
             "them, or add them again."
@@ -291,4 +293,6 @@ def _shape_error(vectors: Any) -> InputError:
     odd = [f"row {i} has {n}" for i, n in enumerate(lengths) if n != lengths[0]]
     if not odd:
         return InputError("The vectors hold values that are not numbers.")
-    return InputError(f"The vectors differ in length: row 0 has {lengths[0]} values, {some(odd)}.")
+    return InputError(
+        f"The vectors differ in length: row 0 has {lengths[0]} values, {list_first(odd)}."
+    )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.connection.wire import Arg, Command, Parts, Request, pack, raw
+from fiftyone_redis.connection.wire import Arg, Command, Parts, Request, pack, to_bytes
 from fiftyone_redis.engine.codec import Array, decode, encode
 from fiftyone_redis.engine.schema import Schema
 
@@ -59,7 +59,7 @@ def pack_reads(
 ) -> Request:
     """Packs the commands that read fields of documents."""
     command = b"HMGET" if schema.storage == "HASH" else b"JSON.GET"
-    paths = [raw(schema.path(field)) for field in fields]
+    paths = [to_bytes(schema.path(field)) for field in fields]
     head = b"*%d\r\n$%d\r\n%b\r\n" % (2 + len(paths), len(command), command)
     tail = b"".join(b"$%d\r\n%b\r\n" % (len(path), path) for path in paths)
     commands = [(head, b"$%d\r\n" % len(key), key, b"\r\n", tail) for key in keys]
@@ -196,7 +196,7 @@ def _to_bytes(schema: Schema, path: str, value: Any) -> bytes | None:
         return None
     if path == schema.vector_field:
         return encode_json_vector(schema, value)
-    return raw(value if isinstance(value, str) else json.dumps(value))
+    return to_bytes(value if isinstance(value, str) else json.dumps(value))
 
 
 def encode_json_vector(schema: Schema, value: Any) -> bytes:

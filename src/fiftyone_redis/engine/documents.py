@@ -8,13 +8,13 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import cluster, routing
-from fiftyone_redis.connection.client import address, execute
+from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.pipeline import accepted
-from fiftyone_redis.connection.pool import borrowed
-from fiftyone_redis.connection.retry import Attempts, drop_idle
-from fiftyone_redis.connection.translate import mapped
-from fiftyone_redis.connection.wire import keyed, raw, text
+from fiftyone_redis.connection.pipeline import exchange_or_raise
+from fiftyone_redis.connection.pool import borrow_connection
+from fiftyone_redis.connection.retry import Attempts, close_idle_connections
+from fiftyone_redis.connection.translate import translate_errors
+from fiftyone_redis.connection.wire import pack_keyed, to_bytes, to_text
 from fiftyone_redis.engine import document_formats, keys
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.document_formats import FieldValues
@@ -74,7 +74,7 @@ def write(
         )
         for rows in batches(len(ids), schema)
     )
-    for _, replies in accepted(client, requests):
+    for _, replies in exchange_or_raise(client, requests):
         yield len(replies)
 
 
@@ -104,7 +104,7 @@ def read(
         document_formats.pack_reads(schema, to_keys(ids[rows]), ids[rows], fields)
         for rows in batches(len(ids), schema)
     )
-    for batch, replies in accepted(client, requests):
+    for batch, replies in exchange_or_raise(client, requests):
         yield batch, document_formats.read_values(schema, fields, replies)
 
 
@@ -132,10 +132,10 @@ def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
 def delete_keys(client: Client, schema: Schema, keys: Sequence[str]) -> None:
     """Deletes documents by their keys; missing ones are ignored."""
     requests = (
-        keyed((("UNLINK", raw(key)) for key in keys[rows]), keys[rows])
+        pack_keyed((("UNLINK", to_bytes(key)) for key in keys[rows]), keys[rows])
         for rows in batches(len(keys), schema)
     )
-    for _ in accepted(client, requests):
+    for _ in exchange_or_raise(client, requests):
         pass
 
 
@@ -165,8 +165,8 @@ def update_fields(
         for key, id in zip(found, ids, strict=True)
         for command in document_formats.update_commands(schema, key, changes[id])
     ]
-    request = keyed((command for _, command in commands), [id for id, _ in commands])
-    for _ in accepted(client, [request]):
+    request = pack_keyed((command for _, command in commands), [id for id, _ in commands])
+    for _ in exchange_or_raise(client, [request]):
         pass
 
 
@@ -177,7 +177,7 @@ def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
     pattern = _glob(schema.prefix) + "*"
     for found in routing.scan(client, lambda node: _scan(node, pattern, _WALK_COUNT, kind)):
         # SCAN may return a key twice while the server resizes its hash table.
-        page = {text(key)[len(schema.prefix) :] for key in found} - seen
+        page = {to_text(key)[len(schema.prefix) :] for key in found} - seen
         seen |= page
         if page:
             yield sorted(page)
@@ -193,10 +193,10 @@ def draw_ids(client: Client, schema: Schema, scanned: int) -> list[str]:
             skipped
     """
     pattern, kind = _glob(schema.prefix) + "*", document_formats.TYPE_NAMES[schema.storage]
-    nodes = cluster.primaries(client)
+    nodes = cluster.list_primaries(client)
     pages = (found for node in nodes for found in _scan(node, pattern, scanned, kind))
     first = next((found for found in pages if found), [])
-    return list(dict.fromkeys(text(key)[len(schema.prefix) :] for key in first))
+    return list(dict.fromkeys(to_text(key)[len(schema.prefix) :] for key in first))
 
 
 def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[list[bytes]]:
@@ -206,10 +206,10 @@ def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[
     and the scan starts over on a new one.
     """
     attempts = Attempts(client)
-    with mapped(address(client)):
+    with translate_errors(get_address(client)):
         while True:
             try:
-                with borrowed(client) as connection:
+                with borrow_connection(client) as connection:
                     for found in _scan_over(connection, pattern, count, kind):
                         try:
                             yield found
@@ -217,8 +217,8 @@ def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[
                             return  # no reply is pending, so the connection can be reused
                 return
             except redis.RedisError as error:
-                attempts.failed(error)
-                drop_idle(client)
+                attempts.wait_or_raise(error)
+                close_idle_connections(client)
 
 
 def _scan_over(connection: Any, pattern: str, count: int, kind: str) -> Iterator[list[bytes]]:
@@ -238,10 +238,10 @@ def _send_per_id(
     """Sends a command with the key of each id; yields batches of ids and replies."""
     to_keys = keys.look_up_for_reads(client, schema, ids)
     requests = (
-        keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
+        pack_keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
         for rows in batches(len(ids), schema)
     )
-    yield from accepted(client, requests)
+    yield from exchange_or_raise(client, requests)
 
 
 def _glob(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Old import path of the exceptions (version 0.1.0); they are in ``fiftyone_redis.errors``."""
+"""The exceptions, where version 0.1.0 had them; they are in ``fiftyone_redis.errors``."""
 
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -14,7 +14,9 @@ from fiftyone_redis.errors import (
     ServerError,
     SettingsError,
     UnsupportedServerError,
-    some,
+)
+from fiftyone_redis.errors import (
+    list_first as some,
 )
 
 __all__ = [
@@ -38,7 +40,10 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name in ("mapped", "translated"):
         # These need redis-py, which the exceptions do not.
-        from fiftyone_redis.connection import translate  # noqa: PLC0415
+        from fiftyone_redis.connection.translate import (  # noqa: PLC0415
+            translate,
+            translate_errors,
+        )
 
-        return getattr(translate, name)
+        return translate_errors if name == "mapped" else translate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ from fiftyone_redis.engine.schema import (
     attribute_field,
     single_value_tag,
 )
-from fiftyone_redis.errors import IndexMismatchError, some
+from fiftyone_redis.errors import IndexMismatchError, list_first
 
 # In the order of FT.CREATE's syntax.
 FLAGS = (
@@ -134,7 +134,7 @@ def find_vector_field(info: Mapping[str, Any], wanted: str | None) -> Mapping[st
     found = [a for a in info["attributes"] if a["type"] == "VECTOR"]
     if not found:
         raise IndexMismatchError(f"The index {name!r} has no vector field; choose another index.")
-    names = some([repr(a["attribute"]) for a in found])
+    names = list_first([repr(a["attribute"]) for a in found])
     if wanted is not None:
         named = [a for a in found if wanted in (a["attribute"], a["identifier"])]
         if not named:

@@ -96,7 +96,7 @@ class VectorIndex:
                 raise _taken(name)
             leftovers.remove_all(client, name, schema.prefixes)
             refuse_overlap(client, schema)
-            schema = replace(schema, server_name=naming.own_name(name))
+            schema = replace(schema, server_name=naming.make_index_name(name))
             execute(client, *commands.create(schema))
             undo.callback(execute, client, *commands.drop(schema.server_name, documents=False))
             time.sleep(_SCAN_SECONDS)

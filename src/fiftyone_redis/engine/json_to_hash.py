@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.connection.wire import Command, raw
+from fiftyone_redis.connection.wire import Command, to_bytes
 from fiftyone_redis.engine import codec, document_formats, existing_index
 from fiftyone_redis.engine.schema import FIFTYONE_ID, NO_SEPARATOR, Field, Schema
-from fiftyone_redis.errors import IndexMismatchError, some
+from fiftyone_redis.errors import IndexMismatchError, list_first
 
 _NAMING_FIELDS = ("FILTER", "LANGUAGE_FIELD", "SCORE_FIELD", "PAYLOAD_FIELD")
 _KINDS = ("TAG", "TEXT", "NUMERIC", "GEO", "GEOSHAPE")
@@ -39,7 +39,7 @@ def convert_schema(schema: Schema, prefix: str) -> Schema:
     if odd:
         raise IndexMismatchError(
             f"The index {schema.name!r} has fields that HASH documents cannot have: "
-            f"{some(odd)}; it was left as it is."
+            f"{list_first(odd)}; it was left as it is."
         )
     id_field = None if schema.id_field == FIFTYONE_ID else schema.id_field
     fields = {f.name: _field(f) for f in schema.fields if f.name != FIFTYONE_ID}
@@ -82,7 +82,7 @@ def read_document(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], 
     if odd:
         raise IndexMismatchError(
             f"The document of {id!r} holds lists or objects, which a HASH cannot hold: "
-            f"{some(odd)}; the index was left as it is."
+            f"{list_first(odd)}; the index was left as it is."
         )
     blob = None if vector is None else document_formats.encode_json_vector(schema, vector)
     return {name: value for name, value in members.items() if value is not None}, blob
@@ -105,10 +105,13 @@ def write_command(
         held[schema.id_field] = id
     command: Command = ["HSET", key]
     for name, value in held.items():
-        command += [raw(name), raw(value if isinstance(value, str) else json.dumps(value))]
+        command += [
+            to_bytes(name),
+            to_bytes(value if isinstance(value, str) else json.dumps(value)),
+        ]
     if vector is not None:
         blob = codec.encode(vector[np.newaxis], schema.dtype)[0].tobytes()
-        command += [raw(schema.vector_field), blob]
+        command += [to_bytes(schema.vector_field), blob]
     return command
 
 

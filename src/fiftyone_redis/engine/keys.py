@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import redis
 
-from fiftyone_redis.connection import cluster, whole, wire
-from fiftyone_redis.connection.client import address, execute
+from fiftyone_redis.connection import cluster, complete_answers, wire
+from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.deadline import limit
-from fiftyone_redis.connection.pipeline import accepted
+from fiftyone_redis.connection.deadline import get_reply_timeout
+from fiftyone_redis.connection.pipeline import exchange_or_raise
 from fiftyone_redis.connection.retry import Attempts
-from fiftyone_redis.connection.translate import mapped
-from fiftyone_redis.connection.wire import pack, raw
+from fiftyone_redis.connection.translate import translate_errors
+from fiftyone_redis.connection.wire import pack, to_bytes
 from fiftyone_redis.engine import commands, document_formats, replies
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
-from fiftyone_redis.errors import IndexMismatchError, some
+from fiftyone_redis.errors import IndexMismatchError, list_first
 
 TIMEOUT_MS = 30_000
 """The server's time limit for a query that looks up keys, in milliseconds."""
@@ -45,10 +45,10 @@ def look_up_for_reads(client: Client, schema: Schema, ids: Sequence[str]) -> Key
         IndexMismatchError: if two documents have the same id
     """
     if schema.has_direct_keys:
-        return lambda some_ids: [raw(schema.prefix + id) for id in some_ids]
+        return lambda some_ids: [to_bytes(schema.prefix + id) for id in some_ids]
     found = find_keys(client, schema, ids)
     missing = f"{schema.prefix}{NO_SEPARATOR}nobody"
-    return lambda some_ids: [raw(found.get(id, missing)) for id in some_ids]
+    return lambda some_ids: [to_bytes(found.get(id, missing)) for id in some_ids]
 
 
 def look_up_for_writes(client: Client, schema: Schema, ids: Sequence[str]) -> KeyLookup:
@@ -65,9 +65,9 @@ def look_up_for_writes(client: Client, schema: Schema, ids: Sequence[str]) -> Ke
     if taken:
         raise IndexMismatchError(
             f"{len(taken)} keys of new documents are used by documents with other ids: "
-            f"{some([repr(key) for key in taken])}; remove those, or choose other ids."
+            f"{list_first([repr(key) for key in taken])}; remove those, or choose other ids."
         )
-    return lambda some_ids: [raw(found.get(id, schema.prefix + id)) for id in some_ids]
+    return lambda some_ids: [to_bytes(found.get(id, schema.prefix + id)) for id in some_ids]
 
 
 def find_keys(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
@@ -95,7 +95,7 @@ def check_id_field(client: Client, schema: Schema) -> None:
         return
     for key in replies.read_some_keys(execute(client, *commands.some_keys(schema.server_name, 1))):
         command, path = document_formats.existence_command(schema, name)
-        if document_formats.read_existence(execute(client, command, raw(key), path)):
+        if document_formats.read_existence(execute(client, command, to_bytes(key), path)):
             return
     raise IndexMismatchError(
         f"Neither the index {schema.name!r} nor a document of it has the field {name!r}; check "
@@ -140,22 +140,22 @@ def read_id_pages(
     """
     first = command or commands.all_keys(schema, timeout_ms=TIMEOUT_MS)
     attempts = Attempts(client)
-    with mapped(address(client)):
+    with translate_errors(get_address(client)):
         while True:
             try:
-                node = whole.coordinator(client, attempts.failures)
+                node = complete_answers.pick_coordinator(client, attempts.failures)
                 yield from _read_id_pages(client, node, schema, pack(first))
                 return
             except redis.RedisError as error:
-                cluster.recover(client, attempts, error)
+                cluster.wait_and_recover(client, attempts, error)
 
 
 def _read_id_pages(
     client: Client, node: redis.Redis, schema: Schema, command: bytes
 ) -> Iterator[dict[str, str]]:
-    view, seconds = None, limit(command)
+    view, seconds = None, get_reply_timeout(command)
     while True:
-        [reply], view = whole.ask(client, node, [command], view, seconds)
+        [reply], view = complete_answers.send_checked(client, node, [command], view, seconds)
         if isinstance(reply, redis.RedisError):
             raise reply
         cursor, is_read = int(reply[1]), False
@@ -211,9 +211,11 @@ def _find_by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str
 
 def _find_existing(client: Client, keys: list[str]) -> list[str]:
     batches = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
-    requests = (wire.keyed((("EXISTS", raw(key)) for key in batch), batch) for batch in batches)
+    requests = (
+        wire.pack_keyed((("EXISTS", to_bytes(key)) for key in batch), batch) for batch in batches
+    )
     found: list[str] = []
-    for batch, answers in accepted(client, requests):
+    for batch, answers in exchange_or_raise(client, requests):
         found += [key for key, there in zip(batch, answers, strict=True) if there]
     return found
 

@@ -107,7 +107,7 @@ class Lease:
 
     def _owns(self) -> bool:
         found = execute(self._client, "GET", self._key)
-        return found is not None and wire.text(found) == self._owner
+        return found is not None and wire.to_text(found) == self._owner
 
     def _set(self, *condition: str) -> wire.Command:
         return ["SET", self._key, self._owner, "PX", round(1000 * EXPIRY), *condition]

@@ -12,7 +12,7 @@ from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.engine import commands, replies
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.errors import IndexMismatchError, some
+from fiftyone_redis.errors import IndexMismatchError, list_first
 
 
 def refuse_overlap(client: Client, schema: Schema) -> None:
@@ -27,16 +27,16 @@ def refuse_overlap(client: Client, schema: Schema) -> None:
     if overlapping:
         raise IndexMismatchError(
             f"The index {schema.name!r} would share documents with other indexes, since their key "
-            f"prefixes overlap: {some(overlapping)}; choose another index_name."
+            f"prefixes overlap: {list_first(overlapping)}; choose another index_name."
         )
 
 
 def find_overlapping(client: Client, schema: Schema) -> list[str]:
     """Returns the names of other indexes that share documents with an index."""
-    names = [wire.text(name) for name in execute(client, *commands.names())]
-    requests = (wire.queries([commands.info(name)], [name]) for name in names)
+    names = [wire.to_text(name) for name in execute(client, *commands.names())]
+    requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
     return [
-        repr(naming.alias_of(name))
+        repr(naming.get_alias(name))
         for [name], [reply] in exchange(client, requests)
         if name not in (schema.name, schema.server_name) and _overlaps(reply, schema)
     ]

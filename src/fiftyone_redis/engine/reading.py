@@ -14,7 +14,7 @@ from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.errors import InputError, some
+from fiftyone_redis.errors import InputError, list_first
 
 Progress = Callable[[int], None]
 
@@ -68,7 +68,9 @@ def read_encoded(client: Client, schema: Schema, ids: Sequence[str]) -> list[byt
     there = [blob for blob in found if blob is not None]
     if len(there) < len(found):
         missing = [repr(id) for id, blob in zip(ids, found, strict=True) if blob is None]
-        raise InputError(f"Found {len(missing)} IDs that are not in the index ({some(missing)}).")
+        raise InputError(
+            f"Found {len(missing)} IDs that are not in the index ({list_first(missing)})."
+        )
     codec.check_lengths(there, schema.dtype, schema.dim, ids)
     return there
 
@@ -92,7 +94,7 @@ def sample_documents(client: Client, schema: Schema) -> list[Hit]:
     drawn = []
     for batch, rows in documents.read(client, by_key, rests, fields):
         for rest, row in zip(batch, rows, strict=True):
-            values = {f: wire.text(v or b"") for f, v in zip(fields, row, strict=True)}
+            values = {f: wire.to_text(v or b"") for f, v in zip(fields, row, strict=True)}
             id = values[schema.id_field] if schema.id_field else schema.id_of(prefix + rest)
             drawn.append(Hit(prefix + rest, 0.0, values, id))
     return drawn
@@ -109,7 +111,7 @@ def read_tags(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, l
     found: dict[str, list[str]] = {tag: [] for tag in schema.tags}
     for _, rows in documents.read(client, schema, ids, schema.tags):
         for values, column in zip(found.values(), zip(*rows, strict=True), strict=True):
-            values += [wire.text(value or b"") for value in column]
+            values += [wire.to_text(value or b"") for value in column]
     return found
 
 
@@ -126,7 +128,7 @@ def read_pages(
         kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
         blobs = [row[0] or b"" for _, row in kept]
         columns = {
-            tag: [wire.text(row[column] or b"") for _, row in kept]
+            tag: [wire.to_text(row[column] or b"") for _, row in kept]
             for column, tag in enumerate(schema.tags, start=1)
         }
         kept_ids = [id for id, _ in kept]

@@ -23,12 +23,12 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import cluster, naming, wire
-from fiftyone_redis.connection.client import address, execute
+from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.pipeline import accepted
-from fiftyone_redis.connection.pool import borrowed
+from fiftyone_redis.connection.pipeline import exchange_or_raise
+from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.retry import Attempts
-from fiftyone_redis.connection.translate import mapped
+from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.engine import (
     aliases,
     codec,
@@ -48,7 +48,7 @@ from fiftyone_redis.engine.overlap import find_overlapping, refuse_overlap
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, some
+from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, list_first
 
 
 def rebuild(
@@ -79,12 +79,12 @@ def rebuild(
     if schema.lost:
         raise IndexMismatchError(
             f"A rebuild cannot carry over some properties of the index {schema.name!r}: "
-            f"{some(list(schema.lost))}; it was left unchanged."
+            f"{list_first(list(schema.lost))}; it was left unchanged."
         )
     leftovers.remove(client, schema)
     dtype_conversion.check_vectors(client, schema, wanted)
     alias = aliases.find_stable_name(client, schema)
-    wanted = replace(wanted, server_name=naming.own_name(alias))
+    wanted = replace(wanted, server_name=naming.make_index_name(alias))
     if wanted.storage != schema.storage:
         return _rebuild_as_hashes(client, lease, schema, wanted, alias, progress)
     if wanted.dtype != schema.dtype and wanted.storage == "HASH":
@@ -190,8 +190,8 @@ def _copy_missing(
 def _copy_batch(
     client: Client, schema: Schema, built: Schema, ids: Sequence[str], old_keys: Sequence[str]
 ) -> None:
-    reads = (document_formats.read_document_command(wire.raw(key)) for key in old_keys)
-    [(_, answers)] = list(accepted(client, [wire.keyed(reads, ids)]))
+    reads = (document_formats.read_document_command(wire.to_bytes(key)) for key in old_keys)
+    [(_, answers)] = list(exchange_or_raise(client, [wire.pack_keyed(reads, ids)]))
     held = {
         id: json_to_hash.read_document(schema, id, reply)
         for id, reply in zip(ids, answers, strict=True)
@@ -201,10 +201,12 @@ def _copy_batch(
     matrix = codec.decode(list(vectors.values()), schema.dtype, schema.dim, list(vectors))
     rows = {id: matrix[row] for row, id in enumerate(vectors)}
     writes = (
-        json_to_hash.write_command(built, wire.raw(built.prefix + id), id, members, rows.get(id))
+        json_to_hash.write_command(
+            built, wire.to_bytes(built.prefix + id), id, members, rows.get(id)
+        )
         for id, (members, _) in held.items()
     )
-    for _ in accepted(client, [wire.keyed(writes, list(held))]):
+    for _ in exchange_or_raise(client, [wire.pack_keyed(writes, list(held))]):
         pass
 
 
@@ -213,8 +215,8 @@ def _refuse_shared(client: Client, schema: Schema) -> None:
     others = find_overlapping(client, schema)
     if others:
         raise IndexMismatchError(
-            f"The index {schema.name!r} shares its documents with {some(others)}, which would lose "
-            "them; it was left unchanged."
+            f"The index {schema.name!r} shares its documents with {list_first(others)}, which "
+            "would lose them; it was left unchanged."
         )
 
 
@@ -252,12 +254,14 @@ def _replace_with_alias(client: Client, old: str, new: str, *, documents: bool) 
     transaction: list[wire.Command] = [["MULTI"], *switch, ["EXEC"]]
     request = b"".join(wire.pack(command) for command in transaction)
     attempts = Attempts(client)
-    with mapped(address(client)):
+    with translate_errors(get_address(client)):
         while True:
             try:
                 _execute_transaction(client, request, len(transaction))
             except redis.RedisError as error:
-                cluster.recover(client, attempts, error)  # raises unless the connection was lost
+                cluster.wait_and_recover(
+                    client, attempts, error
+                )  # raises unless the connection was lost
                 if aliases.find_index(client, old) == new:
                     return  # only the reply was lost
             else:
@@ -267,7 +271,7 @@ def _replace_with_alias(client: Client, old: str, new: str, *, documents: bool) 
 def _execute_transaction(client: redis.Redis, request: bytes, count: int) -> None:
     """Sends MULTI, some commands and EXEC in one request; raises the first error of any of them."""
     answers: list[Any] = []
-    with borrowed(client) as connection:
+    with borrow_connection(client) as connection:
         connection.send_packed_command([request])
         while len(answers) < count:
             try:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fiftyone_redis.connection.refusals import is_known_note, recognise_warning
-from fiftyone_redis.connection.wire import by_two, decoded, pairs, raw, text
+from fiftyone_redis.connection.wire import decode, split_pairs, to_bytes, to_dict, to_text
 from fiftyone_redis.engine import existing_index
 from fiftyone_redis.engine.commands import ID
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
@@ -64,7 +64,7 @@ def read_hits(reply: Any, schema: Schema) -> list[Hit]:
         _refuse_warnings(reply)
         found = [(hit[b"id"], hit[b"extra_attributes"]) for hit in reply[b"results"]]
     else:
-        found = [(key, fields and pairs(fields)) for key, fields in by_two(reply[1:])]
+        found = [(key, fields and to_dict(fields)) for key, fields in split_pairs(reply[1:])]
     # A document that expired while the query ran has no fields.
     return [_hit(key, fields, schema) for key, fields in found if fields is not None]
 
@@ -84,9 +84,9 @@ def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
         _refuse_warnings(page)
         rows = [row[b"extra_attributes"] for row in page[b"results"]]
     else:
-        rows = [pairs(row) for row in page[1:]]
+        rows = [to_dict(row) for row in page[1:]]
     # A document that was deleted while the query ran has no fields.
-    found = [(text(row[b"__key"]), row) for row in rows if b"__key" in row]
+    found = [(to_text(row[b"__key"]), row) for row in rows if b"__key" in row]
     return {key: _id(key, row.get(_ID), schema) for key, row in found}, int(cursor)
 
 
@@ -97,8 +97,8 @@ def read_some_keys(reply: Any) -> list[str]:
         IncompleteResultError: if there are no keys because the server cut the query short
     """
     if not isinstance(reply, dict):
-        return [text(key) for key in reply[1:]]
-    found = [text(hit[b"id"]) for hit in reply[b"results"]]
+        return [to_text(key) for key in reply[1:]]
+    found = [to_text(hit[b"id"]) for hit in reply[b"results"]]
     if not found:
         _refuse_warnings(reply)
     return found
@@ -106,8 +106,8 @@ def read_some_keys(reply: Any) -> list[str]:
 
 def read_info(reply: Any) -> dict[str, Any]:
     """Reads the reply to FT.INFO as text, with definition and attributes as dictionaries."""
-    info = {str(name): value for name, value in pairs(decoded(reply)).items()}
-    info["index_definition"] = pairs(info["index_definition"])
+    info = {str(name): value for name, value in to_dict(decode(reply)).items()}
+    info["index_definition"] = to_dict(info["index_definition"])
     info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
     return info
 
@@ -132,7 +132,7 @@ def read_indexing(reply: Any) -> IndexingState:
     Raises:
         IncompleteResultError: if the reply has no number of documents, or a negative one
     """
-    info = pairs(reply)
+    info = to_dict(reply)
     documents = _number_of_documents(info.get(b"num_docs"))
     return IndexingState(documents, not int(info[b"indexing"]), float(info[b"percent_indexed"]))
 
@@ -148,7 +148,7 @@ def read_documents(info: Mapping[str, Any]) -> int:
 
 def read_identity(reply: Any) -> tuple[Any, ...]:
     """Reads the parts of the reply to FT.INFO that change when the index is rebuilt or replaced."""
-    info = pairs(reply)
+    info = to_dict(reply)
     return info[b"index_name"], info[b"index_definition"], info[b"attributes"]
 
 
@@ -156,13 +156,15 @@ def read_settings(reply: Any) -> dict[str, str]:
     """Reads parameters by name from the reply to :func:`commands.setting` or CONFIG GET."""
     if reply and isinstance(reply, (list, tuple)) and isinstance(reply[0], (list, tuple)):
         reply = [part for pair in reply for part in pair]  # FT.CONFIG returns a list of pairs
-    return {str(name): str(value) for name, value in pairs(decoded(reply)).items()}
+    return {str(name): str(value) for name, value in to_dict(decode(reply)).items()}
 
 
 def read_warnings(reply: Any) -> list[str]:
     """Reads the warnings in the reply to a query; only RESP3 has them."""
     return (
-        [text(warning) for warning in reply.get(b"warning", ())] if isinstance(reply, dict) else []
+        [to_text(warning) for warning in reply.get(b"warning", ())]
+        if isinstance(reply, dict)
+        else []
     )
 
 
@@ -185,7 +187,7 @@ def read_index_bytes(info: Mapping[str, Any]) -> int:
 
 def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
     """Reads the last indexing error and the key of its document; empty texts if there is none."""
-    errors = pairs(info.get("Index Errors", {}))
+    errors = to_dict(info.get("Index Errors", {}))
     return errors.get("last indexing error", ""), errors.get("last indexing error key", "")
 
 
@@ -280,14 +282,14 @@ def _is_implied(field: Field, named: set[str | None], storage: str) -> bool:
 
 
 def _hit(key: bytes, fields: dict[bytes, bytes], schema: Schema) -> Hit:
-    distance, name = float(fields.pop(_DISTANCE)), text(key)
+    distance, name = float(fields.pop(_DISTANCE)), to_text(key)
     held = None
     if schema.id_field is not None:
-        held = fields.pop(_ID, None) or fields.get(raw(schema.id_field))
+        held = fields.pop(_ID, None) or fields.get(to_bytes(schema.id_field))
     id = _id(name, held, schema)
     if not fields:
         return Hit(name, distance, id=id)
-    return Hit(name, distance, {name.decode(): text(v) for name, v in fields.items()}, id)
+    return Hit(name, distance, {name.decode(): to_text(v) for name, v in fields.items()}, id)
 
 
 def _id(key: str, held: bytes | None, schema: Schema) -> str:
@@ -304,7 +306,7 @@ def _id(key: str, held: bytes | None, schema: Schema) -> str:
             f"The document {key!r} of the index {schema.name!r} lacks the id field "
             f"{schema.id_field!r}; name the right field with id_field, or remove the document."
         )
-    return text(held)
+    return to_text(held)
 
 
 def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
@@ -331,4 +333,4 @@ def _attribute(flat: Any) -> dict[str, Any]:
     first = next(
         (at for at in range(6, len(flat), 2) if flat[at] in existing_index.FLAGS), len(flat)
     )
-    return {**dict(by_two(flat[:first])), "flags": list(flat[first:])}
+    return {**dict(split_pairs(flat[:first])), "flags": list(flat[first:])}

@@ -8,10 +8,10 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import capabilities as known
-from fiftyone_redis.connection.capabilities import capabilities
-from fiftyone_redis.connection.pool import place
+from fiftyone_redis.connection.capabilities import get_capabilities
+from fiftyone_redis.connection.pool import read_address
 from fiftyone_redis.connection.refusals import Refusal, recognise
-from fiftyone_redis.connection.translate import mapped
+from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.engine.commands import create, drop
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import UnsupportedServerError
@@ -24,7 +24,7 @@ def require_support(client: Any, schema: Schema) -> None:
         UnsupportedServerError: if it does not support the index's type or algorithm
         FiftyOneRedisError: if the server does not answer
     """
-    found = capabilities(client)
+    found = get_capabilities(client)
     for setting, supported in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
         wanted = getattr(schema, setting)
         if wanted not in supported:
@@ -44,13 +44,13 @@ def _has_svs(client: Any) -> bool:
     That index has a unique name and prefix, and is dropped at once. If this user may not create it,
     the answer is True: creating the wanted index then shows which permission is missing.
     """
-    found = capabilities(client)
+    found = get_capabilities(client)
     if found.svs is None:
         name = f"fiftyone-probe~{secrets.token_hex(4)}"
         options = ("SKIPINITIALSCAN",)
         probe = Schema(name, 4, algorithm="SVS-VAMANA", prefix=f"{name}~:", options=options)
-        node = known.node(client)
-        with mapped(place(node.connection_pool.connection_kwargs)):
+        node = known.pick_node(client)
+        with translate_errors(read_address(node.connection_pool.connection_kwargs)):
             try:
                 node.execute_command(*create(probe))
                 node.execute_command(*drop(name, documents=False))
@@ -59,7 +59,7 @@ def _has_svs(client: Any) -> bool:
             except redis.ResponseError as error:
                 if recognise(str(error)) is not Refusal.NO_SVS:
                     raise
-                found = known.note_svs(client, False)
+                found = known.record_svs(client, False)
             else:
-                found = known.note_svs(client, True)
+                found = known.record_svs(client, True)
     return bool(found.svs)

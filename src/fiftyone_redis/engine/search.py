@@ -16,10 +16,10 @@ import numpy.typing as npt
 import redis
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import address
+from fiftyone_redis.connection.client import get_address
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.pipeline import exchange
-from fiftyone_redis.connection.translate import translated
+from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.engine import (
     codec,
     commands,
@@ -182,7 +182,7 @@ def _query_server(
     )
     queries = [commands.info(schema.name), *map(knn, blobs)]
     groups = [queries] if len(blobs) == 1 else [[query] for query in queries]
-    requests = (wire.queries(group, [None] * len(group)) for group in groups)
+    requests = (wire.pack_queries(group, [None] * len(group)) for group in groups)
     answers = chain.from_iterable(map(itemgetter(1), exchange(request.client, requests)))
     request.confirm(_check_reply(request, next(answers)))
     return [replies.read_hits(_check_reply(request, reply), schema) for reply in answers]
@@ -190,7 +190,7 @@ def _query_server(
 
 def _check_reply(request: KnnRequest, reply: Any) -> Any:
     if isinstance(reply, redis.RedisError):
-        raise translated(reply, address(request.client))
+        raise translate(reply, get_address(request.client))
     return reply
 
 

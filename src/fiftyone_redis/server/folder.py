@@ -21,22 +21,22 @@ LONGEST_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 
 
 def default_folder() -> Path:
-    """Returns the folder of the private server when none is named.
+    """Returns the default folder of the private server.
 
     Returns:
-        what the variable ``FIFTYONE_REDIS_SERVER_DIR`` says, else ``~/.fiftyone/redis``
+        the variable ``FIFTYONE_REDIS_SERVER_DIR``, else ``~/.fiftyone/redis``
     """
     return Path(os.environ.get(FOLDER_VARIABLE) or "~/.fiftyone/redis").expanduser()
 
 
-def located(folder: str | Path | None) -> Path:
+def resolve_folder(folder: str | Path | None) -> Path:
     """Makes the path of a server's folder absolute.
 
     Args:
         folder: the folder, or None for the default one
 
     Returns:
-        the path; symbolic links stay, as they are the way to shorten a path
+        the path; symbolic links are kept, since they can shorten a path
 
     Raises:
         PrivateServerError: if the path is too long for a socket
@@ -52,17 +52,17 @@ def located(folder: str | Path | None) -> Path:
     return place
 
 
-def prepare(place: Path) -> None:
-    """Makes a server's folder, or checks that it is closed to other users.
+def prepare_folder(place: Path) -> None:
+    """Creates a server's folder, or checks that other users cannot access it.
 
-    A folder of this user's that others may enter is closed, if it is empty or a server's: closing
-    any other one could take from others what they need.
+    A folder that others can access is closed if it is empty or belongs to a server. Other folders
+    are refused, because others may need access.
 
     Args:
         place: the folder
 
     Raises:
-        PrivateServerError: if it cannot be made, belongs to another user, or is open to others
+        PrivateServerError: if it cannot be created, belongs to another user, or is open to others
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -102,20 +102,20 @@ def check_owner(place: Path) -> None:
 def take_lock(place: Path) -> int | None:
     """Takes the lock that a running server holds.
 
-    It is the kernel's and ends with the last process that has it open, however that one ends.
+    The kernel releases it when the last process that holds it ends, even after a crash.
 
     Args:
         place: the folder
 
     Returns:
-        an open file that holds the lock, to be closed or handed to a server, or None when a
-        server or another starter has it
+        an open file that holds the lock, to be closed or passed to a server; None if a server,
+        or a process that is starting one, holds it
     """
     return _flock(place, fcntl.LOCK_EX)
 
 
 def is_locked(place: Path) -> bool:
-    """Tells whether a server runs or is being started in a folder, answering or not."""
+    """Returns whether a server is running or starting in a folder, responsive or not."""
     if not (place / LOCK).exists():
         return False
     lock = _flock(place, fcntl.LOCK_SH)
@@ -143,11 +143,11 @@ def _flock(place: Path, kind: int) -> int | None:
 
 
 def sign_lock(lock: int) -> None:
-    """Notes on a lock which machine it was taken on: folders can be shared by several."""
+    """Writes the host name to the lock file, since machines can share a folder."""
     os.ftruncate(lock, 0)
     os.pwrite(lock, gethostname().encode(), 0)
 
 
-def locked_on(place: Path) -> str:
-    """Returns the name of the machine on which a lock was last signed."""
+def read_lock_host(place: Path) -> str:
+    """Reads the host name of the machine that signed the lock last."""
     return (place / LOCK).read_text(errors="replace")

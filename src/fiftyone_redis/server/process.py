@@ -1,4 +1,4 @@
-"""Starts and stops the private server of a folder, and tells whether it runs."""
+"""Starts, stops and checks the private server of a folder."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from fiftyone_redis.server.folder import (
     SOCKET,
     check_owner,
     is_locked,
-    located,
-    locked_on,
-    prepare,
+    prepare_folder,
+    read_lock_host,
+    resolve_folder,
     sign_lock,
     take_lock,
 )
 from fiftyone_redis.server.locate import find_program
-from fiftyone_redis.server.probe import ask, info, is_ready
-from fiftyone_redis.server.program import command, environment
+from fiftyone_redis.server.probe import call_server, fetch_info, is_ready
+from fiftyone_redis.server.program import build_command, build_environment
 
 if TYPE_CHECKING:
     import redis
@@ -38,7 +38,7 @@ STEP_S = 0.01
 START_TIMEOUT_S = 60.0
 LAUNCH_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 60.0
-PATIENCE_S = 10.0  # before a server that does not react to SHUTDOWN is sent a signal
+PATIENCE_S = 10.0  # wait after SHUTDOWN before SIGTERM
 LOG_LINES = 10
 
 logger = logging.getLogger(__name__)
@@ -46,10 +46,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PrivateServer:
-    """A private server that runs.
+    """A running private server.
 
     Attributes:
-        url: where clients connect to: its Unix socket, database 0
+        url: the URL for clients: its Unix socket, database 0
         folder: where its data, log and socket are
         pid: its process id
         port: the TCP port on 127.0.0.1 that it also listens on, or None
@@ -69,29 +69,29 @@ def start(
 ) -> PrivateServer:
     """Starts the private server of a folder, or returns the one that already runs there.
 
-    It outlives this process, until :func:`stop`. Its data stays in the folder: what was written
-    more than two seconds ago survives even a crash of the machine.
+    It keeps running after this process, until :func:`stop`. Its data stays in the folder: writes
+    older than two seconds survive even a crash of the machine.
 
     Args:
-        folder: where its data, log and socket go, made if need be and closed to other users;
-            by default :func:`default_folder`
-        port: a TCP port to listen on besides, 1 to 65535, on 127.0.0.1 only; every user of this
-            machine can connect to it, so by default there is none
-        program: the redis-server to run; by default what :func:`find_program` finds
+        folder: for its data, log and socket; created if missing, and closed to other users; by
+            default :func:`default_folder`
+        port: an additional TCP port, 1 to 65535, on 127.0.0.1 only; every user of this machine can
+            connect to it, so the default is none
+        program: the redis-server to run; by default the one that :func:`find_program` finds
 
     Returns:
-        the server, which answers and has loaded its data
+        the server, ready and with its data loaded
 
     Raises:
-        PrivateServerError: if it cannot be started, or runs without the port that is asked for
+        PrivateServerError: if it cannot be started, or already runs with another port
     """
     if port is not None and not 1 <= port <= 65535:
         raise PrivateServerError(f"The port {port} is not between 1 and 65535: choose another one.")
-    place = located(folder)
-    prepare(place)
+    place = resolve_folder(folder)
+    prepare_folder(place)
     server = status(place)
     if server is None or not is_ready(place / SOCKET):
-        server = _started(place, port, program)
+        server = _start_server(place, port, program)
     if port is not None and server.port != port:
         has = "none" if server.port is None else str(server.port)
         raise PrivateServerError(
@@ -102,22 +102,22 @@ def start(
 
 
 def status(folder: str | Path | None = None) -> PrivateServer | None:
-    """Tells whether the private server of a folder runs.
+    """Checks whether the private server of a folder is running.
 
-    The server itself is asked, over its socket: files that a crash left behind do not matter.
+    Connects to its socket, so files left behind by a crash do not matter.
 
     Args:
         folder: its folder, by default :func:`default_folder`
 
     Returns:
-        the server, which may still be loading its data, or None when none runs
+        the server, which may still be loading its data, or None if none is running
 
     Raises:
         PrivateServerError: if it runs but does not answer
     """
-    place = located(folder)
+    place = resolve_folder(folder)
     try:
-        found = info(place / SOCKET, "server")
+        found = fetch_info(place / SOCKET, "server")
     except TimeoutError as error:
         raise PrivateServerError(
             f"The private Redis in {place} does not answer: wait until it is less busy, or stop it."
@@ -135,12 +135,12 @@ def stop(folder: str | Path | None = None) -> bool:
         folder: its folder, by default :func:`default_folder`
 
     Returns:
-        whether one was running; its data is on disk then
+        whether one was running; its data is now on disk
 
     Raises:
         PrivateServerError: if it does not stop
     """
-    place = located(folder)
+    place = resolve_folder(folder)
     if not place.exists():
         return False
     check_owner(place)
@@ -148,10 +148,10 @@ def stop(folder: str | Path | None = None) -> bool:
     found = asked = signalled = False
     while _is_in_use(place):
         found = True
-        asked = asked or _ask_to_end(place)
+        asked = asked or _send_shutdown(place)
         waited = time.monotonic() - begun
         if waited > PATIENCE_S and not signalled:
-            signalled = _signal(place)
+            signalled = _send_sigterm(place)
         if waited > STOP_TIMEOUT_S:
             raise PrivateServerError(
                 f"The private Redis in {place} did not stop within {STOP_TIMEOUT_S:.0f} s: see its "
@@ -163,9 +163,9 @@ def stop(folder: str | Path | None = None) -> bool:
     return found
 
 
-def _started(place: Path, port: int | None, program: str | Path | None) -> PrivateServer:
-    """Waits until a server is ready, launching one as soon as nobody else runs or launches it."""
-    log_start = _size(place / LOG)
+def _start_server(place: Path, port: int | None, program: str | Path | None) -> PrivateServer:
+    """Waits until a server is ready; launches one if no other process runs or launches it."""
+    log_start = _get_size(place / LOG)
     deadline = time.monotonic() + START_TIMEOUT_S
     launched = False
     while time.monotonic() < deadline:
@@ -178,26 +178,26 @@ def _started(place: Path, port: int | None, program: str | Path | None) -> Priva
         if lock is not None:
             with os.fdopen(lock):
                 if launched:
-                    raise _not_started(place, log_start, "it ended at once")
+                    raise _make_start_error(place, log_start, "it ended at once")
                 _launch(place, port, program, lock, log_start)
             launched = True
         time.sleep(STEP_S)
-    raise _late(place)
+    raise _make_timeout_error(place)
 
 
 def _launch(
     place: Path, port: int | None, program: str | Path | None, lock: int, log_start: int
 ) -> None:
-    """Runs the program, which goes into the background and keeps the lock."""
-    (place / PID).unlink(missing_ok=True)  # who holds the lock is named there, or nobody
+    """Runs the program, which daemonizes and keeps the lock."""
+    (place / PID).unlink(missing_ok=True)  # it names the lock holder, so must not be stale
     sign_lock(lock)
     found = find_program(program)
     with (place / LOG).open("ab") as log:
         try:
             subprocess.run(
-                command(found, _options(place, port)),
+                build_command(found, _options(place, port)),
                 cwd=place,
-                env=environment(found, place),
+                env=build_environment(found, place),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -207,9 +207,9 @@ def _launch(
                 check=True,
             )
         except OSError as error:
-            raise _not_started(place, log_start, str(error.strerror)) from error
+            raise _make_start_error(place, log_start, str(error.strerror)) from error
         except subprocess.SubprocessError as error:
-            raise _not_started(place, log_start, _why(error)) from error
+            raise _make_start_error(place, log_start, _explain(error)) from error
 
 
 def _options(place: Path, port: int | None) -> dict[str, str]:
@@ -230,13 +230,13 @@ def _options(place: Path, port: int | None) -> dict[str, str]:
     }
 
 
-def _why(error: subprocess.SubprocessError) -> str:
+def _explain(error: subprocess.SubprocessError) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         return f"it ended with exit code {error.returncode}"
     return f"it did not go into the background within {LAUNCH_TIMEOUT_S:.0f} s"
 
 
-def _not_started(place: Path, log_start: int, why: str) -> PrivateServerError:
+def _make_start_error(place: Path, log_start: int, why: str) -> PrivateServerError:
     lines = (place / LOG).read_bytes()[log_start:].decode(errors="replace").splitlines()
     said = "\n".join(lines[-LOG_LINES:]) or "(nothing)"
     return PrivateServerError(
@@ -245,11 +245,11 @@ def _not_started(place: Path, log_start: int, why: str) -> PrivateServerError:
     )
 
 
-def _late(place: Path) -> PrivateServerError:
-    if locked_on(place) != gethostname():
+def _make_timeout_error(place: Path) -> PrivateServerError:
+    if read_lock_host(place) != gethostname():
         return PrivateServerError(
             f"The folder {place} is in use by a Redis that was started on the machine "
-            f"{locked_on(place)}: stop it there, or use another folder."
+            f"{read_lock_host(place)}: stop it there, or use another folder."
         )
     return PrivateServerError(
         f"The private Redis in {place} was not ready within {START_TIMEOUT_S:.0f} s: see its log "
@@ -257,39 +257,39 @@ def _late(place: Path) -> PrivateServerError:
     )
 
 
-def _size(file: Path) -> int:
+def _get_size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
 def _is_in_use(place: Path) -> bool:
-    """Tells whether a process holds the folder, or a server started by other means answers."""
+    """Returns whether the folder is locked, or a server answers without holding the lock."""
     return is_locked(place) or is_ready(place / SOCKET)
 
 
-def _ask_to_end(place: Path) -> bool:
-    """Sends SHUTDOWN, before which the server writes and closes its files."""
+def _send_shutdown(place: Path) -> bool:
+    """Sends SHUTDOWN; the server writes and closes its files first."""
     try:
-        return ask(place / SOCKET, _shut_down) is not None
+        return call_server(place / SOCKET, _shut_down) is not None
     except TimeoutError:
         return False
 
 
 def _shut_down(client: redis.Redis) -> bool:
-    client.info("server")  # without a server, shutdown() seems to work
+    client.info("server")  # shutdown() appears to succeed without a server
     client.shutdown()
     return True
 
 
-def _noted_pid(place: Path) -> int | None:
+def _read_pid(place: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         return int((place / PID).read_text())
     return None
 
 
-def _signal(place: Path) -> bool:
-    """Sends SIGTERM to the process that holds the lock, if that is on this machine."""
-    pid = _noted_pid(place)
-    if pid is None or not is_locked(place) or locked_on(place) != gethostname():
+def _send_sigterm(place: Path) -> bool:
+    """Sends SIGTERM to the lock holder, if it is on this machine."""
+    pid = _read_pid(place)
+    if pid is None or not is_locked(place) or read_lock_host(place) != gethostname():
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What it takes to run one redis-server: the executable, its modules, its libraries."""
+"""A redis-server program: its executable, modules and libraries."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ LIBRARY_FOLDER = "libraries"
 
 @dataclass(frozen=True)
 class Program:
-    """A redis-server, and what must be given to it to have the query engine.
+    """A redis-server, and what it needs to run with the query engine.
 
     Attributes:
         executable: the file to run
         modules: the modules to load, in this order
-        libraries: shared libraries that the executable needs and the system lacks, each with the
-            name to offer it under
+        libraries: shared libraries that the system lacks, each with the name to provide it under
     """
 
     executable: Path
@@ -25,7 +24,7 @@ class Program:
     libraries: tuple[tuple[str, Path], ...] = ()
 
 
-def command(program: Program, options: dict[str, str]) -> list[str]:
+def build_command(program: Program, options: dict[str, str]) -> list[str]:
     """Builds the command that runs a program.
 
     Args:
@@ -40,12 +39,12 @@ def command(program: Program, options: dict[str, str]) -> list[str]:
     return [str(program.executable), *settings, *modules]
 
 
-def environment(program: Program, folder: Path) -> dict[str, str]:
-    """Returns the environment of the server process, which finds the libraries it needs there.
+def build_environment(program: Program, folder: Path) -> dict[str, str]:
+    """Links the libraries into a folder, and returns the environment for the server process.
 
     Args:
         program: the program
-        folder: where a folder of symbolic links to the libraries is made, if there are any
+        folder: where to create the folder of symbolic links to the libraries, if there are any
 
     Returns:
         the environment of this process, with the links put first on the library path

@@ -17,7 +17,7 @@ from fiftyone.brain.similarity import DuplicatesMixin, SimilarityIndex
 from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact_search
 from fiftyone_redis.engine.options import check_choice
 from fiftyone_redis.engine.subset_search import Subset
-from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, some
+from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, list_first
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID, ViewSubset
 
@@ -321,7 +321,7 @@ def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool =
     """
     if not missing:
         return
-    named = f"{len(missing)} IDs that are not in the index ({some(missing)})"
+    named = f"{len(missing)} IDs that are not in the index ({list_first(missing)})"
     if not allow_missing:
         raise InputError(f"Found {named}.")
     if warn_missing:

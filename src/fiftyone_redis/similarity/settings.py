@@ -13,7 +13,7 @@ from fiftyone_redis import server
 from fiftyone_redis.connection import deadline, pool
 from fiftyone_redis.connection.client import CONNECT_TIMEOUT, connect_with
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.parameters import NAMES, SECRETS, Parameters, checked
+from fiftyone_redis.connection.parameters import NAMES, SECRETS, Parameters, check_parameters
 from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -78,7 +78,9 @@ def read(values: Mapping[str, Any]) -> Parameters:
     Raises:
         SettingsError: if a value has the wrong type, a file cannot be read, or settings conflict
     """
-    return checked({name: _raw(name, value) for name, value in values.items() if value is not None})
+    return check_parameters(
+        {name: _raw(name, value) for name, value in values.items() if value is not None}
+    )
 
 
 def sources(keywords: Mapping[str, Any], config: Mapping[str, Any]) -> list[Source]:

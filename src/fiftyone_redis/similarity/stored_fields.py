@@ -19,7 +19,7 @@ from bson import ObjectId
 from fiftyone_redis.engine import Attribute
 from fiftyone_redis.engine.document_formats import FieldValues
 from fiftyone_redis.engine.schema import KINDS, SEPARATOR
-from fiftyone_redis.errors import SettingsError, some
+from fiftyone_redis.errors import SettingsError, list_first
 
 RequestedFields = tuple[tuple[str, str | None], ...]
 """Field names, each with the requested kind; None to derive it from the field's type."""
@@ -120,7 +120,7 @@ def resolve_fields(
         else:
             found.append(StoredField(path, kind or kinds[0]))
     if wrong:
-        raise SettingsError(f"{len(wrong)} attributes cannot be stored: {some(wrong)}.")
+        raise SettingsError(f"{len(wrong)} attributes cannot be stored: {list_first(wrong)}.")
     _refuse_same_names(found)
     return tuple(found)
 
@@ -240,7 +240,9 @@ def _refuse_same_names(fields: Sequence[StoredField]) -> None:
         paths.setdefault(field.attribute.name, []).append(repr(field.path))
     same = [f"{' and '.join(those)} as {name}" for name, those in paths.items() if len(those) > 1]
     if same:
-        raise SettingsError(f"Attributes would have the same name in the index: {some(same)}.")
+        raise SettingsError(
+            f"Attributes would have the same name in the index: {list_first(same)}."
+        )
 
 
 def _values(document: Any, parts: Sequence[str]) -> Iterator[Any]:

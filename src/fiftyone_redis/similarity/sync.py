@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.errors import FiftyOneRedisError, InputError, some
+from fiftyone_redis.errors import FiftyOneRedisError, InputError, list_first
 
 Progress = Callable[[int], None]
 
@@ -121,8 +121,8 @@ def remove_gone(index: Any, found: Difference) -> int:
         return 0
     if len(found.gone) == found.indexed and found.missing:
         raise InputError(
-            f"None of the {found.indexed} ids in the index is in the dataset ({some(found.gone)}); "
-            "it seems to be the index of another dataset. Nothing was removed."
+            f"None of the {found.indexed} ids in the index is in the dataset "
+            f"({list_first(found.gone)}); it seems to be the index of another dataset. Nothing was removed."
         )
     patches = index.config.patches_field is not None
     index.remove_from_index(**{"label_ids" if patches else "sample_ids": found.gone})

@@ -4,7 +4,7 @@ import pytest
 from playback import Playback, bulk
 
 from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.partial import explain_missing
+from fiftyone_redis.connection.partial_index import explain_partial_index
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.errors import IndexMismatchError
 
@@ -59,7 +59,7 @@ def test_an_index_that_no_node_has_does_not_exist(nodes, cluster_client):
     nodes.answer(lambda words: words[:2] == ["FT.INFO", "docs"], NOT_FOUND)
     nodes.answer(lambda words: words[0] == "FT.EXPLAIN", NOT_FOUND)
     assert not VectorIndex.exists(cluster_client, "docs")
-    assert explain_missing(cluster_client, "docs") is None
+    assert explain_partial_index(cluster_client, "docs") is None
 
 
 def test_an_index_that_a_node_lacks_can_be_dropped(nodes, cluster_client):

@@ -25,7 +25,7 @@ from playback import (
 from fiftyone_redis.connection import cluster, topology, wire
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.pipeline import exchange
-from fiftyone_redis.connection.retry import Retries
+from fiftyone_redis.connection.retry import RetryPolicy
 from fiftyone_redis.engine import VectorIndex, keys
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import (
@@ -43,7 +43,7 @@ def pages(client):
 
 
 def searches(client, count=3):
-    requests = [wire.queries([SEARCH], [number]) for number in range(count)]
+    requests = [wire.pack_queries([SEARCH], [number]) for number in range(count)]
     return [(number, reply) for [number], [reply] in exchange(client, requests)]
 
 
@@ -114,7 +114,7 @@ def test_a_size_that_cannot_be_is_an_error(nodes, cluster_client, told):
 
 def test_a_part_that_comes_back_in_time_is_waited_for(nodes, cluster_client, question):
     nodes.answer(lambda words: "WITHCURSOR" in words, LAST_PAGE)
-    cluster_client.retry = Retries(20, 10)
+    cluster_client.retry = RetryPolicy(20, 10)
     nodes.state = GONE
     later(0.3, lambda: setattr(nodes, "state", "as it should be"))
     question(cluster_client)
@@ -125,7 +125,7 @@ def test_slots_on_the_move_are_waited_for(nodes, cluster_client, question):
     nodes.state = MIGRATING
     with pytest.raises(ConnectionFailedError, match=r"slots are on the move at 127.*repeat"):
         question(cluster_client)
-    cluster_client.retry = Retries(20, 10)
+    cluster_client.retry = RetryPolicy(20, 10)
     later(0.3, lambda: setattr(nodes, "state", "as it should be"))
     question(cluster_client)
 
@@ -134,7 +134,7 @@ def test_slots_that_begin_to_move_during_a_search_make_it_be_asked_again(
     nodes, cluster_client, asked
 ):
     execute(cluster_client, *SEARCH)
-    cluster_client.retry = Retries(20, 10)
+    cluster_client.retry = RetryPolicy(20, 10)
     nodes.answer(once("FT.SEARCH", lambda: setattr(nodes, "state", MIGRATING)))
     later(0.3, lambda: setattr(nodes, "state", "as it should be"))
     assert execute(cluster_client, *SEARCH)[b"results"]
@@ -146,7 +146,7 @@ def test_a_primary_that_ends_and_is_back_during_a_search_makes_it_be_asked_again
 ):
     execute(cluster_client, *SEARCH)
     victim = next(node for node in nodes.nodes if node is not asked)
-    cluster_client.retry = Retries(20, 10)
+    cluster_client.retry = RetryPolicy(20, 10)
 
     def restart():
         victim.die()
@@ -161,7 +161,7 @@ def test_a_primary_that_is_replaced_during_a_search_makes_it_be_asked_again(
     nodes, cluster_client, asked
 ):
     execute(cluster_client, *SEARCH)
-    cluster_client.retry = Retries(20, 10)
+    cluster_client.retry = RetryPolicy(20, 10)
 
     def new_epoch(words, reply):
         return reply.replace(b" 11 connected", b" 99 connected") if "NODES" in words else reply
@@ -183,7 +183,7 @@ def test_a_primary_that_started_this_moment_is_given_time(nodes, cluster_client)
 
 
 def test_pages_of_a_cursor_begin_anew_when_the_cluster_changes(nodes, cluster_client):
-    cluster_client.retry = Retries(20, 10)
+    cluster_client.retry = RetryPolicy(20, 10)
     opened = []
 
     def opens(words):
@@ -203,7 +203,7 @@ def test_pages_of_a_cursor_begin_anew_when_the_cluster_changes(nodes, cluster_cl
     "said", ["Query requires unavailable slots", "SEARCH_SLOTS_UNAVAIL Query requires", "TRYAGAIN "]
 )
 def test_what_passes_is_asked_again(nodes, cluster_client, said):
-    cluster_client.retry = Retries(20, 10)
+    cluster_client.retry = RetryPolicy(20, 10)
     nodes.answer(lambda words: words[0] == "FT.SEARCH", f"-{said}\r\n".encode(), EMPTY)
     assert execute(cluster_client, *SEARCH)[b"results"] == []
     nodes.answer(lambda words: words[0] == "FT.SEARCH", f"-{said}\r\n".encode(), EMPTY)
@@ -275,7 +275,7 @@ def test_threads_get_whole_answers_or_errors(nodes, cluster_client):
 
 
 def test_connections_come_back(nodes, cluster_client):
-    for node in cluster.primaries(cluster_client):
+    for node in cluster.list_primaries(cluster_client):
         node.connection_pool.max_connections = 1
     for state in [GONE, MIGRATING]:
         nodes.state = state
@@ -283,7 +283,7 @@ def test_connections_come_back(nodes, cluster_client):
             with pytest.raises(ConnectionFailedError, match="cannot answer from all"):
                 searches(cluster_client)
     nodes.state = "as it should be"
-    cluster_client.retry = Retries(20, 10)
+    cluster_client.retry = RetryPolicy(20, 10)
     for _ in range(3):
         assert len(searches(cluster_client)) == 3
 
@@ -328,6 +328,6 @@ BOTH = shards((b"aa", b"1.1.1.1", [0, 100, 101, 8191]), (b"bb", b"1.1.1.2", [819
     ],
 )
 def test_a_view_tells_what_is_lost(searched, nodes_told, lost):
-    view = topology.read_view("1.1.1.1:1", searched, nodes_told)
+    view = topology.read_state("1.1.1.1:1", searched, nodes_told)
     assert list(view.lost) == lost
     assert view.is_complete == (not lost)

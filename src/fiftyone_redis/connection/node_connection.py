@@ -1,4 +1,4 @@
-"""A connection to a node, over which requests and replies go in one's own order."""
+"""A connection to a node, on which the caller orders requests and replies."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection.deadline import await_reply
-from fiftyone_redis.connection.pool import borrowed, place
+from fiftyone_redis.connection.pool import borrow_connection, read_address
 
 
-class Line:
+class NodeConnection:
     """A connection to a node, and the error that broke it, if any.
 
     Args:
         node: a client of the node
-        stack: gives the connection back when it is closed
+        stack: returns the connection to its pool when closed
     """
 
     def __init__(self, node: redis.Redis, stack: ExitStack) -> None:
-        self.place = place(node.connection_pool.connection_kwargs)
+        self.address = read_address(node.connection_pool.connection_kwargs)
         self.connection: Any = None
         self.error: redis.RedisError | None = None
         try:
-            self.connection = stack.enter_context(borrowed(node))
+            self.connection = stack.enter_context(borrow_connection(node))
         except redis.RedisError as error:
             self.error = error
 
@@ -34,14 +34,14 @@ class Line:
             try:
                 self.connection.send_packed_command([request])
             except redis.RedisError as error:
-                self._break(error)
+                self._mark_broken(error)
 
-    def replies(self, count: int, seconds: float | None = None) -> list[Any]:
-        """Reads replies; errors of the server, and what broke the connection, are among them.
+    def read_replies(self, count: int, seconds: float | None = None) -> list[Any]:
+        """Reads replies; server errors, and the error that broke the connection, count as replies.
 
         Args:
-            count: how many
-            seconds: how long to wait for each; None for as long as the connection does
+            count: how many replies to read
+            seconds: the timeout for each; None for the connection's socket timeout
         """
         found: list[Any] = []
         while self.error is None and len(found) < count:
@@ -51,9 +51,9 @@ class Line:
             except redis.ResponseError as error:
                 found.append(error)
             except redis.RedisError as error:
-                self._break(error)
+                self._mark_broken(error)
         return found + [self.error] * (count - len(found))
 
-    def _break(self, error: redis.RedisError) -> None:
+    def _mark_broken(self, error: redis.RedisError) -> None:
         self.error = error
-        self.connection.disconnect()  # replies may still be on their way
+        self.connection.disconnect()  # unread replies may follow

@@ -1,0 +1,288 @@
+"""Complete answers from a cluster, or an error.
+
+The coordinator of a cluster's query engine silently leaves out nodes that it cannot reach. So an
+answer is accepted only if the cluster state (``topology.py``) was complete, and the same, before
+and after the query. Otherwise the query is retried under the client's retry policy, and then fails
+with an error that names what is missing.
+
+The state after one answer serves as the state before the next, so each answer needs one state:
+two more commands to the coordinator, sent along with the query, and one to each other primary. All
+connections are opened before the query is sent, and the state is fetched over the same ones: if a
+primary restarts in between, its connection breaks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import redis
+
+from fiftyone_redis.connection import capabilities, cluster, topology
+from fiftyone_redis.connection.cluster import Client, IncompleteClusterError
+from fiftyone_redis.connection.pool import read_address
+from fiftyone_redis.connection.pool import send_command as ask_node
+from fiftyone_redis.connection.primaries import HangingCoordinatorError, Primaries
+from fiftyone_redis.connection.retry import Attempts, is_connection_lost
+from fiftyone_redis.connection.topology import ClusterState
+from fiftyone_redis.connection.translate import translate_errors
+from fiftyone_redis.connection.wire import COORDINATOR, Request, changes_index, pack, read_name
+from fiftyone_redis.errors import list_first
+
+SETTLE_SECONDS = 2.0
+"""Seconds until a coordinator has reconnected to a node that came back or joined."""
+
+_AVOID_SECONDS = 60.0  # how long a hung coordinator is avoided
+_AT_ONCE = 8  # commands in one batch
+
+
+class Answer(NamedTuple):
+    """Replies, which may be errors, and the cluster state; None without a coordinator."""
+
+    replies: list[Any]
+    state: ClusterState | None
+
+
+@dataclass
+class _Known:
+    """What is known about one client's cluster.
+
+    Args:
+        has_coordinator: whether its query engine searches all nodes; None if not known yet
+        states: the last state seen by each coordinator, by address, if it was complete
+        changed_at: when a node was last missing or replaced
+        hung: the address of the coordinator that hung last
+        hung_at: when that was
+    """
+
+    has_coordinator: bool | None = None
+    states: dict[str, ClusterState] = field(default_factory=dict)
+    changed_at: float = float("-inf")
+    hung: str = ""
+    hung_at: float = float("-inf")
+
+    def note_change(self, state: ClusterState, before: ClusterState | None = None) -> None:
+        """Records the time if a node is missing, or the nodes have changed."""
+        if state.lost or (before is not None and state.nodes() != before.nodes()):
+            self.changed_at = time.monotonic()
+
+
+_known_clusters: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+
+
+def needs_checks(client: Client) -> bool:
+    """Returns whether a client's server is a cluster with a coordinator; fetches that once.
+
+    Raises:
+        redis.RedisError: if no node answers
+    """
+    if not isinstance(client, redis.RedisCluster):
+        return False
+    known = _get_known(client)
+    if known.has_coordinator is None:
+        known.has_coordinator = _has_coordinator(client)
+    return known.has_coordinator
+
+
+def fetch_state(client: Client) -> ClusterState | None:
+    """Fetches the cluster state; returns None if answers need no checks.
+
+    Raises:
+        redis.RedisError: if no node answers, or this user lacks the permission
+    """
+    if not isinstance(client, redis.RedisCluster) or not needs_checks(client):
+        return None
+    with ExitStack() as stack:
+        return Primaries(client, cluster.pick_node(client, 0), stack).fetch_state()
+
+
+def pick_coordinator(client: Client, failures: int) -> redis.Redis:
+    """Picks a node as :func:`cluster.pick_node` does, but avoids one that hung lately."""
+    node = cluster.pick_node(client, failures)
+    known = _get_known(client)
+    is_avoided = time.monotonic() - known.hung_at <= _AVOID_SECONDS
+    if is_avoided and read_address(node.connection_pool.connection_kwargs) == known.hung:
+        return cluster.pick_node(client, failures + 1)
+    return node
+
+
+def send_checked(
+    client: Client,
+    node: redis.Redis,
+    packed: Sequence[bytes],
+    before: ClusterState | None = None,
+    seconds: float | None = None,
+) -> Answer:
+    """Sends search commands to one node, and returns complete answers.
+
+    Args:
+        client: a client of a cluster or of a single server
+        node: a client of the node; for a single server, the client itself
+        packed: the packed commands
+        before: the required cluster state; None for the state of the last answer
+        seconds: the timeout for each reply; None for the command's own
+
+    Raises:
+        IncompleteClusterError: if the cluster is not complete, or changed during the query
+        NoAnswerError: if the node does not answer in time
+        redis.RedisError: if the commands cannot be sent
+    """
+    if not isinstance(client, redis.RedisCluster) or not needs_checks(client):
+        return Answer([_send_one(node, each, seconds) for each in packed], None)
+    known = _get_known(client)
+    is_change = changes_index(read_name(packed[0]))
+    with ExitStack() as stack:
+        primaries = Primaries(client, node, stack)
+        at = primaries.coordinator.address
+        start = primaries.fetch_state() if is_change or primaries.are_broken else before
+        start = start or known.states.get(at) or primaries.fetch_state()
+        problem = _find_problem_before(known, primaries, start, is_change)
+        if problem is None:
+            try:
+                replies = primaries.send_query(packed, seconds, fetch_state_next=not is_change)
+            except HangingCoordinatorError:
+                known.hung, known.hung_at = at, time.monotonic()
+                raise
+            end = start if is_change else primaries.fetch_state(is_sent=True)
+            problem = _find_problem_after(known, at, start, end)
+    if problem is not None:
+        raise problem
+    return Answer(replies, end)
+
+
+def send_command(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
+    """Sends one search command, and returns its complete answer.
+
+    Raises:
+        redis.RedisError: any error of redis-py
+    """
+    found = send_checked(client, pick_coordinator(client, failures), [pack(command)]).replies[0]
+    if isinstance(found, redis.RedisError):
+        raise found
+    return found
+
+
+def exchange(
+    client: redis.RedisCluster, requests: Iterable[Request]
+) -> Iterator[tuple[Sequence[Any], list[Any]]]:
+    """Sends packed search commands in batches; see ``pipeline.exchange``."""
+    waiting: list[Request] = []
+    for request in requests:
+        waiting.append(request)
+        if sum(len(each.items) for each in waiting) >= _AT_ONCE:
+            yield from _replies_to(client, waiting)
+            waiting = []
+    yield from _replies_to(client, waiting)
+
+
+def _replies_to(
+    client: redis.RedisCluster, requests: Sequence[Request]
+) -> Iterator[tuple[Sequence[Any], list[Any]]]:
+    commands = [b"".join(parts) for request in requests for parts in request.commands]
+    replies: list[Any] = []
+    for start in range(0, len(commands), _AT_ONCE):
+        replies += _send_until_complete(client, commands[start : start + _AT_ONCE])
+    for _, items, _ in requests:
+        yield items, replies[: len(items)]
+        replies = replies[len(items) :]
+
+
+def _send_until_complete(client: redis.RedisCluster, commands: Sequence[bytes]) -> list[Any]:
+    """Sends commands until each has a complete answer, or an error that is not transient."""
+    replies: list[Any] = [None] * len(commands)
+    left = list(range(len(commands)))
+    attempts = Attempts(client)
+    with translate_errors(cluster.get_address(client)):
+        while left:
+            try:
+                node = pick_coordinator(client, attempts.failures)
+                found = send_checked(client, node, [commands[number] for number in left]).replies
+            except redis.RedisError as error:
+                cluster.wait_and_recover(client, attempts, error)
+                continue
+            for number, each in zip(left, found, strict=True):
+                replies[number] = each
+            left = [number for number in left if cluster.is_retryable(replies[number])]
+            if left:
+                cluster.wait_and_recover(client, attempts, replies[left[0]])
+    return replies
+
+
+def _find_problem_before(
+    known: _Known, primaries: Primaries, state: ClusterState, is_change: bool
+) -> IncompleteClusterError | None:
+    """Returns why a query would be incomplete, or None."""
+    known.note_change(state)
+    young = [] if state.lost else list(primaries.find_just_started(SETTLE_SECONDS))
+    if state.lost or (state.moving and not is_change) or young:
+        known.states.pop(primaries.coordinator.address, None)
+        return _make_incomplete_error([*state.lost, *young], state.moving)
+    if time.monotonic() - known.changed_at < SETTLE_SECONDS:
+        return _make_incomplete_error(["a part of it came back, or was replaced, this moment"], ())
+    return None
+
+
+def _find_problem_after(
+    known: _Known, coordinator: str, before: ClusterState, after: ClusterState
+) -> IncompleteClusterError | None:
+    """Returns why an answer may be incomplete, or None; caches the new state."""
+    if before == after and not after.lost:
+        if after.is_complete:
+            known.states[coordinator] = after
+        return None
+    known.note_change(after, before)
+    known.states.pop(coordinator, None)
+    if after.is_complete:
+        return _make_incomplete_error(["it changed while it was asked"], ())
+    return _make_incomplete_error(after.lost, after.moving)
+
+
+def _make_incomplete_error(lost: Sequence[str], moving: Sequence[str]) -> IncompleteClusterError:
+    """Returns the error that names the missing shards or the moving slots."""
+    todo = "bring it back, or have a replica take over, and repeat this"
+    if not lost:
+        todo = (
+            "repeat this when they have moved; `redis-cli --cluster fix` ends a move that was "
+            "interrupted"
+        )
+    return IncompleteClusterError(
+        "The cluster cannot answer from all of its documents: "
+        f"{list_first(list(lost or moving))}; {todo}"
+    )
+
+
+def _has_coordinator(client: redis.RedisCluster) -> bool:
+    """Fetches from the first node that answers whether its query engine coordinates."""
+    nodes = cluster.list_primaries(client)
+    for number, _ in enumerate(nodes, start=1):
+        node = cluster.pick_node(client, number - 1)
+        try:
+            return capabilities.fetch_untranslated(node).coordinator and not _is_managed(node)
+        except redis.RedisError as error:
+            if number == len(nodes) or not is_connection_lost(error):
+                raise
+    return False
+
+
+def _is_managed(node: redis.Redis) -> bool:
+    """Returns whether a service manages the nodes, as Redis Enterprise does.
+
+    Its coordinators list other nodes than CLUSTER NODES does.
+    """
+    reply = _send_one(node, pack([COORDINATOR]), None)
+    return not isinstance(reply, redis.RedisError) and topology.is_managed(reply)
+
+
+def _get_known(client: Client) -> _Known:
+    return _known_clusters.setdefault(client, _Known())
+
+
+def _send_one(node: redis.Redis, packed: bytes, seconds: float | None) -> Any:
+    try:
+        return ask_node(node, packed, seconds)
+    except redis.ResponseError as error:
+        return error
