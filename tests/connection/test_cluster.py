@@ -790,7 +790,7 @@ def test_connecting_to_one_node_leads_to_all(nodes, monkeypatch):
 
 
 def test_a_server_that_is_no_cluster_is_not_taken_for_one(redis_server):
-    with pytest.raises(SettingsError, match="is not one of a cluster; leave cluster out"):
+    with pytest.raises(SettingsError, match="is not a cluster node; leave cluster out"):
         connect(redis_server.url, cluster=True)
 
 

@@ -27,7 +27,7 @@ SCHEMA = Schema("a", 4)
 def server(monkeypatch):
     """One server, and no time to spare beyond a query's own limit."""
     monkeypatch.setattr(deadline, "MARGIN", 0.2)
-    monkeypatch.setattr(deadline, "QUICK", 0.2)
+    monkeypatch.setattr(deadline, "QUICK_TIMEOUT", 0.2)
     with Playback(RECORDING) as server:
         yield server
 

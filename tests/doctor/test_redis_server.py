@@ -109,7 +109,7 @@ def replying(monkeypatch):
             return findings.try_execute(client, *command) if start is None else answers[start]
 
         for module in (redis_server, indexes):
-            monkeypatch.setattr(module, "told", told)
+            monkeypatch.setattr(module, "try_execute", told)
 
     return replying
 
@@ -203,7 +203,7 @@ def test_a_node_that_is_lost_keeps_nobody_from_looking_at_the_others(
     client, index, unused_port, monkeypatch
 ):
     with redis.Redis(port=unused_port()) as lost:
-        monkeypatch.setattr(redis_server, "primaries", lambda _: [lost, client])
+        monkeypatch.setattr(redis_server, "list_primaries", lambda _: [lost, client])
         found = examine(client)
     assert [each.status for each in found if each.step == "connection"] == [PROBLEM, OK]
     assert [each.status for each in found if each.step == "memory"] == [OK]
