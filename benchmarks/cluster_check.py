@@ -2,8 +2,8 @@
 
     python benchmarks/cluster_check.py
 
-A search of a cluster is trusted only if the cluster was whole before and after it, as the engine's
-``complete_answers.py`` looks; and with every search the server is asked whether the index is still the same.
+A search of a cluster is accepted only if the cluster was complete before and after it, as checked
+by ``complete_answers.py``; and every search checks that the index is still the same.
 Both are measured on servers that this script starts, as the difference between searches with and
 without, in blocks that take turns. Takes a minute.
 
