@@ -230,7 +230,7 @@ def test_a_user_without_any_rights_learns_what_the_server_can_do(client, redis_s
         (of_search("search", 80600, server="valkey"), "module that is not RediSearch; use Redis 8"),
         (of_search("search", 10002), "module that is not RediSearch; use Redis 8"),
         (of_search("search", 66048), "module that is not RediSearch; use Redis 8"),
-        (parse_replies(None), "does not tell the version of its search module; use Redis 8"),
+        (parse_replies(None), "does not report the version of its search module; use Redis 8"),
     ],
 )
 def test_a_server_that_cannot_be_searched_is_refused_in_one_sentence(client, found, reason):

@@ -737,7 +737,7 @@ def test_all_nodes_are_reached_as_the_same_user_of_few_rights(nodes):
             cluster.connect_cluster(seed)
         for node in nodes:
             node("ACL", "DELUSER", "tester")
-        with pytest.raises(ConnectionFailedError, match="does not tell the nodes") as caught:
+        with pytest.raises(ConnectionFailedError, match="does not report the nodes") as caught:
             cluster.connect_cluster(seed)
     assert "sEcr3t" not in str(caught.value)
 
@@ -763,7 +763,7 @@ def test_all_nodes_are_reached_over_tls(own_server, unused_port, tmp_path, certi
     )
     often = RetryPolicy(20, READY_SECONDS)
     with redis.Redis("127.0.0.1", node.port, protocol=3, retry=often, **known, **mine) as seed:
-        with pytest.raises(ConnectionFailedError, match="does not tell the nodes"):
+        with pytest.raises(ConnectionFailedError, match="does not report the nodes"):
             cluster.connect_cluster(seed)
         with node.client() as own:
             own.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)

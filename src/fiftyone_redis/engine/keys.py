@@ -153,9 +153,9 @@ def read_id_pages(
 def _read_id_pages(
     client: Client, node: redis.Redis, schema: Schema, command: bytes
 ) -> Iterator[dict[str, str]]:
-    view, seconds = None, get_reply_timeout(command)
+    state, seconds = None, get_reply_timeout(command)
     while True:
-        [reply], view = complete_answers.send_checked(client, node, [command], view, seconds)
+        [reply], state = complete_answers.send_checked(client, node, [command], state, seconds)
         if isinstance(reply, redis.RedisError):
             raise reply
         cursor, is_read = int(reply[1]), False

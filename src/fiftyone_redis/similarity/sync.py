@@ -122,7 +122,8 @@ def remove_gone(index: Any, found: Difference) -> int:
     if len(found.gone) == found.indexed and found.missing:
         raise InputError(
             f"None of the {found.indexed} ids in the index is in the dataset "
-            f"({list_first(found.gone)}); it seems to be the index of another dataset. Nothing was removed."
+            f"({list_first(found.gone)}); it seems to be the index of another dataset. "
+            "Nothing was removed."
         )
     patches = index.config.patches_field is not None
     index.remove_from_index(**{"label_ids" if patches else "sample_ids": found.gone})
