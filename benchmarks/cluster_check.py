@@ -114,20 +114,20 @@ def _info(port: int, blocks: int) -> list[float]:
         query = vectors[:1]
 
         def search_as(answers: Callable[..., object]) -> None:
-            with patch.object(search, "_answers", answers):
+            with patch.object(search, "_query_server", answers):
                 index.search(query, _K)
 
-        usual = search._answers
+        usual = search._query_server
         return compare(lambda: search_as(usual), lambda: search_as(_answers_alone), blocks)
 
 
-def _answers_alone(question: search.Question, blobs: list[bytes], k: int) -> object:
+def _answers_alone(request: search.KnnRequest, blobs: list[bytes], k: int) -> object:
     """Does what the engine's own function does, without FT.INFO."""
-    schema, timeout_ms = question.schema, question.timeout_ms
+    schema, timeout_ms = request.schema, request.timeout_ms
     commands = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
     requests = (wire.pack_queries([each], [None]) for each in commands)
-    found = [reply for _, page in exchange(question.client, requests) for reply in page]
-    return [replies.read_hits(reply, question.schema) for reply in found]
+    found = [reply for _, page in exchange(request.client, requests) for reply in page]
+    return [replies.read_hits(reply, request.schema) for reply in found]
 
 
 def _living_primaries(shards: object) -> list[topology.Node]:

@@ -11,7 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NEW = """    made_up: int = _option(
-        7, "made up", algorithm="HNSW", least=2, word="MADE_UP", told="made_up", per_query=True
+        7,
+        "made up",
+        algorithm="HNSW",
+        minimum=2,
+        argument="MADE_UP",
+        info_name="made_up",
+        per_query=True,
     )
 
     def __post_init__"""
@@ -41,7 +47,7 @@ vector = ["identifier", "vector", "attribute", "vector", "type", "VECTOR", "algo
 vector += ["data_type", "FLOAT32", "dim", 4, "distance_metric", "COSINE", "made_up", "11"]
 definition = ["key_type", "HASH", "prefixes", ["any:"]]
 info = ["index_name", "any", "index_definition", definition, "attributes", [vector]]
-changes.offered = lambda: (ALGORITHMS, tuple(DTYPES))
+changes.fetch_capabilities = lambda: (ALGORITHMS, tuple(DTYPES))
 form = types.Object()
 manage._ask_settings(SimpleNamespace(params={}), form, schema)
 print(json.dumps({

@@ -1,8 +1,7 @@
-"""Adopts runs of FiftyOne's own Redis backend, and gives them back.
+"""Adopts runs of FiftyOne's own Redis backend, and restores them.
 
-Such a run is a document in FiftyOne's database, which names the classes that answer it, and an
-index of JSON documents in Redis. Adopting changes the names alone; the embeddings stay where they
-are.
+Such a run consists of a document in FiftyOne's database, which names its classes, and an index of
+JSON documents in Redis. Adopting a run only changes the names of its classes.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ from fiftyone_redis.similarity.view_subset import SAMPLE_ID
 FIFTYONE_CLS = "fiftyone.brain.internal.core.redis.RedisSimilarityConfig"
 """The class that FiftyOne's own backend saves in its runs."""
 
-# What FiftyOne saves beside the parameters of a config's class.
+# Keys that FiftyOne saves besides the parameters of a config.
 _NOT_PARAMETERS = frozenset({"cls", "type", "method"})
 
 
 @dataclass(frozen=True)
 class Adoption:
-    """What adopting a run, or restoring it, changes.
+    """The changes of adopting or restoring a run.
 
     Args:
         dataset: the dataset's name
         brain_key: the run's key
         index_name: the name of its index in Redis
-        documents: how many documents the index has
-        changes: what changes, in sentences; none if the run is as wanted already
-        done: whether it was done, or would be
+        documents: the number of documents in the index
+        changes: descriptions of the changes; empty if there is nothing to change
+        done: whether the changes were made; False after a dry run
     """
 
     dataset: str
@@ -56,38 +55,40 @@ class Adoption:
         run = f"The run {self.brain_key!r} of the dataset {self.dataset!r}"
         index = f"its index {self.index_name!r} has {self.documents} documents"
         if not self.changes:
-            return f"{run} is as wanted already; {index}."
-        said = "Done" if self.done else "Would be done"
-        return "\n".join([f"{run}; {index}. {said}:", *(f"- {change}" for change in self.changes)])
+            return f"{run} needs no change; {index}."
+        heading = "Done" if self.done else "Would be done"
+        return "\n".join(
+            [f"{run}; {index}. {heading}:", *(f"- {change}" for change in self.changes)]
+        )
 
 
 def adopt(dataset: Any, brain_key: str, dry_run: bool = False, **connection: Any) -> Adoption:
-    """Makes a run of FiftyOne's own Redis backend one of this package, without uploading again.
+    """Makes this package answer a run of FiftyOne's own Redis backend, without a new upload.
 
     Args:
         dataset: a :class:`fiftyone.core.dataset.Dataset`, or the name of one
         brain_key: the run's key
-        dry_run: whether to only say what would change
-        **connection: how to reach Redis, as for :class:`RedisSimilarityConfig`; by default what
-            the environment and the brain config say
+        dry_run: whether to only describe the changes
+        **connection: connection settings, as for :class:`RedisSimilarityConfig`; by default
+            those of the environment and the brain config
 
     Returns:
-        what was changed, or would be; it prints well
+        the changes; ``print()`` shows them as text
 
     Raises:
-        SettingsError: if there is no such dataset or run, or it is of another backend
+        SettingsError: if there is no such dataset or run, or the run has another backend
         IndexNotFoundError: if the server does not have the run's index
-        IndexMismatchError: if the index is not one that FiftyOne's own backend makes
+        IndexMismatchError: if FiftyOne's own backend did not create the index
     """
-    dataset = _dataset(dataset)
-    saved = _saved(dataset, brain_key, FIFTYONE_CLS, CONFIG_CLS)
-    with _opened(saved, connection) as index:
+    dataset = _load_dataset(dataset)
+    saved = _load_run(dataset, brain_key, FIFTYONE_CLS, CONFIG_CLS)
+    with _open_index(saved, connection) as index:
         count = len(index)
         if saved["cls"] == CONFIG_CLS:
             return Adoption(dataset.name, brain_key, saved["index_name"], count, (), done=True)
-        _check_fits(index)
+        _check_adoptable(index)
     if not dry_run:
-        # The index tells what it is; what the run was told may differ.
+        # The index itself has the true settings; those saved in the run may differ.
         left_out = _NOT_PARAMETERS | {"metric", "algorithm"}
         config = RedisSimilarityConfig(**{k: v for k, v in saved.items() if k not in left_out})
         _save(dataset, brain_key, config)
@@ -99,29 +100,29 @@ def adopt(dataset: Any, brain_key: str, dry_run: bool = False, **connection: Any
 
 
 def restore(dataset: Any, brain_key: str, dry_run: bool = False, **connection: Any) -> Adoption:
-    """Gives a run that was adopted back to FiftyOne's own Redis backend.
+    """Makes FiftyOne's own Redis backend answer an adopted run again.
 
     Args:
         dataset: a :class:`fiftyone.core.dataset.Dataset`, or the name of one
         brain_key: the run's key
-        dry_run: whether to only say what would change
-        **connection: how to reach Redis, as for :func:`adopt`
+        dry_run: whether to only describe the changes
+        **connection: connection settings, as for :func:`adopt`
 
     Returns:
-        what was changed, or would be; it prints well
+        the changes; ``print()`` shows them as text
 
     Raises:
-        SettingsError: if there is no such dataset or run, or it is of another backend
+        SettingsError: if there is no such dataset or run, or the run has another backend
         IndexNotFoundError: if the server does not have the run's index
-        IndexMismatchError: if the index has no JSON documents as FiftyOne's own backend makes them
+        IndexMismatchError: if FiftyOne's own backend cannot read the documents of the index
     """
-    dataset = _dataset(dataset)
-    saved = _saved(dataset, brain_key, CONFIG_CLS, FIFTYONE_CLS)
-    with _opened(saved, connection) as index:
+    dataset = _load_dataset(dataset)
+    saved = _load_run(dataset, brain_key, CONFIG_CLS, FIFTYONE_CLS)
+    with _open_index(saved, connection) as index:
         count, schema = len(index), index.schema
         if saved["cls"] == FIFTYONE_CLS:
             return Adoption(dataset.name, brain_key, saved["index_name"], count, (), done=True)
-        _check_can_go_back(schema)
+        _check_restorable(schema)
     changes = [f"the run is answered by {FIFTYONE_CLS}, no longer by {CONFIG_CLS}"]
     if schema.dtype != "float32":
         changes.insert(0, "the index is rebuilt with the type float32")
@@ -135,7 +136,7 @@ def restore(dataset: Any, brain_key: str, dry_run: bool = False, **connection: A
     )
 
 
-def _dataset(dataset: Any) -> Any:
+def _load_dataset(dataset: Any) -> Any:
     if not isinstance(dataset, str):
         return dataset._root_dataset
     if not fo.dataset_exists(dataset):
@@ -143,8 +144,8 @@ def _dataset(dataset: Any) -> Any:
     return fo.load_dataset(dataset)
 
 
-def _saved(dataset: Any, brain_key: str, *expected: str) -> dict[str, Any]:
-    """Returns what FiftyOne saved of a run."""
+def _load_run(dataset: Any, brain_key: str, *expected: str) -> dict[str, Any]:
+    """Returns the config that FiftyOne saved for a run."""
     if brain_key not in dataset.list_brain_runs():
         raise SettingsError(
             f"The dataset {dataset.name!r} has no brain run {brain_key!r}; check the key."
@@ -152,14 +153,14 @@ def _saved(dataset: Any, brain_key: str, *expected: str) -> dict[str, Any]:
     saved = dict(Similarity._get_run_doc(dataset, brain_key).config)
     if saved.get("cls") not in expected:
         raise SettingsError(
-            f"The run {brain_key!r} is one of {saved.get('cls')}, not of FiftyOne's own Redis "
+            f"The run {brain_key!r} belongs to {saved.get('cls')}, not to FiftyOne's own Redis "
             "backend."
         )
     return saved
 
 
 @contextmanager
-def _opened(saved: dict[str, Any], connection: dict[str, Any]) -> Iterator[VectorIndex]:
+def _open_index(saved: dict[str, Any], connection: dict[str, Any]) -> Iterator[VectorIndex]:
     config = RedisSimilarityConfig()
     config.load_credentials(**connection)
     name = saved["index_name"]
@@ -168,36 +169,36 @@ def _opened(saved: dict[str, Any], connection: dict[str, Any]) -> Iterator[Vecto
         yield VectorIndex.open(client, name)
     except IndexNotFoundError as error:
         raise IndexNotFoundError(
-            f"The run's index {name!r} is not on this server; check which server is set, or "
+            f"The run's index {name!r} is not on this server; check the connection settings, or "
             "compute the run again."
         ) from error
     finally:
         client.close()
 
 
-def _check_fits(index: VectorIndex) -> None:
-    """Raises unless an index is what FiftyOne's own backend makes."""
+def _check_adoptable(index: VectorIndex) -> None:
+    """Raises unless FiftyOne's own backend created an index."""
     schema = index.schema
-    if not _is_fiftyones(schema):
+    if not _is_fiftyone_index(schema):
         raise IndexMismatchError(
-            f"The index {schema.name!r} is not as FiftyOne's own backend makes it: it has "
+            f"FiftyOne's own backend did not create the index {schema.name!r}: it has "
             f"{schema.storage} documents with vectors in {schema.vector_field!r}. Use it with "
             "compute_similarity(..., embeddings=False, index_name=...)."
         )
 
 
-def _check_can_go_back(schema: Schema) -> None:
+def _check_restorable(schema: Schema) -> None:
     """Raises unless FiftyOne's own backend can read the documents of an index."""
-    if not _is_fiftyones(schema):
+    if not _is_fiftyone_index(schema):
         raise IndexMismatchError(
             f"FiftyOne's own backend cannot read the {schema.storage} documents of the index "
-            f"{schema.name!r}: they were converted, or the run was not adopted; to have that "
-            "backend answer, delete the run and compute it again with it."
+            f"{schema.name!r}: they were converted, or the run was never adopted; to use that "
+            "backend, delete the run and compute it again."
         )
 
 
-def _is_fiftyones(schema: Schema) -> bool:
-    """Returns whether documents are as FiftyOne's own backend makes them."""
+def _is_fiftyone_index(schema: Schema) -> bool:
+    """Returns whether the documents have the format of FiftyOne's own backend."""
     return (
         schema.storage == "JSON"
         and schema.id_field == FIFTYONE_ID
@@ -216,7 +217,7 @@ def _fiftyone_config(saved: dict[str, Any], schema: Schema) -> Any:
 
 
 def _save(dataset: Any, brain_key: str, config: Any) -> None:
-    """Saves a run's config and the class of its results, and has FiftyOne forget the old ones."""
+    """Saves a run's config and the class of its results, and clears FiftyOne's cache of them."""
     document = Similarity._get_run_doc(dataset, brain_key)
     document.results.seek(0)
     results = json.loads(document.results.read().decode())

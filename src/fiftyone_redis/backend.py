@@ -1,4 +1,4 @@
-"""The similarity backend: FiftyOne's contract, answered by the engine. No ``FT.*`` strings here.
+"""The similarity backend: the three classes that FiftyOne loads, on top of the engine.
 
 The path of this module is saved in users' databases with every brain run; it never moves. FiftyOne
 looks for all three classes in the one module; what an index does is in ``similarity/``.
@@ -22,8 +22,8 @@ from fiftyone.brain.similarity import (
 from fiftyone_redis.connection.client import open_decoding_client
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex
-from fiftyone_redis.engine.options import OPTIONS, UNTOLD
-from fiftyone_redis.engine.requirements import require
+from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
+from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexNotFoundError,
@@ -41,14 +41,10 @@ from fiftyone_redis.similarity.queries import (
     report_missing,
     strings,
 )
-from fiftyone_redis.similarity.stored_fields import (
-    Requested,
-    StoredField,
-    parse,
-)
+from fiftyone_redis.similarity.stored_fields import RequestedFields, StoredField, parse_fields
 
 _FIELD_SETTINGS = ("vector_field", "id_field")
-_REBUILD_SETTINGS = (*(name for name, each in OPTIONS.items() if each.rebuilds), "storage")
+_REBUILD_SETTINGS = (*(name for name, each in OPTIONS.items() if each.can_rebuild), "storage")
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
@@ -56,25 +52,26 @@ _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {
 class RedisSimilarityConfig(SimilarityConfig):
     """Configuration of the Redis similarity backend.
 
-    The settings are those of a new index: one that exists keeps its own.
+    The settings apply to a new index; an existing index keeps its own.
 
     Args:
-        index_name (None): the name of the Redis index to use or create. If none is provided, a
-            new name is made from the names of the dataset and the brain run
+        index_name (None): the name of the Redis index to use or create. By default, a new name is
+            derived from the names of the dataset and the brain run
         {options}
         vector_field (None): the field of the documents that holds the vector, ``"vector"`` by
-            default. For an index that exists, it is needed only where it has several
-        id_field (None): the field of the documents that holds the sample or label ID. By default
-            the documents' keys hold it
+            default. An existing index needs it only if it has several vector fields
+        id_field (None): the field of the documents that holds the sample or label ID. By default,
+            the documents' keys hold the ID
         sample_id_field (None): in an index of patches, the field of the documents that holds the
             sample ID, ``"sample_id"`` by default
-        query_timeout (None): seconds that the server may take for one query, 30 by default
-        attributes (None): sample fields to store beside the vectors, for others to filter by: a
-            list of their names, and of pairs of a name and ``"TAG"``, ``"TEXT"`` or ``"NUMERIC"``
-        **kwargs: how to reach the server, any of
+        query_timeout (None): the server's time limit for a query in seconds, 30 by default
+        attributes (None): sample fields to store beside the vectors, for other programs to filter
+            by: a list of field names, and of pairs of a field name and ``"TAG"``, ``"TEXT"`` or
+            ``"NUMERIC"``
+        **kwargs: connection settings, any of
             :class:`~fiftyone_redis.connection.parameters.Parameters` (``url``, ``host``, ``port``,
-            ``username``, ``password``, ``ssl``, ``sentinels`` and more), none of which is saved;
-            and keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
+            ``username``, ``password``, ``ssl``, ``sentinels`` and more), which are never saved; and
+            keyword arguments for :class:`fiftyone.brain.similarity.SimilarityConfig`
 
     Raises:
         SettingsError: if a parameter is unknown, or its value is not supported
@@ -92,8 +89,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         attributes: Any = None,
         **kwargs: Any,
     ) -> None:
-        said = {name: kwargs.pop(name, None) for name in settings.NAMES}
-        # FiftyOne would save what it does not know in the run, secrets included.
+        connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
+        # FiftyOne would save unknown parameters in the run, secrets included.
         unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
         if unknown:
             raise SettingsError(
@@ -112,11 +109,11 @@ class RedisSimilarityConfig(SimilarityConfig):
         if query_timeout is not None and not query_timeout > 0:
             raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
 
-        # Not called attributes, which is a method of every configuration.
-        self._stored_fields = parse(attributes)
+        # Not named attributes, since every FiftyOne config has a method of that name.
+        self._stored_fields = parse_fields(attributes)
 
         # Private, so that FiftyOne does not save it in the run.
-        self._connection = settings.read(said)
+        self._connection = settings.read(connection)
 
     @property
     def method(self) -> str:
@@ -125,7 +122,7 @@ class RedisSimilarityConfig(SimilarityConfig):
 
     @property
     def max_k(self) -> int | None:
-        """The largest supported k: none."""
+        """The largest supported k: None, as there is no limit."""
         return None
 
     @property
@@ -139,16 +136,16 @@ class RedisSimilarityConfig(SimilarityConfig):
         return ("mean", *AGGREGATIONS)
 
     @property
-    def stored_fields(self) -> Requested:
+    def stored_fields(self) -> RequestedFields:
         """The fields stored beside the vectors, each with its kind: the keyword ``attributes``."""
         return self._stored_fields
 
-    def store_fields(self, fields: Sequence[StoredField]) -> None:
-        """Settles which fields are stored beside the vectors."""
+    def record_stored_fields(self, fields: Sequence[StoredField]) -> None:
+        """Records which fields are stored beside the vectors."""
         self._stored_fields = tuple((field.path, field.kind) for field in fields)
 
     def serialize(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Returns what is saved in the run; see :meth:`eta.core.serial.Serializable.serialize`."""
+        """Returns the dict saved in the run; see :meth:`eta.core.serial.Serializable.serialize`."""
         saved: dict[str, Any] = super().serialize(*args, **kwargs)
         if self._stored_fields:
             saved["attributes"] = [list(field) for field in self._stored_fields]
@@ -160,25 +157,25 @@ class RedisSimilarityConfig(SimilarityConfig):
         """Returns the definition of a new index.
 
         Args:
-            dim: the dimension of its vectors
-            tags: the fields of its documents to be indexed as tags
-            attributes: the fields of its documents for others to filter by
+            dim: the dimension of the vectors
+            tags: the TAG fields to write and read with every vector
+            attributes: the fields for other programs to filter by
 
         Raises:
             SettingsError: if a setting is not supported
-            InputError: if the dimension is not
+            InputError: if the dimension is out of range
         """
         given = {name: getattr(self, name) for name in (*OPTIONS, *_FIELD_SETTINGS)}
-        said = {name: value for name, value in given.items() if value is not None}
+        known = {name: value for name, value in given.items() if value is not None}
         name = self.index_name or "unnamed"
-        return Schema(name, dim, tags=tags, attributes=attributes, **said)
+        return Schema(name, dim, tags=tags, attributes=attributes, **known)
 
     def open_index(self, client: Client, tags: Sequence[str] | None = None) -> VectorIndex:
-        """Opens the index of the run, with the settings that the run knows and servers do not tell.
+        """Opens the index of the run, with the settings that only the run knows.
 
         Args:
             client: a client from :func:`~fiftyone_redis.connection.client.connect`
-            tags (None): the tags to read with every vector; by default all of the index's
+            tags (None): the tags to read with every vector; all by default
 
         Raises:
             FiftyOneRedisError: if there is no such index, or it cannot be used
@@ -191,24 +188,24 @@ class RedisSimilarityConfig(SimilarityConfig):
             tags=tags,
         )
         index.timeout = self.query_timeout
-        noted = {name: getattr(self, name) for name in UNTOLD}
+        noted = {name: getattr(self, name) for name in UNREPORTED}
         known = {name: value for name, value in noted.items() if value is not None}
         index.schema = replace(index.schema, **known)
         return index
 
     @property
     def connection(self) -> settings.Parameters:
-        """How to reach the server; never saved."""
+        """The connection settings; never saved."""
         return self._connection
 
     def load_credentials(self, **kwargs: Any) -> None:
-        """Takes the connection from these arguments, and from the brain config where they are None.
+        """Sets the connection settings from arguments; None means the brain config's value.
 
         Args:
             **kwargs: any of :class:`~fiftyone_redis.connection.parameters.Parameters`
 
         Raises:
-            SettingsError: if a name or value is not supported, or they are in conflict
+            SettingsError: if a name or value is not supported, or settings conflict
         """
         configured = settings.configured()
         given = {
@@ -228,17 +225,17 @@ class RedisSimilarity(Similarity):
     _client: Client | None = None
 
     def ensure_requirements(self) -> None:
-        """Makes sure that the server can be used, before FiftyOne registers a run.
+        """Connects and checks that the server supports the index, before FiftyOne registers a run.
 
         Raises:
-            UnsupportedServerError: if it cannot hold such an index
+            UnsupportedServerError: if it does not support such an index
             FiftyOneRedisError: if it cannot be used at all
         """
-        with self._closed_on_failure():
-            require(self.open_client(), self.config.schema(1))
+        with self._close_on_failure():
+            require_support(self.open_client(), self.config.schema(1))
 
     def open_client(self) -> Client:
-        """Returns the run's client; connects at the first call.
+        """Returns the run's client; the first call connects.
 
         Raises:
             FiftyOneRedisError: if no server answers, or it cannot be used
@@ -249,7 +246,7 @@ class RedisSimilarity(Similarity):
 
     def register_run(self, *args: Any, **kwargs: Any) -> None:
         """Registers a run; see :meth:`fiftyone.core.runs.BaseRun.register_run`."""
-        with self._closed_on_failure():
+        with self._close_on_failure():
             super().register_run(*args, **kwargs)
 
     def initialize(self, samples: Any, brain_key: str | None) -> RedisSimilarityIndex:
@@ -262,7 +259,7 @@ class RedisSimilarity(Similarity):
         Raises:
             FiftyOneRedisError: if the index cannot be used; the run is unregistered then
         """
-        with self._closed_on_failure():
+        with self._close_on_failure():
             try:
                 return RedisSimilarityIndex(samples, self.config, brain_key, backend=self)
             except FiftyOneRedisError:
@@ -278,8 +275,8 @@ class RedisSimilarity(Similarity):
             run_results._unfinished = False
 
     @contextmanager
-    def _closed_on_failure(self) -> Iterator[None]:
-        """Closes the client's connections if what is done meanwhile fails."""
+    def _close_on_failure(self) -> Iterator[None]:
+        """Closes the client if the ``with`` block fails."""
         with ExitStack() as undo:
             undo.callback(self.close)
             yield
@@ -314,7 +311,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
     ) -> None:
         SimilarityIndex.__init__(self, samples, config, brain_key, backend=backend)
         DuplicatesMixin.__init__(self)
-        # FiftyOne hands over the backend with a new run; one that is loaded takes what is there.
+        # FiftyOne passes a backend only for a new run, not when it loads one.
         self._is_new = backend is not None
         self._unfinished = self._is_new
         self._text_client: Client | None = None
@@ -325,16 +322,16 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
 
     @property
     def client(self) -> Client:
-        """A ``redis.Redis`` or ``redis.RedisCluster`` client, whose replies are text."""
+        """A ``redis.Redis`` or ``redis.RedisCluster`` client that decodes replies to text."""
         if self._text_client is None:
             self._text_client = open_decoding_client(self._redis)
         return self._text_client
 
     @property
     def total_index_size(self) -> int:
-        """The number of embeddings in the index; 0 while there is no index yet."""
+        """The number of embeddings in the index; 0 if there is no index yet."""
         try:
-            return len(self._existing_index())
+            return len(self._open_index())
         except IndexNotFoundError:
             return 0
 
@@ -349,7 +346,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         reload: bool = True,
         progress: Any = None,
     ) -> None:
-        """Adds embeddings to the index, and makes the index when it does not exist yet.
+        """Adds embeddings to the index, and creates the index if it does not exist yet.
 
         Args:
             embeddings: a ``num_embeddings x num_dims`` array of embeddings
@@ -364,8 +361,8 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
 
         Raises:
-            InputError: if anything is wrong with the embeddings or IDs; nothing is written then
-            FiftyOneRedisError: if the server cannot take them
+            InputError: if the embeddings or IDs are invalid; nothing is written
+            FiftyOneRedisError: if the server refuses them
         """
         try:
             self._add(
@@ -381,7 +378,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             self._unregister_unfinished_run()
             raise
         finally:
-            self._forget()
+            self._clear_cache()
         if reload:
             self.reload()
 
@@ -397,24 +394,24 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
 
         Args:
             sample_ids (None): an array of sample IDs; in a patch index, all of their patches
-            label_ids (None): an array of label IDs, if applicable; sample IDs are ignored then
+            label_ids (None): an array of label IDs, if applicable; takes precedence over sample IDs
             allow_missing (True): whether to raise an error (False) when an ID is not in the index
             warn_missing (False): whether to log a warning if an ID is not in the index
             reload (True): whether to call :meth:`reload` after the update
 
         Raises:
-            InputError: if IDs are missing and ``allow_missing`` is False; nothing is removed then
-            FiftyOneRedisError: if there is no index, or the server cannot do it
+            InputError: if IDs are missing and ``allow_missing`` is False; nothing is removed
+            FiftyOneRedisError: if there is no index, or the server refuses
         """
-        index = self._existing_index()
+        index = self._open_index()
         if sample_ids is None and label_ids is None:
-            raise InputError("Nothing to remove was named; provide sample_ids or label_ids.")
+            raise InputError("There are no ids to remove; provide sample_ids or label_ids.")
         ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
         if not allow_missing or warn_missing:
             found = index.existing(ids)
             report_missing([id for id in ids if id not in found], allow_missing, warn_missing)
         index.remove(ids)
-        self._forget()
+        self._clear_cache()
         if reload:
             self.reload()
 
@@ -426,11 +423,11 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         warn_missing: bool = False,
         progress: Any = None,
     ) -> tuple[Any, Any, Any]:
-        """Retrieves embeddings, all of them if no IDs are provided.
+        """Returns embeddings; all of them if no IDs are provided.
 
         Args:
             sample_ids (None): a sample ID or list of sample IDs
-            label_ids (None): a label ID or list of label IDs; sample IDs are ignored then
+            label_ids (None): a label ID or list of label IDs; takes precedence over sample IDs
             allow_missing (True): whether to raise an error (False) when an ID is not in the index
             warn_missing (False): whether to log a warning if an ID is not in the index
             progress (None): whether to render a progress bar (True/False), use the default value
@@ -447,7 +444,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             InputError: if IDs are missing and ``allow_missing`` is False
             FiftyOneRedisError: if there is no index, or the server cannot be read
         """
-        index = self._existing_index()
+        index = self._open_index()
         if sample_ids is None and label_ids is None:
             ids, allow_missing, warn_missing = index.ids(), True, False
         else:
@@ -464,14 +461,14 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
     def update_attributes(
         self, sample_ids: Any = None, label_ids: Any = None, progress: Any = None
     ) -> int:
-        """Brings the fields stored beside the vectors up to what the dataset holds now.
+        """Updates the fields stored beside the vectors from the dataset.
 
-        Documents whose fields are the same already are not written.
+        Only documents whose fields differ are written.
 
         Args:
             sample_ids (None): a sample ID or list of sample IDs; in a patch index, all of their
-                patches. If no IDs are provided, the whole index is brought up to date
-            label_ids (None): a label ID or list of label IDs; sample IDs are ignored then
+                patches. If no IDs are provided, the whole index is updated
+            label_ids (None): a label ID or list of label IDs; takes precedence over sample IDs
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
 
@@ -479,12 +476,12 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             the number of documents that were changed; 0 if the run stores no fields
 
         Raises:
-            FiftyOneRedisError: if there is no index, or the server cannot do it
+            FiftyOneRedisError: if there is no index, or the server refuses
         """
-        read = self._field_reader(lambda ids: index.tags(ids)[self._sample_tag])
+        read = self._make_field_reader(lambda ids: index.tags(ids)[self._sample_tag])
         if read is None:
             return 0
-        index = self._existing_index()
+        index = self._open_index()
         if sample_ids is None and label_ids is None:
             ids = index.ids()
         else:
@@ -493,47 +490,47 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             return index.update_attributes(ids, read, bar.update)
 
     def rebuild(self, progress: Any = None, **changes: Any) -> None:
-        """Makes the index another one over the embeddings that are there.
+        """Rebuilds the index with other settings, from the embeddings in Redis.
 
-        Searches are answered from the old index until the new one is complete. A rebuild that dies
-        leaves the old one working, and can be run again.
+        The old index answers searches until the new one is complete. After an interruption the old
+        index still works, and the rebuild can be repeated.
 
         Args:
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
             **changes: any of ``metric``, ``algorithm``, ``dtype`` and the settings of the
-                algorithms; see :class:`RedisSimilarityConfig`. Also ``storage="HASH"``, which makes
-                HASHes, which are fast, of the JSON documents of FiftyOne's own backend
+                algorithms; see :class:`RedisSimilarityConfig`. Also ``storage="HASH"``, which
+                converts the JSON documents of FiftyOne's own backend to HASHes, which are faster
 
         Raises:
             SettingsError: if a value is not supported
-            InputError: if the embeddings cannot be held or compared that way; nothing changes
-            FiftyOneRedisError: if there is no index, or the server cannot do it
+            InputError: if embeddings do not fit the new data type or metric; nothing changes
+            FiftyOneRedisError: if there is no index, or the server refuses
         """
         unknown = sorted(changes.keys() - set(_REBUILD_SETTINGS))
         if unknown:
             raise SettingsError(
                 f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_REBUILD_SETTINGS)}."
             )
-        index = self._existing_index()
+        index = self._open_index()
         with progress_bar(len(index), progress) as bar:
             index.rebuild(bar.update, **changes)
-        self._settle(index.schema)
+        self._record_options(index.schema)
         if self.config.id_field is not None:
             self.config.id_field = index.schema.id_field
         if self.config.vector_field is not None:
             self.config.vector_field = index.schema.vector_name
         self.save_config()
-        self._forget()
+        self._clear_cache()
 
     def cleanup(self) -> None:
-        """Deletes the index and its embeddings from the server, if they are there."""
+        """Deletes the index and its embeddings from the server, if they exist."""
         try:
-            self._existing_index().drop()
+            self._open_index().drop()
         except IndexNotFoundError:
             VectorIndex.remove_leftovers(self._redis, self.config.index_name)
         self._index = None
-        self._forget()
+        self._clear_cache()
 
     @classmethod
     def _from_dict(
@@ -543,7 +540,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         return cls(samples, config, brain_key)
 
     def _unregister_unfinished_run(self) -> None:
-        """Takes back the run that `compute_similarity()` registers before it adds embeddings."""
+        """Deletes the run that `compute_similarity()` registered before adding embeddings."""
         if self._unfinished:
             self.backend.close()
             if self.key is not None:
@@ -557,7 +554,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         allow_missing: bool,
         warn_missing: bool,
     ) -> list[str]:
-        """Returns the ids of the documents that sample or label IDs stand for."""
+        """Returns the ids of documents, given sample or label IDs."""
         if label_ids is not None:
             if self.config.patches_field is None:
                 raise InputError("This is an index of samples; provide sample_ids, not label_ids.")

@@ -211,7 +211,7 @@ def test_the_form_for_a_rebuild_begins_with_what_the_run_has(written, model):
 
 
 def test_the_form_for_a_rebuild_asks_for_what_the_algorithm_has(indexed, monkeypatch):
-    monkeypatch.setattr(changes, "offered", lambda: (ALGORITHMS, tuple(DTYPES)))
+    monkeypatch.setattr(changes, "fetch_capabilities", lambda: (ALGORITHMS, tuple(DTYPES)))
     for algorithm in ALGORITHMS:
         params = {"brain_key": "key", "algorithm": algorithm}
         asked = form("rebuild_index", indexed, params).keys() & OPTIONS.keys()

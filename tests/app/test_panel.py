@@ -51,7 +51,7 @@ class Opened:
 
 @pytest.fixture
 def panel(redis_backend):
-    cache.forget()
+    cache.clear()
     dataset = fo.Dataset(f"panel-{uuid.uuid4().hex[:8]}")
     dataset.add_samples(fo.Sample(filepath=f"{row}.png") for row in range(50))
     yield Opened(dataset)

@@ -21,7 +21,7 @@ from fiftyone_redis.connection.capabilities import (
 )
 from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
-from fiftyone_redis.engine.requirements import require
+from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.errors import ConnectionFailedError, ServerError, UnsupportedServerError
 from fiftyone_redis.server.program import build_command, build_environment
 
@@ -245,12 +245,12 @@ def test_a_server_that_cannot_be_searched_is_refused_in_one_sentence(client, fou
     [
         pytest.param(
             {"dtype": "uint8"},
-            "has no dtype 'uint8'; use one of float32, float64, float16, bfloat16",
+            "does not support dtype 'uint8'; use one of float32, float64, float16, bfloat16",
             marks=pytest.mark.needs("no int8"),
         ),
         pytest.param(
             {"algorithm": "SVS-VAMANA"},
-            "has no algorithm 'SVS-VAMANA'; use one of FLAT, HNSW",
+            "does not support algorithm 'SVS-VAMANA'; use one of FLAT, HNSW",
             marks=pytest.mark.needs("no svs"),
         ),
     ],
@@ -269,15 +269,15 @@ def test_a_server_that_was_built_without_svs_is_found_out_once(server):
     client = Svs(reply(server, 3, "FT.CREATE", "svs"))
     for _ in range(2):
         with pytest.raises(UnsupportedServerError, match="was built without SVS-VAMANA; use FLAT"):
-            require(client, SVS)
+            require_support(client, SVS)
     assert [command[0] for command in client.asked] == ["FT.CREATE"]
-    require(client, Schema("wanted", 4, algorithm="HNSW"))
+    require_support(client, Schema("wanted", 4, algorithm="HNSW"))
 
 
 def test_an_index_that_was_made_to_try_svs_is_unlike_others_and_dropped_at_once():
     client = Svs(b"OK")
-    require(client, SVS)
-    require(client, SVS)
+    require_support(client, SVS)
+    require_support(client, SVS)
     [create, drop] = client.asked
     assert create[1].startswith("fiftyone-probe~")
     assert create[create.index("PREFIX") + 2] == f"{create[1]}~:"
@@ -288,13 +288,13 @@ def test_another_refusal_of_that_index_is_an_error_and_proves_nothing():
     client = Svs(redis.ResponseError("ERR maybe later"))
     for _ in range(2):
         with pytest.raises(ServerError, match="maybe later"):
-            require(client, SVS)
+            require_support(client, SVS)
     assert len(client.asked) == 2
 
 
 def test_a_user_who_may_not_try_is_not_kept_from_what_may_be_allowed():
     client = Svs(redis.exceptions.NoPermissionError("NOPERM"))
-    require(client, SVS)
+    require_support(client, SVS)
     assert get_capabilities(client).svs is None
 
 

@@ -356,7 +356,7 @@ def blobs(matrix):
 
 
 def walk(client, schema=SCHEMA):
-    return [id for page in documents.walk(client, schema) for id in page]
+    return [id for page in documents.walk_ids(client, schema) for id in page]
 
 
 def test_documents_are_spread_over_the_nodes_and_read_back_in_order(client, nodes, small_batches):
@@ -369,9 +369,9 @@ def test_documents_are_spread_over_the_nodes_and_read_back_in_order(client, node
 
 def test_documents_are_found_walked_and_deleted_on_all_nodes(client, nodes, small_batches):
     ids, _ = write(client, 10_000)
-    assert documents.existing(client, SCHEMA, [*ids[:5000], "other"]) == set(ids[:5000])
+    assert documents.find_existing(client, SCHEMA, [*ids[:5000], "other"]) == set(ids[:5000])
     assert sorted(walk(client)) == ids
-    assert documents.clear(client, SCHEMA, ids[:300], "vector") == 300
+    assert documents.remove_field(client, SCHEMA, ids[:300], "vector") == 300
     assert documents.delete(client, SCHEMA, [*ids, "other"]) == 9700  # 300 had nothing else
     assert [node("DBSIZE") for node in nodes.primaries()] == [0, 0, 0]
 
@@ -386,13 +386,13 @@ def test_tags_are_written_and_read(client):
     schema = Schema("docs", DIM, tags=("tag",))
     tags = {"tag": [f"t{id}" for id in names(100)]}
     assert sum(documents.write(client, schema, names(100), matrix_of(100), tags)) == 100
-    assert reading.tags(client, schema, names(100)) == tags
+    assert reading.read_tags(client, schema, names(100)) == tags
 
 
 def test_a_few_documents_are_drawn(client):
-    assert documents.draw(client, SCHEMA, 100) == []
+    assert documents.draw_ids(client, SCHEMA, 100) == []
     write(client, 1000)
-    drawn = documents.draw(client, SCHEMA, 100)
+    drawn = documents.draw_ids(client, SCHEMA, 100)
     assert drawn
     assert set(drawn) < set(names(1000))
 
@@ -471,7 +471,7 @@ def test_keys_that_move_to_a_node_that_was_walked_are_found(client, nodes, monke
     first, second, third = [nodes.of(node) for node in cluster.list_primaries(client)]
     held = {client.keyslot(f"docs:{id}") for id in ids}
     moved = [slot for slot in slots_of(third) if slot in held][:40]
-    pages = documents.walk(client, SCHEMA)
+    pages = documents.walk_ids(client, SCHEMA)
     seen = list(next(pages))
     while len(seen) <= first("DBSIZE"):
         seen += next(pages)
@@ -530,7 +530,7 @@ def test_a_primary_may_be_killed_in_the_middle_of_a_walk(client, nodes, monkeypa
     ids, _ = write(client, 2000)
     victim = nodes.of(cluster.list_primaries(client)[1])
     nodes.replicate(victim)
-    pages = documents.walk(client, SCHEMA)
+    pages = documents.walk_ids(client, SCHEMA)
     seen = list(next(pages))
     victim.kill()
     seen += [id for page in pages for id in page]
@@ -730,7 +730,7 @@ def test_all_nodes_are_reached_as_the_same_user_of_few_rights(nodes):
             assert sorted(walk(client)) == ids
             assert documents.delete(client, SCHEMA, ids) == 100
             with pytest.raises(AuthenticationError, match="hexists"):
-                documents.existing(client, SCHEMA, ids)
+                documents.find_existing(client, SCHEMA, ids)
         for node in nodes:
             node("ACL", "SETUSER", "tester", "-command")
         with pytest.raises(AuthenticationError, match="'command' command"):

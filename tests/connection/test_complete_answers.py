@@ -39,7 +39,7 @@ SCHEMA = Schema("a", 4)
 
 
 def pages(client):
-    return list(keys.pages(client, SCHEMA))
+    return list(keys.read_id_pages(client, SCHEMA))
 
 
 def searches(client, count=3):

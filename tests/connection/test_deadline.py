@@ -40,7 +40,7 @@ def alone(server, **options):
 
 
 def pages(client):
-    return list(keys.pages(client, SCHEMA))
+    return list(keys.read_id_pages(client, SCHEMA))
 
 
 def test_a_search_waits_for_its_own_time_limit_and_a_little(server):

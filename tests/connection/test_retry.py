@@ -269,7 +269,7 @@ def test_no_page_of_a_cursor_is_lost_with_its_reply(client, cutter, far):
 def test_an_abandoned_walk_keeps_its_connection(client, small_pages):
     write(client)
     before = client.client_id()
-    assert len(next(documents.walk(client, SCHEMA))) < 100
+    assert len(next(documents.walk_ids(client, SCHEMA))) < 100
     assert client.client_id() == before
 
 
@@ -304,7 +304,7 @@ def test_a_walk_finds_all_although_the_server_is_started_again(lasting, small_pa
     with reached(lasting) as client:
         write(client)
         found = []
-        for page in documents.walk(client, SCHEMA):
+        for page in documents.walk_ids(client, SCHEMA):
             found += page
             if len(found) < 30:
                 lasting.kill()
@@ -447,7 +447,7 @@ def test_the_number_and_the_total_time_are_settings(lasting, rules):
         with pytest.raises(ConnectionFailedError):
             write(client)
         with pytest.raises(ConnectionFailedError):
-            list(documents.walk(client, SCHEMA))
+            list(documents.walk_ids(client, SCHEMA))
     assert time.monotonic() - begun < 5
 
 

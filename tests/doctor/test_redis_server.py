@@ -196,7 +196,7 @@ def test_an_index_that_some_nodes_lack_is_a_problem_that_names_them():
 def test_a_number_of_documents_that_cannot_be_is_a_note(told):
     finding = indexes.describe_index("birds", told)
     assert finding.status == NOTE
-    assert finding.text.startswith("birds: The server does not tell how many documents")
+    assert finding.text.startswith("birds: The server does not report how many documents")
 
 
 def test_a_node_that_is_lost_keeps_nobody_from_looking_at_the_others(

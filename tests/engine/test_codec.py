@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema
-from fiftyone_redis.engine.codec import as_matrix, check, check_queries, decode, encode, holds
+from fiftyone_redis.engine.codec import (
+    as_matrix,
+    can_hold,
+    check_queries,
+    check_vectors,
+    decode,
+    encode,
+)
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.errors import InputError
 
@@ -114,7 +121,7 @@ def test_no_bytes_are_no_vectors(dtype):
 
 @pytest.mark.parametrize("size", [0, 7, 9, 16])
 def test_bytes_of_another_length_are_refused(size):
-    with pytest.raises(InputError, match="1 documents hold no float32 vector of 2 values"):
+    with pytest.raises(InputError, match="1 documents hold no float32 vector of dimension 2"):
         decode([bytes(8), bytes(size)], "float32", 2)
 
 
@@ -127,7 +134,7 @@ def test_bytes_of_another_length_are_refused(size):
 )
 def test_whole_numbers_come_back_the_same(dtype, row, blob):
     for matrix in (np.array([row], np.float16), np.array([row], np.float64), as_matrix([row])):
-        check(matrix, Schema("i", 4, dtype=dtype))
+        check_vectors(matrix, Schema("i", 4, dtype=dtype))
         assert blobs(matrix, dtype) == [blob]
         assert round_trip(matrix, dtype).tolist() == [row]
         assert round_trip(matrix, dtype).dtype == np.float32
@@ -147,16 +154,16 @@ def test_whole_numbers_come_back_the_same(dtype, row, blob):
 )
 def test_what_is_no_whole_number_in_range_is_refused_and_never_rounded(dtype, value, range_):
     matrix = np.array([[1.0, 1.0], [1.0, value]])
-    reason = f"1 of 2 vectors .* no whole numbers in {range_}, as {dtype} needs: 'b'"
+    reason = f"1 of 2 vectors .* not integers in {range_}, as {dtype} requires: 'b'"
     with pytest.raises(InputError, match=reason):
-        check(matrix, Schema("i", 2, dtype=dtype), ["a", "b"])
+        check_vectors(matrix, Schema("i", 2, dtype=dtype), ["a", "b"])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_query_of_any_numbers_can_be_compared(dtype):
     check_queries(np.array([[0.25, -3.0]]), Schema("i", 2, dtype=dtype))
-    assert holds(np.array([[0.25, -3.0]]), dtype) == (dtype in FLOATS)
-    assert holds(np.array([[3.0, 7.0]]), dtype)
+    assert can_hold(np.array([[0.25, -3.0]]), dtype) == (dtype in FLOATS)
+    assert can_hold(np.array([[3.0, 7.0]]), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -193,7 +200,7 @@ PLAIN = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_numbers_of_any_kind_and_order_are_the_same_vectors(vectors, dtype):
     matrix = as_matrix(vectors, 3)
-    check(matrix, Schema("i", 3, dtype=dtype))
+    check_vectors(matrix, Schema("i", 3, dtype=dtype))
     assert blobs(matrix, dtype) == blobs(PLAIN, dtype)
 
 
@@ -222,8 +229,8 @@ def test_float32_is_not_copied():
         (np.ones((2, 3, 1)), r"shape \(2, 3, 1\)"),
         ([[1, 2, 3], [4, 5]], "row 0 has 3 values, row 1 has 2"),
         ([np.ones(3), None, np.ones(2)], "row 0 has 3 values, row 1 has 1, row 2 has 2"),
-        ([[1, 2], [3, 4]], "dimension 2, but the index has 3"),
-        (np.ones((2, 4)), "dimension 4, but the index has 3"),
+        ([[1, 2], [3, 4]], "dimension 2, but the index has dimension 3"),
+        (np.ones((2, 4)), "dimension 4, but the index has dimension 3"),
         ([[1, [2, 3]], [4, 5]], "not numbers"),
     ],
 )
@@ -239,7 +246,7 @@ def test_no_vectors_have_any_dimension():
 def test_none_among_numbers_is_refused_like_nan():
     matrix = as_matrix([[1, 2, None], [1, 2, 3]], 3)
     with pytest.raises(InputError, match="1 of 2 vectors hold NaN"):
-        check(matrix, Schema("i", 3))
+        check_vectors(matrix, Schema("i", 3))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -248,7 +255,7 @@ def test_nan_and_infinity_are_refused(value, dtype):
     matrix = np.ones((5, 3))
     matrix[[1, 3], [0, 2]] = value
     with pytest.raises(InputError, match=r"2 of 5 vectors hold NaN or infinite values: 'b', 'd'\."):
-        check(matrix, Schema("i", 3, dtype=dtype), list("abcde"))
+        check_vectors(matrix, Schema("i", 3, dtype=dtype), list("abcde"))
 
 
 @pytest.mark.parametrize(
@@ -266,7 +273,7 @@ def test_nan_and_infinity_are_refused(value, dtype):
 def test_what_is_too_large_for_the_type_is_refused(dtype, value):
     matrix = np.array([[1.0, 1.0], [value, 1.0]])
     with pytest.raises(InputError, match=f"1 of 2 vectors hold values too large for {dtype}: 'b'"):
-        check(matrix, Schema("i", 2, "euclidean", dtype=dtype), ["a", "b"])
+        check_vectors(matrix, Schema("i", 2, "euclidean", dtype=dtype), ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -275,7 +282,7 @@ def test_what_is_too_large_for_the_type_is_refused(dtype, value):
 )
 def test_what_is_just_not_too_large_is_accepted(dtype, value):
     matrix = np.array([[value, 0.0]])
-    check(matrix, Schema("i", 2, dtype=dtype))
+    check_vectors(matrix, Schema("i", 2, dtype=dtype))
     assert np.isfinite(round_trip(matrix, dtype)).all()
 
 
@@ -283,18 +290,18 @@ def test_what_is_just_not_too_large_is_accepted(dtype, value):
 def test_zero_is_refused_where_the_metric_is_cosine(dtype):
     matrix = np.array([[0.0, 1.0], [0.0, 0.0], [-0.0, 0.0]])
     with pytest.raises(InputError, match=r"2 of 3 vectors are zero.*: 'b', 'c'\."):
-        check(matrix, Schema("i", 2, "cosine", dtype=dtype), list("abc"))
+        check_vectors(matrix, Schema("i", 2, "cosine", dtype=dtype), list("abc"))
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "dotproduct"])
 def test_zero_is_accepted_where_the_metric_is_another(metric):
-    check(np.zeros((2, 2)), Schema("i", 2, metric))
+    check_vectors(np.zeros((2, 2)), Schema("i", 2, metric))
 
 
 @pytest.mark.parametrize(("dtype", "value"), [("float16", 1e-9), ("float32", 1e-30)])
 def test_what_becomes_zero_in_the_type_counts_as_zero(dtype, value):
     with pytest.raises(InputError, match="1 of 1 vectors are zero"):
-        check(np.full((1, 2), value), Schema("i", 2, "cosine", dtype=dtype))
+        check_vectors(np.full((1, 2), value), Schema("i", 2, "cosine", dtype=dtype))
 
 
 def test_only_the_first_offenders_are_named():
@@ -302,8 +309,8 @@ def test_only_the_first_offenders_are_named():
     matrix[[5, 4095, 4096, 8191, 8999], 1] = np.nan
     reason = "5 of 9000 vectors .*: row 5, row 4095, row 4096 and 2 more"
     with pytest.raises(InputError, match=reason):
-        check(matrix, Schema("i", 2))
+        check_vectors(matrix, Schema("i", 2))
 
 
 def test_vectors_of_several_blocks_are_accepted():
-    check(np.ones((9000, 2), np.float32), Schema("i", 2))
+    check_vectors(np.ones((9000, 2), np.float32), Schema("i", 2))

@@ -57,7 +57,7 @@ def read(client, schema, ids, fields=("vector",)) -> dict[str, list[bytes | None
 
 def walk(client, schema) -> list[str]:
     """Returns the ids of all pages, each as often as it was given."""
-    return sorted(id for page in documents.walk(client, schema) for id in page)
+    return sorted(id for page in documents.walk_ids(client, schema) for id in page)
 
 
 def names(count: int) -> list[str]:
@@ -76,7 +76,7 @@ def test_batches_of_every_fill_are_written_read_and_deleted(
     assert sum(written) == count
     assert max(written, default=0) <= ROWS
     assert held == {id: [row.tobytes()] for id, row in zip(ids, matrix, strict=True)}
-    assert documents.existing(client, schema, [*ids, "other"]) == set(ids)
+    assert documents.find_existing(client, schema, [*ids, "other"]) == set(ids)
     assert documents.delete(client, schema, [*ids, "other"]) == count
     assert client.dbsize() == 0
 
@@ -97,7 +97,7 @@ def test_the_server_holds_the_bytes_of_the_type(client, vectors, dtype):
 def test_ids_of_any_characters_are_kept(client, schema, vectors):
     write(client, schema, SPECIAL, vectors(len(SPECIAL)))
     assert client.dbsize() == len(SPECIAL)
-    assert documents.existing(client, schema, SPECIAL) == set(SPECIAL)
+    assert documents.find_existing(client, schema, SPECIAL) == set(SPECIAL)
     assert walk(client, schema) == sorted(SPECIAL)
     assert all(row[0] for row in read(client, schema, SPECIAL).values())
     assert documents.delete(client, schema, SPECIAL) == len(SPECIAL)
@@ -115,7 +115,7 @@ def test_only_the_documents_of_the_prefix_are_walked(client, vectors, name):
 def test_many_documents_are_walked_in_pages(client, schema, vectors, monkeypatch):
     monkeypatch.setattr(documents, "_WALK_COUNT", 10)
     write(client, schema, names(500), vectors(500))
-    assert len(list(documents.walk(client, schema))) > 1
+    assert len(list(documents.walk_ids(client, schema))) > 1
     assert walk(client, schema) == names(500)
 
 
@@ -125,7 +125,7 @@ def test_documents_that_stay_are_walked_once_while_others_come_and_go(
     monkeypatch.setattr(documents, "_WALK_COUNT", 10)
     ids, others = names(300), [f"other {row}" for row in range(5000)]
     write(client, schema, ids, vectors(300))
-    pages = documents.walk(client, schema)
+    pages = documents.walk_ids(client, schema)
     seen = list(next(pages))
     write(client, schema, others, vectors(5000))
     seen += next(pages)
@@ -175,7 +175,7 @@ def test_writing_again_after_a_refusal_completes_it(client, schema, vectors, sma
         write(client, schema, names(20), vectors(20))
     client.delete("docs:00002")
     write(client, schema, names(20), vectors(20))
-    assert documents.existing(client, schema, names(20)) == set(names(20))
+    assert documents.find_existing(client, schema, names(20)) == set(names(20))
 
 
 def test_an_abandoned_write_gives_its_connection_back(lone_client, schema, vectors, small_batches):

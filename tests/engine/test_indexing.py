@@ -82,7 +82,7 @@ def test_a_search_waits_for_a_server_that_fills_its_indexes_after_a_restart(own_
 
 @pytest.mark.usefixtures("documents")
 def test_waiting_is_told_with_how_far_the_server_is(client, monkeypatch, caplog):
-    monkeypatch.setattr(indexing, "_TOLD_AFTER_SECONDS", 0)
+    monkeypatch.setattr(indexing, "_LOG_AFTER_SECONDS", 0)
     monkeypatch.setattr(logging.getLogger("fiftyone"), "propagate", True)
     caplog.set_level(logging.INFO)
     make(client)

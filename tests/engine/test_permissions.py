@@ -90,7 +90,7 @@ def read_everything(client, monkeypatch) -> None:
     assert sorted(index.ids_with_tag("sample_id", ["s"])) == IDS
     for within in (None, IDS[:100], IDS[:9000]):
         for filtered in (True, False):
-            monkeypatch.setattr(planner, "filter_is_cheaper", lambda *_, f=filtered: f)
+            monkeypatch.setattr(planner, "is_prefilter_cheaper", lambda *_, f=filtered: f)
             [found] = index.search(VECTORS[:1], 3, within=within)
             assert found.ids[0] == "00000"
     [found] = index.search(VECTORS[:1], 3, farthest=True)

@@ -167,7 +167,7 @@ def test_many_queries_find_what_each_finds_alone(
     queries = vectors(40, DIM) - 0.2
     alone = [index.search(query[np.newaxis], 7, within=within)[0] for query in queries]
 
-    monkeypatch.setattr(planner, "compare_here", lambda *_: here)
+    monkeypatch.setattr(planner, "is_brute_force_cheaper", lambda *_: here)
     together = index.search(queries, 7, within=within)
 
     assert [found.ids for found in together] == [found.ids for found in alone]
@@ -217,7 +217,7 @@ def test_no_queries_have_no_answers(filled, vectors, within):
     ("queries", "k", "reason"),
     [
         (np.ones(4), 1, r"shape \(4,\)"),
-        (np.ones((1, 5)), 1, "dimension 5, but the index has 4"),
+        (np.ones((1, 5)), 1, "dimension 5, but the index has dimension 4"),
         (np.full((1, 4), np.nan), 1, "NaN"),
         (np.zeros((1, 4)), 1, "zero"),
         (np.ones((1, 4)), 0, "k must be at least 1, not 0"),

@@ -227,7 +227,7 @@ def test_what_cannot_be_adopted_is_told(client, own_run, samples):
 
 def test_an_index_that_fiftyone_did_not_make_is_not_adopted(make_own_run, samples):
     make_own_run(samples, schema=f"$.foid AS foid TAG $.vector AS vector {VECTOR}")
-    with pytest.raises(IndexMismatchError, match="not as FiftyOne's own backend makes it"):
+    with pytest.raises(IndexMismatchError, match="FiftyOne's own backend did not create"):
         fiftyone_redis.adopt(samples.dataset, "key")
 
 

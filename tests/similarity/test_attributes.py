@@ -325,7 +325,7 @@ def test_fields_named_like_those_of_the_index_are_refused(samples, name):
 
 def test_an_index_that_exists_without_them_is_refused(samples):
     similarity(samples, ["filepath"], index_name="mine")
-    with pytest.raises(IndexMismatchError, match=r"tags \(TAG\).*leave them out"):
+    with pytest.raises(IndexMismatchError, match=r"tags \(TAG\).*omit them"):
         fob.compute_similarity(
             samples.dataset,
             embeddings=False,

@@ -14,7 +14,7 @@ from fiftyone import ViewField as F
 from fiftyone.core.models import EmbeddingsMixin, Model
 from packaging.version import Version
 
-from fiftyone_redis.engine import exact
+from fiftyone_redis.engine import exact_search
 
 METRICS = ("cosine", "euclidean")
 
@@ -155,7 +155,7 @@ def test_each_duplicate_is_shown_behind_its_nearest(indexes, samples):
     for unique_id, duplicates in index.neighbors_map.items():
         for duplicate_id, distance in duplicates:
             expected = {
-                other: exact.distances(
+                other: exact_search.compute_distances(
                     points[duplicate_id][None], points[other][None], index.config.metric
                 )[0, 0]
                 for other in index.unique_ids
@@ -236,7 +236,9 @@ def test_uniqueness_of_the_brain(indexes, samples):
     # itself there, so this is compared with its formula.
     index, _ = indexes
     embeddings, _, _ = index.get_embeddings(samples.ids)
-    nearest = np.sort(exact.distances(embeddings, embeddings, index.config.metric))[:, 1:4]
+    nearest = np.sort(exact_search.compute_distances(embeddings, embeddings, index.config.metric))[
+        :, 1:4
+    ]
     expected = np.mean(nearest * [0.6, 0.3, 0.1], axis=1)
 
     fob.compute_uniqueness(samples.dataset, similarity_index=index)

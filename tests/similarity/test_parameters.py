@@ -38,7 +38,7 @@ def test_settings_of_hnsw_reach_the_server_and_the_run(samples):
     assert (vector["M"], vector["ef_construction"]) == (8, 50)
     loaded = samples.dataset.load_brain_results("key", cache=False)
     assert (loaded.config.m, loaded.config.ef_construction) == (8, 50)
-    assert loaded._existing_index().schema.ef_runtime == 30
+    assert loaded._open_index().schema.ef_runtime == 30
 
 
 def test_a_run_remembers_the_settings_that_servers_do_not_tell(samples):
@@ -46,7 +46,7 @@ def test_a_run_remembers_the_settings_that_servers_do_not_tell(samples):
     loaded = samples.dataset.load_brain_results("key", cache=False)
     assert (loaded.config.block_size, saved(samples).block_size) == (500, 500)
     loaded.rebuild(dtype="float16")
-    assert loaded._existing_index().schema.block_size == 500
+    assert loaded._open_index().schema.block_size == 500
 
 
 def test_the_defaults_are_noted_in_the_run(samples):

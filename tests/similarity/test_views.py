@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fiftyone import ViewField as F
 
-from fiftyone_redis.engine import exact, planner
+from fiftyone_redis.engine import exact_search, planner
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.similarity import view_subset
 
@@ -17,10 +17,12 @@ COUNT, DIM = 3000, 16
 def plan(request, monkeypatch):
     """Has the planner choose one way, or decide by itself."""
     if request.param == "filters by key":
-        monkeypatch.setattr(planner, "filter_is_cheaper", lambda *args: True)
+        monkeypatch.setattr(planner, "is_prefilter_cheaper", lambda *args: True)
     if request.param == "searches wider":
-        monkeypatch.setattr(planner, "filter_is_cheaper", lambda *args: False)
-        monkeypatch.setattr(planner, "width", lambda k, _, last, size: min(size, last + k + 200))
+        monkeypatch.setattr(planner, "is_prefilter_cheaper", lambda *args: False)
+        monkeypatch.setattr(
+            planner, "choose_width", lambda k, _, last, size: min(size, last + k + 200)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_views_of_any_size(large, index, plan, share, reverse, k):
     dataset, embeddings = large
     view = dataset.match(F("share") < share)
     ids, shares = dataset.values(["id", "share"])
-    expected = exact.distances(embeddings[:1], embeddings[:2500], "cosine")[0]
+    expected = exact_search.compute_distances(embeddings[:1], embeddings[:2500], "cosine")[0]
     rows = [row for row in np.argsort(-expected if reverse else expected) if shares[row] < share]
 
     found = view.sort_by_similarity(ids[0], k=k, reverse=reverse, brain_key="key")
@@ -98,7 +100,7 @@ def test_mongodb_tells_of_a_view_what_values_tells(samples, view_of):
     expected = view.values("id")
     everyone = [Hit(f"docs:{id}", 0.0, {}, id) for id in [*samples.ids, "not-an-id", "f" * 24]]
     assert sorted(subset.ids()) == sorted(set(expected))
-    assert subset.kept(everyone) == set(expected)
+    assert subset.find_members(everyone) == set(expected)
 
 
 def test_more_ids_than_one_answer_of_mongodb_holds_are_told_all(samples, monkeypatch):
@@ -113,7 +115,9 @@ def test_patches_of_a_filtered_view(patches, patch_index, plan, kind):
     if kind == "patches view":
         view = view.to_patches("ground_truth")
     allowed = [row for row in range(57) if row % 3 == 1]
-    expected = exact.distances(patches.embeddings[:1], patches.embeddings, "cosine")[0]
+    expected = exact_search.compute_distances(patches.embeddings[:1], patches.embeddings, "cosine")[
+        0
+    ]
 
     _, label_ids = patch_index.use_view(view)._kneighbors(patches.label_ids[0], k=6)
 
@@ -150,7 +154,9 @@ def test_selected_slices_of_groups(redis_backend, plan):
 
     ids = flat.values("id")
     allowed = set(right.values("id"))
-    expected = exact.distances(vectors[[ids.index(right.last().id)]], vectors, "cosine")[0]
+    expected = exact_search.compute_distances(
+        vectors[[ids.index(right.last().id)]], vectors, "cosine"
+    )[0]
     nearest = [ids[row] for row in np.argsort(expected) if ids[row] in allowed][:10]
     assert found.values("id") == nearest
     some_groups = dataset.limit(5)
@@ -173,6 +179,6 @@ def test_frames_of_videos(redis_backend, plan):
 
     found, _ = index.use_view(even)._kneighbors(ids[0], k=10)
 
-    expected = exact.distances(vectors[:1], vectors, "cosine")[0]
+    expected = exact_search.compute_distances(vectors[:1], vectors, "cosine")[0]
     assert found == [ids[row] for row in np.argsort(expected) if ids[row] in allowed][:10]
     dataset.delete()

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fiftyone_redis.app.distances import Distances, nearest
+from fiftyone_redis.app.distances import Distances, measure_nearest
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.similarity.sync import Difference, difference
 
 T = TypeVar("T")
 
-_kept: dict[tuple[str, ...], tuple[Any, Any]] = {}
+_cache: dict[tuple[str, ...], tuple[Any, Any]] = {}
 
 
-def forget() -> None:
+def clear() -> None:
     """Forgets everything, so that it is found out again."""
-    _kept.clear()
+    _cache.clear()
 
 
-def kept_difference(index: Any) -> Difference:
+def cached_difference(index: Any) -> Difference:
     """Returns how an index differs from its dataset; see :func:`fiftyone_redis.sync.difference`.
 
     Args:
@@ -30,23 +30,23 @@ def kept_difference(index: Any) -> Difference:
     if index.config.patches_field is not None:
         # Labels come and go with every change of their samples. FiftyOne has an index of this.
         version.append(dataset._max("last_modified_at"))
-    return _remembered(("difference", *_name(index)), version, lambda: difference(index))
+    return _cached(("difference", *_name(index)), version, lambda: difference(index))
 
 
-def kept_distances(index: Any, engine: VectorIndex) -> Distances:
-    """Returns nearest-neighbour distances; see :func:`~fiftyone_redis.app.distances.nearest`.
+def cached_distances(index: Any, engine: VectorIndex) -> Distances:
+    """Returns nearest-neighbour distances; see :func:`distances.measure_nearest`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         engine: the same index, opened
     """
     key = ("distances", *_name(index))
-    return _remembered(key, _version(index), lambda: nearest(index, engine))
+    return _cached(key, _version(index), lambda: measure_nearest(index, engine))
 
 
-def keep_distances(index: Any, found: Distances) -> None:
+def store_distances(index: Any, found: Distances) -> None:
     """Keeps distances that were found otherwise."""
-    _kept[("distances", *_name(index))] = (_version(index), found)
+    _cache[("distances", *_name(index))] = (_version(index), found)
 
 
 def _version(index: Any) -> tuple[Any, ...]:
@@ -57,8 +57,8 @@ def _name(index: Any) -> tuple[str, ...]:
     return str(index.samples._root_dataset._doc.id), index.key, index.config.index_name
 
 
-def _remembered(key: tuple[str, ...], version: Any, find: Callable[[], T]) -> T:
-    if key not in _kept or _kept[key][0] != version:
-        _kept[key] = (version, find())
-    value: T = _kept[key][1]
+def _cached(key: tuple[str, ...], version: Any, find: Callable[[], T]) -> T:
+    if key not in _cache or _cache[key][0] != version:
+        _cache[key] = (version, find())
+    value: T = _cache[key][1]
     return value

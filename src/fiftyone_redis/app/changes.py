@@ -13,7 +13,7 @@ import fiftyone.zoo as foz
 
 from fiftyone_redis.app import cache, indexes
 from fiftyone_redis.app.distances import Distances
-from fiftyone_redis.app.progress import Report, counted
+from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.connection.capabilities import get_capabilities
 from fiftyone_redis.engine import Schema
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
@@ -24,13 +24,13 @@ _USUAL_MODEL = "clip-vit-base32-torch"
 _PATCHES = (fol.Detection, fol.Detections, fol.Polyline, fol.Polylines)
 
 
-def patches_fields(dataset: Any) -> list[str]:
+def list_patches_fields(dataset: Any) -> list[str]:
     """Returns the fields of a dataset whose patches can be indexed."""
     fields = dataset.get_field_schema(embedded_doc_type=_PATCHES)
     return list(fields)
 
 
-def vector_fields(dataset: Any, patches_field: str | None) -> list[str]:
+def list_vector_fields(dataset: Any, patches_field: str | None) -> list[str]:
     """Returns the fields that may hold vectors: of samples, or of a field's labels."""
     kinds = (fo.VectorField, fo.ArrayField)
     if patches_field is None:
@@ -42,25 +42,25 @@ def vector_fields(dataset: Any, patches_field: str | None) -> list[str]:
 
 
 @remembered
-def models() -> tuple[str, ...]:
+def list_models() -> tuple[str, ...]:
     """Returns the names of the zoo's models that make embeddings."""
     return tuple(foz.list_zoo_models(tags="embeddings"))
 
 
-def usual_model(dataset: Any) -> str:
+def choose_default_model(dataset: Any) -> str:
     """Returns the model that another index of the dataset has, or FiftyOne's usual one."""
-    named = [config.model for config in indexes.runs(dataset).values() if config.model]
+    named = [config.model for config in indexes.list_runs(dataset).values() if config.model]
     return named[-1] if named else _USUAL_MODEL
 
 
-def free_key(dataset: Any) -> str:
+def choose_free_key(dataset: Any) -> str:
     """Returns a brain key that is not taken."""
     taken = set(dataset.list_brain_runs())
     keys = ("redis", *(f"redis_{number}" for number in range(2, len(taken) + 3)))
     return next(key for key in keys if key not in taken)
 
 
-def key_problem(dataset: Any, key: str) -> str | None:
+def find_key_problem(dataset: Any, key: str) -> str | None:
     """Returns why a brain key cannot be given to a run, or None if it can."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
         return "A brain key has letters, digits and underscores only, and no digit first."
@@ -69,14 +69,14 @@ def key_problem(dataset: Any, key: str) -> str | None:
     return None
 
 
-def source(index: Any) -> str | None:
+def describe_source(index: Any) -> str | None:
     """Says where the vectors of an index come from; None if that is not known."""
     if index.config.embeddings_field is not None:
         return f"the field {index.config.embeddings_field}"
     return None if index.config.model is None else f"the model {index.config.model}"
 
 
-def schema(index: Any) -> Schema:
+def fetch_schema(index: Any) -> Schema:
     """Returns what an index is now, on its server."""
     client = indexes.open_client()
     try:
@@ -86,19 +86,19 @@ def schema(index: Any) -> Schema:
     return found
 
 
-def described(dataset: Any) -> list[indexes.IndexSummary]:
+def fetch_summaries(dataset: Any) -> list[indexes.IndexSummary]:
     """Describes the indexes of a dataset; returns none if the server does not answer."""
     try:
         client = indexes.open_client()
     except ConnectionFailedError:
         return []
     try:
-        return indexes.summaries(dataset, client)
+        return indexes.fetch_summaries(dataset, client)
     finally:
         client.close()
 
 
-def offered() -> tuple[tuple[str, ...], tuple[str, ...]]:
+def fetch_capabilities() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the algorithms and types that the server has; all there are if it does not answer."""
     try:
         client = indexes.open_client()
@@ -139,7 +139,7 @@ def create(
         InputError: if nothing could be indexed; no run is left behind then
         FiftyOneRedisError: if the server cannot do it
     """
-    problem = key_problem(dataset, brain_key)
+    problem = find_key_problem(dataset, brain_key)
     if problem:
         raise InputError(problem)
     report(0, "Loading the model" if model else "Creating the index")
@@ -177,8 +177,8 @@ def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:
     report(0, "Looking for what is missing")
     found = sync.difference(index)
     total = len(found.missing)
-    without = sync.add_missing(index, found, field, counted(report, total, "Adding"))
-    cache.forget()
+    without = sync.add_missing(index, found, field, count_progress(report, total, "Adding"))
+    cache.clear()
     return total - len(without), without
 
 
@@ -186,7 +186,7 @@ def remove(index: Any, report: Report) -> int:
     """Removes from an index what is no longer in its dataset, and returns how many that were."""
     report(0, "Looking for what is gone")
     count = sync.remove_gone(index, sync.difference(index))
-    cache.forget()
+    cache.clear()
     return count
 
 
@@ -204,7 +204,7 @@ def drop(dataset: Any, brain_key: str) -> bool:
         InputError: if the dataset has no such run
         FiftyOneRedisError: if the server refuses
     """
-    if brain_key not in indexes.runs(dataset):
+    if brain_key not in indexes.list_runs(dataset):
         raise InputError(f"The dataset has no Redis index {brain_key!r}; refresh the panel.")
     left = False
     try:
@@ -214,20 +214,20 @@ def drop(dataset: Any, brain_key: str) -> bool:
     except ConnectionFailedError:
         left = True
     dataset.delete_brain_run(brain_key)
-    cache.forget()
+    cache.clear()
     return left
 
 
-def distances(index: Any) -> Distances:
+def fetch_distances(index: Any) -> Distances:
     """Returns the nearest-neighbour distances of an index, of some of its points if it is large."""
     client = indexes.open_client()
     try:
-        return cache.kept_distances(index, index.config.open_index(client))
+        return cache.cached_distances(index, index.config.open_index(client))
     finally:
         client.close()
 
 
-def view_of(index: Any, ids: list[str]) -> Any:
+def make_view(index: Any, ids: list[str]) -> Any:
     """Returns a view of samples or patches that are in an index, in this order.
 
     Args:

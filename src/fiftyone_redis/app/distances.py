@@ -67,7 +67,7 @@ class Distances:
         return edges.tolist(), counts.tolist()
 
 
-def nearest(index: Any, engine: VectorIndex) -> Distances:
+def measure_nearest(index: Any, engine: VectorIndex) -> Distances:
     """Finds nearest-neighbour distances of all points of a small index, of some of a large one.
 
     Args:

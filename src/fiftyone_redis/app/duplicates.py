@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fiftyone_redis.engine import exact
+from fiftyone_redis.engine import exact_search
 
 Progress = Callable[[int], None]
 
@@ -51,11 +51,11 @@ def find(
     nearest, partners = _nearest(vectors, metric, progress)
     near = np.flatnonzero(nearest <= threshold)
     points = vectors[near]
-    kept = exact.without_duplicates(points, threshold, metric)
+    kept = exact_search.drop_duplicates(points, threshold, metric)
     left_out = np.setdiff1d(np.arange(len(near)), kept)
     leader = np.arange(len(near))
     if len(left_out):
-        to_kept = exact.neighbors(points[kept], points[left_out], 1, metric)
+        to_kept = exact_search.find_neighbors(points[kept], points[left_out], 1, metric)
         leader[left_out] = [kept[rows[0]] for rows, _ in to_kept]
     # A point that is kept and leads no group stands beside its nearest neighbour.
     alone = np.setdiff1d(kept, leader[left_out])
@@ -78,7 +78,7 @@ def _nearest(
     """
     found = np.full(len(vectors), np.inf)
     partners = np.arange(len(vectors))
-    for row, (rows, distances) in enumerate(exact.neighbors(vectors, None, 1, metric)):
+    for row, (rows, distances) in enumerate(exact_search.find_neighbors(vectors, None, 1, metric)):
         if len(distances):
             found[row], partners[row] = distances[0], rows[0]
         if progress is not None and (row + 1) % _REPORTED == 0:

@@ -69,14 +69,14 @@ def open_client() -> Client:
     return settings.open_client(config.connection)
 
 
-def runs(dataset: Any) -> dict[str, Any]:
+def list_runs(dataset: Any) -> dict[str, Any]:
     """Returns the configs of the dataset's brain runs that are indexes of this backend, by key."""
     keys = dataset.list_brain_runs(type=fob.Similarity)
     configs = {key: dataset.get_brain_info(key).config for key in keys}
     return {key: c for key, c in configs.items() if isinstance(c, RedisSimilarityConfig)}
 
 
-def summaries(dataset: Any, client: Client) -> list[IndexSummary]:
+def fetch_summaries(dataset: Any, client: Client) -> list[IndexSummary]:
     """Describes the dataset's indexes.
 
     Args:
@@ -86,7 +86,7 @@ def summaries(dataset: Any, client: Client) -> list[IndexSummary]:
     Raises:
         ConnectionFailedError: if the server does not answer
     """
-    return [_summary(key, config, client) for key, config in runs(dataset).items()]
+    return [_summary(key, config, client) for key, config in list_runs(dataset).items()]
 
 
 def load(dataset: Any, brain_key: str) -> Any:
@@ -100,7 +100,7 @@ def load(dataset: Any, brain_key: str) -> Any:
         InputError: if the dataset has no such run, or it is none of this backend
         FiftyOneRedisError: if the server or the index cannot be used
     """
-    known = runs(dataset)
+    known = list_runs(dataset)
     if brain_key not in known:
         raise InputError(
             f"The dataset has no Redis index {brain_key!r}; it has "
@@ -174,7 +174,7 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
 def _memory(index: VectorIndex, info: dict[str, Any], documents: int) -> int:
     """Returns the bytes of an index, and of its documents as a sample of them tells."""
     total = replies.read_index_bytes(info)
-    drawn = reading.sample(index.client, index.schema)[:16]
+    drawn = reading.sample_documents(index.client, index.schema)[:16]
     try:
         each = [execute(index.client, "MEMORY", "USAGE", hit.key) or 0 for hit in drawn]
     except AuthenticationError:

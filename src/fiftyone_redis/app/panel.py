@@ -81,7 +81,7 @@ class RedisPanel(foo.Panel):
 
     def refresh(self, ctx: Any) -> None:
         """Reads everything anew."""
-        cache.forget()
+        cache.clear()
         self._read(ctx)
 
     def done(self, ctx: Any) -> None:
@@ -102,7 +102,7 @@ class RedisPanel(foo.Panel):
             self._follow(ctx, "measure")
             return
         try:
-            found = cache.kept_difference(indexes.load(ctx.dataset, row["name"]))
+            found = cache.cached_difference(indexes.load(ctx.dataset, row["name"]))
             row["missing"], row["gone"] = f"{len(found.missing):,}", f"{len(found.gone):,}"
         except FiftyOneRedisError as error:
             row["missing"] = row["gone"] = "?"
@@ -118,7 +118,7 @@ class RedisPanel(foo.Panel):
             return
         try:
             index = indexes.load(ctx.dataset, key)
-            found = changes.distances(index)
+            found = changes.fetch_distances(index)
         except FiftyOneRedisError as error:
             ctx.panel.state.plot = {"problem": str(error)}
             return
@@ -180,8 +180,8 @@ class RedisPanel(foo.Panel):
                 raise InputError("No dataset is open; open one first.")
             client = indexes.open_client()
             try:
-                server = status.server(client)
-                found = indexes.summaries(ctx.dataset, client)
+                server = status.fetch_status(client)
+                found = indexes.fetch_summaries(ctx.dataset, client)
             finally:
                 client.close()
         except FiftyOneRedisError as error:

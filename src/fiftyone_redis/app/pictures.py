@@ -38,7 +38,7 @@ class Region:
     text: str
 
 
-def of_file(index: Any, path: str) -> Array:
+def embed_file(index: Any, path: str) -> Array:
     """Embeds a picture with an index's model, in the way in which samples are embedded.
 
     Args:
@@ -55,15 +55,15 @@ def of_file(index: Any, path: str) -> Array:
     if sample.media_type != "image":
         raise InputError(f"{file.name!r} is not a picture that FiftyOne knows, such as .png, .jpg.")
     model = load_model(index)
-    with _alone(sample) as samples:
-        vectors = samples.compute_embeddings(model, progress=False, **_alone_too(model))
+    with _temporary_dataset(sample) as samples:
+        vectors = samples.compute_embeddings(model, progress=False, **_single_process(model))
     if vectors is None or not len(vectors) or vectors[0] is None:
         raise InputError(f"{file.name!r} cannot be read as a picture; is the file whole?")
     vector: Array = vectors[0]
     return vector
 
 
-def of_upload(index: Any, upload: dict[str, Any]) -> Array:
+def embed_upload(index: Any, upload: dict[str, Any]) -> Array:
     """Embeds a picture that was uploaded; see :func:`of_file`.
 
     Args:
@@ -83,10 +83,10 @@ def of_upload(index: Any, upload: dict[str, Any]) -> Array:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_bytes(content)
-        return of_file(index, str(file))
+        return embed_file(index, str(file))
 
 
-def of_region(index: Any, region: Region) -> Array:
+def embed_region(index: Any, region: Region) -> Array:
     """Returns the vector of a region: the index's own if it is indexed, else that of its crop.
 
     Args:
@@ -104,7 +104,9 @@ def of_region(index: Any, region: Region) -> Array:
     view = index.samples.select(region.sample_id).select_labels(
         ids=[region.label_id], fields=[region.field]
     )
-    found = view.compute_patch_embeddings(model, region.field, progress=False, **_alone_too(model))
+    found = view.compute_patch_embeddings(
+        model, region.field, progress=False, **_single_process(model)
+    )
     crops = found.get(region.sample_id)
     if crops is None or not len(crops):
         raise InputError("The region cannot be embedded; is its sample's file still there?")
@@ -112,7 +114,7 @@ def of_region(index: Any, region: Region) -> Array:
     return crop
 
 
-def regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list[Region]:
+def list_regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list[Region]:
     """Lists the regions that the labels of samples mark.
 
     Args:
@@ -127,13 +129,13 @@ def regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list[Regi
     for sample in dataset.select(sample_ids, ordered=True):
         for field in fields:
             for label in _labels(sample[field]):
-                text = f"{label.label or 'no label'} in {field}, {_place(label)}"
+                text = f"{label.label or 'no label'} in {field}, {_describe_position(label)}"
                 found.append(Region(sample.id, field, label.id, text))
     found.sort(key=lambda region: region.label_id not in chosen)
     return found[:_LARGEST]
 
 
-def nearest_view(
+def make_nearest_view(
     index: Any, vector: Array, k: int, dist_field: str, within: Any = None
 ) -> tuple[Any, str]:
     """Finds the samples or patches nearest to a vector, and stores their distances.
@@ -176,7 +178,7 @@ def _check_field(samples: Any, path: str) -> None:
 
 
 @contextmanager
-def _alone(sample: Any) -> Iterator[Any]:
+def _temporary_dataset(sample: Any) -> Iterator[Any]:
     """Puts a sample into a dataset of its own, for as long as it is needed."""
     dataset = fo.Dataset()
     try:
@@ -186,7 +188,7 @@ def _alone(sample: Any) -> Iterator[Any]:
         dataset.delete()
 
 
-def _alone_too(model: Any) -> dict[str, Any]:
+def _single_process(model: Any) -> dict[str, Any]:
     """Returns what keeps Torch from starting processes to read a single file."""
     return {"num_workers": 0} if isinstance(model, TorchModelMixin) else {}
 
@@ -201,7 +203,7 @@ def _labels(value: Any) -> list[Any]:
     return [value]
 
 
-def _place(label: Any) -> str:
+def _describe_position(label: Any) -> str:
     """Says where on its sample a label is, in percent from the left and from the top."""
     box = label.to_detection().bounding_box if isinstance(label, fo.Polyline) else None
     left, top, width, height = box or label.bounding_box

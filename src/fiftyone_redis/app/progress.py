@@ -8,7 +8,7 @@ Report = Callable[[float, str], None]
 """Takes how much is done, 0 to 1, and what is being done."""
 
 
-def counted(report: Report, total: int, doing: str) -> Callable[[int], None]:
+def count_progress(report: Report, total: int, doing: str) -> Callable[[int], None]:
     """Returns what takes numbers of things that were done, and reports their sum.
 
     Args:

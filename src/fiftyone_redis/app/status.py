@@ -33,7 +33,7 @@ class ServerStatus:
     problems: list[str]
 
 
-def server(client: Client) -> ServerStatus:
+def fetch_status(client: Client) -> ServerStatus:
     """Asks a server about itself.
 
     Args:
@@ -46,11 +46,11 @@ def server(client: Client) -> ServerStatus:
     engine = f", query engine {found.search}" if found.search else ""
     version = f"{found.server.capitalize()} {found.version}{engine}"
     return ServerStatus(
-        get_address(client), _login(client), version, _memory(client), problems(client)
+        get_address(client), _login(client), version, _memory(client), find_problems(client)
     )
 
 
-def problems(client: Client) -> list[str]:
+def find_problems(client: Client) -> list[str]:
     """Says what is wrong with a server, and what to do about it, as `fiftyone-redis doctor` does.
 
     Args:

@@ -1,6 +1,6 @@
-"""Vector indexes on a Redis server: strings for ids, arrays for vectors, nothing of FiftyOne.
+"""Vector indexes on a Redis server. Knows nothing of FiftyOne: ids are strings, vectors arrays.
 
-Nothing is imported until it is needed, so that the exceptions of ``errors.py`` cost nothing.
+Names are imported lazily, so that importing the exceptions loads neither numpy nor redis.
 """
 
 from __future__ import annotations

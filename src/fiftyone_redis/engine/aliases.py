@@ -1,7 +1,7 @@
-"""Which index a name leads to: its own name, or an alias of it.
+"""Resolves index names and aliases.
 
-A rebuild makes another index and moves the alias, which FT.ALIASUPDATE does in one step on
-every server. Indexes that others made, and those of version 0.1.0, have no alias until then.
+A rebuild creates another index and moves the alias to it with FT.ALIASUPDATE, which is atomic.
+Indexes made by others or by version 0.1.0 have no alias until their first rebuild.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import IndexNotFoundError
 
 
-def root(client: Client, schema: Schema) -> str:
-    """Returns the name that stays when an index is rebuilt: its alias, or else its own name."""
+def find_stable_name(client: Client, schema: Schema) -> str:
+    """Returns the name that survives a rebuild: the alias of an index, or else its own name."""
     name, alias = schema.server_name, get_alias(schema.server_name)
     if name == schema.name:
         return name
@@ -26,26 +26,28 @@ def root(client: Client, schema: Schema) -> str:
     return alias if is_alias else name
 
 
-def own_names(client: Client, alias: str) -> list[str]:
-    """Returns the names of all indexes that were made for an alias, wherever it leads."""
-    return sorted(name for name in _names(client) if name != alias and get_alias(name) == alias)
+def list_own_names(client: Client, alias: str) -> list[str]:
+    """Returns the names of all indexes that were made for an alias, wherever it points now."""
+    return sorted(
+        name for name in _list_names(client) if name != alias and get_alias(name) == alias
+    )
 
 
 def is_taken(client: Client, name: str) -> bool:
-    """Returns whether a name is that of an index, or an alias of one that was made here.
+    """Returns whether a name belongs to an index, or is an alias that this package made.
 
-    The server itself refuses a name that others made an alias, when it is to become one again.
+    Aliases made by others need no check: FT.ALIASADD refuses them.
     """
-    names = _names(client)
+    names = _list_names(client)
     if name in names:
         return True
-    # The node of a cluster that tells the names may lack an index that others have.
+    # In a cluster, the node that lists the names may lack an index that other nodes have.
     is_sure = not isinstance(client, redis.RedisCluster) and name not in map(get_alias, names)
     return not is_sure and find_index(client, name) is not None
 
 
 def find_index(client: Client, name: str) -> str | None:
-    """Returns the name of the index that a name leads to; None if there is none."""
+    """Returns the name of the index that a name or alias resolves to; None if there is none."""
     try:
         info = replies.read_info(execute(client, *commands.info(name)))
     except IndexNotFoundError:
@@ -53,5 +55,5 @@ def find_index(client: Client, name: str) -> str | None:
     return str(info["index_name"])
 
 
-def _names(client: Client) -> list[str]:
+def _list_names(client: Client) -> list[str]:
     return [wire.to_text(name) for name in execute(client, *commands.names())]

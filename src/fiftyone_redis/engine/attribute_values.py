@@ -1,4 +1,4 @@
-"""Writes the attributes of documents: beside new vectors, and anew where they have changed."""
+"""Writes the attributes of documents, with new vectors or where they have changed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import documents
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.documents import Reader
-from fiftyone_redis.engine.formats import Columns
+from fiftyone_redis.engine.document_formats import FieldValues
+from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.schema import Schema
 
-_ROWS = 2048  # documents that are compared at a time
+_ROWS = 2048  # documents compared per batch
 
 
 def write(
@@ -21,19 +21,19 @@ def write(
     schema: Schema,
     ids: Sequence[str],
     matrix: Array,
-    tags: Columns,
-    read: Reader | None,
+    tags: FieldValues,
+    read: AttributeReader | None,
 ) -> Iterator[int]:
     """Writes documents with their attributes, if any are read; see :func:`documents.write`.
 
-    An attribute that an older document of the same id had, and now has not, is removed.
+    Removes attributes that an existing document has and the new one lacks.
     """
     if read is None:
         yield from documents.write(client, schema, ids, matrix, tags)
         return
     lacking: dict[str, list[str]] = {attribute.name: [] for attribute in schema.attributes}
 
-    def reading(batch: Sequence[str]) -> Columns:
+    def reading(batch: Sequence[str]) -> FieldValues:
         columns = read(batch)
         for name, values in columns.items():
             lacking[name] += [id for id, v in zip(batch, values, strict=True) if v is None]
@@ -41,37 +41,37 @@ def write(
 
     yield from documents.write(client, schema, ids, matrix, tags, reading)
     for name, without in lacking.items():
-        documents.clear(client, schema, without, name)
+        documents.remove_field(client, schema, without, name)
 
 
 def update(
     client: Client,
     schema: Schema,
     ids: Sequence[str],
-    read: Reader,
+    read: AttributeReader,
     progress: Progress | None = None,
 ) -> int:
-    """Writes those attributes of existing documents that are not what they should be.
+    """Updates the attributes of existing documents, and writes only those that differ.
 
-    They are compared first: the server indexes a document anew when any of its fields is written,
-    which takes an HNSW index longer than adding a new one.
+    Writing any field re-indexes the document, which takes longer in an HNSW index than adding a
+    new one.
 
     Args:
         client: a client of the server
         schema: the index
-        ids: the documents' ids; those that do not exist are passed over
-        read: tells what the attributes should be
-        progress: called with the number of ids that were looked at since the last time
+        ids: the documents' ids; unknown ids are skipped
+        read: returns the current attributes of a batch of documents
+        progress: called with the number of ids checked since the last call
 
     Returns:
-        how many documents were changed
+        the number of documents that were changed
     """
     changed = 0
     for start in range(0, len(ids), _ROWS):
         batch = ids[start : start + _ROWS]
         changes = _differences(client, schema, batch, read(batch))
-        there = documents.existing(client, schema, list(changes))
-        documents.change(client, schema, {id: changes[id] for id in changes if id in there})
+        there = documents.find_existing(client, schema, list(changes))
+        documents.update_fields(client, schema, {id: changes[id] for id in changes if id in there})
         changed += len(there)
         if progress is not None:
             progress(len(batch))
@@ -79,9 +79,9 @@ def update(
 
 
 def _differences(
-    client: Client, schema: Schema, ids: Sequence[str], wanted: Columns
+    client: Client, schema: Schema, ids: Sequence[str], wanted: FieldValues
 ) -> dict[str, dict[str, str | None]]:
-    """Returns, for each document that is to change, the fields that differ."""
+    """Returns the fields that differ, for each document that has any."""
     names = list(wanted)
     held = [row for _, rows in documents.read(client, schema, ids, names) for row in rows]
     changes = {}

@@ -1,7 +1,6 @@
-"""Builds the query engine's ``FT.*`` commands, and packs commands for the wire. No sockets.
+"""Builds the query engine's ``FT.*`` commands. No sockets.
 
-The commands are those of https://redis.io/docs/latest/commands/ under FT.AGGREGATE, FT.CREATE and
-FT.SEARCH; what they are answered is read in ``replies.py``.
+See https://redis.io/docs/latest/commands/ for their syntax; ``replies.py`` parses the replies.
 """
 
 from __future__ import annotations
@@ -10,25 +9,25 @@ from collections.abc import Sequence
 
 from fiftyone_redis.connection.wire import LIST, SEARCH, Arg, Command
 from fiftyone_redis.engine import existing_index
-from fiftyone_redis.engine.options import OPTIONS, tuning
+from fiftyone_redis.engine.options import OPTIONS, tuning_options
 from fiftyone_redis.engine.schema import DISTANCE, Schema
 
 ID = "__id"
-"""The name under which a query returns the field that holds the id, unlike a field's name."""
+"""The alias under which queries return the id field; no field has this name."""
 
 
 def create(schema: Schema) -> Command:
-    """Returns the command that makes an index."""
-    attributes: list[Arg] = [*OPTIONS["dtype"].say(schema.dtype), "DIM", schema.dim]
-    attributes += OPTIONS["metric"].say(schema.metric)
-    for option in tuning(schema.algorithm):
-        attributes += option.say(getattr(schema, option.name))
+    """Returns the command that creates an index."""
+    attributes: list[Arg] = [*OPTIONS["dtype"].arguments(schema.dtype), "DIM", schema.dim]
+    attributes += OPTIONS["metric"].arguments(schema.metric)
+    for option in tuning_options(schema.algorithm):
+        attributes += option.arguments(getattr(schema, option.name))
     command: Command = ["FT.CREATE", schema.server_name, "ON", schema.storage]
     command += ["PREFIX", len(schema.prefixes), *schema.prefixes, *schema.options, "SCHEMA"]
     renamed = [] if schema.vector_name == schema.vector_field else ["AS", schema.vector_name]
     command += [schema.vector_field, *renamed, "VECTOR", schema.algorithm]
     command += [len(attributes), *attributes]
-    return [*command, *existing_index.arguments(schema)]
+    return [*command, *existing_index.field_arguments(schema)]
 
 
 def info(name: str) -> Command:
@@ -42,27 +41,27 @@ def names() -> Command:
 
 
 def setting(name: str) -> Command:
-    """Returns the command that reads a setting of the query engine."""
+    """Returns the command that reads a configuration parameter of the query engine."""
     return ["FT.CONFIG", "GET", name]
 
 
 def drop(name: str, documents: bool) -> Command:
-    """Returns the command that deletes an index, with its documents or without."""
+    """Returns the command that drops an index, with or without its documents."""
     return ["FT.DROPINDEX", name, *(["DD"] if documents else [])]
 
 
 def add_alias(alias: str, index: str) -> Command:
-    """Returns the command that makes an alias; it is refused where there is one of that name."""
+    """Returns the command that adds an alias; it fails if the alias exists."""
     return ["FT.ALIASADD", alias, index]
 
 
 def move_alias(alias: str, index: str) -> Command:
-    """Returns the command that makes an alias lead to an index, in one step."""
+    """Returns the command that points an alias at an index, atomically."""
     return ["FT.ALIASUPDATE", alias, index]
 
 
 def record_key(alias: str) -> str:
-    """Returns the key of the record of a rebuild: never one of a document's."""
+    """Returns the key of a rebuild's record, which is never a document's key."""
     return f"fiftyone-redis:{alias}"
 
 
@@ -72,12 +71,12 @@ def lease_key(alias: str) -> str:
 
 
 def close_cursor(name: str, cursor: int) -> Command:
-    """Returns the command that ends a cursor that is not read to its end."""
+    """Returns the command that deletes a cursor before its end."""
     return ["FT.CURSOR", "DEL", name, cursor]
 
 
 def next_page(name: str, cursor: int) -> Command:
-    """Returns the command that reads on from a cursor."""
+    """Returns the command that reads the next page of a cursor."""
     return ["FT.CURSOR", "READ", name, cursor]
 
 
@@ -90,15 +89,15 @@ def knn(
     keys: Sequence[str] | None = None,
     timeout_ms: int,
 ) -> Command:
-    """Returns the command that asks for the nearest neighbours of a vector.
+    """Returns the command that finds the nearest neighbours of a vector.
 
     Args:
         schema: the index
-        query: the vector, encoded
-        k: how many neighbours
-        tags: which tags to return
-        keys: the keys of the documents to choose among; None for all
-        timeout_ms: after how many milliseconds the server may give up
+        query: the encoded query vector
+        k: the number of neighbours
+        tags: the tags to return
+        keys: the keys of the documents to search, as a pre-filter; None for all
+        timeout_ms: the server's time limit, in milliseconds
     """
     returned: list[Arg] = [DISTANCE, *tags, *([] if schema.id_field in tags else id_path(schema))]
     runtime = _runtime(schema, k)
@@ -111,7 +110,7 @@ def knn(
 
 
 def keys_with_tag(schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int) -> Command:
-    """Returns the command that opens a cursor on the documents with certain tags."""
+    """Returns the command that opens a cursor on the documents with one of some tag values."""
     return _keys(schema, _tagged(tag, values), timeout_ms)
 
 
@@ -122,7 +121,7 @@ def all_keys(schema: Schema, *, timeout_ms: int) -> Command:
 
 def _keys(schema: Schema, query: str, timeout_ms: int) -> Command:
     path = id_path(schema)
-    # A field of a HASH is loaded by "@field", one of JSON by its path.
+    # LOAD takes "@field" for a HASH and a path for JSON.
     loaded = [f"@{path[0]}", *path[1:]] if path and schema.storage == "HASH" else path
     command: Command = [
         "FT.AGGREGATE",
@@ -137,17 +136,17 @@ def _keys(schema: Schema, query: str, timeout_ms: int) -> Command:
 
 
 def some_keys(name: str, count: int) -> Command:
-    """Returns the command that asks for the keys of a few documents."""
+    """Returns the command that returns the keys of a few documents."""
     return [SEARCH, name, "*", "NOCONTENT", "LIMIT", 0, count, "DIALECT", 2]
 
 
 def count(name: str, *, timeout_ms: int) -> Command:
-    """Returns the command that counts an index's documents, as a query does."""
+    """Returns the command that counts the documents of an index with a query."""
     return [SEARCH, name, "*", "LIMIT", 0, 0, "TIMEOUT", timeout_ms, "DIALECT", 2]
 
 
 def id_path(schema: Schema) -> list[str]:
-    """Returns how a query names the field that holds the ids; nothing if the keys hold them."""
+    """Returns the arguments that name the id field in a query; none if the keys hold the ids."""
     if schema.id_field is None:
         return []
     return [schema.path(schema.id_field), "AS", ID]
@@ -158,11 +157,11 @@ def _tagged(tag: str, values: Sequence[str]) -> str:
 
 
 def _runtime(schema: Schema, k: int) -> str:
-    """Returns how many candidates a query keeps, which must be as many as it asks for."""
-    asked = [option for option in tuning(schema.algorithm) if option.per_query]
-    return "".join(f" {each.word} {max(k, getattr(schema, each.name))}" for each in asked)
+    """Returns the runtime parameters of a query, which must be at least ``k``."""
+    options = [option for option in tuning_options(schema.algorithm) if option.per_query]
+    return "".join(f" {each.argument} {max(k, getattr(schema, each.name))}" for each in options)
 
 
 def escape(value: str) -> str:
-    """Returns a value with a backslash before every character that the query language reads."""
+    """Escapes a value with backslashes for the query language."""
     return "".join(f"\\{c}" if c.isascii() and not c.isalnum() else c for c in value)

@@ -13,7 +13,7 @@ from fiftyone_redis.engine import aliases, commands, lease, leftovers, replies
 from fiftyone_redis.engine.definition import Definition
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.overlap import refuse_overlap
-from fiftyone_redis.engine.requirements import require
+from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.engine.schema import Schema, check_attributes
 from fiftyone_redis.errors import IndexMismatchError
 
@@ -29,7 +29,7 @@ def create_index(client: Client, schema: Schema) -> Definition:
         UnsupportedServerError: if the server cannot hold such an index
     """
     check_attributes(schema)
-    require(client, schema)
+    require_support(client, schema)
     name = schema.name
     with lease.hold(client, name), ExitStack() as undo:
         _refuse_taken(name, aliases.is_taken(client, name))

@@ -14,7 +14,7 @@ from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import commands, existing_index, keys, leftovers, reading, replies
 from fiftyone_redis.engine.indexing import wait_until_indexed
-from fiftyone_redis.engine.options import UNTOLD
+from fiftyone_redis.engine.options import UNREPORTED
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema
 from fiftyone_redis.errors import (
@@ -66,7 +66,7 @@ class Definition:
             id_field=None if is_own else known.id_field,
             tags=known.tags,
         )
-        unread = {name: getattr(known, name) for name in UNTOLD}
+        unread = {name: getattr(known, name) for name in UNREPORTED}
         self.schema = replace(found.schema, **unread)
         self.identity = found.identity
         self.forget()
@@ -125,11 +125,11 @@ class Definition:
 
     def size(self) -> int:
         """Returns about how many documents there are: what the server said in the last minute."""
-        return self._estimated(reading.size)
+        return self._estimated(reading.count_documents)
 
     def sample(self) -> list[Hit]:
         """Returns a few documents, which were drawn in the last minute."""
-        return self._estimated(reading.sample)
+        return self._estimated(reading.sample_documents)
 
     def forget(self) -> None:
         """Forgets the size and the sample, since documents or the index are being changed."""
@@ -163,7 +163,7 @@ def open_index(
     reply = describe(client, name)
     info = replies.read_info(reply)
     some_keys: list[str] = []
-    if existing_index.lacks_separator(info["index_definition"]["prefixes"]):
+    if existing_index.may_lack_separator(info["index_definition"]["prefixes"]):
         found = execute(client, *commands.some_keys(info["index_name"], _SAMPLE))
         some_keys = replies.read_some_keys(found)
     schema = replies.read_schema(

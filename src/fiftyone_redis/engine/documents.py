@@ -1,4 +1,4 @@
-"""Bulk writing, reading, deleting and walking of documents, in batches of bounded size."""
+"""Writes, reads, deletes and walks documents, in batches of bounded size."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.retry import Attempts, close_idle_connections
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import pack_keyed, to_bytes, to_text
-from fiftyone_redis.engine import formats, keys
+from fiftyone_redis.engine import document_formats, keys
 from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.formats import Columns
+from fiftyone_redis.engine.document_formats import FieldValues
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
 
 BATCH_BYTES = 1 << 21
-"""How much of a bulk write or read is under way at a time, in bytes of vectors."""
+"""The size of a batch, in bytes of vectors."""
 
-Reader = Callable[[Sequence[str]], Columns]
-"""Tells further fields of the documents with certain ids, when they are about to be written."""
+AttributeReader = Callable[[Sequence[str]], FieldValues]
+"""Returns the attributes of a batch of documents, given their ids."""
 
 _BATCH_ROWS = 4096
 _WALK_COUNT = 10_000
 
 
 def batches(count: int, schema: Schema) -> Iterator[slice]:
-    """Cuts ``count`` documents into slices of about :data:`BATCH_BYTES` each."""
+    """Yields slices of ``count`` documents, of about :data:`BATCH_BYTES` each."""
     rows = max(1, min(_BATCH_ROWS, BATCH_BYTES // (DTYPES[schema.dtype] * schema.dim)))
     for start in range(0, count, rows):
         yield slice(start, min(start + rows, count))
@@ -43,33 +43,35 @@ def write(
     schema: Schema,
     ids: Sequence[str],
     matrix: Array,
-    tags: Columns,
-    attributes: Reader | None = None,
+    tags: FieldValues,
+    attributes: AttributeReader | None = None,
 ) -> Iterator[int]:
-    """Writes documents, new or over old ones.
+    """Writes documents, and overwrites existing ones.
 
     Args:
-        client: where to
+        client: a client of the server
         schema: the index
         ids: ``n`` ids
-        matrix: ``n x dim`` floats that were checked
-        tags: for each tag, ``n`` values
-        attributes: tells further fields, a batch of documents at a time
+        matrix: ``n x dim`` checked floats
+        tags: ``n`` values of each tag
+        attributes: returns the attributes of a batch of documents; None for no attributes
 
     Yields:
-        how many documents were written since the last time
+        the number of documents written since the last time
 
     Raises:
-        ServerError: if the server refuses some of them, naming the first ones
+        ServerError: if the server refuses some of them; names the first few
     """
-    of_ids = keys.for_writing(client, schema, ids)
+    to_keys = keys.look_up_for_writes(client, schema, ids)
 
-    def columns(rows: slice) -> Columns:
-        further = attributes(ids[rows]) if attributes is not None else {}
-        return {**{tag: values[rows] for tag, values in tags.items()}, **further}
+    def columns(rows: slice) -> FieldValues:
+        more = attributes(ids[rows]) if attributes is not None else {}
+        return {**{tag: values[rows] for tag, values in tags.items()}, **more}
 
     requests = (
-        formats.pack_writes(schema, of_ids(ids[rows]), ids[rows], matrix[rows], columns(rows))
+        document_formats.pack_writes(
+            schema, to_keys(ids[rows]), ids[rows], matrix[rows], columns(rows)
+        )
         for rows in batches(len(ids), schema)
     )
     for _, replies in exchange_or_raise(client, requests):
@@ -82,54 +84,53 @@ def read(
     """Reads fields of documents.
 
     Args:
-        client: where from
+        client: a client of the server
         schema: the index
         ids: the documents' ids
-        fields: which fields
+        fields: the names of the fields
 
     Yields:
-        some of the ids, in order, and for each of them the values of its fields, None where there
-        is none
+        batches of ids, in order, with the field values of each document; None for a missing value
 
     Raises:
-        ServerError: if the server refuses some of them, naming the first ones
+        ServerError: if the server refuses some of them; names the first few
     """
-    of_ids = keys.for_reading(client, schema, ids)
+    to_keys = keys.look_up_for_reads(client, schema, ids)
     if len(ids) == 1:
-        reply = execute(client, *formats.read_one(schema, of_ids(ids)[0], fields))
-        yield ids, formats.read_values(schema, fields, [reply])
+        reply = execute(client, *document_formats.read_command(schema, to_keys(ids)[0], fields))
+        yield ids, document_formats.read_values(schema, fields, [reply])
         return
     requests = (
-        formats.pack_reads(schema, of_ids(ids[rows]), ids[rows], fields)
+        document_formats.pack_reads(schema, to_keys(ids[rows]), ids[rows], fields)
         for rows in batches(len(ids), schema)
     )
     for batch, replies in exchange_or_raise(client, requests):
-        yield batch, formats.read_values(schema, fields, replies)
+        yield batch, document_formats.read_values(schema, fields, replies)
 
 
-def existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
-    """Returns those of the ids that have a document with a vector."""
+def find_existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
+    """Returns the ids whose documents have a vector."""
     return {
         id
-        for batch, replies in _each(
-            client, schema, ids, *formats.existence(schema, schema.vector_field)
+        for batch, replies in _send_per_id(
+            client, schema, ids, *document_formats.existence_command(schema, schema.vector_field)
         )
         for id, found in zip(batch, replies, strict=True)
-        if formats.exists(found)
+        if document_formats.read_existence(found)
     }
 
 
 def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
-    """Deletes documents and returns how many there were.
+    """Deletes documents and returns how many were deleted.
 
-    After a connection was lost these can be fewer: what was deleted without a reply is gone when
-    it is tried again.
+    The number may be too low after a lost connection: a retry does not count documents whose
+    deletion succeeded without a reply.
     """
-    return sum(sum(replies) for _, replies in _each(client, schema, ids, "UNLINK"))
+    return sum(sum(replies) for _, replies in _send_per_id(client, schema, ids, "UNLINK"))
 
 
-def unlink(client: Client, schema: Schema, keys: Sequence[str]) -> None:
-    """Deletes documents of an index, which may be gone already, by their keys."""
+def delete_keys(client: Client, schema: Schema, keys: Sequence[str]) -> None:
+    """Deletes documents by their keys; missing ones are ignored."""
     requests = (
         pack_keyed((("UNLINK", to_bytes(key)) for key in keys[rows]), keys[rows])
         for rows in batches(len(keys), schema)
@@ -138,57 +139,60 @@ def unlink(client: Client, schema: Schema, keys: Sequence[str]) -> None:
         pass
 
 
-def clear(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
-    """Removes a field of documents and returns how many had it."""
+def remove_field(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
+    """Removes a field from documents and returns how many had it."""
     command = "HDEL" if schema.storage == "HASH" else "JSON.DEL"
-    return sum(sum(r) for _, r in _each(client, schema, ids, command, schema.path(field)))
+    return sum(sum(r) for _, r in _send_per_id(client, schema, ids, command, schema.path(field)))
 
 
-def change(client: Client, schema: Schema, changes: Mapping[str, Mapping[str, str | None]]) -> None:
-    """Writes and removes fields of a few thousand documents at most.
+def update_fields(
+    client: Client, schema: Schema, changes: Mapping[str, Mapping[str, str | None]]
+) -> None:
+    """Writes and removes fields of documents in one batch, so of a few thousand at most.
 
     Args:
-        client: where to
+        client: a client of the server
         schema: the index
-        changes: for each id the fields to change and their values; None to remove one
+        changes: the new field values of each id; None removes a field
 
     Raises:
-        ServerError: if the server refuses some of them, naming the first ones
+        ServerError: if the server refuses some of them; names the first few
     """
     ids = list(changes)
-    of_ids = keys.for_reading(client, schema, ids)(ids)
+    found = keys.look_up_for_reads(client, schema, ids)(ids)
     commands = [
         (id, command)
-        for key, id in zip(of_ids, ids, strict=True)
-        for command in formats.changes(schema, key, changes[id])
+        for key, id in zip(found, ids, strict=True)
+        for command in document_formats.update_commands(schema, key, changes[id])
     ]
     request = pack_keyed((command for _, command in commands), [id for id, _ in commands])
     for _ in exchange_or_raise(client, [request]):
         pass
 
 
-def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
-    """Yields the ids of all documents under the index's prefix, each once, in pages."""
+def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
+    """Yields pages of the ids of all documents under the index's prefix, each once."""
     seen: set[str] = set()
-    kind = formats.TYPE_NAMES[schema.storage]
+    kind = document_formats.TYPE_NAMES[schema.storage]
     pattern = _glob(schema.prefix) + "*"
     for found in routing.scan(client, lambda node: _scan(node, pattern, _WALK_COUNT, kind)):
-        # SCAN may return a key twice while the server's table grows or shrinks.
+        # SCAN may return a key twice while the server resizes its hash table.
         page = {to_text(key)[len(schema.prefix) :] for key in found} - seen
         seen |= page
         if page:
             yield sorted(page)
 
 
-def draw(client: Client, schema: Schema, scanned: int) -> list[str]:
-    """Returns the ids of a few documents, in the order of a server's table of keys: by chance.
+def draw_ids(client: Client, schema: Schema, scanned: int) -> list[str]:
+    """Returns the ids of a few documents, in the random order of the server's hash table.
 
     Args:
-        client: where from
+        client: a client of the server
         schema: the index
-        scanned: how many keys the server looks at for them, and for as many again if it finds none
+        scanned: the number of keys that the server scans per page; pages without a match are
+            skipped
     """
-    pattern, kind = _glob(schema.prefix) + "*", formats.TYPE_NAMES[schema.storage]
+    pattern, kind = _glob(schema.prefix) + "*", document_formats.TYPE_NAMES[schema.storage]
     nodes = cluster.list_primaries(client)
     pages = (found for node in nodes for found in _scan(node, pattern, scanned, kind))
     first = next((found for found in pages if found), [])
@@ -196,10 +200,10 @@ def draw(client: Client, schema: Schema, scanned: int) -> list[str]:
 
 
 def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[list[bytes]]:
-    """Yields the keys of documents, some of them twice.
+    """Yields pages of keys; a key may occur twice.
 
-    A cursor means nothing to a server that was started again, or to one that took over, so all
-    pages come over one connection, and after another one was made it begins anew.
+    A cursor is invalid after a restart or a failover. So all pages are read over one connection,
+    and the scan starts over on a new one.
     """
     attempts = Attempts(client)
     with translate_errors(get_address(client)):
@@ -210,7 +214,7 @@ def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[
                         try:
                             yield found
                         except GeneratorExit:
-                            return  # no reply is on its way, so the connection can be kept
+                            return  # no reply is pending, so the connection can be reused
                 return
             except redis.RedisError as error:
                 attempts.wait_or_raise(error)
@@ -228,18 +232,18 @@ def _scan_over(connection: Any, pattern: str, count: int, kind: str) -> Iterator
             return
 
 
-def _each(
+def _send_per_id(
     client: Client, schema: Schema, ids: Sequence[str], command: str, *rest: str
 ) -> Iterator[tuple[Sequence[str], list[Any]]]:
-    """Sends a command that takes a key, for each of the ids."""
-    of_ids = keys.for_reading(client, schema, ids)
+    """Sends a command with the key of each id; yields batches of ids and replies."""
+    to_keys = keys.look_up_for_reads(client, schema, ids)
     requests = (
-        pack_keyed(((command, key, *rest) for key in of_ids(ids[rows])), ids[rows])
+        pack_keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
         for rows in batches(len(ids), schema)
     )
     yield from exchange_or_raise(client, requests)
 
 
 def _glob(text: str) -> str:
-    """Returns a text as a glob pattern that matches just it."""
+    """Escapes a text for use in a glob pattern."""
     return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in text)

@@ -1,8 +1,8 @@
-"""What FT.INFO says of an index's fields and options, as FT.CREATE takes it. No sockets.
+"""Converts the fields and options in FT.INFO to arguments of FT.CREATE. No sockets.
 
-The names on both sides are those of https://redis.io/docs/latest/commands/ft.create/ and of
-RediSearch 2.10 and Redis 8.6. FT.INFO does not tell all: a TEXT field's PHONETIC, EF_RUNTIME,
-EPSILON, BLOCK_SIZE and INITIAL_CAP of vectors, TEMPORARY, and the index's aliases stay unknown.
+Names are those of https://redis.io/docs/latest/commands/ft.create/, RediSearch 2.10 and Redis 8.6.
+FT.INFO does not report PHONETIC of a TEXT field; EF_RUNTIME, EPSILON, BLOCK_SIZE and INITIAL_CAP
+of a VECTOR field; TEMPORARY; and the aliases of an index.
 """
 
 from __future__ import annotations
@@ -12,10 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fiftyone_redis.engine.options import OPTIONS
-from fiftyone_redis.engine.schema import FIFTYONE_ID, Field, Schema, attribute_field, plain_tag
+from fiftyone_redis.engine.schema import (
+    FIFTYONE_ID,
+    Field,
+    Schema,
+    attribute_field,
+    single_value_tag,
+)
 from fiftyone_redis.errors import IndexMismatchError, list_first
 
-# In the order in which FT.CREATE takes them.
+# In the order of FT.CREATE's syntax.
 FLAGS = (
     "NOSTEM",
     "CASESENSITIVE",
@@ -26,10 +32,12 @@ FLAGS = (
     "UNF",
     "NOINDEX",
 )
-"""The options of fields that have no value."""
+"""The options of fields that take no value."""
 
-_NAMING = frozenset({"identifier", "attribute", "type", "flags"})
-_TOLD = {option.told: name for name, option in OPTIONS.items() if option.told is not None}
+_FIELD_KEYS = frozenset({"identifier", "attribute", "type", "flags"})
+_BY_INFO_NAME = {
+    option.info_name: name for name, option in OPTIONS.items() if option.info_name is not None
+}
 _DEFINITION = {
     "filter": "FILTER",
     "default_language": "LANGUAGE",
@@ -45,80 +53,82 @@ _SIMPLE_PATH = re.compile(rf"\$(?:{_MEMBER})+")
 _SEPARATOR = re.compile(r"[^\w]+|_+")
 
 
-def arguments(schema: Schema) -> list[str]:
-    """Returns the definitions of all fields but the searched vector, for FT.CREATE."""
+def field_arguments(schema: Schema) -> list[str]:
+    """Returns the FT.CREATE arguments of all fields except the searched vector field."""
     named = [*schema.tags, *([schema.id_field] if schema.id_field else [])]
     defined = {field.name for field in schema.fields}
-    made_up = [
-        plain_tag(name, schema.path(name), schema.storage)
+    implied = [
+        single_value_tag(name, schema.path(name), schema.storage)
         for name in dict.fromkeys(named)
         if name not in defined
     ]
-    made_up += [
+    implied += [
         attribute_field(attribute, schema.path(attribute.name))
         for attribute in schema.attributes
         if attribute.name not in defined
     ]
-    said: list[str] = []
-    for field in (*made_up, *(field for field in schema.fields if field.kind)):
+    arguments: list[str] = []
+    for field in (*implied, *(field for field in schema.fields if field.kind)):
         alias = [] if field.name == field.path else ["AS", field.name]
-        said += [field.path, *alias, field.kind, *field.options]
-    return said
+        arguments += [field.path, *alias, field.kind, *field.options]
+    return arguments
 
 
-def fields(attributes: Iterable[Mapping[str, Any]]) -> tuple[tuple[Field, ...], tuple[str, ...]]:
+def read_fields(
+    attributes: Iterable[Mapping[str, Any]],
+) -> tuple[tuple[Field, ...], tuple[str, ...]]:
     """Reads the definitions of fields.
 
     Returns:
-        the fields, and what the server says of them that cannot be said to FT.CREATE
+        the fields, and the properties that FT.CREATE has no argument for
     """
     found, lost = [], []
     for attribute in attributes:
         kind, name = str(attribute["type"]), str(attribute["attribute"])
-        options, known = _options(kind, attribute)
+        options, known = _read_field_options(kind, attribute)
         flags = [str(flag) for flag in attribute.get("flags", ())]
         options += [flag for flag in FLAGS if flag in flags]
         unknown = [flag for flag in flags if flag not in FLAGS]
-        unknown += [str(key) for key in attribute if key not in _NAMING | known]
+        unknown += [str(key) for key in attribute if key not in _FIELD_KEYS | known]
         lost += [f"{option} of the field {name}" for option in unknown]
         found.append(Field(str(attribute["identifier"]), name, kind, tuple(options)))
     return tuple(found), tuple(lost)
 
 
-def options(info: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Reads what an index was defined with, besides its documents' type, prefixes and fields.
+def read_options(info: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Reads the options of an index, besides its storage, prefixes and fields.
 
     Returns:
-        the options, and what the server says of them that cannot be said to FT.CREATE
+        the options, and the properties that FT.CREATE has no argument for
     """
     definition = info["index_definition"]
-    said: list[str] = []
+    arguments: list[str] = []
     for key, option in _DEFINITION.items():
         value = definition.get(key)
         if value is not None and not (option == "SCORE" and float(value) == 1):
-            said += [option, str(value)]
+            arguments += [option, str(value)]
     flags = [str(flag) for flag in info.get("index_options", ())]
-    said += [flag for flag in flags if flag in _OPTIONS]
+    arguments += [flag for flag in flags if flag in _OPTIONS]
     if "stopwords_list" in info:
         words = [str(word) for word in info["stopwords_list"]]
-        said += ["STOPWORDS", str(len(words)), *words]
+        arguments += ["STOPWORDS", str(len(words)), *words]
     lost = [flag for flag in flags if flag not in _OPTIONS]
     for key, value in definition.items():
         known = key in {"key_type", "prefixes", *_DEFINITION}
         if not known and str(value).lower() != "false":
             lost.append(f"{key} {value}")
-    return tuple(said), tuple(lost)
+    return tuple(arguments), tuple(lost)
 
 
-def vector(info: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
-    """Finds the field that is searched for vectors.
+def find_vector_field(info: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
+    """Finds the vector field to search.
 
     Args:
-        info: what FT.INFO says of the index
-        wanted: its name or its place in the documents; None where there is only one
+        info: the parsed reply to FT.INFO
+        wanted: its name or path; None if there is only one
 
     Raises:
-        IndexMismatchError: if there is none, or several and none is named
+        IndexMismatchError: if there is none, or there are several and none is named
     """
     name = info["index_name"]
     found = [a for a in info["attributes"] if a["type"] == "VECTOR"]
@@ -131,24 +141,25 @@ def vector(info: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
             raise IndexMismatchError(
                 f"The index {name!r} has no vector field {wanted!r}; its vector fields are {names}."
             )
-        return _writable(name, named[0], info)
+        return _require_single_value(name, named[0], info)
     if len(found) > 1:
         raise IndexMismatchError(
             f"The index {name!r} has {len(found)} vector fields ({names}); name one with "
             "vector_field."
         )
-    return _writable(name, found[0], info)
+    return _require_single_value(name, found[0], info)
 
 
-def id_field(info: Mapping[str, Any], wanted: str | None) -> tuple[str | None, list[Field]]:
-    """Finds the field that holds a document's id.
+def find_id_field(info: Mapping[str, Any], wanted: str | None) -> tuple[str | None, list[Field]]:
+    """Finds the field that holds the ids.
 
     Args:
-        info: what FT.INFO says of the index
-        wanted: its name or its place in the documents; None for FiftyOne's own, where there is one
+        info: the parsed reply to FT.INFO
+        wanted: its name or path; None for the id field of FiftyOne's own backend, if there is one
 
     Returns:
-        what queries call it, None if the key holds the id; and the field if the index lacks it
+        its name in queries, or None if the keys hold the ids; and its definition if only the
+        documents have it, not the index
     """
     attributes = info["attributes"]
     if wanted is None:
@@ -163,41 +174,41 @@ def id_field(info: Mapping[str, Any], wanted: str | None) -> tuple[str | None, l
     return wanted, [Field(f"$.{wanted}" if in_json else wanted, wanted, "")]
 
 
-def is_one_place(path: str) -> bool:
-    """Returns whether a JSON path leads to one place, by names alone."""
+def is_single_value_path(path: str) -> bool:
+    """Returns whether a JSON path consists of member names, so that it has one value."""
     return _SIMPLE_PATH.fullmatch(path) is not None
 
 
-def shortest(prefixes: Sequence[str]) -> tuple[str, ...]:
-    """Returns those prefixes that start with no other one: they stand for the others."""
+def drop_redundant_prefixes(prefixes: Sequence[str]) -> tuple[str, ...]:
+    """Returns the prefixes without those that start with another one."""
     unique = list(dict.fromkeys(prefixes))
     return tuple(p for p in unique if not any(p != o and p.startswith(o) for o in unique))
 
 
-def lacks_separator(prefixes: Sequence[str]) -> bool:
-    """Returns whether a separator may follow a prefix in the keys, as it does with redisvl."""
+def may_lack_separator(prefixes: Sequence[str]) -> bool:
+    """Returns whether keys may have a separator after a prefix, as those of redisvl have."""
     return any(prefix and not _SEPARATOR.fullmatch(prefix[-1]) for prefix in prefixes)
 
 
-def key_prefixes(prefixes: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
-    """Returns what stands before the id in keys: first where new documents go.
+def find_key_prefixes(prefixes: Sequence[str], keys: Sequence[str]) -> tuple[str, ...]:
+    """Returns the prefixes before the ids in keys, the one for new documents first.
 
-    redisvl tells the server a prefix ``docs`` and writes keys ``docs:1``.
+    redisvl defines an index with the prefix ``docs`` and writes keys like ``docs:1``.
 
     Args:
-        prefixes: what the index's keys start with
+        prefixes: the prefixes of the index
         keys: some of its keys
     """
     complete: list[str] = []
     for prefix in prefixes:
         rests = [key[len(prefix) :] for key in keys if key.startswith(prefix)]
-        separator = _common_separator(rests) if lacks_separator([prefix]) else ""
+        separator = _common_separator(rests) if may_lack_separator([prefix]) else ""
         complete.append(prefix + separator)
     return tuple(dict.fromkeys([*complete, *prefixes]))
 
 
 def _common_separator(rests: Sequence[str]) -> str:
-    """Returns the separator that starts all rests of keys; a colon if there are none."""
+    """Returns the separator that all rests of keys start with; a colon if there are no keys."""
     if not rests:
         return ":"
     match = _SEPARATOR.match(min(rests))
@@ -207,42 +218,45 @@ def _common_separator(rests: Sequence[str]) -> str:
     return start
 
 
-def _options(kind: str, attribute: Mapping[str, Any]) -> tuple[list[str], set[str]]:
-    """Returns a field's options that have values, and the names under which FT.INFO tells them."""
+def _read_field_options(kind: str, attribute: Mapping[str, Any]) -> tuple[list[str], set[str]]:
+    """Returns a field's options with values, and their names in FT.INFO."""
     if kind == "TEXT" and "WEIGHT" in attribute:
         weight = float(attribute["WEIGHT"])
         return (["WEIGHT", f"{weight:g}"] if weight != 1 else []), {"WEIGHT"}
     if kind == "TAG" and "SEPARATOR" in attribute:
-        # JSON's tags have no separator unless one is named.
+        # A TAG in JSON has no separator by default.
         separator = str(attribute["SEPARATOR"])
         return (["SEPARATOR", separator] if separator else []), {"SEPARATOR"}
     if kind == "GEOSHAPE" and "coord_system" in attribute:
         return [str(attribute["coord_system"])], {"coord_system"}
     if kind == "VECTOR":
-        said = {name: OPTIONS[name].say(value) for name, value in settings(attribute).items()}
-        # In the order in which FT.CREATE's documentation has them.
-        parts = [*said.pop("dtype", []), "DIM", attribute["dim"], *said.pop("metric", [])]
-        parts += [part for more in said.values() for part in more]
+        arguments = {
+            name: OPTIONS[name].arguments(value)
+            for name, value in read_vector_settings(attribute).items()
+        }
+        # In the order of FT.CREATE's syntax.
+        parts = [*arguments.pop("dtype", []), "DIM", attribute["dim"], *arguments.pop("metric", [])]
+        parts += [part for more in arguments.values() for part in more]
         flat = [str(part) for part in parts]
-        return [str(attribute["algorithm"]), str(len(flat)), *flat], {"dim", *_TOLD}
+        return [str(attribute["algorithm"]), str(len(flat)), *flat], {"dim", *_BY_INFO_NAME}
     return [], set()
 
 
-def settings(attribute: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads the settings that FT.INFO tells of a field of vectors, by their names."""
-    told = {name: attribute[word] for word, name in _TOLD.items() if word in attribute}
-    return {name: OPTIONS[name].read(value) for name, value in told.items()}
+def read_vector_settings(attribute: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the settings of a vector field that FT.INFO reports."""
+    reported = {name: attribute[key] for key, name in _BY_INFO_NAME.items() if key in attribute}
+    return {name: OPTIONS[name].read(value) for name, value in reported.items()}
 
 
-def _writable(
+def _require_single_value(
     name: str, attribute: Mapping[str, Any], info: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Returns the field of vectors if a document has one place for one vector."""
+    """Returns a vector field, or raises if its path may have several values."""
     path = str(attribute["identifier"])
     is_json = info["index_definition"]["key_type"] == "JSON"
-    if is_json and not is_one_place(path):
+    if is_json and not is_single_value_path(path):
         raise IndexMismatchError(
-            f"The index {name!r} takes vectors from {path!r}, which may be several in a document; "
-            "only paths like $.vector are supported."
+            f"The path {path!r} of the index {name!r} may hold several vectors per document; only "
+            "paths like $.vector are supported."
         )
     return attribute

@@ -25,12 +25,12 @@ from fiftyone_redis.engine import (
 )
 from fiftyone_redis.engine.creation import create_index
 from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
-from fiftyone_redis.engine.documents import Reader
+from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
-from fiftyone_redis.engine.restricted import IdSubset, Subset
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import Neighbors, Question, search
+from fiftyone_redis.engine.search import KnnRequest, Neighbors, search
+from fiftyone_redis.engine.subset_search import IdSubset, Subset
 from fiftyone_redis.errors import SettingsError
 
 QUERY_TIMEOUT = 30.0
@@ -112,7 +112,7 @@ class VectorIndex:
         return aliases.find_index(client, name) is not None
 
     def __len__(self) -> int:
-        return reading.size(self.client, self.schema)
+        return reading.count_documents(self.client, self.schema)
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
@@ -124,7 +124,7 @@ class VectorIndex:
         vectors: npt.ArrayLike,
         tags: Mapping[str, Sequence[str]] | None = None,
         progress: Progress | None = None,
-        attributes: Reader | None = None,
+        attributes: AttributeReader | None = None,
         *,
         is_current: bool = False,
     ) -> None:
@@ -148,7 +148,7 @@ class VectorIndex:
         tags = dict(tags or {})
         matrix = codec.as_matrix(vectors, self.schema.dim)
         codec.check_ids(ids, len(matrix), tags, self.schema)
-        codec.check(matrix, self.schema, ids)
+        codec.check_vectors(matrix, self.schema, ids)
         if not is_current:
             # Raises if the index is gone; it may also have been rebuilt with another data type.
             self._definition.refresh()
@@ -159,7 +159,7 @@ class VectorIndex:
                 progress(written)
 
     def update_attributes(
-        self, ids: Sequence[str], attributes: Reader, progress: Progress | None = None
+        self, ids: Sequence[str], attributes: AttributeReader, progress: Progress | None = None
     ) -> int:
         """Brings the attributes of existing documents up to date and returns how many it changed.
 
@@ -177,27 +177,27 @@ class VectorIndex:
 
     def existing(self, ids: Sequence[str]) -> set[str]:
         """Returns those of the ids that are in the index."""
-        return self._definition.read(lambda: documents.existing(self.client, self.schema, ids))
+        return self._definition.read(lambda: documents.find_existing(self.client, self.schema, ids))
 
     def ids(self) -> list[str]:
         """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
-        return self._definition.read(lambda: reading.ids(self.client, self.schema))
+        return self._definition.read(lambda: reading.list_ids(self.client, self.schema))
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
-        return [hit.id for hit in reading.sample(self.client, self.schema) if hit.id]
+        return [hit.id for hit in reading.sample_documents(self.client, self.schema) if hit.id]
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
         return self._definition.read(
-            lambda: reading.ids_with_tag(
+            lambda: reading.find_ids_with_tag(
                 self.client, self.schema, tag, values, timeout_ms=self._timeout_ms()
             )
         )
 
     def tags(self, ids: Sequence[str]) -> dict[str, list[str]]:
         """Returns the tags of documents, in the order of ``ids``; empty where there is none."""
-        return self._definition.read(lambda: reading.tags(self.client, self.schema, ids))
+        return self._definition.read(lambda: reading.read_tags(self.client, self.schema, ids))
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
         """Reads documents at once.
@@ -240,7 +240,7 @@ class VectorIndex:
         index, changes = self._definition, 0
         while True:
             try:
-                return search(_question(index, matrix, k, within, farthest, self._timeout_ms()))
+                return search(_make_request(index, matrix, k, within, farthest, self._timeout_ms()))
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
 
@@ -272,11 +272,11 @@ class VectorIndex:
             try:
                 # They go back as they came: decoding, checking and encoding takes longer than
                 # sending.
-                blobs = reading.blobs(self.client, self.schema, ids)
-                question = _question(index, blobs, k, within, farthest, self._timeout_ms())
-                found = search(question)
+                blobs = reading.read_encoded(self.client, self.schema, ids)
+                request = _make_request(index, blobs, k, within, farthest, self._timeout_ms())
+                found = search(request)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
-                    codec.check(question.queries, self.schema, ids)
+                    codec.check_vectors(request.queries, self.schema, ids)
                 return found
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
@@ -289,7 +289,7 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
-        yield from reading.pages(self.client, self.schema, ids, progress)
+        yield from reading.read_pages(self.client, self.schema, ids, progress)
         self._definition.confirm()
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
@@ -309,7 +309,7 @@ class VectorIndex:
             UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
         _refuse_json(changes)
-        with lease.hold(self.client, aliases.root(self.client, self.schema)) as held:
+        with lease.hold(self.client, aliases.find_stable_name(self.client, self.schema)) as held:
             self._definition.refresh()
             wanted = replace(self.schema, **changes)
             self.schema = rebuild(self.client, held, self.schema, wanted, progress)
@@ -318,7 +318,7 @@ class VectorIndex:
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
         self._definition.refresh()
-        alias = aliases.root(self.client, self.schema)
+        alias = aliases.find_stable_name(self.client, self.schema)
         with lease.hold(self.client, alias, patient=False):
             leftovers.remove(self.client, self.schema, fields_too=not documents)
             execute(self.client, *commands.drop(self.schema.name, documents))
@@ -338,17 +338,17 @@ class VectorIndex:
         return max(1, round(seconds * 1000))
 
 
-def _question(
+def _make_request(
     index: Definition,
     vectors: codec.Array | list[bytes],
     k: int,
     within: Sequence[str] | Subset | None,
     farthest: bool,
     timeout_ms: int,
-) -> Question:
+) -> KnnRequest:
     if within is not None and not isinstance(within, Subset):
         within = IdSubset(within)
-    return Question(
+    return KnnRequest(
         index.client,
         index.schema,
         vectors,

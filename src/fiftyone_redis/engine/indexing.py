@@ -1,7 +1,7 @@
-"""Waits while the server indexes documents that were there before: it answers from a part of them.
+"""Waits until the server has indexed all documents.
 
-The server does so in the background after FT.CREATE, and after it has loaded its data anew. FT.INFO
-says so, and nothing else does: a search then finds less, with no warning.
+After FT.CREATE, and after a restart, the server indexes existing documents in the background. Until
+it is done, searches miss documents without a warning; only FT.INFO shows it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import commands, replies
 
 _POLL_SECONDS = 0.02
-_TOLD_AFTER_SECONDS = 1.0
-_TOLD_EVERY_SECONDS = 10.0
+_LOG_AFTER_SECONDS = 1.0
+_LOG_EVERY_SECONDS = 10.0
 
-# FiftyOne shows what its own loggers say.
+# FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
 
 
 def wait_until_indexed(
     client: Client, name: str, progress: Callable[[int], None] | None = None
 ) -> Any:
-    """Waits until an index has all documents, and tells how far it is where that takes long.
+    """Waits until an index has all documents; logs the progress if that takes long.
 
     Args:
         client: a client of the server
-        name: the index's name, or an alias of it
-        progress: called with the number of documents indexed since the last time
+        name: the name or alias of the index
+        progress: called with the number of documents indexed since the last call
 
     Returns:
         the reply to FT.INFO
 
     Raises:
-        IndexNotFoundError: if there is none of that name
+        IndexNotFoundError: if there is no such index
     """
-    done, next_line = 0, time.monotonic() + _TOLD_AFTER_SECONDS
+    done, next_log = 0, time.monotonic() + _LOG_AFTER_SECONDS
     while True:
         reply = execute(client, *commands.info(name))
         state = replies.read_indexing(reply)
@@ -48,12 +48,12 @@ def wait_until_indexed(
         done = state.documents
         if state.is_complete:
             return reply
-        if time.monotonic() >= next_line:
+        if time.monotonic() >= next_log:
             logger.info(
-                "Redis is still indexing %r (%.0f %%, %d documents); waiting for it to end",
+                "Redis is still indexing %r (%.0f %%, %d documents); waiting for it to finish",
                 name,
                 100 * state.share,
                 state.documents,
             )
-            next_line = time.monotonic() + _TOLD_EVERY_SECONDS
+            next_log = time.monotonic() + _LOG_EVERY_SECONDS
         time.sleep(_POLL_SECONDS)

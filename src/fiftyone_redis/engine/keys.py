@@ -1,8 +1,8 @@
-"""Which key a document has: told from its id, or asked of the server.
+"""Maps ids to keys and back.
 
-In an index made here, a key is the prefix and the id. Others keep the id in a field, have several
-prefixes, or none. Then the server is asked for the keys of the ids at hand: by the field that holds
-them where that is a TAG, by the keys that there could be, or by going through all documents.
+In an index made by this package, a key is the prefix and the id. Other indexes may keep the id in a
+field, or have several prefixes or none. Their keys are looked up on the server: by the id field if
+it is a TAG, by testing which possible keys exist, or by walking all documents.
 """
 
 from __future__ import annotations
@@ -19,83 +19,83 @@ from fiftyone_redis.connection.pipeline import exchange_or_raise
 from fiftyone_redis.connection.retry import Attempts
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import pack, to_bytes
-from fiftyone_redis.engine import commands, formats, replies
+from fiftyone_redis.engine import commands, document_formats, replies
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 from fiftyone_redis.errors import IndexMismatchError, list_first
 
 TIMEOUT_MS = 30_000
-"""After how many milliseconds the server may give up to look for keys."""
+"""The server's time limit for a query that looks up keys, in milliseconds."""
 
 _TAG_VALUES = 500
 _AT_ONCE = 5000
 
-Keys = Callable[[Sequence[str]], list[bytes]]
-"""Turns some of the ids that were asked about into their keys."""
+KeyLookup = Callable[[Sequence[str]], list[bytes]]
+"""Maps ids to keys, once they have been looked up."""
 
 
-def for_reading(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
-    """Returns what turns ids into keys; those without a document get a key that does not exist.
+def look_up_for_reads(client: Client, schema: Schema, ids: Sequence[str]) -> KeyLookup:
+    """Looks up keys for reading. Ids without a document get a key that does not exist.
 
     Args:
         client: a client of the server
         schema: the index
-        ids: the ids that will be asked about
+        ids: all ids that will be mapped
 
     Raises:
         IndexMismatchError: if two documents have the same id
     """
-    if schema.is_direct:
+    if schema.has_direct_keys:
         return lambda some_ids: [to_bytes(schema.prefix + id) for id in some_ids]
-    found = of(client, schema, ids)
-    nobody = f"{schema.prefix}{NO_SEPARATOR}nobody"
-    return lambda some_ids: [to_bytes(found.get(id, nobody)) for id in some_ids]
+    found = find_keys(client, schema, ids)
+    missing = f"{schema.prefix}{NO_SEPARATOR}nobody"
+    return lambda some_ids: [to_bytes(found.get(id, missing)) for id in some_ids]
 
 
-def for_writing(client: Client, schema: Schema, ids: Sequence[str]) -> Keys:
-    """Returns what turns ids into keys, new ones made of the prefix and the id.
+def look_up_for_writes(client: Client, schema: Schema, ids: Sequence[str]) -> KeyLookup:
+    """Looks up keys for writing. Ids without a document get the prefix and the id as key.
 
     Raises:
-        IndexMismatchError: if two documents have the same id, or a new key belongs to another one
+        IndexMismatchError: if two documents have the same id, or a new key is already in use
     """
-    if schema.is_direct:
-        return for_reading(client, schema, ids)
-    found = of(client, schema, ids)
+    if schema.has_direct_keys:
+        return look_up_for_reads(client, schema, ids)
+    found = find_keys(client, schema, ids)
     fresh = [id for id in ids if id not in found]
-    taken = _existing(client, [schema.prefix + id for id in fresh])
+    taken = _find_existing(client, [schema.prefix + id for id in fresh])
     if taken:
         raise IndexMismatchError(
-            f"{len(taken)} keys of new documents belong to documents with other ids: "
+            f"{len(taken)} keys of new documents are used by documents with other ids: "
             f"{list_first([repr(key) for key in taken])}; remove those, or choose other ids."
         )
     return lambda some_ids: [to_bytes(found.get(id, schema.prefix + id)) for id in some_ids]
 
 
-def of(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
-    """Returns the keys of those ids that have a document.
+def find_keys(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
+    """Looks up the keys of the ids that have a document.
 
     Raises:
         IndexMismatchError: if two documents have the same id
     """
-    if schema.is_direct:
+    if schema.has_direct_keys:
         return {id: schema.prefix + id for id in ids}
     if schema.id_field is None:
-        return _by_key(client, schema, ids)
+        return _find_by_key(client, schema, ids)
     tag = schema.tag(schema.id_field)
-    if tag is None or not all(_is_one_value(id, tag.options) for id in ids):
+    if tag is None or not all(_is_single_value(id, tag.options) for id in ids):
         wanted = set(ids)
-        every = pages(client, schema)
-        return by_id(schema, ({k: i for k, i in p.items() if i in wanted} for p in every))
-    return by_id(schema, _by_tag(client, schema, tag.name, ids))
+        every = read_id_pages(client, schema)
+        return map_ids_to_keys(schema, ({k: i for k, i in p.items() if i in wanted} for p in every))
+    return map_ids_to_keys(schema, _find_by_tag(client, schema, tag.name, ids))
 
 
 def check_id_field(client: Client, schema: Schema) -> None:
-    """Raises an :class:`IndexMismatchError` unless the index or its documents have the id field."""
+    """Raises an :class:`IndexMismatchError` unless the index or a document has the id field."""
     name = schema.id_field
     if name not in [field.name for field in schema.fields if not field.kind]:
         return
     for key in replies.read_some_keys(execute(client, *commands.some_keys(schema.server_name, 1))):
-        command, path = formats.existence(schema, name)
-        if formats.exists(execute(client, command, to_bytes(key), path)):
+        command, path = document_formats.existence_command(schema, name)
+        if document_formats.read_existence(execute(client, command, to_bytes(key), path)):
             return
     raise IndexMismatchError(
         f"Neither the index {schema.name!r} nor a document of it has the field {name!r}; check "
@@ -103,36 +103,37 @@ def check_id_field(client: Client, schema: Schema) -> None:
     )
 
 
-def walk(client: Client, schema: Schema) -> Iterator[list[str]]:
-    """Yields the ids of all documents, sorted within a page, as the index itself knows them.
+def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
+    """Yields pages of the ids of all documents in the index, sorted within a page.
 
     Raises:
         IndexMismatchError: if two documents have the same id
     """
     seen: dict[str, str] = {}
-    for page in pages(client, schema):
+    for page in read_id_pages(client, schema):
         fresh = []
         for key, id in page.items():
             if id not in seen:
                 fresh.append(id)
-            # A document that was written meanwhile may come again.
+            # A document that was just rewritten may occur again.
             if seen.setdefault(id, key) != key:
-                raise _not_unique(schema, id)
+                raise _duplicate_id_error(schema, id)
         yield sorted(fresh)
 
 
-def pages(
+def read_id_pages(
     client: Client, schema: Schema, command: wire.Command | None = None
 ) -> Iterator[dict[str, str]]:
-    """Yields the ids of documents by their keys, in pages.
+    """Yields pages of documents: their ids by their keys.
 
-    Where a connection is lost it begins anew, since the cursor may have moved on; some documents
-    come twice then. All pages come from one server, as no other knows its cursor.
+    After a lost connection it starts over, since the cursor may have advanced; documents may then
+    occur twice. All pages are read from one node, as only that node knows the cursor.
 
     Args:
         client: a client of the server
         schema: the index
-        command: which documents, as :func:`commands.keys_with_tag` says it; None for all
+        command: the command that opens the cursor, such as :func:`commands.keys_with_tag`; None
+            for all documents
 
     Raises:
         IncompleteResultError: if the server cut the query short
@@ -143,13 +144,13 @@ def pages(
         while True:
             try:
                 node = complete_answers.pick_coordinator(client, attempts.failures)
-                yield from _pages(client, node, schema, pack(first))
+                yield from _read_id_pages(client, node, schema, pack(first))
                 return
             except redis.RedisError as error:
                 cluster.wait_and_recover(client, attempts, error)
 
 
-def _pages(
+def _read_id_pages(
     client: Client, node: redis.Redis, schema: Schema, command: bytes
 ) -> Iterator[dict[str, str]]:
     state, seconds = None, get_reply_timeout(command)
@@ -169,8 +170,8 @@ def _pages(
         command = pack(commands.next_page(schema.server_name, cursor))
 
 
-def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
-    """Returns the keys of ids, given the ids of keys in pages.
+def map_ids_to_keys(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Inverts pages of ids by key to keys by id.
 
     Raises:
         IndexMismatchError: if two documents have the same id
@@ -179,34 +180,36 @@ def by_id(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
     for page in found:
         for key, id in page.items():
             if keys.setdefault(id, key) != key:
-                raise _not_unique(schema, id)
+                raise _duplicate_id_error(schema, id)
     return keys
 
 
-def _by_tag(
+def _find_by_tag(
     client: Client, schema: Schema, tag: str, ids: Sequence[str]
 ) -> Iterator[dict[str, str]]:
-    """Yields what the server finds by a tag, which may compare without regard to case."""
+    """Looks up keys by a TAG; drops extra matches, since a TAG may be case-insensitive."""
     for start in range(0, len(ids), _TAG_VALUES):
         batch = ids[start : start + _TAG_VALUES]
         wanted = set(batch)
         command = commands.keys_with_tag(schema, tag, batch, timeout_ms=TIMEOUT_MS)
-        for page in pages(client, schema, command):
+        for page in read_id_pages(client, schema, command):
             yield {key: id for key, id in page.items() if id in wanted}
 
 
-def _by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
-    """Finds keys that the prefixes and the ids make."""
+def _find_by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
+    """Looks up keys by testing which combinations of prefix and id exist."""
     candidates = {
         prefix + id: id
         for id in ids
         for prefix in schema.key_prefixes
         if schema.id_of(prefix + id) == id
     }
-    return by_id(schema, [{key: candidates[key] for key in _existing(client, list(candidates))}])
+    return map_ids_to_keys(
+        schema, [{key: candidates[key] for key in _find_existing(client, list(candidates))}]
+    )
 
 
-def _existing(client: Client, keys: list[str]) -> list[str]:
+def _find_existing(client: Client, keys: list[str]) -> list[str]:
     batches = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
     requests = (
         wire.pack_keyed((("EXISTS", to_bytes(key)) for key in batch), batch) for batch in batches
@@ -217,14 +220,14 @@ def _existing(client: Client, keys: list[str]) -> list[str]:
     return found
 
 
-def _not_unique(schema: Schema, id: str) -> IndexMismatchError:
+def _duplicate_id_error(schema: Schema, id: str) -> IndexMismatchError:
     return IndexMismatchError(
         f"Several documents of the index {schema.name!r} have the id {id!r}; remove all but one, "
         "or name another field with id_field."
     )
 
 
-def _is_one_value(id: str, options: Sequence[str]) -> bool:
-    """Returns whether a tag holds the id as one value that a query can name."""
+def _is_single_value(id: str, options: Sequence[str]) -> bool:
+    """Returns whether a TAG holds the id as one value, so that a query can match it."""
     separator = options[options.index("SEPARATOR") + 1] if "SEPARATOR" in options else "\0"
     return bool(id) and separator not in id and id == id.strip()

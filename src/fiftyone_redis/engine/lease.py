@@ -1,7 +1,7 @@
-"""One at a time: whoever makes, rebuilds or drops an index holds its lease meanwhile.
+"""A lock with an expiry: only one process at a time creates, rebuilds or drops an index.
 
-The lease is a key with an owner and an expiry. A thread renews it, so that it outlives its owner,
-if that is killed, by a few seconds only.
+The lease is a key that holds its owner. A thread renews it, so it expires within seconds after the
+owner is killed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from fiftyone_redis.engine import commands
 from fiftyone_redis.errors import FiftyOneRedisError, IndexMismatchError, ServerError
 
 EXPIRY = 6.0
-"""Seconds for which a lease is held without being renewed."""
+"""Seconds after which a lease expires unless it is renewed."""
 
 _RENEWAL = 1.5
 _POLL = 0.05
 
-# FiftyOne shows what its own loggers say.
+# FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
 
 
 class Lease:
-    """The right to change what indexes an alias has. Use :func:`hold` to get one.
+    """The exclusive right to change the indexes of an alias. Use :func:`hold` to get one.
 
     Args:
         client: a client of the server
@@ -48,23 +48,25 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
     def acquire(self) -> None:
-        """Waits until nobody else has the lease, and takes it."""
-        is_told = False
+        """Waits until the lease is free, and takes it."""
+        is_logged = False
         while execute(self._client, *self._set("NX")) is None:
             if self._owns():
                 break  # the reply to the first attempt was lost
-            if not is_told:
+            if not is_logged:
                 logger.info(
-                    "Another process is changing the index %r; waiting for it to end", self._alias
+                    "Another process is changing the index %r; waiting for it to finish",
+                    self._alias,
                 )
-                is_told = True
+                is_logged = True
             time.sleep(_POLL)
         self._thread.start()
 
     def seize(self) -> None:
-        """Takes the lease, away from another owner if there is one.
+        """Takes the lease, even from another owner.
 
-        Where the server's memory is full, nobody has it then: what frees memory must work.
+        If the server is out of memory, the lease is only deleted: dropping an index, which frees
+        memory, must still work.
         """
         try:
             execute(self._client, *self._set())
@@ -73,25 +75,25 @@ class Lease:
         self._thread.start()
 
     def release(self) -> None:
-        """Gives the lease back, unless somebody else has it by now; else it expires by itself."""
+        """Releases the lease, unless another owner has it by now. If that fails, it expires."""
         self._ended.set()
         self._thread.join()
         try:
             if self._owns():
                 execute(self._client, "UNLINK", self._key)
         except FiftyOneRedisError as error:
-            logger.debug("The lease of %r was not given back: %s", self._alias, error)
+            logger.debug("Could not release the lease of %r: %s", self._alias, error)
 
     def check(self) -> None:
-        """Makes sure, before something is changed, that the lease is still held.
+        """Raises unless the lease is still held.
 
         Raises:
-            IndexMismatchError: if somebody else took it, or it expired
+            IndexMismatchError: if another owner has it, or it expired
         """
         if not self._owns():
             raise IndexMismatchError(
-                f"The index {self._alias!r} was dropped, or changed by another process, in the "
-                "meantime; look at what it is now, and repeat this if need be."
+                f"The index {self._alias!r} was dropped or changed by another process in the "
+                "meantime; check what it is now, and try again if necessary."
             )
 
     def _keep(self) -> None:
@@ -101,7 +103,7 @@ class Lease:
                     return
                 execute(self._client, *self._set("XX"))
             except FiftyOneRedisError as error:
-                logger.debug("The lease of %r was not renewed: %s", self._alias, error)
+                logger.debug("Could not renew the lease of %r: %s", self._alias, error)
 
     def _owns(self) -> bool:
         found = execute(self._client, "GET", self._key)
@@ -113,12 +115,12 @@ class Lease:
 
 @contextmanager
 def hold(client: Client, alias: str, *, patient: bool = True) -> Iterator[Lease]:
-    """Holds the lease of an alias; waits for another owner, or takes it away from that one.
+    """Holds the lease of an alias; waits for another owner, or takes it from that owner.
 
     Args:
         client: a client of the server
         alias: the alias
-        patient: whether to wait
+        patient: whether to wait for another owner
 
     Raises:
         FiftyOneRedisError: if the server does not answer

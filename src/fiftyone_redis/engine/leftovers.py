@@ -1,7 +1,7 @@
-"""What an interrupted change of an index left behind: found, finished and removed.
+"""Finishes or removes what an interrupted rebuild left behind.
 
-While a rebuild runs, a record in Redis says what it is about to leave: the index that the alias
-will lead to, and the fields of documents that belong to one of the two indexes only.
+While a rebuild runs, a record in Redis names what it would leave: the index that the alias will
+point to, and the vector fields that only one of the two indexes uses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import aliases, commands, replies, retyping
+from fiftyone_redis.engine import aliases, commands, dtype_conversion, replies
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -26,17 +26,17 @@ from fiftyone_redis.errors import (
 _GAP_SECONDS = 1.0
 _POLL_SECONDS = 0.02
 
-# FiftyOne shows what its own loggers say.
+# FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a rebuild leaves if it is interrupted now.
+    """What a rebuild would leave behind if it were interrupted now.
 
     Args:
-        index: the name of the new index, once it is complete and the alias is about to lead there
-        fields: the documents' fields of vectors of which one is to be removed, and their types
+        index: the name of the new index, once it is complete and the alias is about to move to it
+        fields: vector fields of the documents, with their types; all but one must be removed
     """
 
     index: str | None = None
@@ -44,33 +44,33 @@ class Record:
 
 
 def write_record(client: Client, alias: str, record: Record) -> None:
-    """Writes down what a rebuild leaves if it is interrupted from now on."""
-    said = json.dumps({"index": record.index, "fields": dict(record.fields)})
-    execute(client, "SET", commands.record_key(alias), said)
+    """Stores what a rebuild would leave behind if it were interrupted from now on."""
+    text = json.dumps({"index": record.index, "fields": dict(record.fields)})
+    execute(client, "SET", commands.record_key(alias), text)
 
 
 def read_record(client: Client, alias: str) -> Record:
-    """Reads the record of an interrupted or running rebuild; an empty one if there is none."""
+    """Reads the record of a running or interrupted rebuild; an empty record if there is none."""
     try:
         found = execute(client, "GET", commands.record_key(alias))
     except AuthenticationError:
-        return Record()  # a user who may only search
+        return Record()  # this user may only search
     return Record(**json.loads(found)) if found is not None else Record()
 
 
 def remove_record(client: Client, alias: str) -> None:
-    """Removes the record: nothing is left behind."""
+    """Removes the record, once nothing is left behind."""
     execute(client, "UNLINK", commands.record_key(alias))
 
 
 def finish_switch(client: Client, alias: str) -> bool:
-    """Has an alias lead to the complete index of a rebuild that was interrupted before that.
+    """Points an alias at the complete index of a rebuild, if the rebuild did not get that far.
 
-    In a cluster, an index that has no alias yet is dropped before the alias can be made. Whoever
-    looks for it in that moment waits here, and makes the alias if nobody else does.
+    In a cluster, an index without an alias is dropped before the alias is added. Whoever opens the
+    index in that moment waits here, and adds the alias if nobody else does.
 
     Returns:
-        whether the alias leads somewhere now
+        whether the alias points at an index now
     """
     target = read_record(client, alias).index
     if target is None:
@@ -85,29 +85,29 @@ def finish_switch(client: Client, alias: str) -> bool:
     except IndexNotFoundError:
         return False
     except IndexMismatchError:
-        return True  # somebody else was faster
-    logger.warning("A rebuild of the index %r was interrupted; finished it", alias)
+        return True  # another process was faster
+    logger.warning("Finished an interrupted rebuild of the index %r", alias)
     return True
 
 
 def remove(client: Client, schema: Schema, *, fields_too: bool = True) -> None:
-    """Removes what interrupted rebuilds of an index left: other indexes, and fields.
+    """Removes indexes and vector fields that interrupted rebuilds left behind.
 
     Args:
         client: a client of the server
-        schema: the index that its alias leads to
-        fields_too: whether to remove fields; not where the documents go as well
+        schema: the current index
+        fields_too: whether to remove fields too; False if the documents are about to be deleted
     """
-    alias = aliases.root(client, schema)
+    alias = aliases.find_stable_name(client, schema)
     fields = dict(read_record(client, alias).fields)
     found: list[tuple[str, bool]] = []
-    for name, info in _other_indexes(client, alias, schema.server_name):
-        copies = replies.read_prefixes(info, _other(schema.storage))
+    for name, info in _find_other_indexes(client, alias, schema.server_name):
+        copies = replies.read_prefixes(info, _other_storage(schema.storage))
         if copies:
-            is_ours = copies in _copied_prefixes(alias, name)
+            is_ours = copies in _copy_prefixes(alias, name)
         else:
             is_ours = replies.read_prefixes(info, schema.storage) == schema.prefixes
-            fields |= _own_fields(info, schema) if is_ours else {}
+            fields |= _find_conversion_fields(info, schema) if is_ours else {}
         if is_ours:
             found.append((name, bool(copies)))
     if fields and fields_too:
@@ -122,26 +122,26 @@ def remove(client: Client, schema: Schema, *, fields_too: bool = True) -> None:
 def remove_all(
     client: Client, alias: str, prefixes: Sequence[str], *, documents: bool = False
 ) -> None:
-    """Removes all indexes that were made for an alias which leads nowhere.
+    """Removes all indexes that were made for an alias that points at none of them.
 
     Args:
         client: a client of the server
         alias: the alias
-        prefixes: the prefixes of the indexes; what has others is somebody else's
+        prefixes: the prefixes of the indexes; indexes with other prefixes are left alone
         documents: whether to remove their documents too
     """
-    for name, info in _other_indexes(client, alias, None):
+    for name, info in _find_other_indexes(client, alias, None):
         own = [replies.read_prefixes(info, storage) for storage in ("HASH", "JSON")]
         if tuple(prefixes) in own:
             _drop(client, name, documents=documents)
     remove_record(client, alias)
 
 
-def _other_indexes(
+def _find_other_indexes(
     client: Client, alias: str, current: str | None
 ) -> list[tuple[str, dict[str, Any]]]:
     found = []
-    for name in aliases.own_names(client, alias):
+    for name in aliases.list_own_names(client, alias):
         if name == current:
             continue
         try:
@@ -152,8 +152,8 @@ def _other_indexes(
     return found
 
 
-def _own_fields(info: Mapping[str, Any], schema: Schema) -> dict[str, str]:
-    """Returns the fields of an index that a change of type makes, and their types."""
+def _find_conversion_fields(info: Mapping[str, Any], schema: Schema) -> dict[str, str]:
+    """Returns the vector fields that a change of data type added to an index, with their types."""
     return {
         attribute["identifier"]: attribute["data_type"].lower()
         for attribute in info["attributes"]
@@ -163,16 +163,18 @@ def _own_fields(info: Mapping[str, Any], schema: Schema) -> dict[str, str]:
 
 
 def _remove_fields(client: Client, schema: Schema, fields: Mapping[str, str]) -> None:
-    """Removes fields of vectors that are not the index's; what only these hold is kept."""
+    """Removes unused vector fields, after converting vectors that the index's own field lacks."""
     for path, dtype in fields.items():
         if path == schema.vector_field or schema.storage == "JSON":
             continue
-        retyping.convert(client, replace(schema, vector_field=path, dtype=dtype), schema)
-        retyping.clear(client, schema, path)
+        dtype_conversion.convert_vectors(
+            client, replace(schema, vector_field=path, dtype=dtype), schema
+        )
+        dtype_conversion.remove_field(client, schema, path)
 
 
 def copies_prefix(name: str) -> str:
-    """Returns the prefix of the HASHes that a rebuild makes of JSON documents.
+    """Returns the key prefix of the HASH copies that a rebuild makes of JSON documents.
 
     Args:
         name: the name of their index, which no other index has
@@ -180,18 +182,18 @@ def copies_prefix(name: str) -> str:
     return f"{name}~:"
 
 
-def _copied_prefixes(alias: str, name: str) -> tuple[tuple[str, ...], ...]:
-    """Returns the prefixes of JSON documents that have copies, and of the copies."""
+def _copy_prefixes(alias: str, name: str) -> tuple[tuple[str, ...], ...]:
+    """Returns the prefixes that mark an index as left by a conversion from JSON to HASH."""
     return (f"{alias}:",), (copies_prefix(name),)
 
 
-def _other(storage: str) -> str:
+def _other_storage(storage: str) -> str:
     return "JSON" if storage == "HASH" else "HASH"
 
 
 def _drop(client: Client, name: str, *, documents: bool) -> None:
-    logger.info("Removing %r, which an interrupted change of an index left behind", name)
+    logger.info("Removing the index %r, which an interrupted rebuild left behind", name)
     try:
         execute(client, *commands.drop(name, documents))
     except IndexNotFoundError:
-        return  # somebody else was faster
+        return  # another process was faster

@@ -1,8 +1,8 @@
-"""The settings of an index. Each stands here once; whatever needs to know them reads this table.
+"""The settings of an index, each defined once. No input or output.
 
-That is the schema, the commands, what FT.INFO's reply is read for, the config of a brain run, what
-a rebuild may change, the forms of the App, and the table in ``docs/guide.md``. A new setting is one
-more field of :class:`IndexOptions`. No input or output.
+The schema, the FT.CREATE and FT.SEARCH commands, the parser of FT.INFO, the config of a brain run,
+``rebuild()``, the App's forms and the table in ``docs/guide.md`` all read them from here. To add a
+setting, add a field to :class:`IndexOptions`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 from fiftyone_redis.errors import SettingsError
 
 METRICS = {"cosine": "COSINE", "dotproduct": "IP", "euclidean": "L2"}
-"""FiftyOne's names of the metrics, and the query engine's."""
+"""FiftyOne's names of the metrics, mapped to the query engine's."""
 
 ALGORITHMS = ("FLAT", "HNSW", "SVS-VAMANA")
 """FLAT compares with every vector and is exact; the others walk a graph and are approximate."""
 
 DTYPES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
-"""The types in which a server can hold a vector's values, and their sizes in bytes."""
+"""The types of vector values that the server supports, and their sizes in bytes."""
 
 COMPRESSIONS = ("none", "LVQ8", "LVQ4", "LVQ4x4", "LVQ4x8", "LeanVec4x8", "LeanVec8x8")
-"""How SVS-VAMANA can compress the vectors that it compares."""
+"""The vector compressions of SVS-VAMANA."""
 
 _KEY = "option"
 
@@ -33,160 +33,159 @@ class Option:
     """One setting of an index.
 
     Args:
-        default: its default; its type is that of the values
-        text: what it is, as the beginning of a sentence
-        algorithm: the algorithm that has it; None for all
-        least: the least whole number that it can be
-        choices: the texts that it can be, and what the server calls them
-        word: what FT.CREATE calls it among the attributes of a vector; None if it has a place of
-            its own there
-        told: what FT.INFO calls it there; None if servers do not tell it
-        silent: the choice for which FT.CREATE has no word
-        unknown: the choice that stands for what a server tells and we do not know
-        per_query: whether a query says it too, by the same word: it is then a number of candidates
-        rebuilds: whether a rebuild may change it
-        name: its name, that of the field
+        default: the default value; all values have its type
+        text: its description, a phrase in lower case
+        algorithm: the algorithm that it belongs to; None for all
+        minimum: the smallest value of a whole number
+        choices: the supported values of a text, mapped to the server's names of them
+        argument: its name among the vector arguments of FT.CREATE; None if it has no name there
+        info_name: its name in the reply to FT.INFO; None if FT.INFO does not report it
+        omitted: the choice for which FT.CREATE takes no argument
+        fallback: the choice for a value in FT.INFO that is not among the choices
+        per_query: whether queries pass it too, under the same name; it is a number of candidates
+        can_rebuild: whether a rebuild may change it
+        name: the name of its field
     """
 
     default: str | int
     text: str
     algorithm: str | None = None
-    least: int | None = None
+    minimum: int | None = None
     choices: Mapping[str, str] = field(default_factory=dict)
-    word: str | None = None
-    told: str | None = None
-    silent: str | None = None
-    unknown: str | None = None
+    argument: str | None = None
+    info_name: str | None = None
+    omitted: str | None = None
+    fallback: str | None = None
     per_query: bool = False
-    rebuilds: bool = True
+    can_rebuild: bool = True
     name: str = ""
 
     def is_of(self, algorithm: str) -> bool:
-        """Returns whether indexes of an algorithm have it."""
+        """Returns whether it applies to an algorithm."""
         return self.algorithm in (None, algorithm)
 
     def check(self, value: Any) -> None:
-        """Raises a :class:`SettingsError` unless it can have this value."""
+        """Raises a :class:`SettingsError` unless the value is supported."""
         if self.choices:
             check_choice(self.name, value, tuple(self.choices))
-        elif self.least is not None:
-            check_at_least(self.name, value, self.least)
+        elif self.minimum is not None:
+            check_at_least(self.name, value, self.minimum)
 
-    def say(self, value: Any) -> list[str | int]:
-        """Returns what FT.CREATE takes among the attributes of a vector; nothing for some."""
-        if self.word is None or value == self.silent:
+    def arguments(self, value: Any) -> list[str | int]:
+        """Returns its vector arguments of FT.CREATE; an empty list if there are none."""
+        if self.argument is None or value == self.omitted:
             return []
-        return [self.word, self.choices.get(value, value)]
+        return [self.argument, self.choices.get(value, value)]
 
-    def read(self, told: Any) -> Any:
-        """Returns the value that FT.INFO tells; the server's word if there is no choice for it."""
+    def read(self, reported: Any) -> Any:
+        """Converts a value of FT.INFO; an unknown choice becomes the fallback or stays as it is."""
         if not self.choices:
-            return type(self.default)(told)
-        if not told:
+            return type(self.default)(reported)
+        if not reported:
             return self.default
-        names = {word: name for name, word in self.choices.items()}
-        return names.get(str(told), self.unknown or told)
+        names = {server_name: name for name, server_name in self.choices.items()}
+        return names.get(str(reported), self.fallback or reported)
 
 
 def _option(default: Any, text: str, **more: Any) -> Any:
-    """Returns the field of a setting; see :class:`Option`."""
+    """Returns the dataclass field of a setting; see :class:`Option`."""
     return field(default=default, metadata={_KEY: Option(default, text, **more)})
 
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """The settings of an index, which are those of :data:`OPTIONS`.
+    """The settings of an index; :data:`OPTIONS` describes them.
 
     Raises:
-        SettingsError: if a value is not one that its setting can have
+        SettingsError: if a value is not supported
     """
 
     metric: str = _option(
         "cosine",
         "how vectors are compared",
         choices=METRICS,
-        word="DISTANCE_METRIC",
-        told="distance_metric",
+        argument="DISTANCE_METRIC",
+        info_name="distance_metric",
     )
     algorithm: str = _option(
         "FLAT",
         "how vectors are searched: FLAT compares with every one and is exact; HNSW and SVS-VAMANA "
         "(Redis 8.2 or newer) walk a graph and are approximate",
         choices={name: name for name in ALGORITHMS},
-        told="algorithm",
+        info_name="algorithm",
     )
     dtype: str = _option(
         "float32",
         "the type of the values; int8 and uint8 need Redis 8 or newer, and embeddings that are "
         "whole numbers already",
         choices={name: name.upper() for name in DTYPES},
-        word="TYPE",
-        told="data_type",
+        argument="TYPE",
+        info_name="data_type",
     )
     _: KW_ONLY
     m: int = _option(
-        32, "edges per vector and layer", algorithm="HNSW", least=2, word="M", told="M"
+        32, "edges per vector and layer", algorithm="HNSW", minimum=2, argument="M", info_name="M"
     )
     ef_construction: int = _option(
         200,
         "how many candidates are kept while a vector is inserted",
         algorithm="HNSW",
-        least=1,
-        word="EF_CONSTRUCTION",
-        told="ef_construction",
+        minimum=1,
+        argument="EF_CONSTRUCTION",
+        info_name="ef_construction",
     )
     ef_runtime: int = _option(
         400,
         "how many candidates are kept while a query is answered, or as many as it asks for",
         algorithm="HNSW",
-        least=1,
-        word="EF_RUNTIME",
+        minimum=1,
+        argument="EF_RUNTIME",
         per_query=True,
     )
-    # The server's own default, 1024, makes blocks of vectors whose sizes are powers of two just too
-    # large for the allocator's size classes, and wastes a fifth of their memory.
+    # The server's default is 1024. If the size of a vector is a power of two, such a block just
+    # exceeds an allocator size class, which wastes a fifth of the memory.
     block_size: int = _option(
         1023,
         "how many vectors are allocated at a time",
         algorithm="FLAT",
-        least=1,
-        word="BLOCK_SIZE",
+        minimum=1,
+        argument="BLOCK_SIZE",
     )
     graph_max_degree: int = _option(
         32,
         "edges per vector",
         algorithm="SVS-VAMANA",
-        least=1,
-        word="GRAPH_MAX_DEGREE",
-        told="graph_max_degree",
+        minimum=1,
+        argument="GRAPH_MAX_DEGREE",
+        info_name="graph_max_degree",
     )
     construction_window_size: int = _option(
         200,
         "how many candidates are kept while a vector is inserted",
         algorithm="SVS-VAMANA",
-        least=1,
-        word="CONSTRUCTION_WINDOW_SIZE",
-        told="construction_window_size",
+        minimum=1,
+        argument="CONSTRUCTION_WINDOW_SIZE",
+        info_name="construction_window_size",
     )
     search_window_size: int = _option(
         10,
         "how many candidates are kept while a query is answered, or as many as it asks for",
         algorithm="SVS-VAMANA",
-        least=1,
-        word="SEARCH_WINDOW_SIZE",
+        minimum=1,
+        argument="SEARCH_WINDOW_SIZE",
         per_query=True,
     )
-    # A server that has but one compression calls it by another name, whichever was asked for. It is
-    # read as one of 8 bits, so that an index that is made again like this one is like it.
+    # A server with only one compression reports it under another name. Reading that as an 8-bit
+    # compression makes a rebuilt index the same as this one.
     compression: str = _option(
         "none",
         "how the vectors that are compared are compressed",
         algorithm="SVS-VAMANA",
         choices={name: name for name in COMPRESSIONS} | {"none": "NO_COMPRESSION"},
-        word="COMPRESSION",
-        told="compression",
-        silent="none",
-        unknown="LVQ8",
+        argument="COMPRESSION",
+        info_name="compression",
+        omitted="none",
+        fallback="LVQ8",
     )
 
     def __post_init__(self) -> None:
@@ -200,24 +199,24 @@ OPTIONS: Mapping[str, Option] = {
 """The settings of an index, by their names."""
 
 COMMON = ("metric", "algorithm", "dtype")
-"""The settings that say what an index is; the others tune it."""
+"""The settings of every index; the others tune one algorithm."""
 
-UNTOLD = tuple(name for name, option in OPTIONS.items() if option.told is None)
-"""The settings that no server tells: whoever opens an index has to know them."""
+UNREPORTED = tuple(name for name, option in OPTIONS.items() if option.info_name is None)
+"""The settings that FT.INFO does not report, so that whoever opens an index must supply them."""
 
 
-def tuning(algorithm: str) -> list[Option]:
-    """Returns the settings that tune an algorithm."""
+def tuning_options(algorithm: str) -> list[Option]:
+    """Returns the settings of one algorithm."""
     return [o for o in OPTIONS.values() if o.is_of(algorithm) and o.name not in COMMON]
 
 
 def check_choice(setting: str, value: str, supported: tuple[str, ...]) -> None:
-    """Raises a :class:`SettingsError` unless the value is one of the supported ones."""
+    """Raises a :class:`SettingsError` unless the value is supported."""
     if value not in supported:
         raise SettingsError(f"Unsupported {setting} {value!r}; use one of {', '.join(supported)}.")
 
 
 def check_at_least(setting: str, value: int, least: int) -> None:
-    """Raises a :class:`SettingsError` unless the value is a whole number and enough."""
+    """Raises a :class:`SettingsError` unless the value is a whole number of at least ``least``."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise SettingsError(f"{setting} must be a whole number of at least {least}, not {value!r}.")

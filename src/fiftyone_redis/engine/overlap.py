@@ -1,4 +1,4 @@
-"""Whether two indexes would hold the same documents."""
+"""Detects indexes that share documents."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from fiftyone_redis.errors import IndexMismatchError, list_first
 
 
 def refuse_overlap(client: Client, schema: Schema) -> None:
-    """Makes sure that a new index would share no documents with another one.
+    """Raises if a new index would share documents with another one.
 
-    An index holds every document of its storage whose key starts with one of its prefixes.
+    An index contains every document of its storage whose key starts with one of its prefixes.
 
     Raises:
-        IndexMismatchError: if a prefix is the start of another index's, or the other way round
+        IndexMismatchError: if a prefix of one index is the start of a prefix of the other
     """
-    overlapping = sharing(client, schema)
+    overlapping = find_overlapping(client, schema)
     if overlapping:
         raise IndexMismatchError(
-            f"The index {schema.name!r} would share documents with others whose keys start alike: "
-            f"{list_first(overlapping)}; choose another index_name."
+            f"The index {schema.name!r} would share documents with other indexes, since their key "
+            f"prefixes overlap: {list_first(overlapping)}; choose another index_name."
         )
 
 
-def sharing(client: Client, schema: Schema) -> list[str]:
-    """Returns the names of the other indexes that hold documents of an index, or would."""
+def find_overlapping(client: Client, schema: Schema) -> list[str]:
+    """Returns the names of other indexes that share documents with an index."""
     names = [wire.to_text(name) for name in execute(client, *commands.names())]
     requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
     return [
@@ -44,6 +44,6 @@ def sharing(client: Client, schema: Schema) -> list[str]:
 
 def _overlaps(reply: Any, schema: Schema) -> bool:
     if isinstance(reply, redis.RedisError):
-        return False  # dropped in the meantime, or not for this user to see
+        return False  # dropped in the meantime, or not visible to this user
     others = replies.read_prefixes(replies.read_info(reply), schema.storage)
     return any(o.startswith(p) or p.startswith(o) for o in others for p in schema.prefixes)

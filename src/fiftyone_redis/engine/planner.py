@@ -1,12 +1,12 @@
-"""How to answer a query that is restricted to some of the ids. Pure arithmetic, no server.
+"""Plans how to search a subset of the ids. Pure arithmetic, no server.
 
-There are two ways. The server can *filter* beforehand: it looks at nothing but the documents whose
-keys are named in the query, but reads every name. Or the search is made *wider* than k, and what it
-finds is filtered here, wider again until k remain. Both give the same neighbours. Which one is
-cheaper depends on the share of documents that is allowed; if it is not known, a few are looked at
-first.
+There are two plans. A *pre-filter* names the keys of the subset in the query: the server compares
+only these documents, but parses every key. A *wide search* asks for more candidates than k and
+drops those outside the subset; it asks for more until k remain. Both return the same neighbours.
+Which one is cheaper depends on the share of documents in the subset. An unknown share is estimated
+from a sample.
 
-The costs are microseconds measured on one core; only their ratios matter (``docs/benchmarks.md``).
+Costs are microseconds measured on one core; only their ratios matter (``docs/benchmarks.md``).
 """
 
 from __future__ import annotations
@@ -19,110 +19,111 @@ from fiftyone_redis.engine.schema import Schema
 
 
 @dataclass(frozen=True)
-class Learning:
-    """What it takes to learn which ids are allowed, in microseconds.
+class MembershipCost:
+    """The cost of finding out which ids are in a subset, in microseconds.
 
     Args:
-        id: for every id that is read
-        asked: for every id that is asked about
-        question: for asking at all
-        document: for every document of the index that is looked at, allowed or not, when all
-            allowed ids are read
+        per_id_read: for each id of the subset, when all of them are read
+        per_id_checked: for each candidate that is checked for membership
+        per_query: for each round of membership checks
+        per_document: for each document of the index, when all ids of the subset are read
     """
 
-    id: float = 0.0
-    asked: float = 0.0
-    question: float = 0.0
-    document: float = 0.0
+    per_id_read: float = 0.0
+    per_id_checked: float = 0.0
+    per_query: float = 0.0
+    per_document: float = 0.0
 
 
-_KEY = 2.2  # the server reads a key in a query
-_LOOK_UP = 6.5  # the server finds the key of an id that a tag holds
-_WALK = 5.0  # the id of a document is read, to find the keys of ids that no tag holds
-_HIT = 6.0  # the server returns a document, and it is read here
-_BYTES = 20_000.0  # of vectors that the server compares in a microsecond
+_KEY = 2.2  # the server parses one key of a query
+_LOOK_UP = 6.5  # the server finds the key of one id, by a TAG field
+_WALK = 5.0  # one id is read while all documents are walked, if no TAG field holds the ids
+_HIT = 6.0  # the server returns one document, and the reply is parsed
+_BYTES = 20_000.0  # bytes of vectors that the server compares in one microsecond
 _GRAPH = 300.0  # the server walks an HNSW graph
-_READ = 10.0  # a vector is read from the server
-_MULTIPLY = 1 / 25_000  # two values are multiplied here, and added up
+_READ = 10.0  # one vector is read from the server
+_MULTIPLY = 1 / 25_000  # one multiply-add of brute force in this process
 
-_LEAST_WIDTH = 32
+_MIN_WIDTH = 32
 _MARGIN = 2.0
 
 
-def share(kept: int, seen: int) -> float:
-    """Estimates which share of the documents is allowed: by the rule of succession, never 0.
+def estimate_share(kept: int, seen: int) -> float:
+    """Estimates the share of documents in the subset by the rule of succession, so never as 0.
 
     Args:
-        kept: how many of those that were looked at are
-        seen: how many were looked at
+        kept: the number of checked documents that are in the subset
+        seen: the number of checked documents
     """
     return (kept + 1) / (seen + 2)
 
 
-def least_share(kept: int, seen: int) -> float:
-    """Estimates with caution which share is allowed: half a standard deviation less.
+def estimate_least_share(kept: int, seen: int) -> float:
+    """Estimates the share cautiously: half a standard deviation lower.
 
-    A search that turns out too narrow was made for nothing, and few of those that were looked at
-    say little: of 1 or 2 in 64, twice as many or half as many would be no surprise.
+    A wide search with too few candidates is wasted, and a small sample says little: 1 or 2 in 64
+    may well stand for twice or half that share.
     """
     return (kept + 1 - sqrt(kept + 1) / 2) / (seen + 2)
 
 
-def width(k: int, share: float, last: int, size: int) -> int:
-    """Returns how wide to search.
+def choose_width(k: int, share: float, last: int, size: int) -> int:
+    """Returns how many candidates a wide search asks for.
 
     Args:
-        k: how many neighbours are wanted
-        share: which share of the documents is allowed at least, as far as is known
-        last: how wide the last search was, which was too narrow; 0 at first
-        size: how many documents the index has
+        k: the number of neighbours
+        share: the cautious estimate of the share of documents in the subset, 0..1
+        last: the width of the last search, which had too few candidates; 0 at first
+        size: the number of documents in the index
     """
-    return max(1, min(size, max(_LEAST_WIDTH, 2 * last, ceil(_MARGIN * k / share))))
+    return max(1, min(size, max(_MIN_WIDTH, 2 * last, ceil(_MARGIN * k / share))))
 
 
-def filter_is_cheaper(
-    schema: Schema, size: int, allowed: int, width: int, learning: Learning
+def is_prefilter_cheaper(
+    schema: Schema, size: int, allowed: int, width: int, cost: MembershipCost
 ) -> bool:
-    """Returns whether to filter beforehand rather than search that wide.
+    """Returns whether a pre-filter costs no more than a wide search.
 
     Args:
         schema: the index
-        size: how many documents it has
-        allowed: how many ids are allowed, as far as is known
-        width: how wide the search would be
-        learning: what it takes to learn which ids are allowed
+        size: the number of documents in the index
+        allowed: the number of ids in the subset, estimated if unknown
+        width: the number of candidates that the wide search would ask for
+        cost: what it costs to find out which ids are in the subset
     """
-    return _filtering(schema, size, allowed, learning) <= _widening(schema, size, width, learning)
+    return _prefilter_cost(schema, size, allowed, cost) <= _wide_search_cost(
+        schema, size, width, cost
+    )
 
 
-def compare_here(schema: Schema, size: int, queries: int) -> bool:
-    """Returns whether to read all vectors and compare them here, rather than ask query by query.
+def is_brute_force_cheaper(schema: Schema, size: int, queries: int) -> bool:
+    """Returns whether brute force in this process is cheaper than one server query per vector.
 
     Args:
-        schema: the index; only where it is FLAT are both answers exact
-        size: how many documents may be compared
-        queries: how many queries there are
+        schema: the index; False unless it is FLAT, as only then both answers are exact
+        size: the largest number of documents to compare
+        queries: the number of queries
     """
     here = size * (_READ + queries * schema.dim * _MULTIPLY)
-    return schema.algorithm == "FLAT" and here < queries * size * _comparing(schema)
+    return schema.algorithm == "FLAT" and here < queries * size * _comparison_cost(schema)
 
 
-def _comparing(schema: Schema) -> float:
+def _comparison_cost(schema: Schema) -> float:
     return schema.dim * DTYPES[schema.dtype] / _BYTES
 
 
-def _filtering(schema: Schema, size: int, allowed: int, learning: Learning) -> float:
-    one = _KEY + _comparing(schema) + learning.id
-    return allowed * one + _looking_up(schema, size, allowed) + size * learning.document
+def _prefilter_cost(schema: Schema, size: int, allowed: int, cost: MembershipCost) -> float:
+    one = _KEY + _comparison_cost(schema) + cost.per_id_read
+    return allowed * one + _key_lookup_cost(schema, size, allowed) + size * cost.per_document
 
 
-def _looking_up(schema: Schema, size: int, allowed: int) -> float:
-    if schema.is_direct:
+def _key_lookup_cost(schema: Schema, size: int, allowed: int) -> float:
+    if schema.has_direct_keys:
         return 0
     by_walking = schema.id_field is not None and schema.tag(schema.id_field) is None
     return size * _WALK if by_walking else allowed * _LOOK_UP
 
 
-def _widening(schema: Schema, size: int, width: int, learning: Learning) -> float:
-    search = size * _comparing(schema) if schema.algorithm == "FLAT" else _GRAPH
-    return search + width * (_HIT + learning.asked) + learning.question
+def _wide_search_cost(schema: Schema, size: int, width: int, cost: MembershipCost) -> float:
+    search = size * _comparison_cost(schema) if schema.algorithm == "FLAT" else _GRAPH
+    return search + width * (_HIT + cost.per_id_checked) + cost.per_query

@@ -1,4 +1,4 @@
-"""Reads ids, vectors and tags of an index's documents, in pages or at once."""
+"""Reads ids, vectors and tags of an index."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SAMPLE_SCANNED = 1024
 
 @dataclass(frozen=True)
 class Vectors:
-    """Documents that were read.
+    """The ids, vectors and tags of some documents.
 
     Args:
         ids: ``n`` ids
         vectors: an ``n x dim`` array of float32, or of float64 where the index holds that
-        tags: for each tag of the index, ``n`` values
+        tags: ``n`` values of each tag of the index
     """
 
     ids: list[str]
@@ -38,29 +38,29 @@ class Vectors:
     tags: dict[str, list[str]] = field(default_factory=dict)
 
 
-def ids(client: Client, schema: Schema) -> list[str]:
-    """Returns the ids of all documents, sorted; those without a vector are among them."""
-    return sorted(id for page in _walk(client, schema) for id in page)
+def list_ids(client: Client, schema: Schema) -> list[str]:
+    """Returns the sorted ids of all documents, including those without a vector."""
+    return sorted(id for page in _walk_ids(client, schema) for id in page)
 
 
-def ids_with_tag(
+def find_ids_with_tag(
     client: Client, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
 ) -> list[str]:
-    """Returns the ids of the documents whose tag has one of the values."""
+    """Returns the ids of the documents whose tag has one of some values."""
     found: dict[str, str] = {}
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
         command = commands.keys_with_tag(schema, tag, batch, timeout_ms=timeout_ms)
-        for page in keys.pages(client, schema, command):
+        for page in keys.read_id_pages(client, schema, command):
             found |= page
     return list(found.values())
 
 
-def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
-    """Reads vectors as the server holds them.
+def read_encoded(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
+    """Reads encoded vectors.
 
     Raises:
-        InputError: if some of the ids have none, or one of another length
+        InputError: if some ids have no vector, or one of the wrong length
     """
     found = []
     for _, rows in documents.read(client, schema, ids, [schema.vector_field]):
@@ -75,19 +75,19 @@ def blobs(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
     return there
 
 
-def size(client: Client, schema: Schema) -> int:
-    """Returns how many documents the index has; HASHes without a vector are among them."""
+def count_documents(client: Client, schema: Schema) -> int:
+    """Returns the number of documents, including HASHes without a vector."""
     return replies.read_indexing(wait_until_indexed(client, schema.name)).documents
 
 
-def sample(client: Client, schema: Schema) -> list[Hit]:
-    """Draws a few documents, with their tags: what comes first in a server's table of keys."""
+def sample_documents(client: Client, schema: Schema) -> list[Hit]:
+    """Returns a few documents with their tags, the first ones in the server's hash table."""
     prefix = schema.prefixes[0]
-    # The ids here are the rests of the keys, whatever the documents' ids are.
+    # Here the rest of a key stands for the id, whatever the document's id is.
     by_key = replace(
         schema, id_field=None, prefix=prefix, prefixes=(prefix,), key_prefixes=(prefix,)
     )
-    rests = documents.draw(client, by_key, _SAMPLE_SCANNED)[:_SAMPLE]
+    rests = documents.draw_ids(client, by_key, _SAMPLE_SCANNED)[:_SAMPLE]
     fields = [*schema.tags, *([schema.id_field] if schema.id_field else [])]
     if not fields:
         return [Hit(prefix + rest, 0.0, {}, schema.id_of(prefix + rest)) for rest in rests]
@@ -100,14 +100,14 @@ def sample(client: Client, schema: Schema) -> list[Hit]:
     return drawn
 
 
-def _walk(client: Client, schema: Schema) -> Iterator[list[str]]:
-    if schema.is_walkable:
-        return documents.walk(client, schema)
-    return keys.walk(client, schema)
+def _walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
+    if schema.owns_prefix:
+        return documents.walk_ids(client, schema)
+    return keys.walk_ids(client, schema)
 
 
-def tags(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
-    """Returns the tags of documents, in the order of ``ids``; empty text where one is missing."""
+def read_tags(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the tags of documents, in the order of ``ids``; missing tags are empty."""
     found: dict[str, list[str]] = {tag: [] for tag in schema.tags}
     for _, rows in documents.read(client, schema, ids, schema.tags):
         for values, column in zip(found.values(), zip(*rows, strict=True), strict=True):
@@ -115,7 +115,7 @@ def tags(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, list[s
     return found
 
 
-def pages(
+def read_pages(
     client: Client,
     schema: Schema,
     wanted: Sequence[str] | None,
@@ -123,7 +123,7 @@ def pages(
 ) -> Iterator[Vectors]:
     """Reads documents in pages; see :meth:`VectorIndex.vectors`."""
     fields = [schema.vector_field, *schema.tags]
-    everything = ids(client, schema) if wanted is None else wanted
+    everything = list_ids(client, schema) if wanted is None else wanted
     for batch, rows in documents.read(client, schema, everything, fields):
         kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
         blobs = [row[0] or b"" for _, row in kept]
@@ -145,12 +145,12 @@ def fetch(
     progress: Progress | None = None,
 ) -> Vectors:
     """Reads documents at once; see :meth:`VectorIndex.fetch`."""
-    everything = ids(client, schema) if wanted is None else wanted
+    everything = list_ids(client, schema) if wanted is None else wanted
     dtype = np.float64 if schema.dtype == "float64" else np.float32
     found = Vectors(
         [], np.empty((len(everything), schema.dim), dtype), {t: [] for t in schema.tags}
     )
-    for page in pages(client, schema, everything, progress):
+    for page in read_pages(client, schema, everything, progress):
         found.vectors[len(found.ids) : len(found.ids) + len(page.ids)] = page.vectors
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():

@@ -1,8 +1,8 @@
-"""Reads the query engine's replies, undecoded as redis-py hands them over. No sockets.
+"""Parses the query engine's replies, as redis-py returns them undecoded. No sockets.
 
-In RESP2 they are flat lists of names and values, in RESP3 maps. Their forms are those of
-https://redis.io/docs/latest/commands/ under FT.AGGREGATE, FT.INFO and FT.SEARCH;
-``tests/shared/recordings`` holds real ones.
+They are flat lists of names and values in RESP2, and maps in RESP3. For their syntax see FT.SEARCH,
+FT.AGGREGATE and FT.INFO in https://redis.io/docs/latest/commands/; ``tests/shared/recordings``
+holds real ones.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from fiftyone_redis.engine.schema import (
     Field,
     Schema,
     attribute_field,
-    plain_tag,
+    single_value_tag,
 )
 from fiftyone_redis.errors import IncompleteResultError, IndexMismatchError
 
 _DISTANCE = DISTANCE.encode()
 _ID = ID.encode()
 
-# FiftyOne shows what its own loggers say.
+# FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
 
 
@@ -42,9 +42,9 @@ class Hit(NamedTuple):
 
     Args:
         key: the document's key
-        distance: its distance in the engine's own unit, the square of the Euclidean one
-        tags: the values of the tags that were asked for
-        id: its id
+        distance: the distance that the server returned; Euclidean distances are squared
+        tags: the values of the requested tags
+        id: the document's id
     """
 
     key: str
@@ -54,11 +54,11 @@ class Hit(NamedTuple):
 
 
 def read_hits(reply: Any, schema: Schema) -> list[Hit]:
-    """Reads the reply to :func:`protocol.knn`, in the order of the reply.
+    """Reads the reply to :func:`commands.knn`; the hits are unordered.
 
     Raises:
-        IncompleteResultError: if the server says that it cut the query short
-        IndexMismatchError: if a document lacks the field that holds the ids
+        IncompleteResultError: if the server warns that it cut the query short
+        IndexMismatchError: if a document lacks the id field
     """
     if isinstance(reply, dict):
         _refuse_warnings(reply)
@@ -70,14 +70,14 @@ def read_hits(reply: Any, schema: Schema) -> list[Hit]:
 
 
 def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
-    """Reads one page of the reply to :func:`protocol.keys_with_tag` or :func:`protocol.all_keys`.
+    """Reads one page of the reply to :func:`commands.keys_with_tag` or :func:`commands.all_keys`.
 
     Returns:
-        the ids of the documents by their keys, and the cursor (0 at the end)
+        the ids of the documents by their keys, and the cursor, 0 at the end
 
     Raises:
-        IncompleteResultError: if the server says that it cut the query short
-        IndexMismatchError: if a document lacks the field that holds the ids
+        IncompleteResultError: if the server warns that it cut the query short
+        IndexMismatchError: if a document lacks the id field
     """
     page, cursor = reply
     if isinstance(page, dict):
@@ -91,10 +91,10 @@ def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
 
 
 def read_some_keys(reply: Any) -> list[str]:
-    """Reads the reply to :func:`protocol.some_keys`.
+    """Reads the reply to :func:`commands.some_keys`.
 
     Raises:
-        IncompleteResultError: if there are none because the server cut the query short
+        IncompleteResultError: if there are no keys because the server cut the query short
     """
     if not isinstance(reply, dict):
         return [to_text(key) for key in reply[1:]]
@@ -105,20 +105,20 @@ def read_some_keys(reply: Any) -> list[str]:
 
 
 def read_info(reply: Any) -> dict[str, Any]:
-    """Reads the reply to FT.INFO, as text, with its definition and attributes as dictionaries."""
+    """Reads the reply to FT.INFO as text, with definition and attributes as dictionaries."""
     info = {str(name): value for name, value in to_dict(decode(reply)).items()}
     info["index_definition"] = to_dict(info["index_definition"])
     info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
     return info
 
 
-class Indexing(NamedTuple):
-    """How far a server is with an index.
+class IndexingState(NamedTuple):
+    """The progress of indexing.
 
     Args:
-        documents: how many documents it has indexed
-        is_complete: whether these are all
-        share: which share of them it has indexed, 0..1
+        documents: the number of indexed documents
+        is_complete: whether all documents are indexed
+        share: the share of documents that are indexed, 0..1
     """
 
     documents: int
@@ -126,41 +126,41 @@ class Indexing(NamedTuple):
     share: float
 
 
-def read_indexing(reply: Any) -> Indexing:
-    """Reads from the reply to FT.INFO how many documents the index has, and whether it has all.
+def read_indexing(reply: Any) -> IndexingState:
+    """Reads the progress of indexing from the reply to FT.INFO.
 
     Raises:
-        IncompleteResultError: if the server tells no number, or one that cannot be
+        IncompleteResultError: if the reply has no number of documents, or a negative one
     """
     info = to_dict(reply)
     documents = _number_of_documents(info.get(b"num_docs"))
-    return Indexing(documents, not int(info[b"indexing"]), float(info[b"percent_indexed"]))
+    return IndexingState(documents, not int(info[b"indexing"]), float(info[b"percent_indexed"]))
 
 
 def read_documents(info: Mapping[str, Any]) -> int:
-    """Reads from what :func:`read_info` returned how many documents the index has.
+    """Reads the number of documents from the result of :func:`read_info`.
 
     Raises:
-        IncompleteResultError: if the server tells no number, or one that cannot be
+        IncompleteResultError: if the reply has no number of documents, or a negative one
     """
     return _number_of_documents(info.get("num_docs"))
 
 
 def read_identity(reply: Any) -> tuple[Any, ...]:
-    """Reads from the reply to FT.INFO what changes when the index becomes another one, as it is."""
+    """Reads the parts of the reply to FT.INFO that change when the index is rebuilt or replaced."""
     info = to_dict(reply)
     return info[b"index_name"], info[b"index_definition"], info[b"attributes"]
 
 
 def read_settings(reply: Any) -> dict[str, str]:
-    """Reads settings by their names from the reply to :func:`protocol.setting` or CONFIG GET."""
+    """Reads parameters by name from the reply to :func:`commands.setting` or CONFIG GET."""
     if reply and isinstance(reply, (list, tuple)) and isinstance(reply[0], (list, tuple)):
-        reply = [part for pair in reply for part in pair]  # FT.CONFIG has a list for each
+        reply = [part for pair in reply for part in pair]  # FT.CONFIG returns a list of pairs
     return {str(name): str(value) for name, value in to_dict(decode(reply)).items()}
 
 
 def read_warnings(reply: Any) -> list[str]:
-    """Reads what a query's reply warns of, which only RESP3 has."""
+    """Reads the warnings in the reply to a query; only RESP3 has them."""
     return (
         [to_text(warning) for warning in reply.get(b"warning", ())]
         if isinstance(reply, dict)
@@ -169,10 +169,13 @@ def read_warnings(reply: Any) -> list[str]:
 
 
 def read_index_bytes(info: Mapping[str, Any]) -> int:
-    """Reads from :func:`read_info` how many bytes an index takes, without its documents.
+    """Reads the memory of an index in bytes, without its documents.
 
-    They are the sum of its parts: the total that the server tells leaves out the vectors. What the
-    server calls a megabyte has 1,048,576 bytes.
+    It is the sum over the index's parts, since the server's own total leaves out the vectors. A
+    megabyte in FT.INFO has 1,048,576 bytes.
+
+    Args:
+        info: the result of :func:`read_info`
     """
     parts = (
         float(size)
@@ -183,18 +186,19 @@ def read_index_bytes(info: Mapping[str, Any]) -> int:
 
 
 def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
-    """Reads from :func:`read_info` why a document was last not indexed, and its key; or nothing."""
-    told = to_dict(info.get("Index Errors", {}))
-    return told.get("last indexing error", ""), told.get("last indexing error key", "")
+    """Reads the last indexing error and the key of its document; empty texts if there is none."""
+    errors = to_dict(info.get("Index Errors", {}))
+    return errors.get("last indexing error", ""), errors.get("last indexing error key", "")
 
 
 def read_prefixes(info: Mapping[str, Any], storage: str) -> tuple[str, ...]:
-    """Returns the prefixes of an index's documents; none if they are of another storage.
+    """Returns the key prefixes of an index; none if its storage is another one.
 
-    An empty prefix stands for every key.
+    An empty prefix matches every key.
     """
-    said = info["index_definition"]
-    return tuple(said["prefixes"]) or ("",) if said["key_type"] == storage else ()
+    definition = info["index_definition"]
+    is_same = definition["key_type"] == storage
+    return tuple(definition["prefixes"]) or ("",) if is_same else ()
 
 
 def read_schema(
@@ -205,31 +209,33 @@ def read_schema(
     tags: Sequence[str] | None = None,
     keys: Sequence[str] = (),
 ) -> Schema:
-    """Reads an index's definition from what :func:`read_info` returned.
+    """Reads the schema of an index from the result of :func:`read_info`.
 
     Args:
-        info: what the server says of the index
-        vector_field: the field of its vectors, where there are several
-        id_field: the field of its documents' ids, if not their keys hold them
-        tags: which TAG fields to write and read with every vector; None for all
-        keys: some of its documents' keys, if :func:`existing_index.lacks_separator`
+        info: the parsed reply to FT.INFO
+        vector_field: the vector field; None if there is only one
+        id_field: the field that holds the ids; None if the keys hold them
+        tags: the TAG fields to write and read with every vector; None for all
+        keys: keys of some documents, if :func:`existing_index.may_lack_separator`
 
     Raises:
-        IndexMismatchError: if it has no vector field, several and none is named, or one of a kind
-            that is not supported
+        IndexMismatchError: if it has no vector field, several and none is named, or one of an
+            unsupported type or algorithm
     """
     name, storage = info["index_name"], info["index_definition"]["key_type"]
-    vector = existing_index.vector(info, vector_field)
+    vector = existing_index.find_vector_field(info, vector_field)
     settings = _supported_settings(name, vector)
-    id_name, unknown = existing_index.id_field(info, id_field)
-    others, lost = existing_index.fields(a for a in info["attributes"] if a is not vector)
+    id_name, unknown = existing_index.find_id_field(info, id_field)
+    others, lost = existing_index.read_fields(a for a in info["attributes"] if a is not vector)
     all_tags = [f.name for f in others if f.kind == "TAG" and SEPARATOR not in f.options]
     wanted = [tag for tag in all_tags if tag != id_name] if tags is None else tags
     read = tuple(tag for tag in wanted if tag in all_tags)
-    options, lost_options = existing_index.options(info)
+    options, lost_options = existing_index.read_options(info)
     flags = [f"{flag} of the field {vector['attribute']}" for flag in vector.get("flags", ())]
     prefixes = read_prefixes(info, storage)
-    starts = existing_index.key_prefixes(existing_index.shortest(prefixes), keys)
+    starts = existing_index.find_key_prefixes(
+        existing_index.drop_redundant_prefixes(prefixes), keys
+    )
     return Schema(
         name=name,
         dim=int(vector["dim"]),
@@ -242,7 +248,7 @@ def read_schema(
         id_field=id_name,
         prefixes=prefixes,
         key_prefixes=tuple(sorted(starts, key=len, reverse=True)),
-        fields=(*(f for f in others if not _is_made_up(f, {*read, id_name}, storage)), *unknown),
+        fields=(*(f for f in others if not _is_implied(f, {*read, id_name}, storage)), *unknown),
         options=options,
         lost=(*lost, *lost_options, *flags),
         **settings,
@@ -251,7 +257,7 @@ def read_schema(
 
 def _supported_settings(name: str, vector: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of an index, read from its vector field."""
-    settings = existing_index.settings(vector)
+    settings = existing_index.read_vector_settings(vector)
     if settings["dtype"] not in DTYPES or settings["algorithm"] not in ALGORITHMS:
         kind = f"{settings['algorithm']} of {settings['dtype'].lower()}"
         raise IndexMismatchError(f"The index {name!r} is {kind}, which is not supported.")
@@ -267,21 +273,21 @@ def _attributes(fields: Iterable[Field], id_name: str | None) -> tuple[Attribute
     )
 
 
-def _number_of_documents(told: Any) -> int:
-    # A cluster that lacks a part may add up to less than nothing, or leave it out.
-    if told is None or int(told) < 0:
+def _number_of_documents(reported: Any) -> int:
+    # A cluster with missing nodes may report a negative number or none.
+    if reported is None or int(reported) < 0:
         raise IncompleteResultError(
-            f"The server does not tell how many documents the index has (num_docs: {told}); repeat "
-            "this when it, or its cluster, is well."
+            f"The server does not report how many documents the index has (num_docs: {reported}); "
+            "try again when all nodes of the server are up."
         )
-    return int(told)
+    return int(reported)
 
 
-def _is_made_up(field: Field, named: set[str | None], storage: str) -> bool:
-    """Returns whether a field is one that FT.CREATE gets without its definition being noted."""
+def _is_implied(field: Field, named: set[str | None], storage: str) -> bool:
+    """Returns whether FT.CREATE gets a field from the schema's tags, id field or attributes."""
     path = f"$.{field.name}" if storage == "JSON" else field.name
     if field.name in named:
-        return field == plain_tag(field.name, path, storage)
+        return field == single_value_tag(field.name, path, storage)
     known = field.kind in KINDS
     return known and field == attribute_field(Attribute(field.name, field.kind), path)
 
@@ -303,13 +309,13 @@ def _id(key: str, held: bytes | None, schema: Schema) -> str:
             if key.startswith(prefix):
                 return key[len(prefix) :]
         raise IndexMismatchError(
-            f"The index {schema.name!r} has documents of other names than when it was opened "
-            f"({key!r}); it was rebuilt, open it again."
+            f"The index {schema.name!r} returned a key with an unknown prefix ({key!r}); it was "
+            "rebuilt, open it again."
         )
     if not held:
         raise IndexMismatchError(
-            f"The document {key!r} of the index {schema.name!r} has no {schema.id_field!r}, the "
-            "field that holds the ids; name the right one with id_field, or remove the document."
+            f"The document {key!r} of the index {schema.name!r} lacks the id field "
+            f"{schema.id_field!r}; name the right field with id_field, or remove the document."
         )
     return to_text(held)
 
@@ -319,8 +325,8 @@ def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
     cuts = [cut for warning in warnings if (cut := recognise_warning(warning)) is not None]
     if cuts:
         advice = "; ".join(dict.fromkeys(cut.value for cut in cuts))
-        said = "; ".join(warnings)
-        raise IncompleteResultError(f"The server cut the query short ({said}); {advice}.")
+        text = "; ".join(warnings)
+        raise IncompleteResultError(f"The server cut the query short ({text}); {advice}.")
     for warning in warnings:
         if not is_known_note(warning):
             _log_once(warning)
@@ -328,11 +334,11 @@ def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
 
 @lru_cache(maxsize=100)
 def _log_once(warning: str) -> None:
-    logger.warning("Redis says with an answer: %s", warning)
+    logger.warning("Redis returned a warning with a query: %s", warning)
 
 
 def _attribute(flat: Any) -> dict[str, Any]:
-    """Reads an attribute, which in RESP2 ends with flags that have no value (SORTABLE and such)."""
+    """Reads an attribute; in RESP2 it ends with flags that have no value, such as SORTABLE."""
     if isinstance(flat, dict):
         return flat
     first = next(

@@ -1,4 +1,4 @@
-"""Refuses what a server cannot hold, before anything is made."""
+"""Checks that a server supports an index, before it is created."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import UnsupportedServerError
 
 
-def require(client: Any, schema: Schema) -> None:
-    """Raises unless a client's server can hold an index; may make an empty one to find out.
+def require_support(client: Any, schema: Schema) -> None:
+    """Raises unless the server supports an index; may create and drop an empty one to find out.
 
     Raises:
-        UnsupportedServerError: if it does not offer the index's type or algorithm
+        UnsupportedServerError: if it does not support the index's type or algorithm
         FiftyOneRedisError: if the server does not answer
     """
     found = get_capabilities(client)
-    for setting, offered in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
+    for setting, supported in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
         wanted = getattr(schema, setting)
-        if wanted not in offered:
+        if wanted not in supported:
             raise UnsupportedServerError(
-                f"This server ({found}) has no {setting} {wanted!r}; use one of "
-                f"{', '.join(offered)}, or a newer server."
+                f"This server ({found}) does not support {setting} {wanted!r}; use one of "
+                f"{', '.join(supported)}, or a newer server."
             )
     if schema.algorithm == "SVS-VAMANA" and not _has_svs(client):
         raise UnsupportedServerError(
@@ -39,10 +39,10 @@ def require(client: Any, schema: Schema) -> None:
 
 
 def _has_svs(client: Any) -> bool:
-    """Returns whether a server was built with SVS-VAMANA; makes an empty index at the first call.
+    """Returns whether a server was built with SVS-VAMANA; the first call creates an empty index.
 
-    It has a name and a prefix that nothing else has, and is dropped at once. A user who may not
-    make it is told by the server what the index that is really wanted needs.
+    That index has a unique name and prefix, and is dropped at once. If this user may not create it,
+    the answer is True: creating the wanted index then shows which permission is missing.
     """
     found = get_capabilities(client)
     if found.svs is None:

@@ -1,4 +1,4 @@
-"""What an index is: its name, its vectors' type and metric, its algorithm. No input or output."""
+"""The definition of an index: names, fields, settings. No input or output."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from fiftyone_redis.engine.options import DTYPES, IndexOptions, check_choice
 from fiftyone_redis.errors import InputError, SettingsError
 
 STORAGES = ("HASH", "JSON")
-"""How a server can hold a document: HASH takes a vector's bytes, JSON its numbers as text."""
+"""The types of documents: HASH holds the bytes of a vector, JSON its numbers as text."""
 
 NO_SEPARATOR = "\x1f"
-"""What separates the values of a tag whose value is one value, whatever it holds."""
+"""The separator of a TAG that has one value: a character that should never occur."""
 
 FIFTYONE_ID = "foid"
-"""What FiftyOne's own backend calls the field that holds a document's id."""
+"""The name of the id field of FiftyOne's own backend."""
 
 _SVS_DTYPES = ("float32", "float16")
 
@@ -23,18 +23,18 @@ MAX_DIM = 32_768
 """The largest dimension that the query engine accepts."""
 
 SEPARATOR = "\x1e"
-"""Stands between the values of an attribute that is a TAG: ASCII's record separator."""
+"""The separator of an attribute that is a TAG and may have several values."""
 
 KINDS = ("TAG", "TEXT", "NUMERIC")
-"""How an attribute can be indexed: whole values, the words of a text, a number."""
+"""The field types of attributes: exact values, full text, numbers."""
 
 DISTANCE = "distance"
-"""The name under which a query returns the distance, so that no field can have it."""
+"""The name under which queries return the distance; no field can have it."""
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """A field of the documents that is there for others to filter by; searches do not return it.
+    """A field that other programs can filter by; this package writes it but never returns it.
 
     Args:
         name: the field's name
@@ -47,14 +47,14 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of an index, other than the one that is searched for vectors.
+    """A field of an index, other than the searched vector field.
 
     Args:
-        path: where a document holds it: the field of a HASH, or a JSON path
-        name: what queries call it
+        path: the field of a HASH, or a JSON path
+        name: its name in queries
         kind: ``"TAG"``, ``"TEXT"``, ``"NUMERIC"``, ``"GEO"``, ``"GEOSHAPE"`` or ``"VECTOR"``;
-            empty if documents have the field, but the index does not
-        options: the rest of its definition, as FT.CREATE takes it
+            empty if the documents have the field but the index does not
+        options: the other arguments of its definition in FT.CREATE
     """
 
     path: str
@@ -65,7 +65,7 @@ class Field:
 
 @dataclass(frozen=True)
 class _Named:
-    """What every index has to be told; it comes before the settings in a call."""
+    """The required parameters of a schema, which come before the settings."""
 
     name: str
     dim: int
@@ -76,29 +76,30 @@ class Schema(IndexOptions, _Named):
     """The definition of a vector index.
 
     Args:
-        name: the index's name, as people use it: an alias, or what the server calls the index
-        dim: the vectors' dimension, at least 1
-        metric, algorithm, dtype and more: the settings, which are those of
+        name: the name that users pass: an alias, or the index's own name
+        dim: the dimension of the vectors, 1..:data:`MAX_DIM`
+        metric, algorithm, dtype and more: the settings in
             :data:`~fiftyone_redis.engine.options.OPTIONS`
-        prefix: what the keys of new documents start with; the rest of such a key is the
-            document's id. Empty for the index's name and a colon
-        vector_field: where a document holds its vector: the field of a HASH, or a JSON path
-        tags: further fields, indexed as TAG, that are written and read with every vector
-        attributes: fields for others to filter by; a TAG among them may have several values
-        id_field: the field that holds a document's id; None if the key holds it
+        prefix: the key prefix of new documents, which the id follows; by default the name and a
+            colon
+        vector_field: the field of a HASH, or the JSON path, that holds the vector
+        tags: TAG fields that are written and read with every vector
+        attributes: fields for other programs to filter by; a TAG may have several values
+        id_field: the field that holds the id; None if the key holds it
         storage: one of :data:`STORAGES`
-        vector_name: what queries call the vector; by default as ``vector_field``
-        prefixes: what the keys of the documents that the server indexes start with; by default
-            ``prefix`` alone. A document with an empty text among them may have any key
-        key_prefixes: what stands before the id in a key, longest first; by default ``prefix`` alone
-        fields: the definitions of the fields of an index that others made; those of ``tags`` and
-            ``id_field`` are made up where they are not among them
-        options: what else the index was defined with, as FT.CREATE takes it
-        lost: what else the server says of the index, which cannot be said to FT.CREATE
-        server_name: what the server calls the index; by default ``name``
+        vector_name: the name of the vector field in queries; by default ``vector_field``
+        prefixes: the key prefixes that the server indexes; by default ``prefix`` alone. An empty
+            prefix matches every key
+        key_prefixes: the possible prefixes before an id, longest first; by default ``prefix`` alone
+        fields: the field definitions of an index made by others; ``tags`` and ``id_field`` get a
+            default definition if they are not among them
+        options: the other arguments of FT.CREATE
+        lost: properties of the index that FT.CREATE has no argument for
+        server_name: the index's own name on the server; by default ``name``
 
     Raises:
-        SettingsError: if a value is not one of those
+        SettingsError: if a value is not supported
+        InputError: if the dimension is out of range
     """
 
     prefix: str = ""
@@ -135,27 +136,27 @@ class Schema(IndexOptions, _Named):
             object.__setattr__(self, "vector_field", f"$.{self.vector_field}")
 
     @property
-    def is_direct(self) -> bool:
-        """Whether the key of a document is known from its id: it is the prefix and the id."""
+    def has_direct_keys(self) -> bool:
+        """Whether a document's key is the prefix and the id, so that no lookup is needed."""
         return self.id_field is None and self.key_prefixes == (self.prefix,)
 
     @property
-    def is_walkable(self) -> bool:
-        """Whether what starts with the prefix is the index's documents, all of them."""
+    def owns_prefix(self) -> bool:
+        """Whether the index contains exactly the documents whose keys start with the prefix."""
         return (
-            self.is_direct
+            self.has_direct_keys
             and bool(self.prefix)
             and self.prefixes == (self.prefix,)
             and "FILTER" not in self.options
         )
 
     def id_of(self, key: str) -> str:
-        """Returns the id that a key holds; the key itself if it starts with nothing known."""
+        """Returns the id in a key; the key itself if it has none of the prefixes."""
         start = next((p for p in self.key_prefixes if key.startswith(p)), "")
         return key[len(start) :]
 
     def path(self, name: str) -> str:
-        """Returns where a document holds a field, given what queries call it."""
+        """Returns the path of a field in documents, given its name in queries."""
         if name == self.vector_field:
             return name
         found = [field.path for field in self.fields if field.name == name]
@@ -169,16 +170,16 @@ class Schema(IndexOptions, _Named):
         if defined:
             return defined[0] if defined[0].kind == "TAG" else None
         known = name in self.tags or name == self.id_field
-        return plain_tag(name, self.path(name), self.storage) if known else None
+        return single_value_tag(name, self.path(name), self.storage) if known else None
 
     def _default(self, setting: str, value: object) -> None:
         if not getattr(self, setting):
             object.__setattr__(self, setting, value)
 
 
-def plain_tag(name: str, path: str, storage: str) -> Field:
-    """Returns the definition of a tag with one value, which is compared as it is."""
-    # JSON strings are one value unless a separator is named.
+def single_value_tag(name: str, path: str, storage: str) -> Field:
+    """Returns the definition of a TAG with one value and exact matching."""
+    # A TAG in JSON has no separator by default.
     separator = () if storage == "JSON" else ("SEPARATOR", NO_SEPARATOR)
     return Field(path, name, "TAG", (*separator, "CASESENSITIVE"))
 
@@ -192,7 +193,7 @@ def attribute_field(attribute: Attribute, path: str) -> Field:
 def check_attributes(schema: Schema) -> None:
     """Raises a :class:`SettingsError` unless each attribute can be a field of a new index.
 
-    Queries can name it without escapes, and no other field of the index has its name.
+    Its name must be unique in the index and need no escapes in queries.
     """
     taken = {DISTANCE, schema.vector_field, *(f"vector_{dtype}" for dtype in DTYPES), *schema.tags}
     for attribute in schema.attributes:
@@ -203,14 +204,14 @@ def check_attributes(schema: Schema) -> None:
             )
         if attribute.name in taken:
             raise SettingsError(
-                f"The attribute {attribute.name!r} would have the name of another field of the "
-                "index; leave it out, or rename it."
+                f"The attribute {attribute.name!r} has the name of another field of the index; "
+                "leave it out, or rename it."
             )
         taken.add(attribute.name)
 
 
 def check_name(name: str) -> None:
-    """Raises a :class:`SettingsError` unless the name can be an index's name and key prefix."""
+    """Raises a :class:`SettingsError` unless a name can serve as index name and key prefix."""
     if not name or not name.isprintable() or any(c.isspace() for c in name):
         raise SettingsError(
             f"Unsupported index_name {name!r}; use printable characters without spaces."

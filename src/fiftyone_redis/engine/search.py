@@ -1,4 +1,4 @@
-"""Finds neighbours: by the server, or by comparing here what it cannot answer."""
+"""Answers nearest-neighbour requests: on the server, or by brute force in this process."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.engine import (
     codec,
     commands,
-    exact,
+    exact_search,
     keys,
     planner,
     reading,
     replies,
-    restricted,
+    subset_search,
 )
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.restricted import Searcher, Subset
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.subset_search import IndexQueries, Subset
 from fiftyone_redis.errors import InputError, ResultLimitError
 
 _nearness = attrgetter("distance", "id")
-_MANY = 32  # queries, before it is asked whether comparing here is cheaper
+_MANY = 32  # queries: from here on, brute force in this process may be cheaper
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """What a search found, nearest first.
+    """The neighbours of one query, nearest first.
 
     Args:
-        ids: the ids of the neighbours
-        distances: a float64 array of as many distances, in the metric's own unit: cosine distance
-            (0..2), 1 - dot product, or Euclidean distance (not squared)
-        tags: for each tag of the index, as many values
+        ids: the ids of ``k`` neighbours
+        distances: ``k`` float64 distances in the metric's unit: cosine distance (0..2),
+            1 - dot product, or Euclidean distance (not squared)
+        tags: ``k`` values for each tag of the index
     """
 
     ids: list[str]
@@ -57,21 +57,21 @@ class Neighbors:
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is to be found, in an index.
+class KnnRequest:
+    """One nearest-neighbour request.
 
     Args:
         client: a client of the server
         schema: the index
-        vectors: ``n x dim`` floats that were checked, or ``n`` vectors as the server holds them
-        k: how many neighbours
-        within: what to choose among; None for all
+        vectors: ``n x dim`` checked floats, or ``n`` encoded vectors
+        k: the number of neighbours, at least 1
+        within: the subset to search in; None for the whole index
         farthest: whether to find the farthest
-        timeout_ms: after how many milliseconds the server may give up
-        size: tells about how many documents the index has
-        sample: draws a few of them
-        confirm: takes what FT.INFO says just before the server searches, and raises if the index
-            is not the one that this question is about, or not whole; given None, it asks itself
+        timeout_ms: the server's time limit for each query, in milliseconds
+        estimate_size: returns the approximate number of documents in the index
+        draw_sample: returns a few documents of the index
+        confirm: raises if the index was replaced or is still being filled. Takes the reply to an
+            FT.INFO that was sent just before the query; given None, sends one itself
     """
 
     client: Client
@@ -81,116 +81,124 @@ class Question:
     within: Subset | None
     farthest: bool
     timeout_ms: int
-    size: Callable[[], int]
-    sample: Callable[[], list[Hit]]
+    estimate_size: Callable[[], int]
+    draw_sample: Callable[[], list[Hit]]
     confirm: Callable[[Any], None]
 
     @cached_property
     def queries(self) -> Array:
-        """The vectors as ``n x dim`` floats."""
+        """The query vectors as ``n x dim`` floats."""
         if not isinstance(self.vectors, list):
             return self.vectors
         return codec.decode(self.vectors, self.schema.dtype, self.schema.dim)
 
 
-def search(question: Question) -> list[Neighbors]:
-    """Finds the nearest neighbours, or the farthest, of each of a question's vectors.
+def search(request: KnnRequest) -> list[Neighbors]:
+    """Finds the nearest or farthest neighbours of each vector of a request.
 
     Raises:
         InputError: if ``k`` is less than 1
         IncompleteResultError: if the server cut a query short
     """
-    schema, count = question.schema, len(question.vectors)
-    if question.k < 1:
-        raise InputError(f"k must be at least 1, not {question.k}.")
+    schema, count = request.schema, len(request.vectors)
+    if request.k < 1:
+        raise InputError(f"k must be at least 1, not {request.k}.")
     blobs = None
-    # The server can only look for what is near.
-    if not (question.farthest and schema.metric == "euclidean"):
-        if count >= _MANY and planner.compare_here(schema, _candidates(question), count):
-            return _confirmed(question, _compared_at_once(question))
-        blobs = _encoded(question)
+    # The server cannot search for the farthest Euclidean neighbours.
+    if not (request.farthest and schema.metric == "euclidean"):
+        if count >= _MANY and planner.is_brute_force_cheaper(
+            schema, _count_candidates(request), count
+        ):
+            return _confirm_results(request, _search_in_memory(request))
+        blobs = _encode_queries(request)
     if blobs is not None:
         with suppress(ResultLimitError):
-            # The farthest are those nearest to the opposite vector.
+            # The farthest neighbours of a vector are the nearest ones of its negative.
             hits = (
-                _answers(question, blobs, question.k)
-                if question.within is None
-                else _answers_within(question, blobs, question.within)
+                _query_server(request, blobs, request.k)
+                if request.within is None
+                else _query_subset(request, blobs, request.within)
             )
-            return [_neighbors(schema, each, question.k, question.farthest) for each in hits]
-    return _confirmed(question, _compared(question))
+            return [_to_neighbors(schema, each, request.k, request.farthest) for each in hits]
+    return _confirm_results(request, _search_in_pages(request))
 
 
-def _confirmed(question: Question, found: list[Neighbors]) -> list[Neighbors]:
-    """Returns what was found among documents that were read, if the index is still the same."""
-    question.confirm(None)
+def _confirm_results(request: KnnRequest, found: list[Neighbors]) -> list[Neighbors]:
+    """Returns neighbours found by brute force, after checking that the index was not replaced."""
+    request.confirm(None)
     return found
 
 
-def _candidates(question: Question) -> int:
-    """Returns how many documents there are to choose among, at most."""
-    known = question.within.count if question.within is not None else None
-    return question.size() if known is None else known
+def _count_candidates(request: KnnRequest) -> int:
+    """Returns the largest number of documents that the search may have to compare."""
+    known = request.within.count if request.within is not None else None
+    return request.estimate_size() if known is None else known
 
 
-def _encoded(question: Question) -> list[bytes] | None:
-    """Returns what to ask the server for; None where the index's type, in whole numbers, cannot."""
-    if isinstance(question.vectors, list) and not question.farthest:
-        return question.vectors
-    queries, dtype = question.queries, question.schema.dtype
-    if question.farthest:
+def _encode_queries(request: KnnRequest) -> list[bytes] | None:
+    """Returns the encoded queries; None if the index's integer type cannot hold them."""
+    if isinstance(request.vectors, list) and not request.farthest:
+        return request.vectors
+    queries, dtype = request.queries, request.schema.dtype
+    if request.farthest:
         queries = -queries
-    if not codec.holds(queries, dtype):
+    if not codec.can_hold(queries, dtype):
         return None
     return [blob.tobytes() for blob in codec.encode(queries, dtype)]
 
 
-def _answers_within(question: Question, blobs: list[bytes], within: Subset) -> list[list[Hit]]:
-    """Has the server find neighbours among some of the documents."""
-    schema = question.schema
+def _query_subset(request: KnnRequest, blobs: list[bytes], within: Subset) -> list[list[Hit]]:
+    """Has the server search a subset of the documents."""
+    schema = request.schema
 
-    def wide(numbers: list[int], width: int) -> list[list[Hit]]:
-        return _answers(question, [blobs[n] for n in numbers], width)
+    def search_all(numbers: list[int], width: int) -> list[list[Hit]]:
+        return _query_server(request, [blobs[n] for n in numbers], width)
 
-    def filtered(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
-        among = list(keys.of(question.client, schema, ids).values())
-        if not among:
-            question.confirm(None)
+    def search_among(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
+        found = list(keys.find_keys(request.client, schema, ids).values())
+        if not found:
+            request.confirm(None)
             return [[] for _ in numbers]
-        return _answers(question, [blobs[n] for n in numbers], width, among)
+        return _query_server(request, [blobs[n] for n in numbers], width, found)
 
-    count = partial(reading.size, question.client, schema)
-    searcher = Searcher(schema, question.size(), count, question.sample, wide, filtered)
-    return restricted.search(searcher, within, len(blobs), question.k)
-
-
-def _answers(
-    question: Question, blobs: list[bytes], k: int, keys: Sequence[str] | None = None
-) -> list[list[Hit]]:
-    """Sends queries, and the question what the index is before them, in one round trip."""
-    schema = question.schema
-    knn = partial(
-        commands.knn, schema, k=k, tags=schema.tags, keys=keys, timeout_ms=question.timeout_ms
+    index = IndexQueries(
+        schema,
+        request.estimate_size(),
+        partial(reading.count_documents, request.client, schema),
+        request.draw_sample,
+        search_all,
+        search_among,
     )
-    asked = [commands.info(schema.name), *map(knn, blobs)]
-    together = [asked] if len(blobs) == 1 else [[command] for command in asked]
-    requests = (wire.pack_queries(some, [None] * len(some)) for some in together)
-    found = chain.from_iterable(map(itemgetter(1), exchange(question.client, requests)))
-    question.confirm(_accepted(question, next(found)))
-    return [replies.read_hits(_accepted(question, reply), schema) for reply in found]
+    return subset_search.search(index, within, len(blobs), request.k)
 
 
-def _accepted(question: Question, reply: Any) -> Any:
+def _query_server(
+    request: KnnRequest, blobs: list[bytes], k: int, keys: Sequence[str] | None = None
+) -> list[list[Hit]]:
+    """Sends FT.INFO and the queries in one round trip."""
+    schema = request.schema
+    knn = partial(
+        commands.knn, schema, k=k, tags=schema.tags, keys=keys, timeout_ms=request.timeout_ms
+    )
+    queries = [commands.info(schema.name), *map(knn, blobs)]
+    groups = [queries] if len(blobs) == 1 else [[query] for query in queries]
+    requests = (wire.pack_queries(group, [None] * len(group)) for group in groups)
+    answers = chain.from_iterable(map(itemgetter(1), exchange(request.client, requests)))
+    request.confirm(_check_reply(request, next(answers)))
+    return [replies.read_hits(_check_reply(request, reply), schema) for reply in answers]
+
+
+def _check_reply(request: KnnRequest, reply: Any) -> Any:
     if isinstance(reply, redis.RedisError):
-        raise translate(reply, get_address(question.client))
+        raise translate(reply, get_address(request.client))
     return reply
 
 
-def _neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
-    """Sorts here: without SORTBY, which not every dialect accepts, hits have no order."""
+def _to_neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neighbors:
+    """Sorts hits, which the server returns unordered, and converts their distances."""
     hits = sorted(hits, key=_nearness)[:k]
-    if not schema.is_direct:
-        keys.by_id(schema, [{hit.key: hit.id for hit in hits}])
+    if not schema.has_direct_keys:
+        keys.map_ids_to_keys(schema, [{hit.key: hit.id for hit in hits}])
     distances = [hit.distance for hit in hits]
     if farthest:
         distances = [2 - distance for distance in distances]
@@ -203,49 +211,53 @@ def _neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Neigh
     return Neighbors([hit.id for hit in hits], np.array(distances, dtype=np.float64), tags)
 
 
-def _compared(question: Question) -> list[Neighbors]:
-    """Reads the vectors and compares them here, in bounded memory."""
-    client, schema, within = question.client, question.schema, question.within
-    sign = -1 if question.farthest else 1
+def _search_in_pages(request: KnnRequest) -> list[Neighbors]:
+    """Searches by brute force, one page of vectors at a time, in bounded memory."""
+    client, schema, within = request.client, request.schema, request.within
+    sign = -1 if request.farthest else 1
     best = None
-    found = reading.Vectors([], question.queries, {tag: [] for tag in schema.tags})
-    for page in reading.pages(client, schema, None if within is None else within.ids()):
-        scores = sign * exact.distances(question.queries, page.vectors, schema.metric)
-        best = exact.merge(best, scores, len(found.ids), question.k)
+    found = reading.Vectors([], request.queries, {tag: [] for tag in schema.tags})
+    for page in reading.read_pages(client, schema, None if within is None else within.ids()):
+        scores = sign * exact_search.compute_distances(request.queries, page.vectors, schema.metric)
+        best = exact_search.merge(best, scores, len(found.ids), request.k)
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():
             found.tags[tag].extend(values)
     if best is None:
-        return [_neighbors(schema, [], question.k, False) for _ in question.queries]
-    return [_picked(found, columns, sign * keys) for keys, columns in _in_order(*best, found.ids)]
-
-
-def _compared_at_once(question: Question) -> list[Neighbors]:
-    """Reads all vectors into memory, which pays off when there are many queries."""
-    client, schema, farthest = question.client, question.schema, question.farthest
-    if question.within is None:
-        ids: list[str] | None = reading.ids(client, schema)
-    else:
-        ids = question.within.ids()
-    points = reading.fetch(client, schema, ids)
-    queries = -question.queries if farthest else question.queries
+        return [_to_neighbors(schema, [], request.k, False) for _ in request.queries]
     return [
-        _picked(points, rows, 2 - distances if farthest else distances)
-        for rows, distances in exact.neighbors(points.vectors, queries, question.k, schema.metric)
+        _select_rows(found, columns, sign * keys) for keys, columns in _sort_rows(*best, found.ids)
     ]
 
 
-def _picked(
+def _search_in_memory(request: KnnRequest) -> list[Neighbors]:
+    """Searches by brute force with all vectors in memory, which is faster for many queries."""
+    client, schema, farthest = request.client, request.schema, request.farthest
+    if request.within is None:
+        ids: list[str] | None = reading.list_ids(client, schema)
+    else:
+        ids = request.within.ids()
+    points = reading.fetch(client, schema, ids)
+    queries = -request.queries if farthest else request.queries
+    return [
+        _select_rows(points, rows, 2 - distances if farthest else distances)
+        for rows, distances in exact_search.find_neighbors(
+            points.vectors, queries, request.k, schema.metric
+        )
+    ]
+
+
+def _select_rows(
     points: reading.Vectors, rows: npt.NDArray[np.intp], distances: npt.NDArray[np.float64]
 ) -> Neighbors:
     tags = {tag: [values[row] for row in rows] for tag, values in points.tags.items()}
     return Neighbors([points.ids[row] for row in rows], distances, tags)
 
 
-def _in_order(
+def _sort_rows(
     keys: npt.NDArray[np.float64], columns: npt.NDArray[np.intp], ids: list[str]
 ) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]]:
-    """Yields each row's keys and columns, sorted by key, and by id where that is equal."""
+    """Yields the sort keys and columns of each row, sorted by key, then by id."""
     for row, numbers in zip(keys, columns, strict=True):
         order = sorted(range(len(row)), key=lambda i: (row[i], ids[numbers[i]]))
         yield row[order], numbers[order]

@@ -1,1 +1,1 @@
-"""What ``backend.py`` delegates to: FiftyOne's samples, views and queries, and the engine."""
+"""The work behind ``backend.py``: FiftyOne's samples, views and queries on top of the engine."""

@@ -34,7 +34,7 @@ class AddingMixin(RunIndex):
         tags = {self._sample_tag: strings(sample_ids)}
         if not ids and not len(matrix):
             return
-        index, created = self._existing_or_created(matrix.shape[1])
+        index, created = self._open_or_create(matrix.shape[1])
         tags = {tag: values for tag, values in tags.items() if tag in index.schema.tags}
         if not created:
             if self._unfinished:
@@ -44,7 +44,7 @@ class AddingMixin(RunIndex):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
         sample_of = dict(zip(ids, tags.get(self._sample_tag, ()), strict=False))
-        read = self._field_reader(lambda ids: [sample_of[id] for id in ids])
+        read = self._make_field_reader(lambda ids: [sample_of[id] for id in ids])
         try:
             with progress_bar(len(ids), progress) as bar:
                 index.add(ids, matrix, tags, bar.update, read, is_current=created)

@@ -1,4 +1,4 @@
-"""Makes the settings of an index keywords of a config, with their sentences in its docstring."""
+"""Adds the settings of an index to the signature and the docstring of a config class."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _WIDTH = 100
 
 
 def take_options(init: Callable[..., None]) -> Callable[..., None]:
-    """Returns a constructor with a keyword for every setting, None by default.
+    """Decorates a constructor, which then takes every setting as a keyword, None by default.
 
     Args:
-        init: a constructor whose first argument is a mapping of all settings to what was given;
-            their keywords come after its second one
+        init: a constructor whose first argument is a mapping of all settings to the given values;
+            the keywords are inserted after its second argument
     """
     own = inspect.signature(init)
     me, _, first, *others = own.parameters.values()
@@ -44,7 +44,7 @@ def take_options(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def document_options(described: type[T]) -> type[T]:
-    """Writes the settings into a class's docstring, where that says ``{options}``."""
+    """Decorates a class: replaces ``{options}`` in its docstring with the settings."""
     lines = "".join(_lines(option) for option in OPTIONS.values())
     described.__doc__ = (described.__doc__ or "").replace(_PLACE, lines)
     return described
@@ -55,7 +55,7 @@ def _type(option: Option) -> str:
 
 
 def _lines(option: Option) -> str:
-    """Returns a setting as an argument in a docstring of a class."""
+    """Formats a setting as an argument in a docstring."""
     of = f"{option.algorithm}: " if option.algorithm else ""
     text = f"{option.name} (None): {of}{option.text}; ``{option.default!r}`` by default"
     if option.choices:

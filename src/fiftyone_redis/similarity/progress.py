@@ -1,4 +1,4 @@
-"""FiftyOne's progress bar, where work takes long enough to want one."""
+"""FiftyOne's progress bar, shown for long work only."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import fiftyone.core.utils as fou
 
-_LONG = 5_000  # documents; fewer are done before a bar can be read
+_LONG = 5_000  # documents; fewer take no time to speak of
 
 
 def bar(total: int, progress: Any = None) -> Any:
-    """Returns a progress bar that counts documents, to be used in a ``with`` statement.
+    """Returns a progress bar that counts documents, for use in a ``with`` statement.
 
     Args:
-        total: how many documents there are
+        total: the number of documents
         progress (None): whether to render it (True/False), a callback function to invoke instead,
-            or None for FiftyOne's setting where there are many
+            or None for FiftyOne's default, without a bar for fewer than 5,000 documents
     """
     if progress is None and total < _LONG:
         progress = False

@@ -1,7 +1,7 @@
-"""What an index answers: neighbours of one query, of several, of all points; points in a radius.
+"""Answers queries: k neighbours of one, several or all points, and neighbours within a radius.
 
-Answers are of FiftyOne's forms, which :meth:`fiftyone.brain.similarity.SimilarityIndex._kneighbors`
-and :meth:`fiftyone.brain.similarity.DuplicatesMixin._radius_neighbors` describe.
+The formats of results are those of :meth:`fiftyone.brain.similarity.SimilarityIndex._kneighbors`
+and :meth:`fiftyone.brain.similarity.DuplicatesMixin._radius_neighbors`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin
 
-from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact
+from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact_search
 from fiftyone_redis.engine.options import check_choice
-from fiftyone_redis.engine.restricted import Subset
+from fiftyone_redis.engine.subset_search import Subset
 from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, list_first
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.run_index import RunIndex
 from fiftyone_redis.similarity.view_subset import ViewSubset
 
-# FiftyOne shows what its own loggers say.
+# FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
 
 AGGREGATIONS: dict[str, Callable[..., Any]] = {
@@ -30,24 +30,24 @@ AGGREGATIONS: dict[str, Callable[..., Any]] = {
     "post-min": np.nanmin,
     "post-max": np.nanmax,
 }
-"""How the distances of several queries become one. ("mean" averages the queries beforehand.)"""
+"""Functions that aggregate the distances of several queries. ("mean" averages the queries.)"""
 
 
 class NeighborsMixin(RunIndex, DuplicatesMixin):
-    """The part of a similarity index that answers queries, in the current view."""
+    """The part of a similarity index that answers queries within the current view."""
 
-    # Set while FiftyOne's own constructor runs, which uses them before ours can set them.
+    # Class attributes, since FiftyOne's constructor reads them before ours can set them.
     _id_columns: tuple[Any, Any] | None = None
     _points: Any = None
 
     @property
     def sample_ids(self) -> Any:
-        """The sample ids of the whole index, sorted; in a patch index one for each patch."""
+        """The sample ids of the whole index, sorted by id; one per patch in an index of patches."""
         return self._indexed_ids()[0]
 
     @property
     def label_ids(self) -> Any:
-        """The label ids of the whole index, sorted; None in an index of samples."""
+        """The sorted label ids of the whole index; None in an index of samples."""
         return self._indexed_ids()[1]
 
     def use_view(self, samples: Any, allow_missing: bool = True, warn_missing: bool = False) -> Any:
@@ -55,7 +55,7 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
 
         See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
         """
-        self._forget()
+        self._clear_cache()
         super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
         return self
 
@@ -101,40 +101,42 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     ) -> Any:
         if aggregation is not None:
             check_choice("aggregation", aggregation, self.config.supported_aggregations)
-        index = self._existing_index()
+        index = self._open_index()
         if query is None:
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
 
         ids, single = _read_query(query)
         single = single or aggregation is not None
         if ids is not None and (aggregation is None or (aggregation == "mean" and len(ids) == 1)):
-            within, most = self._choice(index, k)
+            within, most = self._subset_and_k(index, k)
             found = index.search_ids(ids, most, within=within, farthest=reverse)
-            return self._columns(found, single, return_dists)
+            return self._format_results(found, single, return_dists)
 
         queries = self._query_vectors(index, query, ids)
         if aggregation in AGGREGATIONS:
             found = [
-                aggregated(
+                aggregate_neighbors(
                     index, queries, ids, aggregation, k, within=self._subset(), farthest=reverse
                 )
             ]
-            return self._columns(found, single, return_dists)
+            return self._format_results(found, single, return_dists)
         if aggregation == "mean":
             queries = queries.mean(axis=0, keepdims=True)
-        within, most = self._choice(index, k)
+        within, most = self._subset_and_k(index, k)
         found = index.search(queries, most, within=within, farthest=reverse)
-        return self._columns(found, single, return_dists)
+        return self._format_results(found, single, return_dists)
 
-    def _choice(self, index: VectorIndex, k: int | None) -> tuple[Subset | list[str] | None, int]:
-        """Returns what a query chooses among, and how many of them it wants: all if k is None."""
+    def _subset_and_k(
+        self, index: VectorIndex, k: int | None
+    ) -> tuple[Subset | list[str] | None, int]:
+        """Returns the subset that a query searches, and k: the size of the subset if k is None."""
         if k is not None:
             return self._subset(), k
         within = strings(self._current_ids()) if self.has_view else None
         return within, max(1, len(index) if within is None else len(within))
 
-    def _columns(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
-        """Returns what was found as FiftyOne wants it: sample ids, label ids, distances."""
+    def _format_results(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
+        """Returns neighbours as FiftyOne expects them: sample ids, label ids, distances."""
         ids: list[Any] = [neighbors.ids for neighbors in found]
         if self.config.patches_field is None:
             columns = [ids, None]
@@ -149,7 +151,7 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     def _neighbors_of_all(
         self, k: int | None, reverse: bool, aggregation: str | None, return_dists: bool
     ) -> Any:
-        """Returns the neighbours of all points of the view, as numbers of such points."""
+        """Returns the neighbours of all points of the view, as indices of points."""
         if aggregation is not None or reverse:
             raise InputError(
                 "The neighbors of all points can neither be aggregated nor reversed; provide a "
@@ -157,7 +159,7 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
             )
         points = self._current_points()
         most = len(points) - 1 if k is None else k
-        found = list(exact.neighbors(points, None, most, self.config.metric))
+        found = list(exact_search.find_neighbors(points, None, most, self.config.metric))
         inds = [rows for rows, _ in found]
         return (inds, [distances for _, distances in found]) if return_dists else inds
 
@@ -166,17 +168,17 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     ) -> Any:
         if thresh is None:
             raise InputError("A radius query needs a threshold; provide thresh.")
-        index = self._existing_index()
+        index = self._open_index()
         metric = self.config.metric
         points = self._current_points()
         queries, single = None, False
         if query is not None:
             ids, single = _read_query(query)
             queries = self._query_vectors(index, query, ids)
-        inds = list(exact.within(points, queries, thresh, metric))
+        inds = list(exact_search.find_within_radius(points, queries, thresh, metric))
         asked = points if queries is None else queries
         dists = [
-            exact.distances(asked[row : row + 1], points[near], metric)[0]
+            exact_search.compute_distances(asked[row : row + 1], points[near], metric)[0]
             for row, near in enumerate(inds if return_dists else [])
         ]
         if queries is None:
@@ -189,19 +191,19 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
             )
             for row, near in enumerate(inds)
         ]
-        return self._columns(found, single, return_dists)
+        return self._format_results(found, single, return_dists)
 
     def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
-        # FiftyOne's own way takes the neighbours of all points first, which for a large threshold
-        # are all pairs of points.
-        kept = exact.without_duplicates(self._current_points(), thresh, self.config.metric)
+        # FiftyOne's own method first finds the neighbours of all points: with a large threshold,
+        # these are all pairs of points.
+        kept = exact_search.drop_duplicates(self._current_points(), thresh, self.config.metric)
         return [ids[row] for row in kept]
 
     def _indexed_ids(self) -> tuple[Any, Any]:
-        """Returns the sample and label ids of the whole index, sorted, as of the last reload."""
+        """Returns the sample and label ids of the whole index, sorted, cached until a reload."""
         if self._id_columns is None:
             try:
-                index = self._existing_index()
+                index = self._open_index()
                 ids = sorted(index.existing(index.ids()))
                 samples = index.tags(ids)[self._sample_tag] if self.config.patches_field else ids
             except IndexNotFoundError:
@@ -217,20 +219,20 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     def _current_points(self) -> Any:
         """Returns the embeddings of the current ids, in their order."""
         if self._points is None:
-            index = self._existing_index()
+            index = self._open_index()
             ids = strings(self._current_ids())
             with progress_bar(len(ids)) as bar:
                 found = index.fetch(ids, progress=bar.update)
             if len(found.ids) < len(ids):
                 raise IncompleteResultError(
                     f"{len(ids) - len(found.ids)} embeddings were removed from the index while it "
-                    "was read; call reload(), and try again."
+                    "was read; call reload() and try again."
                 )
             self._points = found.vectors
         return self._points
 
-    def _forget(self) -> None:
-        """Forgets what was read of the index, since it or the view may have changed."""
+    def _clear_cache(self) -> None:
+        """Clears cached ids and points, since the index or the view may have changed."""
         self._id_columns = None
         self._points = None
 
@@ -240,7 +242,7 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
         return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
 
     def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
-        """Returns a query's vectors as a matrix; ``ids`` are those it consists of, if any."""
+        """Returns the vectors of a query as a matrix; fetches them if the query consists of ids."""
         if ids is None:
             return codec.as_matrix(np.atleast_2d(np.asarray(query)), index.schema.dim)
         found = index.fetch(ids)
@@ -251,7 +253,7 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
 
 
 def _read_query(query: Any) -> tuple[list[str] | None, bool]:
-    """Returns the ids of a query, None if it is of vectors, and whether it is a single one."""
+    """Returns the ids of a query, None if it is vectors; and whether it is a single one."""
     if isinstance(query, str):
         return [str(query)], True
     array = np.asarray(query)
@@ -260,7 +262,7 @@ def _read_query(query: Any) -> tuple[list[str] | None, bool]:
     return strings(query), False
 
 
-def aggregated(
+def aggregate_neighbors(
     index: VectorIndex,
     queries: Any,
     query_ids: Sequence[str] | None,
@@ -270,22 +272,22 @@ def aggregated(
     within: Subset | None,
     farthest: bool,
 ) -> Neighbors:
-    """Finds the documents nearest to several queries, or farthest from them.
+    """Finds the nearest or farthest neighbours of several queries, by their aggregated distances.
 
-    Every document's distances are needed, so all vectors are read, in bounded memory.
+    Reads all vectors, in bounded memory, since the distances of every document are needed.
 
     Args:
         index: the index
         queries: ``n x dim`` floats
-        query_ids: the queries' ids, if they are documents; if all of them can be found, the
-            distance of one to itself is left out, as FiftyOne's in-memory backend does
+        query_ids: the queries' ids, if they are documents. If all of them are in the subset, the
+            distance of a document to itself is ignored, as in FiftyOne's in-memory backend
         aggregation: one of :data:`AGGREGATIONS`
-        k: how many; None for all
-        within: what to choose among; None for all
+        k: the number of neighbours; None for all
+        within: the subset to search in; None for the whole index
         farthest: whether to find the farthest, farthest first
 
     Returns:
-        the documents, and their aggregated distances
+        the neighbours, with aggregated distances
     """
     aggregate = AGGREGATIONS[aggregation]
     ids = None if within is None else within.ids()
@@ -295,21 +297,21 @@ def aggregated(
     found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
     distances = []
     for page in index.vectors(ids):
-        block = exact.distances(queries, page.vectors, index.schema.metric)
+        block = exact_search.compute_distances(queries, page.vectors, index.schema.metric)
         for column, id in enumerate(page.ids):
             if id in rows:
                 block[rows[id], column] = np.nan
         with warnings.catch_warnings():
-            # A query that is compared with itself alone has no distance at all: it is 0.
+            # A query that is compared only with itself has no distance; use 0.
             warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice", RuntimeWarning)
             distances.append(np.nan_to_num(aggregate(block, axis=0), nan=0.0))
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():
             found.tags[tag].extend(values)
-    return _sorted(found, np.concatenate([np.zeros(0), *distances]), k, farthest)
+    return _sort_neighbors(found, np.concatenate([np.zeros(0), *distances]), k, farthest)
 
 
-def _sorted(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:
+def _sort_neighbors(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:
     keys = -distances if farthest else distances
     order = sorted(range(len(found.ids)), key=lambda row: (keys[row], found.ids[row]))[:k]
     return Neighbors(
@@ -327,20 +329,20 @@ def strings(ids: Any) -> list[str]:
 
 
 def id_array(ids: Sequence[str]) -> Any:
-    """Returns ids as FiftyOne hands them over: an array of text."""
+    """Returns ids as FiftyOne represents them: an array of text."""
     return np.array(ids, dtype=np.str_)
 
 
 def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool = False) -> None:
-    """Reports ids that are not in the index, in FiftyOne's three ways.
+    """Raises, warns or does nothing about ids that are not in the index.
 
     Args:
         missing: the ids
-        allow_missing: whether they are no reason for an error
-        warn_missing: whether they are then one for a warning
+        allow_missing: False to raise an error
+        warn_missing: True to log a warning, if they are allowed
 
     Raises:
-        InputError: if there are any, and they are not allowed
+        InputError: if there are missing ids and they are not allowed
     """
     if not missing:
         return

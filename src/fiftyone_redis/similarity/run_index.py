@@ -12,11 +12,11 @@ from fiftyone.brain.similarity import SimilarityIndex
 
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import Schema, VectorIndex
-from fiftyone_redis.engine.documents import Reader
-from fiftyone_redis.engine.options import OPTIONS, UNTOLD
+from fiftyone_redis.engine.documents import AttributeReader
+from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
 from fiftyone_redis.engine.schema import check_attributes
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, list_first
-from fiftyone_redis.similarity.stored_fields import FieldReader, StoredField, resolve
+from fiftyone_redis.similarity.stored_fields import StoredField, StoredFieldReader, resolve_fields
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID
 
 
@@ -40,25 +40,25 @@ class RunIndex(SimilarityIndex):
     def _open_or_name(self) -> None:
         """Opens the index if it exists; else settles what a new one will be."""
         before = self.config.serialize()
-        self._settle_fields()
+        self._resolve_stored_fields()
         self._is_named_here = self.config.index_name is None
         if self._is_named_here:
-            self.config.index_name = self._new_name()
+            self.config.index_name = self._choose_name()
         else:
             with suppress(IndexNotFoundError):
-                self._existing_index()
+                self._open_index()
         if self._index is None:
-            self._settle(self.config.schema(1))
+            self._record_options(self.config.schema(1))
         if before != self.config.serialize():
             self.save_config()
 
-    def _settle_fields(self) -> None:
+    def _resolve_stored_fields(self) -> None:
         """Finds the kinds of the fields to store, from the dataset as it is at the beginning."""
         requested, patches_field = self.config.stored_fields, self.config.patches_field
         if self._is_new:
-            self._fields = resolve(self.samples, patches_field, requested)
+            self._fields = resolve_fields(self.samples, patches_field, requested)
             check_attributes(self._schema(1))
-            self.config.store_fields(self._fields)
+            self.config.record_stored_fields(self._fields)
         else:
             self._fields = tuple(StoredField(path, kind) for path, kind in requested if kind)
 
@@ -69,19 +69,19 @@ class RunIndex(SimilarityIndex):
         schema: Schema = self.config.schema(dim, tags, attributes)
         return schema
 
-    def _settle(self, schema: Schema) -> None:
+    def _record_options(self, schema: Schema) -> None:
         """Notes in the run what its index is, or will be."""
         for name, option in OPTIONS.items():
             if option.is_of(schema.algorithm):
                 setattr(self.config, name, getattr(schema, name))
 
-    def _opened(self, name: str) -> VectorIndex:
+    def _open_and_check(self, name: str) -> VectorIndex:
         index: VectorIndex = self.config.open_index(self._redis, (self._sample_tag,))
         if self._is_new:
             self._refuse_other_settings(index.schema)
             _check_ids(index)
             self._refuse_lacking_attributes(index.schema)
-        self._settle(index.schema)
+        self._record_options(index.schema)
         if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
             raise IndexMismatchError(
                 f"The index {name!r} holds no {self._sample_tag!r} tags, so it is not one of "
@@ -91,7 +91,7 @@ class RunIndex(SimilarityIndex):
         return index
 
     def _refuse_other_settings(self, schema: Schema) -> None:
-        for setting in (name for name in OPTIONS if name not in UNTOLD):
+        for setting in (name for name in OPTIONS if name not in UNREPORTED):
             wanted, actual = getattr(self.config, setting), getattr(schema, setting)
             if wanted not in (None, actual):
                 raise IndexMismatchError(
@@ -104,11 +104,11 @@ class RunIndex(SimilarityIndex):
         if lacking:
             raise IndexMismatchError(
                 f"The index {schema.name!r} exists without attributes of this kind: "
-                f"{list_first(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, or "
-                "choose another index_name."
+                f"{list_first(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, "
+                "or choose another index_name."
             )
 
-    def _new_name(self) -> str:
+    def _choose_name(self) -> str:
         """Returns a name that tells the dataset and the run, and is free."""
         run = self.key or uuid.uuid4().hex[:6]
         name = f"fiftyone-{fou.to_slug(self.samples._root_dataset.name)}-{fou.to_slug(run)}"
@@ -116,22 +116,22 @@ class RunIndex(SimilarityIndex):
             return name
         return f"{name}-{uuid.uuid4().hex[:6]}"
 
-    def _existing_index(self) -> VectorIndex:
+    def _open_index(self) -> VectorIndex:
         if self._index is None:
-            self._index = self._opened(self.config.index_name)
+            self._index = self._open_and_check(self.config.index_name)
         return self._index
 
-    def _existing_or_created(self, dim: int) -> tuple[VectorIndex, bool]:
+    def _open_or_create(self, dim: int) -> tuple[VectorIndex, bool]:
         """Returns the index, and whether it was made just now."""
         if self._unfinished and self._index is None:
             # It was missing when the run began: whoever has made it since has a run of their own.
-            return self._created(dim), True
+            return self._create_index(dim), True
         try:
-            return self._existing_index(), False
+            return self._open_index(), False
         except IndexNotFoundError:
-            return self._created(dim), True
+            return self._create_index(dim), True
 
-    def _created(self, dim: int) -> VectorIndex:
+    def _create_index(self, dim: int) -> VectorIndex:
         try:
             index = VectorIndex.create(self._redis, self._schema(dim))
         except IndexMismatchError:
@@ -144,15 +144,17 @@ class RunIndex(SimilarityIndex):
         self._index = index
         return index
 
-    def _field_reader(self, samples_of: Callable[[Sequence[str]], Sequence[str]]) -> Reader | None:
+    def _make_field_reader(
+        self, samples_of: Callable[[Sequence[str]], Sequence[str]]
+    ) -> AttributeReader | None:
         """Returns what reads the stored fields of documents, given what tells patches' samples."""
         if not self._fields:
             return None
         patches_field = self.config.patches_field
-        reader = FieldReader(self.samples, patches_field, self._fields)
+        reader = StoredFieldReader(self.samples, patches_field, self._fields)
         if patches_field is None:
-            return reader.of_samples
-        return lambda ids: reader.of_labels(ids, samples_of(ids))
+            return reader.read_samples
+        return lambda ids: reader.read_labels(ids, samples_of(ids))
 
 
 def _check_ids(index: VectorIndex) -> None:
@@ -161,6 +163,6 @@ def _check_ids(index: VectorIndex) -> None:
     if ids and not any(ObjectId.is_valid(id) for id in ids):
         raise IndexMismatchError(
             f"The index {index.schema.name!r} holds ids that FiftyOne does not know, such as "
-            f"{list_first(ids)}; name the field that holds the sample or label IDs with id_field, or "
-            "choose another index_name."
+            f"{list_first(ids)}; name the field that holds the sample or label IDs with id_field, "
+            "or choose another index_name."
         )

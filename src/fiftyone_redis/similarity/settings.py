@@ -1,4 +1,4 @@
-"""How to reach Redis: what keywords, environment and brain config say, and the client they give."""
+"""Connection settings: merges keywords, environment and brain config, and opens the client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fiftyone_redis.errors import (
 
 __all__ = ["NAMES", "Parameters", "Source", "configured", "open_client", "read", "sources"]
 
-# FiftyOne shows what its own loggers say; the line about a server that is started belongs there.
+# FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
 
 DEFAULT_HOST = pool.DEFAULT_HOST
@@ -32,7 +32,7 @@ DEFAULT_PORT = pool.DEFAULT_PORT
 _VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
 _MASK = "***"
 
-# These say how to talk to a server, and leave open which one.
+# Settings that do not name a server.
 _ANY_SERVER = (
     "db",
     "socket_timeout",
@@ -45,11 +45,11 @@ _ANY_SERVER = (
 
 @dataclass(frozen=True)
 class Source:
-    """A setting, and where it comes from.
+    """A setting and its origin.
 
     Args:
         name: one of :data:`NAMES`
-        value: what it is, fit to be shown: secrets are masked; None where there is none
+        value: its value as text, with secrets masked; None if it is not set
         origin: ``"keyword"``, ``"environment"``, ``"brain config"`` or ``"default"``
     """
 
@@ -59,7 +59,7 @@ class Source:
 
 
 def configured() -> dict[str, Any]:
-    """Returns what FiftyOne's brain config and environment say of the redis backend."""
+    """Returns FiftyOne's settings of the redis backend, from brain config and environment."""
     import fiftyone.brain as fob  # noqa: PLC0415  (the brain imports backends on demand itself)
 
     config: dict[str, Any] = fob.brain_config.similarity_backends.get("redis", {})
@@ -67,17 +67,16 @@ def configured() -> dict[str, Any]:
 
 
 def read(values: Mapping[str, Any]) -> Parameters:
-    """Reads settings as FiftyOne hands them over.
+    """Reads and checks settings that FiftyOne has parsed.
 
-    FiftyOne parses environment variables before a backend sees them: a password ``0123`` arrives
-    as the number 123. Where a value came from the environment, it is read from there again.
+    FiftyOne parses environment variables: a password ``0123`` arrives as the number 123. Such a
+    value is read from the environment again.
 
     Args:
-        values: some of :data:`NAMES`, and their values; None where nothing was said
+        values: values by name, one of :data:`NAMES` each; None for a setting that is not given
 
     Raises:
-        SettingsError: if a value is of the wrong type, a file cannot be used, or some are in
-            conflict
+        SettingsError: if a value has the wrong type, a file cannot be read, or settings conflict
     """
     return check_parameters(
         {name: _raw(name, value) for name, value in values.items() if value is not None}
@@ -85,21 +84,22 @@ def read(values: Mapping[str, Any]) -> Parameters:
 
 
 def sources(keywords: Mapping[str, Any], config: Mapping[str, Any]) -> list[Source]:
-    """Tells where each setting comes from; nothing is checked.
+    """Returns the origin of each setting; checks nothing.
 
     Args:
-        keywords: what was said by keyword; None where nothing was said
-        config: what FiftyOne has from its brain config and the environment; see
-            :func:`configured`
+        keywords: the keyword arguments; None for one that is not given
+        config: the result of :func:`configured`
 
     Returns:
-        all of :data:`NAMES`, in order
+        one source for each of :data:`NAMES`, in order
     """
     return [_source(name, keywords.get(name), config.get(name)) for name in NAMES]
 
 
 def open_client(settings: Parameters) -> Client:
-    """Connects as the settings say, and to this user's private server where they say nothing.
+    """Connects to the given server; if none is given, to the default address or a private server.
+
+    The private server is started if nothing answers at the default address.
 
     Raises:
         FiftyOneRedisError: if no server answers, or it cannot be used
@@ -111,7 +111,7 @@ def open_client(settings: Parameters) -> Client:
     try:
         return connect_with(wanted)
     except AuthenticationError:
-        raise  # a server is there
+        raise  # a server answered
     except ConnectionFailedError:
         if names_server(settings):
             raise
@@ -119,9 +119,9 @@ def open_client(settings: Parameters) -> Client:
 
 
 def names_server(settings: Parameters) -> bool:
-    """Returns whether the settings say which server is meant; else a private one may do."""
-    said = [name for name in NAMES if getattr(settings, name) is not None]
-    return bool(settings.cluster) or not set(said) <= set(_ANY_SERVER)
+    """Returns whether the settings name a server; if not, a private one may be used."""
+    given = {name for name in NAMES if getattr(settings, name) is not None}
+    return bool(settings.cluster) or not given <= set(_ANY_SERVER)
 
 
 def _private_client(how: Parameters) -> Client:
@@ -157,7 +157,7 @@ def _source(name: str, keyword: Any, configured: Any) -> Source:
 
 
 def _raw(name: str, value: Any) -> Any:
-    """Returns a value as it was before FiftyOne parsed it."""
+    """Returns a value as it was before FiftyOne parsed it, if it came from the environment."""
     if isinstance(value, str):
         return value
     raw = _from_environment(name, value)
@@ -165,7 +165,7 @@ def _raw(name: str, value: Any) -> Any:
 
 
 def _from_environment(name: str, value: Any) -> str | None:
-    """Returns the text of an environment variable, if FiftyOne has a value from there."""
+    """Returns the text of the environment variable that a value was parsed from, or None."""
     raw = os.environ.get(_VARIABLE + name.upper())
     if raw is None or raw == value:
         return raw
@@ -175,14 +175,14 @@ def _from_environment(name: str, value: Any) -> str | None:
 
 
 def _shown(name: str, value: Any) -> str:
-    """Returns a value as text, without secrets."""
+    """Returns a value as text, with secrets masked."""
     if name == "url" and isinstance(value, str):
         return _without_secrets(value)
     return _MASK if name in SECRETS else str(value)
 
 
 def _without_secrets(url: str) -> str:
-    """Returns a URL with what may be secret masked; all but the scheme if it looks odd."""
+    """Masks secrets in a URL; masks the whole URL if it cannot be parsed."""
     found = re.fullmatch(r"(\w+://)(?:([^/@?#:]*)(:[^/@?#]*)?@)?([^@?#]*)(\?[^@#]*)?", url)
     if found is None:
         return _MASK

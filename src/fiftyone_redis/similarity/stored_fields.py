@@ -1,7 +1,6 @@
-"""Sample fields stored beside the vectors: their types as kinds of the index, their values as text.
+"""Sample fields stored beside the vectors: maps their types to field types of the index.
 
-Values are read from MongoDB as it holds them, a batch of documents at a time, with one query that
-returns nothing but these fields.
+Values are read from MongoDB in batches, with one projection query per batch.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ import fiftyone.core.labels as fol
 from bson import ObjectId
 
 from fiftyone_redis.engine import Attribute
-from fiftyone_redis.engine.formats import Columns
+from fiftyone_redis.engine.document_formats import FieldValues
 from fiftyone_redis.engine.schema import KINDS, SEPARATOR
 from fiftyone_redis.errors import SettingsError, list_first
 
-Requested = tuple[tuple[str, str | None], ...]
-"""Fields by name, each with the kind that was asked for, or None."""
+RequestedFields = tuple[tuple[str, str | None], ...]
+"""Field names, each with the requested kind; None to derive it from the field's type."""
 
-# The kinds that a type of field can have; the first one unless another is asked for.
+# The kinds that each field type supports; the first one is the default.
 _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (fof.StringField, ("TAG", "TEXT")),
     (fof.BooleanField, ("TAG",)),
@@ -36,7 +35,7 @@ _KINDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (fof.DateTimeField, ("NUMERIC",)),
 )
 
-# The server ends a tag's value at a NUL, and glues words together that a control character divides.
+# The server ends a tag at a NUL, and joins words that are separated by a control character.
 _IN_TAGS = str.maketrans({SEPARATOR: "\ufffd", "\0": "\ufffd"})
 _IN_TEXTS = str.maketrans(dict.fromkeys(range(32), " "))
 
@@ -46,8 +45,8 @@ class StoredField:
     """A field that is stored beside the vectors.
 
     Args:
-        path: its name in the dataset; a list of labels may be left out of it, so that
-            ``"ground_truth.label"`` can stand for ``"ground_truth.detections.label"``
+        path: its name in the dataset; may omit the list of labels, as ``"ground_truth.label"``
+            for ``"ground_truth.detections.label"``
         kind: one of :data:`~fiftyone_redis.engine.schema.KINDS`
     """
 
@@ -56,33 +55,33 @@ class StoredField:
 
     @property
     def attribute(self) -> Attribute:
-        """The attribute of the index: the path, with an underscore for all but letters and digits.
+        """The attribute of the index; its name needs no escapes in queries.
 
-        The query language can name it without escapes.
+        All characters of the path except letters and digits become underscores.
         """
         return Attribute(re.sub(r"\W", "_", self.path, flags=re.ASCII), self.kind)
 
 
-def parse(requested: Any) -> Requested:
-    """Reads a list of fields as users write it, and as runs are saved.
+def parse_fields(requested: Any) -> RequestedFields:
+    """Parses a list of fields as given by users or saved in runs.
 
     Args:
         requested: field names, and pairs of a name and a kind; None for none
 
     Raises:
-        SettingsError: if it is anything else
+        SettingsError: if it is anything else, or a kind is unknown
     """
     if requested is None:
         return ()
     if isinstance(requested, (str, dict)) or not isinstance(requested, Iterable):
         raise SettingsError(
-            f"attributes must be a list of field names, not {requested!r}; for instance "
-            '["tags", "filepath", ("caption", "TEXT")].'
+            f"attributes must be a list of field names, such as "
+            f'["tags", "filepath", ("caption", "TEXT")], not {requested!r}.'
         )
-    return tuple(_parsed(item) for item in requested)
+    return tuple(_parse_field(item) for item in requested)
 
 
-def _parsed(item: Any) -> tuple[str, str | None]:
+def _parse_field(item: Any) -> tuple[str, str | None]:
     if isinstance(item, str):
         return item, None
     if isinstance(item, (list, tuple)) and len(item) == 2 and isinstance(item[0], str):
@@ -90,24 +89,24 @@ def _parsed(item: Any) -> tuple[str, str | None]:
         if kind is None or kind in KINDS:
             return path, kind
     raise SettingsError(
-        f"Unsupported attribute {item!r}; use the name of a field, or a pair of that and one of "
+        f"Unsupported attribute {item!r}; use a field name, or a pair of a field name and one of "
         f"{', '.join(KINDS)}."
     )
 
 
-def resolve(
-    samples: Any, patches_field: str | None, requested: Requested
+def resolve_fields(
+    samples: Any, patches_field: str | None, requested: RequestedFields
 ) -> tuple[StoredField, ...]:
-    """Finds the kinds of fields from their types in the dataset.
+    """Derives the kinds of fields from their types in the dataset.
 
     Args:
         samples: the :class:`fiftyone.core.collections.SampleCollection` that is indexed
         patches_field: the field whose patches are indexed; None for an index of samples
-        requested: which fields
+        requested: the fields
 
     Raises:
-        SettingsError: naming the fields that do not exist or cannot be stored, or whose names the
-            index cannot tell apart
+        SettingsError: if fields do not exist, cannot be stored, or would have the same name in the
+            index; names them
     """
     schema = samples._dataset.get_field_schema(flat=True)
     root = _label_root(schema, patches_field)
@@ -126,13 +125,13 @@ def resolve(
     return tuple(found)
 
 
-class FieldReader:
+class StoredFieldReader:
     """Reads stored fields of samples, or of patches and their samples.
 
     Args:
         samples: the :class:`fiftyone.core.collections.SampleCollection` that is indexed
         patches_field: the field whose patches are indexed; None for an index of samples
-        fields: which fields; those that the dataset no longer has are without values
+        fields: the fields; one that the dataset no longer has has no values
     """
 
     def __init__(
@@ -152,34 +151,34 @@ class FieldReader:
         ]
         self._projection = dict.fromkeys(["_id", *([f"{root}._id"] if root else []), *paths], True)
 
-    def of_samples(self, ids: Sequence[str]) -> Columns:
-        """Returns for each field's name in the index the values of some samples."""
-        found = self._found(ids)
-        return self._columns([(found.get(id), None) for id in ids])
+    def read_samples(self, ids: Sequence[str]) -> FieldValues:
+        """Returns the field values of some samples, by the fields' names in the index."""
+        found = self._fetch_documents(ids)
+        return self._collect_values([(found.get(id), None) for id in ids])
 
-    def of_labels(self, ids: Sequence[str], sample_ids: Sequence[str]) -> Columns:
-        """Returns for each field's name in the index the values of some patches.
+    def read_labels(self, ids: Sequence[str], sample_ids: Sequence[str]) -> FieldValues:
+        """Returns the field values of some patches, by the fields' names in the index.
 
         Args:
             ids: the ids of ``n`` labels
             sample_ids: the ids of their samples
         """
-        found = self._found(sample_ids)
+        found = self._fetch_documents(sample_ids)
         labels = {
             str(label["_id"]): label
             for sample in found.values()
             for label in _values(sample, self._root)
         }
-        return self._columns(
+        return self._collect_values(
             [(found.get(of), labels.get(id)) for id, of in zip(ids, sample_ids, strict=True)]
         )
 
-    def _found(self, ids: Sequence[str]) -> dict[str, Any]:
+    def _fetch_documents(self, ids: Sequence[str]) -> dict[str, Any]:
         wanted = {"_id": {"$in": [ObjectId(id) for id in {*ids} if ObjectId.is_valid(id)]}}
         return {str(doc["_id"]): doc for doc in self._collection.find(wanted, self._projection)}
 
-    def _columns(self, documents: Sequence[tuple[Any, Any]]) -> Columns:
-        """Returns the values of documents: of a sample and a label, or of None."""
+    def _collect_values(self, documents: Sequence[tuple[Any, Any]]) -> FieldValues:
+        """Returns field values, given pairs of a sample and a label; either may be None."""
         return {
             field.attribute.name: [
                 _text(list(_values(pair[of_label], parts)), field.kind) for pair in documents
@@ -191,7 +190,7 @@ class FieldReader:
 
 
 def _kinds(schema: Mapping[str, Any], path: str, root: str) -> tuple[tuple[str, ...], str]:
-    """Returns the kinds that a field can have, or none and the reason."""
+    """Returns the kinds that a field supports, or none and the reason."""
     if path not in schema:
         return (), "no such field"
     field, many = _leaf(schema[path])
@@ -206,7 +205,7 @@ def _kinds(schema: Mapping[str, Any], path: str, root: str) -> tuple[tuple[str, 
 
 
 def _leaf(field: Any) -> tuple[Any, bool]:
-    """Returns what a field holds, and whether it holds several of that."""
+    """Returns the innermost type of a field, and whether the field is a list."""
     many = False
     while isinstance(field, fof.ListField):
         field, many = field.field, True
@@ -214,20 +213,20 @@ def _leaf(field: Any) -> tuple[Any, bool]:
 
 
 def _in_list(schema: Mapping[str, Any], path: str, root: str) -> bool:
-    """Returns whether a field is one of several, for a sample, or for a label of the root."""
+    """Returns whether a sample, or a label of the root, may have several values of a field."""
     parts = path.split(".")
     parents = [".".join(parts[:end]) for end in range(1, len(parts))]
     return any(_leaf(schema[parent])[1] for parent in parents if parent != root)
 
 
 def _full_path(schema: Mapping[str, Any], path: str) -> str:
-    """Returns the path within a list of labels for one that leaves the list out."""
+    """Returns a path completed with the list of labels, if it omits that."""
     parent, _, name = path.rpartition(".")
     return path if path in schema or not parent else f"{_label_root(schema, parent)}.{name}"
 
 
 def _label_root(schema: Mapping[str, Any], field: str | None) -> str:
-    """Returns the path of the labels that a field holds; the field's own where it is no list."""
+    """Returns the path of a field's list of labels; the field itself if it has no list."""
     held = schema.get(field or "")
     labels: Any = held.document_type if isinstance(held, fof.EmbeddedDocumentField) else object
     if not issubclass(labels, fol._HasLabelList):
@@ -247,7 +246,7 @@ def _refuse_same_names(fields: Sequence[StoredField]) -> None:
 
 
 def _values(document: Any, parts: Sequence[str]) -> Iterator[Any]:
-    """Yields what a path leads to in a document of MongoDB, in lists too; nothing for None."""
+    """Yields all values of a path in a MongoDB document, including those in lists, except None."""
     if isinstance(document, list):
         for item in document:
             yield from _values(item, parts)
@@ -258,7 +257,7 @@ def _values(document: Any, parts: Sequence[str]) -> Iterator[Any]:
 
 
 def _text(values: Sequence[Any], kind: str) -> str | None:
-    """Returns the values of a field as the index holds them; None for none."""
+    """Converts the values of a field to the text stored in the index; None if there are none."""
     if not values:
         return None
     if kind == "NUMERIC":
@@ -270,9 +269,9 @@ def _text(values: Sequence[Any], kind: str) -> str | None:
 
 
 def _number(value: Any) -> str | None:
-    """Returns a number as text; None for what the server could not read as one.
+    """Converts a number or time to text; returns None for NaN and other values.
 
-    It would not index the document at all.
+    The server does not index a document at all if it cannot parse a number.
     """
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)

@@ -1,4 +1,4 @@
-"""Keeps an index in step with its dataset: what is missing in it, and what of it is gone."""
+"""Keeps an index in sync with its dataset: adds missing embeddings, removes stale ones."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fiftyone_redis.errors import FiftyOneRedisError, InputError, list_first
 
 Progress = Callable[[int], None]
 
-_BATCH = 512  # samples that are embedded, or whose vectors are read, at a time
+_BATCH = 512  # samples per batch
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How an index differs from its dataset. Patches are named by the ids of their labels.
+    """How an index differs from its dataset. The id of a patch is that of its label.
 
     Args:
-        missing: the ids of the samples or patches of the dataset that are not in the index
-        samples: for each of these, the id of its sample
+        missing: the ids of the samples or patches that the index lacks
+        samples: the sample id of each of these
         gone: the ids in the index that are not in the dataset
-        indexed: how many ids are in the index
+        indexed: the number of ids in the index
     """
 
     missing: list[str]
@@ -34,7 +34,7 @@ class Difference:
 
 
 def difference(index: Any) -> Difference:
-    """Compares the ids of an index with those of its dataset, reading each once.
+    """Compares the ids of an index with those of its dataset.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
@@ -42,12 +42,14 @@ def difference(index: Any) -> Difference:
     Raises:
         FiftyOneRedisError: if the server cannot be read
     """
-    # Redis comes first: what a program adds in the meantime is missing then, and never gone.
+    # Redis is read first, so that a concurrent addition counts as missing, never as gone.
     index.reload()
     patches = index.config.patches_field is not None
     indexed = dict.fromkeys((index.label_ids if patches else index.sample_ids).tolist())
     missing, samples = [], []
-    for sample_id, id in _ids(_flat(index.samples), index.config.patches_field):
+    for sample_id, id in _iterate_ids(
+        _select_all_slices(index.samples), index.config.patches_field
+    ):
         if id in indexed:
             indexed[id] = True
         else:
@@ -60,33 +62,37 @@ def difference(index: Any) -> Difference:
 def add_missing(
     index: Any, found: Difference, field: str | None = None, progress: Progress | None = None
 ) -> list[str]:
-    """Adds what is missing, a few hundred samples at a time; what dies can be run again.
+    """Adds the missing embeddings in batches; safe to run again after an interruption.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        found: what :func:`difference` found
-        field (None): the field of the samples, or of the labels, that holds the vectors; by
-            default that of the index, if it has one, and else its model makes them
-        progress (None): called with the number of samples or patches since the last time
+        found: the result of :func:`difference`
+        field (None): the field of the samples or labels that holds the vectors; by default the
+            index's embeddings field, or else its model
+        progress (None): called with the number of samples or patches done since the last call
 
     Returns:
-        the ids of those that have no vector: the field is empty, or the model failed
+        the ids without a vector: the field is empty, or the model failed
 
     Raises:
         InputError: if the index has neither a field nor a model, or a vector does not fit
-        FiftyOneRedisError: if the server cannot take them
+        FiftyOneRedisError: if the server refuses the vectors
     """
     field = field or index.config.embeddings_field
     if field is None and index.config.model is None:
         raise InputError(
-            "The vectors of this index were handed over by a program: it has neither a field nor a "
-            "model to get others from. Name a field, or call index.add_to_index()."
+            "This index has neither an embeddings field nor a model to get vectors from: a program "
+            "added its vectors. Name a field, or call index.add_to_index()."
         )
     without: list[str] = []
-    samples = _flat(index.samples)
+    samples = _select_all_slices(index.samples)
     for sample_ids, label_ids in _batches(found):
         view = samples.select(sample_ids)
-        vectors = _of_field(index, view, field) if field else _of_model(index, view, label_ids)
+        vectors = (
+            _read_field_vectors(index, view, field)
+            if field
+            else _compute_vectors(index, view, label_ids)
+        )
         kept = {id: value for id, value in vectors.items() if id in label_ids}
         if kept:
             owners = [label_ids[id] for id in kept]
@@ -101,15 +107,15 @@ def add_missing(
 
 
 def remove_gone(index: Any, found: Difference) -> int:
-    """Removes what is no longer in the dataset, and returns how many ids that were.
+    """Removes ids that are no longer in the dataset, and returns how many there were.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        found: what :func:`difference` found
+        found: the result of :func:`difference`
 
     Raises:
-        InputError: if that is the whole index, which then belongs to something else
-        FiftyOneRedisError: if the server cannot do it
+        InputError: if no id of the index is in the dataset, so that it seems to be the wrong index
+        FiftyOneRedisError: if the server refuses
     """
     if not found.gone:
         return 0
@@ -124,15 +130,15 @@ def remove_gone(index: Any, found: Difference) -> int:
     return len(found.gone)
 
 
-def _flat(samples: Any) -> Any:
-    """Returns a collection with the samples of all slices, if it is one of groups."""
+def _select_all_slices(samples: Any) -> Any:
+    """Returns the samples of all slices, if the collection has groups."""
     if samples.media_type == "group":
         return samples.select_group_slices(_allow_mixed=True)
     return samples
 
 
-def _ids(samples: Any, patches_field: str | None) -> Iterator[tuple[str, str]]:
-    """Yields the ids of the sample and of what is indexed, in the order of the dataset."""
+def _iterate_ids(samples: Any, patches_field: str | None) -> Iterator[tuple[str, str]]:
+    """Yields pairs of a sample id and the id in the index, in the order of the dataset."""
     if patches_field is None:
         yield from ((id, id) for id in samples.values("id"))
         return
@@ -143,7 +149,7 @@ def _ids(samples: Any, patches_field: str | None) -> Iterator[tuple[str, str]]:
 
 
 def _batches(found: Difference) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """Yields some samples at a time, and which ids of theirs are missing, with their samples."""
+    """Yields batches: sample ids, and their missing ids mapped to sample ids."""
     owners: dict[str, list[str]] = {}
     for id, sample_id in zip(found.missing, found.samples, strict=True):
         owners.setdefault(sample_id, []).append(id)
@@ -153,8 +159,8 @@ def _batches(found: Difference) -> Iterator[tuple[list[str], dict[str, str]]]:
         yield batch, {id: sample_id for sample_id in batch for id in owners[sample_id]}
 
 
-def _of_field(index: Any, view: Any, field: str) -> dict[str, Any]:
-    """Returns the vectors that a field holds, by id."""
+def _read_field_vectors(index: Any, view: Any, field: str) -> dict[str, Any]:
+    """Returns the vectors in a field, by id."""
     patches_field = index.config.patches_field
     if patches_field is None:
         ids, values = view.values(["id", field])
@@ -169,8 +175,8 @@ def _of_field(index: Any, view: Any, field: str) -> dict[str, Any]:
     return found
 
 
-def _of_model(index: Any, view: Any, label_ids: dict[str, str]) -> dict[str, Any]:
-    """Returns the vectors that the index's model makes, by id."""
+def _compute_vectors(index: Any, view: Any, label_ids: dict[str, str]) -> dict[str, Any]:
+    """Computes vectors with the index's model; returns them by id."""
     patches_field = index.config.patches_field
     if patches_field is not None:
         view = view.select_labels(ids=list(label_ids), fields=patches_field)
@@ -182,7 +188,7 @@ def _of_model(index: Any, view: Any, label_ids: dict[str, str]) -> dict[str, Any
 
 
 def load_model(index: Any) -> Any:
-    """Returns the model of an index.
+    """Loads the model of an index.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
@@ -193,8 +199,8 @@ def load_model(index: Any) -> Any:
     name = index.config.model
     if name is None:
         raise InputError(
-            "This index does not know a model: it was made of vectors, or of a model that was not "
-            "named. Make an index by a model's name, so that other pictures can be embedded."
+            "This index has no model name: it was created from vectors or from a model object. "
+            "Create an index with the name of a model to embed other pictures."
         )
     with loading(name):
         return index.get_model()
@@ -202,13 +208,13 @@ def load_model(index: Any) -> Any:
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Turns what goes wrong while a model is loaded into an error that says what to do.
+    """Converts errors of loading a model to :class:`InputError`, with advice.
 
     Args:
         name: the model's name
 
     Raises:
-        InputError: in the place of what FiftyOne's zoo and the models' own loaders raise
+        InputError: instead of the errors of FiftyOne's zoo and the models' loaders
     """
     try:
         yield

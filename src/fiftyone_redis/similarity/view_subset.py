@@ -1,4 +1,4 @@
-"""Which ids a FiftyOne view allows: of samples, frames, groups' slices, patches."""
+"""Which ids a FiftyOne view contains: samples, frames, group slices, patches."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import fiftyone.core.odm as foo
 from bson import ObjectId
 from bson.errors import InvalidId
 
-from fiftyone_redis.engine.planner import Learning
+from fiftyone_redis.engine.planner import MembershipCost
 from fiftyone_redis.engine.replies import Hit
 
 SAMPLE_ID = "sample_id"
-"""FiftyOne's name for the id of a patch's sample; also the tag of its document that holds it."""
+"""FiftyOne's name for the sample id of a patch; also the name of the tag that holds it."""
 
-_MOST_TOGETHER = 500_000  # ids in one document of MongoDB, which may have 16 MB
+_MOST_TOGETHER = 500_000  # ids that fit into one MongoDB document (16 MB)
 
 
 class ViewSubset:
-    """A view as a subset of an index; see :class:`~fiftyone_redis.engine.restricted.Subset`.
+    """A view as a subset of an index; see :class:`~fiftyone_redis.engine.subset_search.Subset`.
 
-    MongoDB is asked for the view's ids only when they are few. Else it is asked which documents of
-    some are in the view, which takes the same time however large the view is.
+    The view's ids are read from MongoDB only if they are few. Otherwise MongoDB is asked which
+    candidates are in the view, which takes the same time for a view of any size.
 
     Args:
         view: a :class:`fiftyone.core.collections.SampleCollection`
         patches_field: the field whose patches are indexed; None for an index of samples
-        sample_tag: the tag of a patch's document that holds the id of its sample
+        sample_tag: the tag that holds the sample id of a patch
     """
 
-    learning = Learning(id=1.4, asked=6.5, question=600.0, document=0.36)
+    cost = MembershipCost(per_id_read=1.4, per_id_checked=6.5, per_query=600.0, per_document=0.36)
     count: int | None = None
 
     def __init__(self, view: Any, patches_field: str | None, sample_tag: str = SAMPLE_ID) -> None:
@@ -50,24 +50,24 @@ class ViewSubset:
         """Returns all ids, each once."""
         if not self._labels:
             together = {"$group": {"_id": None, "ids": {"$push": f"${self._field}"}}}
-            answer = next(self._aggregated({"$limit": _MOST_TOGETHER}, together), None)
+            answer = next(self._aggregate({"$limit": _MOST_TOGETHER}, together), None)
             found = answer["ids"] if answer else []
             if len(found) < _MOST_TOGETHER:
                 return list(dict.fromkeys(map(str, found)))
-        return list(dict.fromkeys(_flat(self._view.values(self._path))))
+        return list(dict.fromkeys(_flatten(self._view.values(self._path))))
 
-    def kept(self, hits: list[Hit]) -> set[str]:
-        """Returns the ids of those documents that are in the view."""
+    def find_members(self, hits: list[Hit]) -> set[str]:
+        """Returns the ids of the hits that are in the view."""
         ids = {hit.id for hit in hits}
         if self._labels:
             samples = _object_ids({hit.tags.get(self._sample_tag, "") for hit in hits})
-            return ids.intersection(_flat(self._view.select(samples).values(self._path)))
-        asked = {"$match": {self._field: {"$in": _object_ids(ids)}}}
-        found = self._aggregated(asked, {"$project": {self._field: True}})
+            return ids.intersection(_flatten(self._view.select(samples).values(self._path)))
+        match = {"$match": {self._field: {"$in": _object_ids(ids)}}}
+        found = self._aggregate(match, {"$project": {self._field: True}})
         return {str(document[self._field]) for document in found}
 
-    def _aggregated(self, *stages: dict[str, Any]) -> Any:
-        """Asks MongoDB for documents; values() takes twice as long, for it copies the view."""
+    def _aggregate(self, *stages: dict[str, Any]) -> Any:
+        """Queries MongoDB directly; values() copies the view and takes twice as long."""
         return foo.aggregate(self._view._dataset._sample_collection, [*self._pipeline, *stages])
 
     @cached_property
@@ -77,15 +77,15 @@ class ViewSubset:
 
 
 def _object_ids(ids: Iterable[str]) -> list[ObjectId]:
-    """Returns those ids that FiftyOne may know: others may index other things, too."""
-    known = []
+    """Returns the valid FiftyOne ids; an index made by others may hold other ids too."""
+    valid = []
     for id in ids:
         with suppress(InvalidId):
-            known.append(ObjectId(id))
-    return known
+            valid.append(ObjectId(id))
+    return valid
 
 
-def _flat(values: Iterable[Any]) -> Iterable[str]:
+def _flatten(values: Iterable[Any]) -> Iterable[str]:
     """Yields the ids of a field that holds one, none, or a list of them."""
     for value in values:
         if isinstance(value, str):

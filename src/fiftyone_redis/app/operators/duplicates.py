@@ -12,8 +12,8 @@ from fiftyone.operators import types
 from fiftyone_redis.app import cache, changes, charts, duplicates, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.operators import forms
-from fiftyone_redis.app.operators.running import Outcome, with_progress
-from fiftyone_redis.app.progress import Report, counted
+from fiftyone_redis.app.operators.running import Outcome, run_with_progress
+from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.errors import InputError
 
 _LABEL = "Find near duplicates"
@@ -40,14 +40,14 @@ class FindNearDuplicates(foo.Operator):
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Searches, and yields messages to the App."""
-        return with_progress(ctx, lambda report: self._find(ctx, report))
+        return run_with_progress(ctx, lambda report: self._find(ctx, report))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
         index = indexes.load(ctx.dataset, key)
-        found = changes.distances(index)
+        found = changes.fetch_distances(index)
         if not len(found.values):
             text = "Fewer than two vectors are in the index; add what is missing first."
             forms.block(inputs, "There is nothing to compare", text)
@@ -66,7 +66,7 @@ class FindNearDuplicates(foo.Operator):
             max=max(found.largest, threshold),
             view=types.SliderView(value_label_display="auto"),
         )
-        inputs.view("count", types.Notice(label=said(found, threshold, index)))
+        inputs.view("count", types.Notice(label=describe_count(found, threshold, index)))
         inputs.str(
             "tag",
             label="Tag (optional)",
@@ -79,16 +79,16 @@ class FindNearDuplicates(foo.Operator):
         report(0, "Reading the vectors")
         vectors, sample_ids, label_ids = index.get_embeddings(progress=False)
         ids = sample_ids if label_ids is None else label_ids
-        progress = counted(report, len(ids), "Compared")
+        progress = count_progress(report, len(ids), "Compared")
         found = duplicates.find(ids, vectors, index.config.metric, threshold, progress)
         if len(ids) > 1:
-            cache.keep_distances(index, Distances(np.sort(found.nearest), len(ids)))
+            cache.store_distances(index, Distances(np.sort(found.nearest), len(ids)))
         if not found.ids:
             raise InputError(
                 f"Nothing has another one within {threshold:g}; choose a larger threshold."
             )
         report(1, "Making the view")
-        view = changes.view_of(index, found.ids)
+        view = changes.make_view(index, found.ids)
         tag = (ctx.params.get("tag") or "").strip()
         if tag:
             changes.tag(index, found.duplicates, tag)
@@ -101,7 +101,7 @@ class FindNearDuplicates(foo.Operator):
 OPERATORS = (FindNearDuplicates,)
 
 
-def said(found: Distances, threshold: float, index: Any) -> str:
+def describe_count(found: Distances, threshold: float, index: Any) -> str:
     """Says how many would be found.
 
     Args:
@@ -111,7 +111,7 @@ def said(found: Distances, threshold: float, index: Any) -> str:
     """
     kind = "samples" if index.config.patches_field is None else "patches"
     count = found.count(threshold)
-    text = f"{count:,} of {forms.some_of(found.documents, kind)} have another one within "
+    text = f"{count:,} of {forms.format_count(found.documents, kind)} have another one within "
     text += f"{threshold:.3g}"
     if found.exact:
         return f"{text}."

@@ -44,10 +44,10 @@ def block(inputs: Any, label: str, description: str) -> None:
         description: what to do
     """
     inputs.view("problem", types.Error(label=label, description=description))
-    refuse(inputs.str("blocked", view=types.HiddenView()), description)
+    mark_invalid(inputs.str("blocked", view=types.HiddenView()), description)
 
 
-def refuse(question: Any, message: str) -> None:
+def mark_invalid(question: Any, message: str) -> None:
     """Marks the answer to a question as one that does not do."""
     question.invalid = True
     question.error_message = message
@@ -86,7 +86,7 @@ def pick_index(inputs: Any, ctx: Any) -> str | None:
     """Asks which index, and returns its brain key; None, and a message, if there is none."""
     known = {
         key: f"{key} (patches of {config.patches_field})" if config.patches_field else key
-        for key, config in indexes.runs(ctx.dataset).items()
+        for key, config in indexes.list_runs(ctx.dataset).items()
     }
     if not known:
         block(
@@ -104,7 +104,7 @@ def confirm(inputs: Any, ctx: Any, label: str, description: str) -> None:
         "sure", label=label, description=description, default=False, view=types.CheckboxView()
     )
     if not ctx.params.get("sure"):
-        refuse(question, "Tick this to go on.")
+        mark_invalid(question, "Tick this to go on.")
 
 
 def number(inputs: Any, name: str, default: int, least: int, label: str, text: str = "") -> None:
@@ -125,10 +125,10 @@ def ask_option(inputs: Any, ctx: Any, option: Option, now: Any) -> None:
     if option.choices:
         pick(inputs, ctx, name, option.choices.keys(), now, label=name, description=text)
     else:
-        number(inputs, name, now, option.least or 0, name, text)
+        number(inputs, name, now, option.minimum or 0, name, text)
 
 
-def some_of(count: int, things: str) -> str:
+def format_count(count: int, things: str) -> str:
     """Returns a number of things, for instance ``"1,797 samples"`` or ``"1 patch"``."""
     one = {"samples": "sample", "patches": "patch", "vectors": "vector"}[things]
     return f"1 {one}" if count == 1 else f"{count:,} {things}"

@@ -10,9 +10,9 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import cache, changes, indexes
 from fiftyone_redis.app.operators import forms
-from fiftyone_redis.app.operators.running import Outcome, with_progress
+from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
-from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning
+from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning_options
 from fiftyone_redis.engine.schema import Schema
 
 # The choice in the place of a field; the page shows nothing for the empty text, and no field has
@@ -57,13 +57,13 @@ class _Change(foo.Operator):
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Does it, and yields messages to the App."""
-        return with_progress(ctx, lambda report: self._changed(ctx, report))
+        return run_with_progress(ctx, lambda report: self._run(ctx, report))
 
     def change(self, ctx: Any, report: Report) -> str:
         """Does it, and returns what was done."""
         raise NotImplementedError
 
-    def _changed(self, ctx: Any, report: Report) -> Outcome:
+    def _run(self, ctx: Any, report: Report) -> Outcome:
         return Outcome(self.change(ctx, report), [ctx.ops.reload_dataset()])
 
 
@@ -79,20 +79,20 @@ class CreateIndex(_Change):
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the questions to the form."""
         dataset = ctx.dataset
-        free = changes.free_key(dataset)
+        free = changes.choose_free_key(dataset)
         key = inputs.str("brain_key", default=free, required=True, label="Name (brain key)")
-        problem = changes.key_problem(dataset, ctx.params.get("brain_key") or free)
+        problem = changes.find_key_problem(dataset, ctx.params.get("brain_key") or free)
         if problem:
-            forms.refuse(key, problem)
+            forms.mark_invalid(key, problem)
         things = {_DEFAULT: "Samples"} | {
-            field: f"Patches of {field}" for field in changes.patches_fields(dataset)
+            field: f"Patches of {field}" for field in changes.list_patches_fields(dataset)
         }
         field = forms.pick(inputs, ctx, "patches_field", things, label="What to index")
         self._ask_source(ctx, inputs, None if field == _DEFAULT else field)
         _ask_settings(ctx, inputs, Schema("unnamed", 1))
 
     def _ask_source(self, ctx: Any, inputs: Any, patches_field: str | None) -> None:
-        fields = changes.vector_fields(ctx.dataset, patches_field)
+        fields = changes.list_vector_fields(ctx.dataset, patches_field)
         sources = {"model": "A model makes the vectors"}
         if fields:
             sources = {"field": "A field holds the vectors"} | sources
@@ -100,11 +100,11 @@ class CreateIndex(_Change):
             forms.pick(inputs, ctx, "field", fields, label="Field")
             return
         view = types.AutocompleteView(allow_user_input=True)
-        for model in changes.models():
+        for model in changes.list_models():
             view.add_choice(model, label=model)
         inputs.str(
             "model",
-            default=changes.usual_model(ctx.dataset),
+            default=changes.choose_default_model(ctx.dataset),
             required=True,
             label="Model",
             description="A model of FiftyOne's zoo, by its name; it can embed other pictures later",
@@ -117,13 +117,15 @@ class CreateIndex(_Change):
         index, without = changes.create(
             ctx.dataset,
             ctx.params["brain_key"],
-            patches_field=_given(ctx, "patches_field"),
+            patches_field=_chosen_field(ctx, "patches_field"),
             field=ctx.params["field"] if by_field else None,
             model=None if by_field else ctx.params["model"],
             settings=_settings(ctx),
             report=report,
         )
-        return f"Indexed {_things(index, index.total_index_size)}{_left_out(without)}."
+        return (
+            f"Indexed {_format_count(index, index.total_index_size)}{_describe_skipped(without)}."
+        )
 
 
 class AddMissing(_Change):
@@ -141,16 +143,16 @@ class AddMissing(_Change):
         if key is None:
             return
         index = indexes.load(ctx.dataset, key)
-        count = len(cache.kept_difference(index).missing)
+        count = len(cache.cached_difference(index).missing)
         if not count:
             text = f"Every one of the {_kind(index)} of this dataset is in the index."
             forms.block(inputs, "Nothing is missing", text)
             return
         inputs.view(
-            "count", types.Notice(label=f"{_things(index, count)} will be embedded and added")
+            "count", types.Notice(label=f"{_format_count(index, count)} will be embedded and added")
         )
-        source = changes.source(index)
-        fields = changes.vector_fields(ctx.dataset, index.config.patches_field)
+        source = changes.describe_source(index)
+        fields = changes.list_vector_fields(ctx.dataset, index.config.patches_field)
         choices = {_DEFAULT: f"As before: {source}"} if source else {}
         choices |= {field: f"The field {field}" for field in fields}
         if not choices:
@@ -166,8 +168,8 @@ class AddMissing(_Change):
     def change(self, ctx: Any, report: Report) -> str:
         """Adds them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        added, without = changes.add(index, _given(ctx, "field"), report)
-        return f"Added {_things(index, added)}{_left_out(without)}."
+        added, without = changes.add(index, _chosen_field(ctx, "field"), report)
+        return f"Added {_format_count(index, added)}{_describe_skipped(without)}."
 
 
 class RemoveGone(_Change):
@@ -184,17 +186,17 @@ class RemoveGone(_Change):
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        count = len(cache.kept_difference(indexes.load(ctx.dataset, key)).gone)
+        count = len(cache.cached_difference(indexes.load(ctx.dataset, key)).gone)
         if not count:
             forms.block(inputs, "Nothing is gone", "All that is indexed is in the dataset.")
             return
-        label = f"Delete {forms.some_of(count, 'vectors')}"
+        label = f"Delete {forms.format_count(count, 'vectors')}"
         forms.confirm(inputs, ctx, label, "What they belonged to is no longer in the dataset.")
 
     def change(self, ctx: Any, report: Report) -> str:
         """Removes them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        return f"Removed {forms.some_of(changes.remove(index, report), 'vectors')}."
+        return f"Removed {forms.format_count(changes.remove(index, report), 'vectors')}."
 
 
 class RebuildIndex(_Change):
@@ -212,10 +214,10 @@ class RebuildIndex(_Change):
         if key is None:
             return
         index = indexes.load(ctx.dataset, key)
-        now = changes.schema(index)
+        now = changes.fetch_schema(index)
         inputs.md(
-            f"{forms.some_of(index.total_index_size, 'vectors')} stay on the server; searches are "
-            "answered from the old index until the new one is complete.",
+            f"{forms.format_count(index.total_index_size, 'vectors')} stay on the server. The old "
+            "index answers searches until the new one is complete.",
             name="note",
         )
         _ask_settings(ctx, inputs, now)
@@ -251,9 +253,9 @@ class RenameIndex(_Change):
             return
         new = inputs.str("new_key", required=True, label="New name (brain key)")
         wanted = ctx.params.get("new_key")
-        problem = changes.key_problem(ctx.dataset, wanted) if wanted else None
+        problem = changes.find_key_problem(ctx.dataset, wanted) if wanted else None
         if problem:
-            forms.refuse(new, problem)
+            forms.mark_invalid(new, problem)
 
     def change(self, ctx: Any, report: Report) -> str:
         """Renames it."""
@@ -277,7 +279,9 @@ class DropIndex(_Change):
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        summary = next((s for s in changes.described(ctx.dataset) if s.brain_key == key), None)
+        summary = next(
+            (s for s in changes.fetch_summaries(ctx.dataset) if s.brain_key == key), None
+        )
         if summary is None:
             text = (
                 "Its vectors cannot be deleted now, since the server does not answer: start it, or "
@@ -286,7 +290,7 @@ class DropIndex(_Change):
             inputs.view("problem", types.Warning(label="The server is gone", description=text))
             forms.confirm(inputs, ctx, f"Forget {key}", "The dataset keeps no trace of it.")
             return
-        label = f"Delete {key} and its {forms.some_of(summary.documents or 0, 'vectors')}"
+        label = f"Delete {key} and its {forms.format_count(summary.documents or 0, 'vectors')}"
         forms.confirm(inputs, ctx, label, "They do not come back; the samples stay.")
 
     def change(self, ctx: Any, report: Report) -> str:
@@ -302,24 +306,24 @@ OPERATORS = (CreateIndex, AddMissing, RemoveGone, RebuildIndex, RenameIndex, Dro
 
 def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:
     """Asks for a metric, a type and an algorithm with its settings."""
-    algorithms, dtypes = changes.offered()
+    algorithms, dtypes = changes.fetch_capabilities()
     said = {"FLAT": "FLAT: exact", "HNSW": "HNSW: faster from 100,000 vectors on"}
     labels = {name: said.get(name, name) for name in algorithms}
     chosen = forms.pick(inputs, ctx, "algorithm", labels, now.algorithm, label="Algorithm")
     forms.pick(inputs, ctx, "metric", METRICS.keys(), now.metric, label="Metric")
     types_ = {name: f"{name}: {DTYPES[name]} bytes a value" for name in dtypes}
     forms.pick(inputs, ctx, "dtype", types_, now.dtype, label="Type of the values")
-    for option in tuning(chosen or now.algorithm):
+    for option in tuning_options(chosen or now.algorithm):
         forms.ask_option(inputs, ctx, option, getattr(now, option.name))
 
 
 def _settings(ctx: Any) -> dict[str, Any]:
     """Returns the settings that were chosen."""
-    names = [*COMMON, *(option.name for option in tuning(ctx.params.get("algorithm", "")))]
+    names = [*COMMON, *(option.name for option in tuning_options(ctx.params.get("algorithm", "")))]
     return {name: ctx.params[name] for name in names if ctx.params.get(name) is not None}
 
 
-def _given(ctx: Any, name: str) -> str | None:
+def _chosen_field(ctx: Any, name: str) -> str | None:
     """Returns what was chosen; None for the choice that stands for no field."""
     value: str | None = ctx.params.get(name)
     return None if value in (None, "", _DEFAULT) else value
@@ -329,9 +333,9 @@ def _kind(index: Any) -> str:
     return "samples" if index.config.patches_field is None else "patches"
 
 
-def _things(index: Any, count: int) -> str:
-    return forms.some_of(count, _kind(index))
+def _format_count(index: Any, count: int) -> str:
+    return forms.format_count(count, _kind(index))
 
 
-def _left_out(without: list[str]) -> str:
+def _describe_skipped(without: list[str]) -> str:
     return f", but {len(without):,} have no vector" if without else ""

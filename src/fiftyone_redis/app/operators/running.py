@@ -35,7 +35,7 @@ class Outcome:
 _EXPECTED = (FiftyOneRedisError, ValueError)
 
 
-def with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[Any]:
+def run_with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[Any]:
     """Does some work, and yields messages to the App while it lasts.
 
     The work runs in a thread of its own, since it would hold up the messages. As a delegated
@@ -57,21 +57,21 @@ def with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[Any]:
         future = thread.submit(work, lambda progress, label: reports.put((progress, label)))
         future.add_done_callback(lambda _: reports.put(None))
         seen = False
-        for progress, label in _latest(reports):
+        for progress, label in _latest_reports(reports):
             seen = True
             yield ctx.trigger("set_progress", {"progress": progress, "label": label})
     try:
         outcome = future.result()
     except _EXPECTED as error:
-        yield _shown(ctx, types.Error(label="It did not work", description=str(error)))
+        yield _show(ctx, types.Error(label="It did not work", description=str(error)))
         return
     yield from outcome.then
     # The progress bar stays until it is closed, or something else is in its place.
     done = types.Success(label=outcome.text)
-    yield _shown(ctx, done) if seen else ctx.ops.notify(outcome.text, "success")
+    yield _show(ctx, done) if seen else ctx.ops.notify(outcome.text, "success")
 
 
-def _shown(ctx: Any, view: Any) -> Any:
+def _show(ctx: Any, view: Any) -> Any:
     """Returns a message to the App that shows something until it is closed."""
     outputs = types.Object()
     outputs.view("outcome", view)
@@ -79,7 +79,7 @@ def _shown(ctx: Any, view: Any) -> Any:
     return ctx.trigger("show_output", {"outputs": shown, "results": {}})
 
 
-def _latest(reports: queue.Queue[tuple[float, str] | None]) -> Iterator[tuple[float, str]]:
+def _latest_reports(reports: queue.Queue[tuple[float, str] | None]) -> Iterator[tuple[float, str]]:
     """Yields the last of the reports that came in, every now and then, until there are no more.
 
     Work that is done in a moment needs no progress bar: nothing of it is yielded.

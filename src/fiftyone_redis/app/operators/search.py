@@ -10,7 +10,7 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import indexes, pictures
 from fiftyone_redis.app.operators import forms
-from fiftyone_redis.app.operators.running import Outcome, with_progress
+from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.errors import InputError
 
@@ -40,15 +40,15 @@ class SearchWithPicture(foo.Operator):
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Searches, and yields messages to the App."""
-        return with_progress(ctx, lambda report: self._search(ctx, report))
+        return run_with_progress(ctx, lambda report: self._search(ctx, report))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        config = indexes.runs(ctx.dataset)[key]
+        config = indexes.list_runs(ctx.dataset)[key]
         sources = {"upload": "Upload a picture", "path": "A file on the server"}
-        found = _regions(ctx) if config.patches_field else []
+        found = _list_regions(ctx) if config.patches_field else []
         if found:
             sources = {"region": "A region of the sample that is open"} | sources
         source = forms.pick(inputs, ctx, "source", sources, label="Search with")
@@ -92,9 +92,9 @@ class SearchWithPicture(foo.Operator):
     def _search(self, ctx: Any, report: Report) -> Outcome:
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         report(0.1, "Embedding the picture")
-        vector = _vector(ctx, index)
+        vector = _embed_query(ctx, index)
         report(0.6, "Searching")
-        view, path = pictures.nearest_view(
+        view, path = pictures.make_nearest_view(
             index,
             vector,
             ctx.params.get("k", 25),
@@ -104,7 +104,7 @@ class SearchWithPicture(foo.Operator):
         shown = getattr(ctx, "active_fields", None) or []
         count = len(view)
         kind = "samples" if index.config.patches_field is None else "patches"
-        found = forms.some_of(count, kind)
+        found = forms.format_count(count, kind)
         text = f"The {found} nearest to it are shown; their distances are in {path}."
         then = [
             ctx.ops.reload_dataset(),
@@ -117,7 +117,7 @@ class SearchWithPicture(foo.Operator):
 OPERATORS = (SearchWithPicture,)
 
 
-def _regions(ctx: Any) -> list[pictures.Region]:
+def _list_regions(ctx: Any) -> list[pictures.Region]:
     """Returns the regions of what is open or selected, those of selected labels first."""
     labels = [label["label_id"] for label in ctx.selected_labels or []]
     samples = [label["sample_id"] for label in ctx.selected_labels or []]
@@ -129,18 +129,18 @@ def _regions(ctx: Any) -> list[pictures.Region]:
         samples += open_ids
     if not samples:
         return []
-    return pictures.regions(ctx.dataset, list(dict.fromkeys(samples)), labels)
+    return pictures.list_regions(ctx.dataset, list(dict.fromkeys(samples)), labels)
 
 
-def _vector(ctx: Any, index: Any) -> Any:
+def _embed_query(ctx: Any, index: Any) -> Any:
     """Returns the vector of what the form was filled with."""
     source = ctx.params.get("source")
     if source == "path":
-        return pictures.of_file(index, ctx.params["path"])
+        return pictures.embed_file(index, ctx.params["path"])
     if source != "region":
-        return pictures.of_upload(index, ctx.params.get("picture") or {})
+        return pictures.embed_upload(index, ctx.params.get("picture") or {})
     wanted = ctx.params.get("region")
-    for region in _regions(ctx):
+    for region in _list_regions(ctx):
         if wanted in (None, region.label_id):
-            return pictures.of_region(index, region)
+            return pictures.embed_region(index, region)
     raise InputError("The region is no longer open; open its sample, and search again.")

@@ -67,7 +67,7 @@ def test_the_fast_form_takes_the_place_of_json(client, own, matrix):
 
     for seen in (own, VectorIndex.open(client, "own")):
         assert (seen.schema.storage, seen.schema.algorithm) == ("HASH", "HNSW")
-        assert seen.schema.is_walkable
+        assert seen.schema.owns_prefix
         assert nearest(seen, matrix) == before
         assert np.array_equal(seen.fetch(names()).vectors, matrix)
         assert seen.fetch(names()[:1]).tags == {"sample_id": ["s0"]}

@@ -1,7 +1,7 @@
-"""Distances and neighbours by brute force, in bounded memory, for what a server cannot answer.
+"""Exact distances and neighbours by brute force in numpy, in bounded memory.
 
-Distances are calculated in float64, so that they are good to about 1e-7 of the vectors' length
-even between vectors that are almost equal.
+Distances are calculated in float64: the error is about 1e-7 of the vectors' length, even between
+almost equal vectors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EXACT_ROWS = 64
 _DENSE = 0.05
 
 
-def distances(queries: Array, vectors: Array, metric: str) -> Floats:
+def compute_distances(queries: Array, vectors: Array, metric: str) -> Floats:
     """Returns the distance of every vector to every query.
 
     Args:
@@ -41,16 +41,16 @@ def distances(queries: Array, vectors: Array, metric: str) -> Floats:
 def merge(
     best: tuple[Floats, Rows] | None, block: Floats, offset: int, k: int
 ) -> tuple[Floats, Rows]:
-    """Merges a block of keys into the smallest ``k`` so far of each row.
+    """Merges a block of sort keys into the ``k`` smallest so far of each row.
 
     Args:
-        best: what the last call returned, None at first
-        block: ``q x n`` keys
+        best: the result of the last call; None at first
+        block: ``q x n`` sort keys
         offset: the number of the block's first column
-        k: how many to keep of each row
+        k: the number of keys to keep per row
 
     Returns:
-        the smallest keys of each row, and the numbers of their columns, in no order
+        the smallest keys of each row, and the numbers of their columns, both unordered
     """
     columns = np.broadcast_to(np.arange(offset, offset + block.shape[1]), block.shape)
     if best is not None:
@@ -62,24 +62,24 @@ def merge(
     return np.take_along_axis(block, chosen, 1), np.take_along_axis(columns, chosen, 1)
 
 
-def neighbors(
+def find_neighbors(
     points: Array, queries: Array | None, k: int, metric: str
 ) -> Iterator[tuple[Rows, Floats]]:
-    """Finds the nearest neighbours of many queries among points that are in memory.
+    """Finds the nearest neighbours of many queries among points in memory.
 
     Args:
         points: ``n x dim`` floats
-        queries: ``q x dim`` floats; None for the points themselves, each without itself
-        k: how many neighbours
-        metric: as for :func:`distances`
+        queries: ``q x dim`` floats; None to query with each point and exclude the point itself
+        k: the number of neighbours
+        metric: as for :func:`compute_distances`
 
     Yields:
-        for each query the rows of its neighbours, nearest first, and their distances; fewer than
-        ``k`` where there are fewer
+        the rows and distances of the neighbours of each query, nearest first; fewer than ``k`` if
+        there are not enough points
     """
     own = queries is None
     wanted = max(0, min(k, len(points) - own))
-    # Chosen in float32, which is twice as fast; the spare ones make up for its rounding.
+    # Candidates are chosen in float32, which is twice as fast; spare ones make up for rounding.
     chosen = max(0, min(wanted + _SPARE, len(points) - own))
     scored = _scored(points, metric)
     # |q - x|^2 = |q|^2 - 2 (q.x - |x|^2 / 2), so the nearest has the largest score
@@ -102,17 +102,19 @@ def neighbors(
         yield from ((np.zeros(0, np.intp), np.zeros(0)) for _ in asked)
 
 
-def within(points: Array, queries: Array | None, radius: float, metric: str) -> Iterator[Rows]:
-    """Finds all points within a distance, without the query itself where it is one of them.
+def find_within_radius(
+    points: Array, queries: Array | None, radius: float, metric: str
+) -> Iterator[Rows]:
+    """Finds all points within a radius of each query.
 
     Args:
         points: ``n x dim`` floats
-        queries: ``q x dim`` floats; None for the points themselves
+        queries: ``q x dim`` floats; None to query with each point and exclude the point itself
         radius: the largest distance
-        metric: as for :func:`distances`
+        metric: as for :func:`compute_distances`
 
     Yields:
-        for each query the rows of those points, ascending
+        the rows of the points within the radius of each query, ascending
     """
     asked = points if queries is None else queries
     prepared = _prepared(points, metric)
@@ -125,16 +127,16 @@ def within(points: Array, queries: Array | None, radius: float, metric: str) -> 
         yield from (np.flatnonzero(row) for row in near)
 
 
-def without_duplicates(points: Array, radius: float, metric: str) -> Rows:
-    """Goes through points in order and drops those within a distance of one that was kept.
+def drop_duplicates(points: Array, radius: float, metric: str) -> Rows:
+    """Drops every point that lies within a radius of an earlier point that was kept.
 
     Args:
         points: ``n x dim`` floats
         radius: the largest distance of a duplicate
-        metric: as for :func:`distances`
+        metric: as for :func:`compute_distances`
 
     Returns:
-        the rows that are kept, ascending
+        the rows of the kept points, ascending
     """
     prepared = _prepared(points, metric)
     kept = np.ones(len(points), dtype=bool)
@@ -150,25 +152,25 @@ def without_duplicates(points: Array, radius: float, metric: str) -> Rows:
 
 
 def _rows_at_once(columns: int) -> int:
-    """Returns how many rows of distances to that many points are in memory at a time."""
+    """Returns how many rows of distances fit into one block, given the number of columns."""
     return max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // max(1, columns)))
 
 
 def _best_columns(
     queries: Array, points: Array, halves: Array | None, k: int, first: int | None
 ) -> Rows:
-    """Returns the columns of the ``k`` best scores of each query, in no order.
+    """Returns the columns of the ``k`` best scores of each query, unordered.
 
-    The score is the dot product, less half the point's squared length where that is given. From
-    the second tile on, only scores above the worst of the best so far are looked at, and these are
-    few.
+    The score is the dot product, minus half the point's squared length if given. From the second
+    tile on, only the few scores above the worst of the best so far are considered.
 
     Args:
         queries: ``q x dim`` float32
         points: ``n x dim`` float32
         halves: ``n`` numbers, or None
-        k: how many, at most n
-        first: the row of ``points`` that the first query is, and so on; None if they are others
+        k: the number of columns, at most n
+        first: the row of ``points`` that equals the first query, if the queries are points; else
+            None
     """
     rows = np.arange(len(queries))
     best = np.full((len(queries), k), -np.inf, dtype=np.float32), np.zeros((len(queries), k), int)
@@ -189,7 +191,7 @@ def _best_columns(
 
 
 def _merged(best: tuple[Array, Rows], tile: Array, better: Array, start: int) -> tuple[Array, Rows]:
-    """Merges the better scores of a tile, which begins at a column, into the best so far."""
+    """Merges the better scores of a tile, whose first column is ``start``, into the best so far."""
     scores, columns = best
     k = scores.shape[1]
     flat = np.flatnonzero(better)
@@ -211,14 +213,14 @@ def _merged(best: tuple[Array, Rows], tile: Array, better: Array, start: int) ->
 
 
 def _scored(vectors: Array, metric: str) -> Array:
-    """Returns vectors in float32, of unit length where the metric is cosine."""
+    """Returns vectors in float32, normalized if the metric is cosine."""
     if metric == "cosine":
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
 def _paired(queries: Array, candidates: Array, metric: str) -> Floats:
-    """Returns the distance of each query to its own candidates: ``q x dim`` to ``q x c x dim``."""
+    """Returns the distances of each query to its own candidates: ``q x dim`` to ``q x c x dim``."""
     wide, each = _prepared(queries, metric)[:, np.newaxis], _prepared(candidates, metric)
     if metric == "euclidean":
         distance: Floats = np.linalg.norm(each - wide, axis=2)

@@ -8,9 +8,9 @@ import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, documents, planner, reading
 from fiftyone_redis.engine.options import METRICS
-from fiftyone_redis.engine.planner import Learning
+from fiftyone_redis.engine.planner import MembershipCost
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.restricted import Searcher, _shares
+from fiftyone_redis.engine.subset_search import IndexQueries, _estimate_shares
 
 COUNT, DIM = 300, 6
 IDS = [f"{row:024x}" for row in range(COUNT)]
@@ -30,7 +30,7 @@ def made(client, matrix, monkeypatch):
 
     def made(way: str, **settings) -> VectorIndex:
         filtered, id_field = WAYS[way]
-        monkeypatch.setattr(planner, "filter_is_cheaper", lambda *_: filtered)
+        monkeypatch.setattr(planner, "is_prefilter_cheaper", lambda *_: filtered)
         schema = Schema("made", DIM, tags=("own",), id_field=id_field, **settings)
         index = VectorIndex.create(client, schema)
         index.add(IDS, matrix, {"own": IDS})
@@ -42,7 +42,7 @@ def made(client, matrix, monkeypatch):
 class Watched:
     """A subset of certain ids that notes how many documents it was asked about."""
 
-    learning, count = Learning(), None
+    cost, count = MembershipCost(), None
 
     def __init__(self, ids: set[str]) -> None:
         self.asked: list[int] = []
@@ -51,7 +51,7 @@ class Watched:
     def ids(self) -> list[str]:
         return sorted(self._ids)
 
-    def kept(self, hits: list[Hit]) -> set[str]:
+    def find_members(self, hits: list[Hit]) -> set[str]:
         self.asked.append(len(hits))
         return {hit.id for hit in hits} & self._ids
 
@@ -64,22 +64,22 @@ class Watched:
 def test_more_documents_are_looked_at_only_where_few_tell_little(members, asked, share):
     drawn = [Hit(f"k:{row}", 0.0, id=str(row)) for row in range(256)]
     subset = Watched({str(row) for row in range(members)})
-    searcher = Searcher(Schema("any", 4), 50_000, None, lambda: drawn, None, None)
-    assert _shares(searcher, subset)[0] == pytest.approx(share)
+    index = IndexQueries(Schema("any", 4), 50_000, None, lambda: drawn, None, None)
+    assert _estimate_shares(index, subset)[0] == pytest.approx(share)
     assert subset.asked == asked
 
 
 def test_a_sample_is_drawn_by_chance_and_not_from_the_beginning(client, vectors):
     index = VectorIndex.create(client, Schema("docs", 4))
     index.add([f"{row:05}" for row in range(5000)], vectors(5000))
-    ids = [hit.id for hit in reading.sample(client, index.schema)]
+    ids = [hit.id for hit in reading.sample_documents(client, index.schema)]
     assert len(ids) == 256
     assert 1500 < sum(int(id) for id in ids[:64]) / 64 < 3500
-    assert documents.draw(client, index.schema, 1000) != sorted(ids)
+    assert documents.draw_ids(client, index.schema, 1000) != sorted(ids)
 
 
 def test_what_others_added_meanwhile_is_found(client, vectors, monkeypatch):
-    monkeypatch.setattr(planner, "filter_is_cheaper", lambda *_: False)
+    monkeypatch.setattr(planner, "is_prefilter_cheaper", lambda *_: False)
     ids, matrix = [f"{row:03}" for row in range(550)], vectors(550)
     index = VectorIndex.create(client, Schema("docs", 4))
     index.add(ids[:50], matrix[:50])

@@ -1,8 +1,7 @@
-"""Documents from JSON to HASH: their fields, and what they hold. No sockets.
+"""Converts an index and its documents from JSON to HASH. No sockets.
 
-In a HASH the key alone holds the id, which the JSON documents of FiftyOne's own backend hold in a
-field, ``foid``, too. Other fields keep their names and values; what only JSON can hold, such as
-lists, is refused.
+The key of a HASH holds the id, so the id field ``foid`` of FiftyOne's own backend is dropped. Other
+fields keep their names and values. Values that only JSON can hold, such as lists, are refused.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fiftyone_redis.connection.wire import Command, to_bytes
-from fiftyone_redis.engine import codec, existing_index, formats
+from fiftyone_redis.engine import codec, document_formats, existing_index
 from fiftyone_redis.engine.schema import FIFTYONE_ID, NO_SEPARATOR, Field, Schema
 from fiftyone_redis.errors import IndexMismatchError, list_first
 
@@ -23,15 +22,15 @@ _NAMING_FIELDS = ("FILTER", "LANGUAGE_FIELD", "SCORE_FIELD", "PAYLOAD_FIELD")
 _KINDS = ("TAG", "TEXT", "NUMERIC", "GEO", "GEOSHAPE")
 
 
-def converted(schema: Schema, prefix: str) -> Schema:
-    """Returns an index of HASHes over copies of the documents of one of JSON documents.
+def convert_schema(schema: Schema, prefix: str) -> Schema:
+    """Returns the schema of an index over HASH copies of JSON documents.
 
     Args:
-        schema: the index of JSON documents
+        schema: the index over JSON documents
         prefix: the prefix of the copies
 
     Raises:
-        IndexMismatchError: if it has fields that HASHes cannot have
+        IndexMismatchError: if a HASH cannot have some of its fields
     """
     odd = [f.name for f in schema.fields if f.kind not in (*_KINDS, "") or _member(f.path) is None]
     if _member(schema.vector_field) is None:
@@ -63,19 +62,19 @@ def converted(schema: Schema, prefix: str) -> Schema:
     )
 
 
-def read(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], bytes | None]:
+def read_document(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], bytes | None]:
     """Reads a whole JSON document.
 
     Args:
-        schema: the index that it is in
-        id: its id
-        reply: the reply to :func:`formats.read_whole`
+        schema: the index of the document
+        id: the document's id
+        reply: the reply to :func:`document_formats.read_document_command`
 
     Returns:
-        what it holds besides the vector, by the names of its members, and the vector's bytes
+        its members except the vector, by name; and the vector's bytes, or None
 
     Raises:
-        IndexMismatchError: if it holds what a HASH cannot hold
+        IndexMismatchError: if a HASH cannot hold some of its values
     """
     members = json.loads(reply)[0]
     vector = members.pop(_member(schema.vector_field), None) if isinstance(members, dict) else None
@@ -85,21 +84,21 @@ def read(schema: Schema, id: str, reply: Any) -> tuple[dict[str, Any], bytes | N
             f"The document of {id!r} holds lists or objects, which a HASH cannot hold: "
             f"{list_first(odd)}; the index was left as it is."
         )
-    blob = None if vector is None else formats.blob(schema, vector)
+    blob = None if vector is None else document_formats.encode_json_vector(schema, vector)
     return {name: value for name, value in members.items() if value is not None}, blob
 
 
-def write(
+def write_command(
     schema: Schema, key: bytes, id: str, members: Mapping[str, Any], vector: codec.Array | None
 ) -> Command:
     """Returns the command that writes a whole HASH.
 
     Args:
-        schema: the index that it will be in
+        schema: the index of the HASH
         key: its key
         id: its id
-        members: what it holds besides the vector
-        vector: ``dim`` floats, if it has a vector
+        members: its fields except the vector
+        vector: ``dim`` floats; None if the document has no vector
     """
     held = {name: value for name, value in members.items() if name != FIFTYONE_ID}
     if schema.id_field is not None:
@@ -117,20 +116,20 @@ def write(
 
 
 def _field(field: Field) -> Field:
-    """Returns the definition of a JSON document's field as that of a HASH."""
+    """Converts the definition of a field from JSON to HASH."""
     member = _member(field.path) or field.name
     options = field.options
     if field.kind == "TAG" and "SEPARATOR" not in options:
-        # JSON's tags are one value unless a separator is named, those of a HASH unless it is odd.
+        # By default a TAG has no separator in JSON but one in a HASH: name one that never occurs.
         options = ("SEPARATOR", NO_SEPARATOR, *options)
-    # A field without a name of its own is called by its path.
+    # A field without an alias is named by its path.
     name = member if field.name == field.path else field.name
     return Field(member, name, field.kind, options)
 
 
 def _member(path: str) -> str | None:
-    """Returns the name of the member at the top of a document, or None if it is further down."""
+    """Returns the name of a top-level member, or None if the path leads deeper."""
     if not path.startswith("$"):
         return path
-    found = formats.members(path) if existing_index.is_one_place(path) else []
+    found = document_formats.split_path(path) if existing_index.is_single_value_path(path) else []
     return found[0] if len(found) == 1 else None

@@ -1,4 +1,4 @@
-"""Vectors of another type: written to a field of their own, so that the old ones stay whole."""
+"""Converts vectors to another data type, in a new field, so that the old vectors stay intact."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from fiftyone_redis.engine import codec, documents, reading
 from fiftyone_redis.engine.schema import Schema
 
 
-def own_field(schema: Schema) -> str:
-    """Returns a new name for the field of vectors that no document has."""
+def new_vector_field(schema: Schema) -> str:
+    """Returns the name of a new vector field that no document has yet."""
     return f"{schema.vector_name}_{secrets.token_hex(4)}"
 
 
-def check(client: Client, schema: Schema, wanted: Schema) -> None:
-    """Raises unless another index can hold and compare the vectors of an index.
+def check_vectors(client: Client, schema: Schema, wanted: Schema) -> None:
+    """Raises unless the vectors of an index fit the data type and metric of a rebuilt one.
 
     Raises:
-        InputError: if it cannot; names the first of them
+        InputError: if some do not; names the first few
     """
     if wanted.dtype == schema.dtype and (wanted.metric != "cosine" or schema.metric == "cosine"):
         return
-    for ids, matrix in _vectors(client, schema):
-        codec.check(matrix, wanted, ids)
+    for ids, matrix in _read_vectors(client, schema):
+        codec.check_vectors(matrix, wanted, ids)
 
 
-def convert(client: Client, schema: Schema, wanted: Schema) -> None:
-    """Writes the vectors of those documents that lack the wanted index's field to it.
+def convert_vectors(client: Client, schema: Schema, wanted: Schema) -> None:
+    """Writes converted vectors to the documents that lack the new vector field.
 
     Args:
         client: a client of the server
-        schema: an index that has the documents
-        wanted: what it is to become; it need not exist yet
+        schema: the index of the documents
+        wanted: the schema of the rebuilt index, which need not exist yet
     """
     target = replace(wanted, server_name=schema.server_name)
-    for ids, matrix in _vectors(client, schema, lacking=wanted.vector_field):
+    for ids, matrix in _read_vectors(client, schema, lacking=wanted.vector_field):
         for _ in documents.write(client, target, ids, matrix, {}):
             pass
 
 
-def clear(client: Client, schema: Schema, field: str) -> None:
+def remove_field(client: Client, schema: Schema, field: str) -> None:
     """Removes a field from all documents of an index."""
-    documents.clear(client, schema, reading.ids(client, schema), field)
+    documents.remove_field(client, schema, reading.list_ids(client, schema), field)
 
 
-def _vectors(
+def _read_vectors(
     client: Client, schema: Schema, lacking: str | None = None
 ) -> Iterator[tuple[list[str], codec.Array]]:
-    """Yields the vectors of all documents, or of those that lack a field, in pages."""
+    """Yields pages of ids and vectors: of all documents, or of those that lack a field."""
     fields = [schema.vector_field, *([lacking] if lacking else [])]
-    ids = reading.ids(client, schema)
+    ids = reading.list_ids(client, schema)
     for batch, rows in documents.read(client, schema, ids, fields):
         kept = [
             (id, row[0])

@@ -1,9 +1,9 @@
-"""The two forms of a document, HASH and JSON: the commands that write and read it. No sockets.
+"""Commands that write and read documents as HASH or JSON. No sockets.
 
-A HASH holds a vector's bytes. JSON holds its numbers: the exact values of the index's type, in the
-shortest text that a double reads back as the same value, so that nothing is lost on the way. What
-others wrote as JSON is rounded to that type when it is read, as the server does when it indexes it.
-Only the fields at hand are written: a document keeps whatever else it holds.
+A HASH holds the bytes of a vector. JSON holds numbers: the exact values of the index's type, in the
+shortest text that a double can be read back from, so no precision is lost. JSON vectors written by
+others are rounded to the index's type on reading, as the server does on indexing. Writes change
+only the given fields; a document keeps all others.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from fiftyone_redis.connection.wire import Arg, Command, Parts, Request, pack, t
 from fiftyone_redis.engine.codec import Array, decode, encode
 from fiftyone_redis.engine.schema import Schema
 
-Columns = Mapping[str, Sequence[str | None]]
-"""For each field the values of documents; None where one has no value."""
+FieldValues = Mapping[str, Sequence[str | None]]
+"""The values of each field, one per document; None for a missing value."""
 
 TYPE_NAMES = {"HASH": "hash", "JSON": "ReJSON-RL"}
-"""What the server calls the type of a key, as TYPE returns it."""
+"""The names of the storages in replies to TYPE."""
 
 _MEMBER = re.compile(r"""\.([^.\[]+)|\["([^"]+)"\]|\['([^']+)'\]""")
 
@@ -34,7 +34,7 @@ def pack_writes(
     keys: Sequence[bytes],
     ids: Sequence[str],
     matrix: Array,
-    tags: Columns,
+    tags: FieldValues,
 ) -> Request:
     """Packs the commands that write documents.
 
@@ -43,21 +43,21 @@ def pack_writes(
         keys: ``n`` keys
         ids: ``n`` ids
         matrix: ``n x dim`` floats
-        tags: for each tag, ``n`` values; None where a document has none
+        tags: ``n`` values of each tag; None for a missing value
     """
     columns: dict[str, Sequence[str | None]] = {
         schema.path(name): values for name, values in tags.items()
     }
     if schema.id_field is not None:
         columns[schema.path(schema.id_field)] = ids
-    pack_all = _merges if schema.storage == "JSON" else _hsets
+    pack_all = _pack_merges if schema.storage == "JSON" else _pack_hsets
     return Request(pack_all(schema, keys, matrix, columns), ids, keys)
 
 
 def pack_reads(
     schema: Schema, keys: Sequence[bytes], ids: Sequence[str], fields: Sequence[str]
 ) -> Request:
-    """Packs the commands that read fields of documents, by their names."""
+    """Packs the commands that read fields of documents."""
     command = b"HMGET" if schema.storage == "HASH" else b"JSON.GET"
     paths = [to_bytes(schema.path(field)) for field in fields]
     head = b"*%d\r\n$%d\r\n%b\r\n" % (2 + len(paths), len(command), command)
@@ -66,8 +66,8 @@ def pack_reads(
     return Request(commands, ids, keys)
 
 
-def read_one(schema: Schema, key: Arg, fields: Sequence[str]) -> Command:
-    """Returns the command that reads fields of one document, by their names."""
+def read_command(schema: Schema, key: Arg, fields: Sequence[str]) -> Command:
+    """Returns the command that reads fields of one document."""
     command = "HMGET" if schema.storage == "HASH" else "JSON.GET"
     return [command, key, *(schema.path(field) for field in fields)]
 
@@ -75,32 +75,34 @@ def read_one(schema: Schema, key: Arg, fields: Sequence[str]) -> Command:
 def read_values(
     schema: Schema, fields: Sequence[str], replies: list[Any]
 ) -> list[list[bytes | None]]:
-    """Reads the replies to :func:`pack_reads`: for each a value per field, None where it is not.
+    """Reads the replies to :func:`pack_reads`: the field values per document, None if missing.
 
-    A vector is given as the bytes of the index's type, whatever the form of the document.
+    Vectors are bytes of the index's type for both storages.
     """
     if schema.storage == "HASH":
         return replies
-    return [_members_of(schema, [schema.path(field) for field in fields], r) for r in replies]
+    return [_read_members(schema, [schema.path(field) for field in fields], r) for r in replies]
 
 
-def existence(schema: Schema, field: str) -> tuple[str, str]:
-    """Returns the command that says whether a document, by its key, has a field, and its path."""
+def existence_command(schema: Schema, field: str) -> tuple[str, str]:
+    """Returns the name of the command that tests for a field, and the field's path."""
     return "HEXISTS" if schema.storage == "HASH" else "JSON.TYPE", schema.path(field)
 
 
-def exists(reply: Any) -> bool:
-    """Returns whether the reply to the command of :func:`existence` says so."""
-    return exists(reply[0]) if isinstance(reply, list) and reply else bool(reply)
+def read_existence(reply: Any) -> bool:
+    """Reads the reply to the command of :func:`existence_command`."""
+    return read_existence(reply[0]) if isinstance(reply, list) and reply else bool(reply)
 
 
-def read_whole(key: bytes) -> Command:
-    """Returns the command that reads all that a JSON document holds."""
+def read_document_command(key: bytes) -> Command:
+    """Returns the command that reads a whole JSON document."""
     return ["JSON.GET", key, "$"]
 
 
-def _hsets(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[Parts]:
-    """Packs one HSET per document, by hand: this is the loop that bounds the upload."""
+def _pack_hsets(
+    schema: Schema, keys: Sequence[bytes], matrix: Array, columns: FieldValues
+) -> list[Parts]:
+    """Packs one HSET per document; written by hand, since this loop limits the upload speed."""
     blobs = encode(matrix, schema.dtype)
     heads = [b"*%d\r\n$4\r\nHSET\r\n" % (4 + 2 * count) for count in range(len(columns) + 1)]
     name = schema.vector_field.encode()
@@ -124,39 +126,41 @@ def _hsets(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Column
     return commands
 
 
-def _merges(schema: Schema, keys: Sequence[bytes], matrix: Array, columns: Columns) -> list[Parts]:
-    """Packs one JSON.MERGE per document, which makes one that is missing."""
-    vectors = exact(schema, matrix)
+def _pack_merges(
+    schema: Schema, keys: Sequence[bytes], matrix: Array, columns: FieldValues
+) -> list[Parts]:
+    """Packs one JSON.MERGE per document, which also creates missing documents."""
+    vectors = to_exact_numbers(schema, matrix)
     rows = zip(*columns.values(), strict=True) if columns else repeat((), len(keys))
     commands: list[Parts] = []
     for key, vector, values in zip(keys, vectors, rows, strict=True):
         document: dict[str, Any] = {}
         for path, value in zip((*columns, schema.vector_field), (*values, vector), strict=True):
             if value is not None:
-                _put(document, members(path), _in_json(schema, path, value))
+                _set_member(document, split_path(path), _to_json_value(schema, path, value))
         commands.append((pack(("JSON.MERGE", key, "$", json.dumps(document))),))
     return commands
 
 
-def exact(schema: Schema, matrix: Array) -> list[list[float]]:
-    """Returns vectors as numbers that are exactly what the index's type holds."""
+def to_exact_numbers(schema: Schema, matrix: Array) -> list[list[float]]:
+    """Returns vectors as Python floats, rounded to the index's type."""
     blobs = [row.tobytes() for row in encode(matrix, schema.dtype)]
     numbers: list[list[float]] = decode(blobs, schema.dtype, schema.dim).tolist()
     return numbers
 
 
-def members(path: str) -> list[str]:
-    """Returns the names of the members of a JSON path like ``$.a.b`` or ``$["a"].b``."""
+def split_path(path: str) -> list[str]:
+    """Splits a JSON path like ``$.a.b`` or ``$["a"].b`` into member names."""
     return ["".join(names) for names in _MEMBER.findall(path)]
 
 
-def changes(schema: Schema, key: bytes, values: Mapping[str, str | None]) -> list[Command]:
-    """Returns the commands that write fields of a document, and remove those that are None."""
+def update_commands(schema: Schema, key: bytes, values: Mapping[str, str | None]) -> list[Command]:
+    """Returns the commands that write fields of a document, and remove those set to None."""
     if schema.storage == "JSON":
         document: dict[str, Any] = {}
         for name, value in values.items():
             path = schema.path(name)
-            _put(document, members(path), _in_json(schema, path, value))
+            _set_member(document, split_path(path), _to_json_value(schema, path, value))
         return [["JSON.MERGE", key, "$", json.dumps(document)]]
     there = [part for n, v in values.items() if v is not None for part in (schema.path(n), v)]
     gone = [schema.path(name) for name, value in values.items() if value is None]
@@ -164,39 +168,39 @@ def changes(schema: Schema, key: bytes, values: Mapping[str, str | None]) -> lis
     return commands + ([["HDEL", key, *gone]] if gone else [])
 
 
-def _in_json(schema: Schema, path: str, value: Any) -> Any:
-    """Returns a value as JSON has it: that of a number is no text."""
+def _to_json_value(schema: Schema, path: str, value: Any) -> Any:
+    """Converts a field's text to a JSON value: a number for a NUMERIC attribute."""
     numeric = any(a.kind == "NUMERIC" and schema.path(a.name) == path for a in schema.attributes)
     return json.loads(value) if numeric and isinstance(value, str) else value
 
 
-def _put(document: dict[str, Any], path: list[str], value: Any) -> None:
+def _set_member(document: dict[str, Any], path: list[str], value: Any) -> None:
     for name in path[:-1]:
         document = document.setdefault(name, {})
     document[path[-1]] = value
 
 
-def _members_of(schema: Schema, paths: list[str], reply: bytes | None) -> list[bytes | None]:
+def _read_members(schema: Schema, paths: list[str], reply: bytes | None) -> list[bytes | None]:
     if reply is None:
         return [None] * len(paths)
     read = json.loads(reply)
     found = [read] if len(paths) == 1 else [read[path] for path in paths]
     return [
-        _bytes(schema, path, values[0] if values else None)
+        _to_bytes(schema, path, values[0] if values else None)
         for path, values in zip(paths, found, strict=True)
     ]
 
 
-def _bytes(schema: Schema, path: str, value: Any) -> bytes | None:
+def _to_bytes(schema: Schema, path: str, value: Any) -> bytes | None:
     if value is None:
         return None
     if path == schema.vector_field:
-        return blob(schema, value)
+        return encode_json_vector(schema, value)
     return to_bytes(value if isinstance(value, str) else json.dumps(value))
 
 
-def blob(schema: Schema, value: Any) -> bytes:
-    """Returns the bytes of a vector in JSON; none for what no server takes for a vector."""
+def encode_json_vector(schema: Schema, value: Any) -> bytes:
+    """Returns the bytes of a vector in JSON; empty if the value is not a vector."""
     if not (isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)):
         return b""
     encoded: bytes = encode(np.asarray([value], np.float64), schema.dtype)[0].tobytes()
