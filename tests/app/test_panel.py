@@ -125,7 +125,7 @@ def test_a_click_on_the_histogram_opens_the_form_with_its_threshold(panel, index
 def test_passwords_are_not_shown(client, redis_server):
     client.execute_command("ACL", "SETUSER", "reader", "on", ">hidden", "~*", "&*", "+@all")
     other = connect(redis_server.url.replace("://", "://reader:hidden@"))
-    said = status.server(other)
+    said = status.fetch_status(other)
     other.close()
     client.execute_command("ACL", "DELUSER", "reader")
     assert said.login == "reader, with a password"

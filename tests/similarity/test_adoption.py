@@ -218,7 +218,7 @@ def test_what_cannot_be_adopted_is_told(client, own_run, samples):
     fob.compute_similarity(
         samples.dataset, embeddings=samples.embeddings, brain_key="sk", backend="sklearn"
     )
-    with pytest.raises(SettingsError, match="not of FiftyOne's own Redis backend"):
+    with pytest.raises(SettingsError, match="not to FiftyOne's own Redis backend"):
         fiftyone_redis.adopt(samples.dataset, "sk")
     client.execute_command("FT.DROPINDEX", "own")
     with pytest.raises(IndexNotFoundError, match="'own' is not on this server"):
@@ -236,7 +236,7 @@ def test_a_run_that_was_made_here_is_not_given_to_fiftyone(samples):
         samples.dataset, embeddings=samples.embeddings, brain_key="key", backend="redis"
     )
     before = saved(samples.dataset)
-    with pytest.raises(IndexMismatchError, match="was not adopted"):
+    with pytest.raises(IndexMismatchError, match="was never adopted"):
         fiftyone_redis.restore(samples.dataset, "key")
     assert saved(samples.dataset) == before
 

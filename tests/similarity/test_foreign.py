@@ -139,7 +139,10 @@ def test_patches_are_searched_in_the_index_of_others(crops):
         ({}, "2 vector fields .*; name one with vector_field"),
         ({"vector_field": "none"}, "no vector field 'none'"),
         ({"vector_field": "full", "id_field": "none"}, "has the field 'none'"),
-        ({"vector_field": "full"}, "not know, such as .*; name .* with id_field"),
+        (
+            {"vector_field": "full"},
+            "ids that are not FiftyOne's, such as .*; name .* with id_field",
+        ),
         ({"vector_field": "full", "metric": "euclidean"}, "exists with metric='cosine'"),
         (
             {"vector_field": "full", "id_field": "image_id", "patches_field": "gt"},

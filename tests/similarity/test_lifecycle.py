@@ -146,7 +146,7 @@ def test_bad_embeddings_leave_no_trace(samples, client, embeddings, message):
 
 
 def test_bad_additions_leave_the_index_as_it_was(index, samples):
-    with pytest.raises(InputError, match="dimension 15, but the index has 16"):
+    with pytest.raises(InputError, match="dimension 15, but the index has dimension 16"):
         index.add_to_index(np.ones((1, 15)), ["0" * 24])
     with pytest.raises(InputError, match="1 of 2 vectors hold NaN"):
         index.add_to_index(np.array([[1.0] * 16, [np.nan] * 16]), ["0" * 24, "1" * 24])
@@ -243,7 +243,7 @@ def test_an_existing_index_that_does_not_fit_is_refused(samples, patches, client
             brain_key="key",
             backend="redis",
         )
-    with pytest.raises(IndexMismatchError, match="not one of patches"):
+    with pytest.raises(IndexMismatchError, match="not an index of patches"):
         fob.compute_similarity(
             patches.dataset,
             embeddings=False,

@@ -78,7 +78,7 @@ def test_patches_of_deleted_labels_are_gone(patch_index, patches):
 
 def test_an_index_that_a_program_filled_cannot_be_added_to_without_a_field(patch_index, patches):
     patch_index.remove_from_index(label_ids=patches.label_ids[:1])
-    with pytest.raises(InputError, match="neither a field nor a model"):
+    with pytest.raises(InputError, match="neither an embeddings field nor a model"):
         sync.add_missing(patch_index, sync.difference(patch_index))
 
 

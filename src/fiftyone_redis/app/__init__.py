@@ -12,7 +12,7 @@ OPERATORS: tuple[str, ...] = (
     "search_with_picture",
     "find_near_duplicates",
 )
-"""The names of the plugin's operators, which FiftyOne wants to know before it loads them."""
+"""The names of the plugin's operators, for the manifest."""
 
 PANELS: tuple[str, ...] = ("redis",)
-"""The names of the plugin's panels."""
+"""The names of the plugin's panels, for the manifest."""

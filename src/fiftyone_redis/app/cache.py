@@ -1,4 +1,4 @@
-"""What takes a second to find out about an index, kept while nothing shows that it changed."""
+"""Caches slow facts about indexes until the index or its dataset changes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _cache: dict[tuple[str, ...], tuple[Any, Any]] = {}
 
 
 def clear() -> None:
-    """Forgets everything, so that it is found out again."""
+    """Clears the cache."""
     _cache.clear()
 
 
 def cached_difference(index: Any) -> Difference:
-    """Returns how an index differs from its dataset; see :func:`fiftyone_redis.sync.difference`.
+    """Returns how an index differs from its dataset; see :func:`sync.difference`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
@@ -28,7 +28,7 @@ def cached_difference(index: Any) -> Difference:
     dataset = index.samples._root_dataset
     version = [index.total_index_size, len(dataset), getattr(dataset, "last_deletion_at", None)]
     if index.config.patches_field is not None:
-        # Labels come and go with every change of their samples. FiftyOne has an index of this.
+        # Labels change only with their samples. MongoDB has an index of this field.
         version.append(dataset._max("last_modified_at"))
     return _cached(("difference", *_name(index)), version, lambda: difference(index))
 
@@ -38,14 +38,14 @@ def cached_distances(index: Any, engine: VectorIndex) -> Distances:
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        engine: the same index, opened
+        engine: the same index in the engine
     """
     key = ("distances", *_name(index))
     return _cached(key, _version(index), lambda: measure_nearest(index, engine))
 
 
 def store_distances(index: Any, found: Distances) -> None:
-    """Keeps distances that were found otherwise."""
+    """Caches distances that were computed elsewhere."""
     _cache[("distances", *_name(index))] = (_version(index), found)
 
 

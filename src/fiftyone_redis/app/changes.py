@@ -1,4 +1,4 @@
-"""What the operators that manage indexes do, and what their forms offer. No operator types here."""
+"""The work of the operators that manage indexes, and the choices in their forms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PATCHES = (fol.Detection, fol.Detections, fol.Polyline, fol.Polylines)
 
 
 def list_patches_fields(dataset: Any) -> list[str]:
-    """Returns the fields of a dataset whose patches can be indexed."""
+    """Returns the label fields of a dataset whose patches can be indexed."""
     fields = dataset.get_field_schema(embedded_doc_type=_PATCHES)
     return list(fields)
 
@@ -43,25 +43,25 @@ def list_vector_fields(dataset: Any, patches_field: str | None) -> list[str]:
 
 @remembered
 def list_models() -> tuple[str, ...]:
-    """Returns the names of the zoo's models that make embeddings."""
+    """Returns the names of the zoo models that compute embeddings."""
     return tuple(foz.list_zoo_models(tags="embeddings"))
 
 
 def choose_default_model(dataset: Any) -> str:
-    """Returns the model that another index of the dataset has, or FiftyOne's usual one."""
+    """Returns the model of another index of the dataset, or else CLIP."""
     named = [config.model for config in indexes.list_runs(dataset).values() if config.model]
     return named[-1] if named else _USUAL_MODEL
 
 
 def choose_free_key(dataset: Any) -> str:
-    """Returns a brain key that is not taken."""
+    """Returns an unused brain key."""
     taken = set(dataset.list_brain_runs())
     keys = ("redis", *(f"redis_{number}" for number in range(2, len(taken) + 3)))
     return next(key for key in keys if key not in taken)
 
 
 def find_key_problem(dataset: Any, key: str) -> str | None:
-    """Returns why a brain key cannot be given to a run, or None if it can."""
+    """Returns why a new run cannot have a brain key, or None if it can."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
         return "A brain key has letters, digits and underscores only, and no digit first."
     if dataset.has_brain_run(key):
@@ -70,14 +70,14 @@ def find_key_problem(dataset: Any, key: str) -> str | None:
 
 
 def describe_source(index: Any) -> str | None:
-    """Says where the vectors of an index come from; None if that is not known."""
+    """Describes where the vectors of an index come from; None if unknown."""
     if index.config.embeddings_field is not None:
         return f"the field {index.config.embeddings_field}"
     return None if index.config.model is None else f"the model {index.config.model}"
 
 
 def fetch_schema(index: Any) -> Schema:
-    """Returns what an index is now, on its server."""
+    """Connects and reads the schema of an index."""
     client = indexes.open_client()
     try:
         found: Schema = index.config.open_index(client).schema
@@ -87,7 +87,7 @@ def fetch_schema(index: Any) -> Schema:
 
 
 def fetch_summaries(dataset: Any) -> list[indexes.IndexSummary]:
-    """Describes the indexes of a dataset; returns none if the server does not answer."""
+    """Connects and describes the indexes of a dataset; empty if the server does not answer."""
     try:
         client = indexes.open_client()
     except ConnectionFailedError:
@@ -99,7 +99,7 @@ def fetch_summaries(dataset: Any) -> list[indexes.IndexSummary]:
 
 
 def fetch_capabilities() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Returns the algorithms and types that the server has; all there are if it does not answer."""
+    """Connects and returns the supported algorithms and types; all if no server answers."""
     try:
         client = indexes.open_client()
     except ConnectionFailedError:
@@ -127,17 +127,17 @@ def create(
         dataset: a :class:`fiftyone.core.dataset.Dataset`
         brain_key: the key of the new run
         patches_field: the field whose patches are to be indexed; None for samples
-        field: the field that holds the vectors; None if a model makes them
-        model: the name of that model
+        field: the field that holds the vectors; None to compute them
+        model: the name of the model that computes them; None for a field
         settings: keywords of :class:`~fiftyone_redis.backend.RedisSimilarityConfig`
-        report: is told the progress
+        report: called with the progress
 
     Returns:
         the index, and the ids of the samples or patches that have no vector
 
     Raises:
-        InputError: if nothing could be indexed; no run is left behind then
-        FiftyOneRedisError: if the server cannot do it
+        InputError: if there is nothing to index; the run is deleted then
+        FiftyOneRedisError: if the server refuses
     """
     problem = find_key_problem(dataset, brain_key)
     if problem:
@@ -164,15 +164,15 @@ def create(
 
 
 def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:
-    """Adds to an index what it lacks.
+    """Adds the missing vectors to an index.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         field: the field that holds the vectors; None for the index's own field or model
-        report: is told the progress
+        report: called with the progress
 
     Returns:
-        how many were added, and the ids of those that have no vector
+        the number of added vectors, and the ids that have no vector
     """
     report(0, "Looking for what is missing")
     found = sync.difference(index)
@@ -183,7 +183,7 @@ def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:
 
 
 def remove(index: Any, report: Report) -> int:
-    """Removes from an index what is no longer in its dataset, and returns how many that were."""
+    """Removes ids that are no longer in the dataset, and returns how many there were."""
     report(0, "Looking for what is gone")
     count = sync.remove_gone(index, sync.difference(index))
     cache.clear()
@@ -198,7 +198,7 @@ def drop(dataset: Any, brain_key: str) -> bool:
         brain_key: the key of the run
 
     Returns:
-        whether its vectors had to be left where they are, since the server does not answer
+        whether the vectors remain on the server, because it does not answer
 
     Raises:
         InputError: if the dataset has no such run
@@ -209,7 +209,7 @@ def drop(dataset: Any, brain_key: str) -> bool:
     left = False
     try:
         index = dataset.load_brain_results(brain_key)
-        if index is not None:  # else it was never finished
+        if index is not None:  # None: creating it was interrupted
             index.cleanup()
     except ConnectionFailedError:
         left = True
@@ -219,7 +219,7 @@ def drop(dataset: Any, brain_key: str) -> bool:
 
 
 def fetch_distances(index: Any) -> Distances:
-    """Returns the nearest-neighbour distances of an index, of some of its points if it is large."""
+    """Connects and returns nearest-neighbour distances; of a sample if the index is large."""
     client = indexes.open_client()
     try:
         return cache.cached_distances(index, index.config.open_index(client))
@@ -228,7 +228,7 @@ def fetch_distances(index: Any) -> Distances:
 
 
 def make_view(index: Any, ids: list[str]) -> Any:
-    """Returns a view of samples or patches that are in an index, in this order.
+    """Returns a view of indexed samples or patches, in the order of their ids.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-_BAR = "#ff6d04"  # FiftyOne's orange, for what is within the threshold
+_BAR = "#ff6d04"  # FiftyOne's orange, for distances within the threshold
 _REST = "#5a6b7b"
 
 
@@ -16,9 +16,9 @@ def histogram(
 
     Args:
         edges: the edges of the bins, one more than bins
-        counts: how many distances there are in each
+        counts: the number of distances in each bin
         metric: the name of the metric
-        threshold: what is within it is drawn in another colour
+        threshold: the largest distance to highlight; None for no highlight
     """
     middles = [(left + right) / 2 for left, right in pairwise(edges)]
     limit = float("-inf") if threshold is None else threshold

@@ -1,4 +1,4 @@
-"""How far an index's vectors are from their nearest neighbours, and what a threshold would find."""
+"""Nearest-neighbour distances of an index, and how many points a threshold would find."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fiftyone_redis.engine import VectorIndex
 Floats = npt.NDArray[np.float64]
 
 MOST = 1000
-"""How many points are looked at in a large index, so that the answer takes a second or two."""
+"""The sample size for a large index, so that measuring takes a second or two."""
 
 _ALL = 2000
 _BATCH = 200
@@ -25,9 +25,8 @@ class Distances:
     """Distances of points to their nearest neighbours.
 
     Args:
-        values: the distances, in the metric's own unit, ascending
-        documents: how many points the index has; the distances are those of all of them, or of
-            some that were drawn by chance
+        values: the distances in the metric's unit, ascending; of all points, or of a random sample
+        documents: the number of points in the index
     """
 
     values: Floats
@@ -35,11 +34,11 @@ class Distances:
 
     @property
     def exact(self) -> bool:
-        """Whether all points were looked at."""
+        """Whether the distances of all points were measured."""
         return len(self.values) >= self.documents
 
     def count(self, threshold: float) -> int:
-        """Returns how many points have another one within a distance, estimated if not exact."""
+        """Returns how many points have another one within a threshold, estimated from a sample."""
         if not len(self.values):
             return 0
         near = int(np.searchsorted(self.values, threshold, side="right"))
@@ -47,32 +46,29 @@ class Distances:
 
     @property
     def suggested(self) -> float:
-        """A threshold to begin with: a quarter of the usual distance."""
+        """The suggested threshold: a quarter of the median distance."""
         if not len(self.values):
             return 0.0
         return float(f"{np.median(self.values) / 4:.2g}")
 
     @property
     def largest(self) -> float:
-        """The largest distance but for the farthest hundredth, which would hide the others."""
+        """The 99th percentile, since outliers would squeeze the histogram."""
         return float(np.quantile(self.values, 0.99)) if len(self.values) else 1.0
 
     def histogram(self) -> tuple[list[float], list[int]]:
-        """Returns the edges of equally wide bins, one more than bins, and their counts.
-
-        The farthest hundredth is left out.
-        """
+        """Returns the edges of equally wide bins, and their counts, without the farthest 1%."""
         shown = self.values[self.values <= self.largest]
         counts, edges = np.histogram(shown, bins=_BINS)
         return edges.tolist(), counts.tolist()
 
 
 def measure_nearest(index: Any, engine: VectorIndex) -> Distances:
-    """Finds nearest-neighbour distances of all points of a small index, of some of a large one.
+    """Measures nearest-neighbour distances, of a random sample if the index is large.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        engine: the same index, opened
+        engine: the same index in the engine
 
     Raises:
         FiftyOneRedisError: if the server cannot be read

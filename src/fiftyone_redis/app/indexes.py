@@ -1,4 +1,4 @@
-"""What the Redis indexes of a dataset are: plain data, read without loading them."""
+"""Describes the Redis indexes of a dataset without loading them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from fiftyone_redis.similarity import settings
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """An index of a dataset, as a person wants to know it.
+    """The description of an index, for the panel.
 
     Args:
         brain_key: the key of the brain run
         index_name: the name of the index on the server
         patches_field: the field whose patches are indexed; None for an index of samples
-        documents: how many vectors it holds; None if it cannot be read
-        memory: about how many bytes the index and its documents take; None if it cannot be read
+        documents: the number of vectors; None if it cannot be read
+        memory: the estimated bytes of the index and its documents; None if it cannot be read
         algorithm: for instance ``"FLAT"``, or ``"HNSW (m 32, ef 200/400)"``
         dtype: the type of its values
         dim: the dimension of its vectors
         metric: "cosine", "dotproduct" or "euclidean"
-        model: the name of the model that made the vectors, if it is known
-        field: the field that the vectors came from, if any
-        problem: what is wrong with it, and what to do; None if nothing is
+        model: the name of the model that computed the vectors; None if unknown
+        field: the field that the vectors came from; None if unknown
+        problem: what is wrong and what to do; None if all is well
     """
 
     brain_key: str
@@ -59,7 +59,7 @@ class IndexSummary:
 
 
 def open_client() -> Client:
-    """Connects as the brain config says, which is how the indexes of all datasets are reached.
+    """Connects with the settings of the brain config, which all indexes share.
 
     Raises:
         FiftyOneRedisError: if no server answers, or it cannot be used
@@ -70,7 +70,7 @@ def open_client() -> Client:
 
 
 def list_runs(dataset: Any) -> dict[str, Any]:
-    """Returns the configs of the dataset's brain runs that are indexes of this backend, by key."""
+    """Returns the configs of the dataset's runs of this backend, by brain key."""
     keys = dataset.list_brain_runs(type=fob.Similarity)
     configs = {key: dataset.get_brain_info(key).config for key in keys}
     return {key: c for key, c in configs.items() if isinstance(c, RedisSimilarityConfig)}
@@ -97,7 +97,7 @@ def load(dataset: Any, brain_key: str) -> Any:
         brain_key: its brain key
 
     Raises:
-        InputError: if the dataset has no such run, or it is none of this backend
+        InputError: if the dataset has no such run of this backend
         FiftyOneRedisError: if the server or the index cannot be used
     """
     known = list_runs(dataset)
@@ -108,18 +108,18 @@ def load(dataset: Any, brain_key: str) -> Any:
         )
     index = dataset.load_brain_results(brain_key)
     if index is not None and not index.total_index_size:
-        # FiftyOne keeps what it has loaded, which does not know of an index that was dropped since.
+        # FiftyOne caches loaded results, which miss that the index was dropped since.
         dataset.clear_cache()
         index = dataset.load_brain_results(brain_key)
     if index is None:
         raise InputError(
-            f"The index {brain_key!r} was never finished; drop it, and create it again."
+            f"Creating the index {brain_key!r} was interrupted; drop it, and create it again."
         )
     return index
 
 
 def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
-    """Describes one index, from the server where it is there, else from its run."""
+    """Describes an index, from its run if it is not on the server."""
     said = IndexSummary(
         brain_key,
         config.index_name,
@@ -138,7 +138,7 @@ def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
     except IndexNotFoundError:
         problem = (
             f"The index {config.index_name!r} is not on the server. Add what is missing to fill it "
-            "anew, or drop it."
+            "again, or drop it."
         )
     except FiftyOneRedisError as error:
         problem = str(error)
@@ -172,11 +172,11 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
 
 
 def _memory(index: VectorIndex, info: dict[str, Any], documents: int) -> int:
-    """Returns the bytes of an index, and of its documents as a sample of them tells."""
+    """Returns the bytes of an index and its documents, estimated from a sample of documents."""
     total = replies.read_index_bytes(info)
     drawn = reading.sample_documents(index.client, index.schema)[:16]
     try:
         each = [execute(index.client, "MEMORY", "USAGE", hit.key) or 0 for hit in drawn]
     except AuthenticationError:
-        return total  # this user is not told about the documents
+        return total  # this user may not read the memory of documents
     return total + round(sum(each) / len(each) * documents if each else 0)

@@ -1,9 +1,8 @@
-"""Puts the plugin into FiftyOne's plugins directory, and takes it out again.
+"""Installs the plugin in FiftyOne's plugins directory, and uninstalls it.
 
-FiftyOne finds plugins as folders, not as installed packages. So a folder with two small files
-stands in for the plugin: a manifest, which names every operator and panel, because FiftyOne passes
-over those that it does not name; and a module that imports the plugin from this package. This
-module never imports FiftyOne itself.
+FiftyOne finds plugins as folders, not as installed packages. The folder has two small files: a
+manifest, which must name every operator and panel, and a module that imports the plugin from this
+package. This module never imports FiftyOne.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Installed:
 
     Attributes:
         folder: where it is
-        fits: whether it is as this version of the package would write it
+        fits: whether this version of the package wrote it
     """
 
     folder: Path
@@ -68,10 +67,10 @@ def locate() -> Path:
 
 
 def install(plugins: Path | None = None) -> Path:
-    """Puts the plugin into the plugins directory, in the place of any other version of it.
+    """Installs the plugin in the plugins directory; replaces another version of it.
 
     Args:
-        plugins: the plugins directory, by default that of :func:`locate`; made when it is missing
+        plugins: the plugins directory, by default that of :func:`locate`; created if it is missing
 
     Returns:
         the plugin's folder
@@ -91,13 +90,13 @@ def install(plugins: Path | None = None) -> Path:
 
 
 def uninstall(plugins: Path | None = None) -> bool:
-    """Takes the plugin out of the plugins directory, and nothing else.
+    """Removes the plugin, and nothing else, from the plugins directory.
 
     Args:
         plugins: the plugins directory, by default that of :func:`locate`
 
     Returns:
-        whether it was there
+        whether it was installed
 
     Raises:
         SettingsError: something else is in its place, other files are with it, or it cannot be

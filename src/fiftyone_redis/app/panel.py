@@ -1,8 +1,7 @@
-"""The panel "Redis": the server, the dataset's indexes, and what can be done with them.
+"""The panel "Redis": the server, the dataset's indexes, and actions on them.
 
-It is painted as soon as the server has answered. What takes longer on a large dataset, what is
-missing in each index and how far its vectors are apart, is asked for by the page afterwards, one
-index at a time, and painted as it comes.
+It is painted as soon as the server has answered. Then the page requests the slow facts, missing
+vectors and nearest-neighbour distances, for one index at a time, and paints them as they arrive.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _COLUMNS = {
     "source": "Vectors from",
 }
 
-# What Material UI is told, so that a wide table scrolls and does not stretch the panel.
+# Material UI styles: a wide table scrolls instead of stretching the panel.
 _NARROW = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)", "p": 2, "gap": 2}}}
 _WRAP = {"grid": {"sx": {"display": "flex", "flexWrap": "wrap", "gap": 1}}}
 _BUTTON = {"item": {"sx": {"width": "auto"}}}
@@ -71,21 +70,21 @@ class RedisPanel(foo.Panel):
         )
 
     def on_load(self, ctx: Any) -> None:
-        """Reads what is quick to read, and has the page ask for the rest."""
+        """Reads the quick facts, and has the page request the slow ones."""
         self._read(ctx)
 
     def on_change_dataset(self, ctx: Any) -> None:
-        """Starts again for another dataset."""
+        """Reads everything for another dataset."""
         ctx.panel.state.chosen = None
         self._read(ctx)
 
     def refresh(self, ctx: Any) -> None:
-        """Reads everything anew."""
+        """Clears the cache and reads everything again."""
         cache.clear()
         self._read(ctx)
 
     def done(self, ctx: Any) -> None:
-        """Follows an action that was started here."""
+        """Updates the panel after an action that was started here."""
         self._read(ctx)
 
     def choose(self, ctx: Any) -> None:
@@ -94,7 +93,7 @@ class RedisPanel(foo.Panel):
         self._follow(ctx, "measure")
 
     def count(self, ctx: Any) -> None:
-        """Counts what is missing in one index, then has the page ask for the next."""
+        """Counts the missing vectors of one index, then has the page request the next."""
         _restore(ctx)
         rows = ctx.panel.state.rows or []
         row = next((row for row in rows if row["missing"] == _COUNTING), None)
@@ -111,7 +110,7 @@ class RedisPanel(foo.Panel):
         self._follow(ctx, "count")
 
     def measure(self, ctx: Any) -> None:
-        """Measures the distances of the index that is chosen."""
+        """Measures the distances of the chosen index."""
         _restore(ctx)
         key = ctx.panel.state.chosen
         if key is None:
@@ -150,7 +149,7 @@ class RedisPanel(foo.Panel):
         self._prompt(ctx, "find_near_duplicates", self._chosen(ctx) | threshold)
 
     def render(self, ctx: Any) -> Any:
-        """Returns what is painted, from the panel's state alone."""
+        """Returns the content of the panel, from its state alone."""
         panel = types.Object()
         state = ctx.panel.state
         if state.problem:
@@ -173,7 +172,7 @@ class RedisPanel(foo.Panel):
         return types.Property(panel, view=types.VStackView(gap=2, p=2, componentsProps=_NARROW))
 
     def _read(self, ctx: Any) -> None:
-        """Reads the server and the indexes: what takes a few milliseconds."""
+        """Reads the server and the indexes, which takes a few milliseconds."""
         fresh: dict[str, Any] = {"problem": None, "problems": [], "plot": None, "rows": []}
         try:
             if ctx.dataset is None:
@@ -199,7 +198,7 @@ class RedisPanel(foo.Panel):
             self._follow(ctx, "count")
 
     def _follow(self, ctx: Any, method: str) -> None:
-        """Has the page call a method of this panel, as soon as it has painted."""
+        """Has the page call a method of this panel after painting it."""
         known = {name: ctx.panel.get_state(name) for name in _STATE}
         ctx.prompt(self.method_to_uri(method), params={"known": known}, skip_prompt=True)
 
@@ -213,16 +212,16 @@ class RedisPanel(foo.Panel):
 
     def _paint_buttons(self, panel: Any, state: Any) -> None:
         buttons = panel.h_stack("buttons", componentsProps=_WRAP)
-        offered = []
+        available = []
         if not state.problem:
-            offered.append(("create", "Create an index", "add", self.create))
+            available.append(("create", "Create an index", "add", self.create))
         if state.rows and not state.problem:
-            offered += [
+            available += [
                 ("search", "Search with a picture", "image_search", self.search),
                 ("duplicates", "Find near duplicates", "content_copy", self.duplicates),
             ]
-        offered.append(("refresh", "Refresh", "refresh", self.refresh))
-        for name, label, icon, on_click in offered:
+        available.append(("refresh", "Refresh", "refresh", self.refresh))
+        for name, label, icon, on_click in available:
             buttons.btn(
                 name,
                 label,
@@ -289,14 +288,14 @@ def _row(one: IndexSummary) -> dict[str, str]:
 
 
 def _restore(ctx: Any) -> None:
-    """Takes the state over from the call before, since the page may not have merged it yet."""
+    """Restores the state of the previous call, which the page may not have merged yet."""
     known = ctx.params.get("known")
     if known:
         ctx.panel.set_state(known)
 
 
 def _set_rows(ctx: Any, rows: list[dict[str, str]]) -> None:
-    """Keeps the rows where the next event finds them, and shows them."""
+    """Stores the rows in the state for the next event, and shows them."""
     ctx.panel.state.rows = rows
     ctx.panel.set_data("table", rows)
 

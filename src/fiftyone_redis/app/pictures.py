@@ -1,4 +1,4 @@
-"""Search with what is not in an index: a picture's file, or a region of a sample."""
+"""Searches with a query that is not in the index: a picture, or a region of a sample."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.sync import load_model
 
-_LARGEST = 100  # regions that are offered
+_MAX_REGIONS = 100
 
 
 @dataclass(frozen=True)
 class Region:
-    """A label of a sample that marks a region of it.
+    """A label that marks a region of a sample.
 
     Args:
         sample_id: the id of the sample
         field: the field that the label is in
         label_id: the id of the label
-        text: what a person calls it
+        text: its description for the form
     """
 
     sample_id: str
@@ -39,14 +39,14 @@ class Region:
 
 
 def embed_file(index: Any, path: str) -> Array:
-    """Embeds a picture with an index's model, in the way in which samples are embedded.
+    """Embeds a picture with an index's model, as samples are embedded.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         path: the path of the picture's file
 
     Raises:
-        InputError: if it is no picture, or the index has no model
+        InputError: if the file is not a picture, or the index has no model
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -58,20 +58,22 @@ def embed_file(index: Any, path: str) -> Array:
     with _temporary_dataset(sample) as samples:
         vectors = samples.compute_embeddings(model, progress=False, **_single_process(model))
     if vectors is None or not len(vectors) or vectors[0] is None:
-        raise InputError(f"{file.name!r} cannot be read as a picture; is the file whole?")
+        raise InputError(
+            f"{file.name!r} cannot be read as a picture; check that the file is complete."
+        )
     vector: Array = vectors[0]
     return vector
 
 
 def embed_upload(index: Any, upload: dict[str, Any]) -> Array:
-    """Embeds a picture that was uploaded; see :func:`of_file`.
+    """Embeds an uploaded picture; see :func:`embed_file`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         upload: FiftyOne's ``UploadedFile``: its ``name``, and its ``content`` in base64
 
     Raises:
-        InputError: if it is no picture, or the index has no model
+        InputError: if the file is not a picture, or the index has no model
     """
     name = Path(str(upload.get("name") or "picture")).name
     try:
@@ -79,7 +81,7 @@ def embed_upload(index: Any, upload: dict[str, Any]) -> Array:
     except binascii.Error:
         content = b""
     if not content:
-        raise InputError(f"Nothing of {name!r} arrived; choose the file again.")
+        raise InputError(f"The upload of {name!r} is empty; choose the file again.")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_bytes(content)
@@ -87,14 +89,14 @@ def embed_upload(index: Any, upload: dict[str, Any]) -> Array:
 
 
 def embed_region(index: Any, region: Region) -> Array:
-    """Returns the vector of a region: the index's own if it is indexed, else that of its crop.
+    """Returns the vector of a region: from the index if it is indexed, else embeds its crop.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex` of patches
         region: the region
 
     Raises:
-        InputError: if the sample is gone, or the region has to be embedded and cannot be
+        InputError: if the region is not indexed and cannot be embedded
     """
     vectors, _, _ = index.get_embeddings(label_ids=[region.label_id], progress=False)
     if len(vectors):
@@ -109,18 +111,18 @@ def embed_region(index: Any, region: Region) -> Array:
     )
     crops = found.get(region.sample_id)
     if crops is None or not len(crops):
-        raise InputError("The region cannot be embedded; is its sample's file still there?")
+        raise InputError("The region cannot be embedded; check that the file of its sample exists.")
     crop: Array = crops[0]
     return crop
 
 
 def list_regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list[Region]:
-    """Lists the regions that the labels of samples mark.
+    """Lists the regions that are marked by labels of samples.
 
     Args:
         dataset: a :class:`fiftyone.core.dataset.Dataset`
-        sample_ids: the samples
-        chosen: the ids of labels that come first
+        sample_ids: the ids of the samples
+        chosen: the ids of labels to list first
     """
     fields = dataset.get_field_schema(
         embedded_doc_type=(fo.Detection, fo.Detections, fo.Polyline, fo.Polylines)
@@ -132,7 +134,7 @@ def list_regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list
                 text = f"{label.label or 'no label'} in {field}, {_describe_position(label)}"
                 found.append(Region(sample.id, field, label.id, text))
     found.sort(key=lambda region: region.label_id not in chosen)
-    return found[:_LARGEST]
+    return found[:_MAX_REGIONS]
 
 
 def make_nearest_view(
@@ -143,15 +145,15 @@ def make_nearest_view(
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         vector: the vector
-        k: how many to find
-        dist_field: the field, of samples or of labels, for their distances
+        k: the number of neighbours
+        dist_field: the field of the samples or labels that gets the distances
         within (None): the view to search in; the dataset of the index by default
 
     Returns:
-        the view, nearest first, and the path of the distances
+        the view, nearest first, and the path of the distance field
 
     Raises:
-        InputError: if the field holds something else
+        InputError: if the field holds other values than distances
         FiftyOneRedisError: if the server cannot be searched
     """
     field = index.config.patches_field
@@ -165,7 +167,7 @@ def make_nearest_view(
         view = index.sort_by_similarity(vector, k=k, dist_field=dist_field)
     if field is None:
         return view, path
-    # In a view of patches each has one label, so that the list of labels is not in the path.
+    # A patch has a single label, so the path has no list of labels.
     return view.to_patches(field).sort_by(f"{field}.{dist_field}"), path
 
 
@@ -173,13 +175,13 @@ def _check_field(samples: Any, path: str) -> None:
     field = samples.get_field(path)
     if field is not None and not isinstance(field, fo.FloatField):
         raise InputError(
-            f"The field {path!r} holds something else than distances; choose another name."
+            f"The field {path!r} holds other values than distances; choose another name."
         )
 
 
 @contextmanager
 def _temporary_dataset(sample: Any) -> Iterator[Any]:
-    """Puts a sample into a dataset of its own, for as long as it is needed."""
+    """Yields a temporary dataset with one sample."""
     dataset = fo.Dataset()
     try:
         dataset.add_sample(sample)
@@ -189,7 +191,7 @@ def _temporary_dataset(sample: Any) -> Iterator[Any]:
 
 
 def _single_process(model: Any) -> dict[str, Any]:
-    """Returns what keeps Torch from starting processes to read a single file."""
+    """Returns arguments that keep Torch from starting worker processes for a single file."""
     return {"num_workers": 0} if isinstance(model, TorchModelMixin) else {}
 
 
@@ -204,7 +206,7 @@ def _labels(value: Any) -> list[Any]:
 
 
 def _describe_position(label: Any) -> str:
-    """Says where on its sample a label is, in percent from the left and from the top."""
+    """Describes the centre of a label, in percent from the left and from the top."""
     box = label.to_detection().bounding_box if isinstance(label, fo.Polyline) else None
     left, top, width, height = box or label.bounding_box
     return f"at {left + width / 2:.0%} across, {top + height / 2:.0%} down"

@@ -1,4 +1,4 @@
-"""What FiftyOne calls to learn of the plugin's operators and panels."""
+"""The plugin's entry point, which FiftyOne calls."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""How the logic of the plugin tells its progress, whoever shows it."""
+"""Progress reports of the plugin's work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Report = Callable[[float, str], None]
-"""Takes how much is done, 0 to 1, and what is being done."""
+"""Called with the share of the work that is done, 0..1, and a description of the work."""
 
 
 def count_progress(report: Report, total: int, doing: str) -> Callable[[int], None]:
-    """Returns what takes numbers of things that were done, and reports their sum.
+    """Returns a function that adds up counts of finished items, and reports the sum.
 
     Args:
-        report: where to
-        total: how many things there are
-        doing: what is being done with them, for instance "Adding"
+        report: the receiver of the reports
+        total: the number of items
+        doing: a verb for the work, such as "Adding"
     """
     done = 0
 

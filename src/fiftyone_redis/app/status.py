@@ -1,4 +1,4 @@
-"""The server behind the indexes: where it is, what it is, and what is wrong with it."""
+"""The status of the server: its address, version, memory and problems."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fiftyone_redis.errors import AuthenticationError
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """A server, as a person wants to know it. No secrets.
+    """The description of a server, for the panel. No secrets.
 
     Args:
         address: its host and port, or the path of its socket
-        login: the user, and that there is a password, if there is one
-        version: that of Redis, and of the query engine where it is a module
-        memory: what is used, and of how much
-        problems: what is wrong with it, and what to do, one sentence each
+        login: the user, and whether there is a password
+        version: the version of Redis, and of the query engine if it is a module
+        memory: used memory and limit
+        problems: what is wrong and what to do, one text each
     """
 
     address: str
@@ -34,7 +34,7 @@ class ServerStatus:
 
 
 def fetch_status(client: Client) -> ServerStatus:
-    """Asks a server about itself.
+    """Reads the status of a server.
 
     Args:
         client: a client from :func:`~fiftyone_redis.connection.client.connect`
@@ -51,10 +51,10 @@ def fetch_status(client: Client) -> ServerStatus:
 
 
 def find_problems(client: Client) -> list[str]:
-    """Says what is wrong with a server, and what to do about it, as `fiftyone-redis doctor` does.
+    """Describes a server's problems and their fixes, as `fiftyone-redis doctor` does.
 
     Args:
-        client: a client of it
+        client: a client of the server
     """
     bad = (redis_server.WARNING, redis_server.PROBLEM)
     return [
@@ -74,7 +74,7 @@ def _login(client: Client) -> str:
 
 
 def _memory(client: Client) -> str:
-    """Says how much is used, by all nodes of a cluster together, and of how much."""
+    """Describes used memory and limit, summed over the nodes of a cluster."""
     try:
         info = execute(client, "INFO", "memory")
     except AuthenticationError:

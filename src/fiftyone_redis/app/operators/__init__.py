@@ -1,1 +1,1 @@
-"""The operators of the plugin, by theme: managing indexes, searching, duplicates."""
+"""The operators of the plugin: managing indexes, searching, near duplicates."""

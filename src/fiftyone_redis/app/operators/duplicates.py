@@ -1,4 +1,4 @@
-"""The operator that finds near duplicates by a threshold that is chosen on a histogram."""
+"""The operator that finds near duplicates within a threshold, chosen on a histogram."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LABEL = "Find near duplicates"
 
 
 class FindNearDuplicates(foo.Operator):
-    """Makes the view all samples or patches that have another one within a distance."""
+    """Shows all samples or patches that have another one within a threshold."""
 
     @property
     def config(self) -> Any:
@@ -102,7 +102,7 @@ OPERATORS = (FindNearDuplicates,)
 
 
 def describe_count(found: Distances, threshold: float, index: Any) -> str:
-    """Says how many would be found.
+    """Describes how many near duplicates a threshold finds.
 
     Args:
         found: the nearest-neighbour distances

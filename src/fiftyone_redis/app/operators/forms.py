@@ -1,4 +1,4 @@
-"""Parts of forms: choices, confirmations, and messages in the place of a form that cannot be."""
+"""Parts of forms: choices, confirmations, and error messages instead of a form."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Ask = Callable[[Any, Any], None]
 
 
 def form(ctx: Any, title: str, button: str, ask: Ask) -> Any:
-    """Returns a form, or in its place what is wrong and what to do.
+    """Returns a form, or an error message instead of it.
 
     Args:
         ctx: the :class:`fiftyone.operators.ExecutionContext`
         title: its title
         button: the label of the button that runs the operator
-        ask: adds the questions to the form's ``types.Object``
+        ask: adds the inputs to the form's ``types.Object``
     """
     inputs = types.Object()
     if ctx.dataset is None:
@@ -36,7 +36,7 @@ def form(ctx: Any, title: str, button: str, ask: Ask) -> Any:
 
 
 def block(inputs: Any, label: str, description: str) -> None:
-    """Shows what is wrong, and takes the form's button away.
+    """Shows an error, and disables the form's button.
 
     Args:
         inputs: the form's ``types.Object``
@@ -48,7 +48,7 @@ def block(inputs: Any, label: str, description: str) -> None:
 
 
 def mark_invalid(question: Any, message: str) -> None:
-    """Marks the answer to a question as one that does not do."""
+    """Marks an input as invalid, with a message."""
     question.invalid = True
     question.error_message = message
 
@@ -61,15 +61,15 @@ def pick(
     default: str | None = None,
     **texts: Any,
 ) -> str | None:
-    """Asks for one of several, and returns what is chosen, or would be by default.
+    """Adds a dropdown, and returns the chosen value or the default.
 
     Args:
         inputs: the form's ``types.Object``
         ctx: the :class:`fiftyone.operators.ExecutionContext`
         name: the parameter
-        choices: its values, with their labels if they have others
-        default: which is chosen at first; the first one if it is None or none of them
-        **texts: the question's label and description, and whether it is required
+        choices: its values, mapped to labels if these differ
+        default: the default value; the first choice if it is not among the choices
+        **texts: the input's label and description, and whether it is required
     """
     labels = dict(choices) if isinstance(choices, Mapping) else {value: value for value in choices}
     view = types.DropdownView()
@@ -83,7 +83,7 @@ def pick(
 
 
 def pick_index(inputs: Any, ctx: Any) -> str | None:
-    """Asks which index, and returns its brain key; None, and a message, if there is none."""
+    """Adds a dropdown of indexes, and returns the chosen brain key; None if there is no index."""
     known = {
         key: f"{key} (patches of {config.patches_field})" if config.patches_field else key
         for key, config in indexes.list_runs(ctx.dataset).items()
@@ -99,7 +99,7 @@ def pick_index(inputs: Any, ctx: Any) -> str | None:
 
 
 def confirm(inputs: Any, ctx: Any, label: str, description: str) -> None:
-    """Asks for a tick before something is lost."""
+    """Adds a checkbox that must be ticked before data is lost."""
     question = inputs.bool(
         "sure", label=label, description=description, default=False, view=types.CheckboxView()
     )
@@ -108,18 +108,18 @@ def confirm(inputs: Any, ctx: Any, label: str, description: str) -> None:
 
 
 def number(inputs: Any, name: str, default: int, least: int, label: str, text: str = "") -> None:
-    """Asks for a whole number."""
+    """Adds an input for a whole number."""
     inputs.int(name, min=least, default=default, label=label, description=text)
 
 
 def ask_option(inputs: Any, ctx: Any, option: Option, now: Any) -> None:
-    """Asks for a setting of an index.
+    """Adds an input for a setting of an index.
 
     Args:
         inputs: the form's ``types.Object``
         ctx: the :class:`fiftyone.operators.ExecutionContext`
         option: the setting
-        now: its value if nothing is changed
+        now: its current value
     """
     name, text = option.name, option.text[0].upper() + option.text[1:]
     if option.choices:
@@ -129,6 +129,6 @@ def ask_option(inputs: Any, ctx: Any, option: Option, now: Any) -> None:
 
 
 def format_count(count: int, things: str) -> str:
-    """Returns a number of things, for instance ``"1,797 samples"`` or ``"1 patch"``."""
+    """Formats a count, for instance ``"1,797 samples"`` or ``"1 patch"``."""
     one = {"samples": "sample", "patches": "patch", "vectors": "vector"}[things]
     return f"1 {one}" if count == 1 else f"{count:,} {things}"

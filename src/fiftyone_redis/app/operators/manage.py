@@ -1,4 +1,4 @@
-"""Operators that make, change and delete indexes: a form, a confirmation, a progress bar."""
+"""Operators that create, change and delete indexes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from fiftyone_redis.app.progress import Report
 from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning_options
 from fiftyone_redis.engine.schema import Schema
 
-# The choice in the place of a field; the page shows nothing for the empty text, and no field has
-# such a name.
+# The choice that stands for no field. The page cannot show an empty text, and no field is named so.
 _DEFAULT = "-"
 
 
 class _Change(foo.Operator):
-    """What the operators here have in common."""
+    """The base class of these operators."""
 
     name_ = ""
     label = ""
@@ -52,15 +51,15 @@ class _Change(foo.Operator):
         return forms.form(ctx, self.label, self.button, self.ask)
 
     def ask(self, ctx: Any, inputs: Any) -> None:
-        """Adds the questions to the form."""
+        """Adds the inputs to the form."""
         raise NotImplementedError
 
     def execute(self, ctx: Any) -> Iterator[Any]:
-        """Does it, and yields messages to the App."""
+        """Runs the change, and yields messages to the App."""
         return run_with_progress(ctx, lambda report: self._run(ctx, report))
 
     def change(self, ctx: Any, report: Report) -> str:
-        """Does it, and returns what was done."""
+        """Runs the change, and returns a sentence about the result."""
         raise NotImplementedError
 
     def _run(self, ctx: Any, report: Report) -> Outcome:
@@ -68,7 +67,7 @@ class _Change(foo.Operator):
 
 
 class CreateIndex(_Change):
-    """Creates an index of a field's vectors, or of those that a model makes."""
+    """Creates an index from vectors in a field or computed by a model."""
 
     name_ = "create_index"
     label = "Create an index"
@@ -77,7 +76,7 @@ class CreateIndex(_Change):
     button = "Create"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
-        """Adds the questions to the form."""
+        """Adds the inputs to the form."""
         dataset = ctx.dataset
         free = changes.choose_free_key(dataset)
         key = inputs.str("brain_key", default=free, required=True, label="Name (brain key)")
@@ -129,7 +128,7 @@ class CreateIndex(_Change):
 
 
 class AddMissing(_Change):
-    """Adds the samples or patches of the dataset that an index lacks."""
+    """Adds the samples or patches that an index lacks."""
 
     name_ = "add_missing"
     label = "Add what is missing"
@@ -138,7 +137,7 @@ class AddMissing(_Change):
     button = "Add"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
-        """Adds the questions to the form."""
+        """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
@@ -173,7 +172,7 @@ class AddMissing(_Change):
 
 
 class RemoveGone(_Change):
-    """Removes from an index what is no longer in the dataset."""
+    """Removes ids that are no longer in the dataset from an index."""
 
     name_ = "remove_gone"
     label = "Remove what is gone"
@@ -182,7 +181,7 @@ class RemoveGone(_Change):
     button = "Remove"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
-        """Adds the questions to the form."""
+        """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
@@ -200,7 +199,7 @@ class RemoveGone(_Change):
 
 
 class RebuildIndex(_Change):
-    """Makes an index another one over the vectors that are there."""
+    """Rebuilds an index with other settings from its vectors."""
 
     name_ = "rebuild_index"
     label = "Rebuild"
@@ -209,7 +208,7 @@ class RebuildIndex(_Change):
     button = "Rebuild"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
-        """Adds the questions to the form."""
+        """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
@@ -247,7 +246,7 @@ class RenameIndex(_Change):
     button = "Rename"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
-        """Adds the questions to the form."""
+        """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
@@ -275,7 +274,7 @@ class DropIndex(_Change):
     button = "Drop"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
-        """Adds the questions to the form."""
+        """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
@@ -305,7 +304,7 @@ OPERATORS = (CreateIndex, AddMissing, RemoveGone, RebuildIndex, RenameIndex, Dro
 
 
 def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:
-    """Asks for a metric, a type and an algorithm with its settings."""
+    """Adds inputs for the metric, the data type, and the algorithm with its settings."""
     algorithms, dtypes = changes.fetch_capabilities()
     said = {"FLAT": "FLAT: exact", "HNSW": "HNSW: faster from 100,000 vectors on"}
     labels = {name: said.get(name, name) for name in algorithms}
@@ -318,13 +317,13 @@ def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:
 
 
 def _settings(ctx: Any) -> dict[str, Any]:
-    """Returns the settings that were chosen."""
+    """Returns the chosen settings."""
     names = [*COMMON, *(option.name for option in tuning_options(ctx.params.get("algorithm", "")))]
     return {name: ctx.params[name] for name in names if ctx.params.get(name) is not None}
 
 
 def _chosen_field(ctx: Any, name: str) -> str | None:
-    """Returns what was chosen; None for the choice that stands for no field."""
+    """Returns the chosen field, or None for the choice that stands for no field."""
     value: str | None = ctx.params.get(name)
     return None if value in (None, "", _DEFAULT) else value
 

@@ -1,4 +1,4 @@
-"""Runs long work in the App with a progress bar, delegated or not, and shows what went wrong."""
+"""Runs long work with a progress bar in the App, delegated or not, and shows errors."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ _PATIENCE = 0.7  # seconds before the first of them
 
 @dataclass(frozen=True)
 class Outcome:
-    """What work has come to.
+    """The result of some work.
 
     Args:
-        text: what was done, in a sentence
-        then: messages to the App that come after it
+        text: a sentence about the result
+        then: messages to send to the App afterwards
     """
 
     text: str
     then: list[Any]
 
 
-# What FiftyOne raises where an answer in a form does not fit its dataset is a ValueError.
+# FiftyOne raises ValueError if an input of a form does not fit the dataset.
 _EXPECTED = (FiftyOneRedisError, ValueError)
 
 
 def run_with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[Any]:
-    """Does some work, and yields messages to the App while it lasts.
+    """Runs work, and yields messages to the App meanwhile.
 
-    The work runs in a thread of its own, since it would hold up the messages. As a delegated
-    operation it runs here, and tells its progress to FiftyOne's record of the operation.
+    The work runs in its own thread, so that it does not block the messages. A delegated operation
+    runs in this thread, and reports its progress to FiftyOne.
 
     Args:
         ctx: the :class:`fiftyone.operators.ExecutionContext`
-        work: what to do
+        work: the work to run
 
     Raises:
-        FiftyOneRedisError: if a delegated operation fails; else the failure is shown in the App
+        FiftyOneRedisError: if a delegated operation fails; else the App shows the error
         ValueError: the same
     """
     if ctx.delegated:
@@ -66,13 +66,13 @@ def run_with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[A
         yield _show(ctx, types.Error(label="It did not work", description=str(error)))
         return
     yield from outcome.then
-    # The progress bar stays until it is closed, or something else is in its place.
+    # The progress bar stays until it is closed or replaced.
     done = types.Success(label=outcome.text)
     yield _show(ctx, done) if seen else ctx.ops.notify(outcome.text, "success")
 
 
 def _show(ctx: Any, view: Any) -> Any:
-    """Returns a message to the App that shows something until it is closed."""
+    """Returns a message that makes the App show a view until it is closed."""
     outputs = types.Object()
     outputs.view("outcome", view)
     shown = types.Property(outputs).to_json()
@@ -80,9 +80,9 @@ def _show(ctx: Any, view: Any) -> Any:
 
 
 def _latest_reports(reports: queue.Queue[tuple[float, str] | None]) -> Iterator[tuple[float, str]]:
-    """Yields the last of the reports that came in, every now and then, until there are no more.
+    """Yields the latest report at regular intervals, until there are no more.
 
-    Work that is done in a moment needs no progress bar: nothing of it is yielded.
+    Yields nothing for short work, which needs no progress bar.
     """
     latest: tuple[float, str] | None = None
     due = time.monotonic() + _PATIENCE

@@ -1,4 +1,4 @@
-"""The operator that searches with a picture, or with a region of the sample that is open."""
+"""The operator that searches with a picture, or with a region of the open sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TYPES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
 
 
 class SearchWithPicture(foo.Operator):
-    """Makes the view the nearest neighbours of a picture that is not in the dataset."""
+    """Shows the nearest neighbours of a picture that need not be in the dataset."""
 
     @property
     def config(self) -> Any:
@@ -118,7 +118,7 @@ OPERATORS = (SearchWithPicture,)
 
 
 def _list_regions(ctx: Any) -> list[pictures.Region]:
-    """Returns the regions of what is open or selected, those of selected labels first."""
+    """Returns the regions of open or selected samples, selected labels first."""
     labels = [label["label_id"] for label in ctx.selected_labels or []]
     samples = [label["sample_id"] for label in ctx.selected_labels or []]
     open_ids = [id for id in [ctx.current_sample, *(ctx.selected or [])] if id]
@@ -133,7 +133,7 @@ def _list_regions(ctx: Any) -> list[pictures.Region]:
 
 
 def _embed_query(ctx: Any, index: Any) -> Any:
-    """Returns the vector of what the form was filled with."""
+    """Returns the query vector of the filled-in form."""
     source = ctx.params.get("source")
     if source == "path":
         return pictures.embed_file(index, ctx.params["path"])
