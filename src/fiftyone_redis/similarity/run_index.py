@@ -84,9 +84,9 @@ class RunIndex(SimilarityIndex):
         self._record_options(index.schema)
         if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
             raise IndexMismatchError(
-                f"The index {name!r} holds no {self._sample_tag!r} tags, so it is not one of "
-                "patches; name the tag of the sample IDs with sample_id_field, or choose another "
-                "index_name."
+                f"The index {name!r} has no tag {self._sample_tag!r}, so it is not an index of "
+                "patches; name the tag that holds the sample IDs with sample_id_field, or choose "
+                "another index_name."
             )
         return index
 
@@ -103,9 +103,9 @@ class RunIndex(SimilarityIndex):
         lacking = {field.attribute for field in self._fields} - {*schema.attributes}
         if lacking:
             raise IndexMismatchError(
-                f"The index {schema.name!r} exists without attributes of this kind: "
-                f"{list_first(sorted(f'{a.name} ({a.kind})' for a in lacking))}; leave them out, "
-                "or choose another index_name."
+                f"The index {schema.name!r} exists without the attributes "
+                f"{list_first(sorted(f'{a.name} ({a.kind})' for a in lacking))}; omit them, or "
+                "choose another index_name."
             )
 
     def _choose_name(self) -> str:
@@ -162,7 +162,7 @@ def _check_ids(index: VectorIndex) -> None:
     ids = sorted(index.existing(index.some_ids()))
     if ids and not any(ObjectId.is_valid(id) for id in ids):
         raise IndexMismatchError(
-            f"The index {index.schema.name!r} holds ids that FiftyOne does not know, such as "
+            f"The index {index.schema.name!r} holds ids that are not FiftyOne's, such as "
             f"{list_first(ids)}; name the field that holds the sample or label IDs with id_field, "
             "or choose another index_name."
         )
