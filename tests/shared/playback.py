@@ -69,6 +69,7 @@ class Playback:
         ]
         self._rewrite = rewrite or (lambda words, reply: reply)
         self._answers: list[tuple[Callable[[Words], bool], deque[bytes]]] = []
+        self._unrecorded: list[tuple[Callable[[Words], bool], bytes]] = []
         self._changes: list[Callable[[Words, bytes], bytes]] = []
         self._hanging: set[str] = set()
         self._resumed = threading.Event()
@@ -90,6 +91,10 @@ class Playback:
         last of them again and again. What was said last goes first.
         """
         self._answers.insert(0, (matches, deque(replies)))
+
+    def answer_unrecorded(self, matches: Callable[[Words], bool], reply: bytes) -> None:
+        """Gives certain commands a reply in those states in which none was recorded."""
+        self._unrecorded.append((matches, reply))
 
     def alter(self, change: Callable[[Words, bytes], bytes]) -> None:
         """Has recorded replies changed, given the command and the reply."""
@@ -157,7 +162,8 @@ class Playback:
                 for change in self._changes:
                     reply = change(words, reply)
                 return reply
-        return f"-ERR not recorded: {' '.join(words)[:80]!r}\r\n".encode()
+        refusal = f"-ERR not recorded: {' '.join(words)[:80]!r}\r\n".encode()
+        return next((reply for matches, reply in self._unrecorded if matches(words)), refusal)
 
     def _recorded(self, words: Words, protocol: int, state: str) -> bytes | None:
         """Returns the reply to the command that is most like this one."""
@@ -232,6 +238,10 @@ class PlaybackCluster:
     def answer(self, matches: Callable[[Words], bool], *replies: bytes) -> None:
         for node in self.nodes:
             node.answer(matches, *replies)
+
+    def answer_unrecorded(self, matches: Callable[[Words], bool], reply: bytes) -> None:
+        for node in self.nodes:
+            node.answer_unrecorded(matches, reply)
 
     def _lines(self, state: str) -> list[list[str]]:
         lines = [line.split() for line in self._nodes_of[state].split("\n") if line.strip()]

@@ -19,7 +19,12 @@ from fiftyone_redis.connection.capabilities import (
 from fiftyone_redis.connection.certificates import find_tls_error
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.deadline import REPLY_TIMEOUT
-from fiftyone_redis.connection.parameters import CERTIFICATES, Parameters, check_parameters
+from fiftyone_redis.connection.parameters import (
+    CERTIFICATES,
+    CONNECT_TIMEOUT,
+    Parameters,
+    check_parameters,
+)
 from fiftyone_redis.connection.pool import (
     DEFAULT_HOST,
     DEFAULT_PORT,
@@ -44,9 +49,6 @@ from fiftyone_redis.errors import (
     SettingsError,
     UnsupportedServerError,
 )
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds to wait for a connection."""
 
 
 def connect(url: str | None = None, **parameters: Any) -> Client:

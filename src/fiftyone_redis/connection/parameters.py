@@ -16,6 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from fiftyone_redis.errors import SettingsError
 
+CONNECT_TIMEOUT = 5.0
+"""Seconds to wait for a connection."""
+
 SENTINEL_PORT = 26379
 """The default port of a sentinel."""
 

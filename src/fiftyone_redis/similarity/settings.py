@@ -11,9 +11,15 @@ from typing import Any
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import deadline, pool
-from fiftyone_redis.connection.client import CONNECT_TIMEOUT, connect_with
+from fiftyone_redis.connection.client import connect_with
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.parameters import NAMES, SECRETS, Parameters, check_parameters
+from fiftyone_redis.connection.parameters import (
+    CONNECT_TIMEOUT,
+    NAMES,
+    SECRETS,
+    Parameters,
+    check_parameters,
+)
 from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT
 from fiftyone_redis.errors import (
     AuthenticationError,
