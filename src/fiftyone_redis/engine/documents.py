@@ -14,7 +14,7 @@ from fiftyone_redis.connection.pipeline import exchange_or_raise
 from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.retry import Attempts, close_idle_connections
 from fiftyone_redis.connection.translate import translate_errors
-from fiftyone_redis.connection.wire import pack_keyed, to_bytes, to_text
+from fiftyone_redis.connection.wire import pack_keyed, to_text
 from fiftyone_redis.engine import document_formats, keys
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.document_formats import FieldValues
@@ -127,16 +127,6 @@ def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
     deletion succeeded without a reply.
     """
     return sum(sum(replies) for _, replies in _send_per_id(client, schema, ids, "UNLINK"))
-
-
-def delete_keys(client: Client, schema: Schema, keys: Sequence[str]) -> None:
-    """Deletes documents by their keys; missing ones are ignored."""
-    requests = (
-        pack_keyed((("UNLINK", to_bytes(key)) for key in keys[rows]), keys[rows])
-        for rows in batches(len(keys), schema)
-    )
-    for _ in exchange_or_raise(client, requests):
-        pass
 
 
 def remove_field(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
