@@ -15,13 +15,13 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from threading import Event
 
 import brute_force
 import numpy as np
 import pytest
 import redis
 from server_under_test import describe
+from waiting import repeat_meanwhile
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import client as connecting
@@ -604,18 +604,10 @@ def test_the_name_of_an_index_of_others_is_taken_over_while_it_is_searched(searc
     execute(searched, *definition.split())
     index = VectorIndex.open(searched, name)
     index.add(names(count), matrix)
-    other, answers, stop = VectorIndex.open(searched, name), [], Event()
-
-    def search():
-        while not stop.is_set():
-            answers.append(other.search(matrix[7:8], k=1)[0].ids)
-
-    with ThreadPoolExecutor(1) as pool:
-        searching = pool.submit(search)
+    other = VectorIndex.open(searched, name)
+    with repeat_meanwhile(lambda: other.search(matrix[7:8], k=1)[0].ids) as answers:
         for changes in ({"dtype": "float16"}, {"algorithm": "HNSW"}):
             index.rebuild(**changes)
-        stop.set()
-        searching.result(READY_SECONDS)
     assert answers
     assert all(ids == ["00007"] for ids in answers)
     nodes = cluster.list_primaries(searched)

@@ -9,14 +9,13 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import redis
 from redis.connection import AbstractConnection
+from waiting import wait_until
 
 from fiftyone_redis.engine import Schema, VectorIndex, connect, lease, leftovers
 from fiftyone_redis.errors import (
@@ -64,13 +63,6 @@ def make_filled(client, matrix, kind: str) -> VectorIndex:
         index = VectorIndex.open(client, "docs")
     index.add(IDS, matrix)
     return index
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline, "It did not come to be."
-        time.sleep(0.01)
 
 
 def changes_of(index: VectorIndex) -> list[dict[str, str]]:
@@ -265,10 +257,10 @@ def test_searches_are_answered_while_names_are_taken_over_and_moved(
     threads = [threading.Thread(target=search, args=(each,)) for each in (True, False)]
     for thread in threads:
         thread.start()
-    until(lambda: len(answers) > 4)
+    wait_until(lambda: len(answers) > 4)
     for changes in changes_of(filled) * 2:
         filled.rebuild(**changes)
-    until(lambda: len(answers) > 10)
+    wait_until(lambda: len(answers) > 10)
     stop.set()
     for thread in threads:
         thread.join()

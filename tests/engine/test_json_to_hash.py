@@ -1,10 +1,10 @@
 """Documents from JSON to HASH, by a rebuild: what is kept, refused, and left."""
 
 import json
-import threading
 
 import numpy as np
 import pytest
+from waiting import repeat_meanwhile
 
 from fiftyone_redis.engine import Schema, VectorIndex, rebuild
 from fiftyone_redis.errors import FiftyOneRedisError, IndexMismatchError, SettingsError
@@ -200,20 +200,10 @@ def test_a_conversion_that_dies_leaves_the_old_index_and_can_be_run_again(
 
 def test_searches_are_answered_all_the_time(client, own, matrix):
     expected = nearest(own, matrix)
-    stop = threading.Event()
-    answers = []
-
-    def search():
-        other = VectorIndex.open(client, "own")
-        while not stop.is_set():
-            answers.append(nearest(other, matrix))
-
-    thread = threading.Thread(target=search)
-    thread.start()
-    for changes in ({"storage": "HASH"}, {"dtype": "float64"}, {"algorithm": "HNSW"}):
-        own.rebuild(**changes)
-    stop.set()
-    thread.join()
+    other = VectorIndex.open(client, "own")
+    with repeat_meanwhile(lambda: nearest(other, matrix)) as answers:
+        for changes in ({"storage": "HASH"}, {"dtype": "float64"}, {"algorithm": "HNSW"}):
+            own.rebuild(**changes)
     assert len(answers) > 3
     assert all(answer == expected for answer in answers)
 

@@ -1,9 +1,8 @@
 """Rebuilding an index: searches go on, the documents stay, and a rebuild that dies does no harm."""
 
-import threading
-
 import numpy as np
 import pytest
+from waiting import repeat_meanwhile
 
 from fiftyone_redis.engine import Schema, VectorIndex, rebuild
 from fiftyone_redis.errors import (
@@ -79,20 +78,10 @@ def test_an_index_is_rebuilt_again_and_again(client, index, vectors):
 
 def test_searches_are_answered_all_the_time(client, index, vectors):
     expected = nearest(index, vectors)
-    stop = threading.Event()
-    answers = []
-
-    def search():
-        other = VectorIndex.open(client, "docs")
-        while not stop.is_set():
-            answers.append(nearest(other, vectors))
-
-    thread = threading.Thread(target=search)
-    thread.start()
-    for algorithm in ("HNSW", "FLAT", "HNSW"):
-        index.rebuild(algorithm=algorithm)
-    stop.set()
-    thread.join()
+    other = VectorIndex.open(client, "docs")
+    with repeat_meanwhile(lambda: nearest(other, vectors)) as answers:
+        for algorithm in ("HNSW", "FLAT", "HNSW"):
+            index.rebuild(algorithm=algorithm)
 
     assert answers
     assert all(answer == expected for answer in answers)

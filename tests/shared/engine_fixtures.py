@@ -2,8 +2,7 @@
 
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from playback import EMPTY, Playback, PlaybackCluster
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from server_under_test import set_search_limit
+from waiting import wait_until
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import cluster, complete_answers
@@ -177,14 +177,6 @@ class OwnServer:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits until something is so."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "It did not come to be."
-        time.sleep(0.01)
 
 
 @pytest.fixture

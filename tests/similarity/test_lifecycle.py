@@ -2,10 +2,10 @@
 
 import re
 
-import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
 import pytest
+from grouped_samples import make_grouped_dataset
 
 from fiftyone_redis import RedisSimilarityIndex
 from fiftyone_redis.engine import Schema, VectorIndex
@@ -285,14 +285,7 @@ def test_the_client_speaks_text(index):
 
 
 def test_samples_of_groups_are_indexed(redis_backend):
-    dataset = fo.Dataset()
-    dataset.add_group_field("group", default="left")
-    for row in range(10):
-        group = fo.Group()
-        dataset.add_samples(
-            fo.Sample(filepath=f"{row}-{side}.png", group=group.element(side))
-            for side in ("left", "right")
-        )
+    dataset = make_grouped_dataset(10)
     left = dataset.select_group_slices("left")
     vectors = np.random.default_rng(0).normal(size=(10, 8))
     fob.compute_similarity(left, embeddings=vectors, brain_key="key", backend="redis")

@@ -4,6 +4,7 @@ import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
 import pytest
+from grouped_samples import make_grouped_dataset
 
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity import sync
@@ -83,13 +84,7 @@ def test_an_index_that_a_program_filled_cannot_be_added_to_without_a_field(patch
 
 
 def test_slices_of_groups_are_counted_all(redis_backend):
-    dataset = fo.Dataset()
-    dataset.add_group_field("group", default="left")
-    group = fo.Group()
-    dataset.add_samples(
-        fo.Sample(filepath=f"{side}.png", group=group.element(side), vector=[1.0, 2.0])
-        for side in ("left", "right")
-    )
+    dataset = make_grouped_dataset(1, vector=[1.0, 2.0])
     index = fob.compute_similarity(dataset, embeddings=False, brain_key="key", backend="redis")
     found = sync.difference(index)
     assert len(found.missing) == 2

@@ -5,6 +5,7 @@ import fiftyone.brain as fob
 import numpy as np
 import pytest
 from fiftyone import ViewField as F
+from grouped_samples import make_grouped_dataset
 
 from fiftyone_redis.engine import exact_search, planner
 from fiftyone_redis.engine.replies import Hit
@@ -137,14 +138,7 @@ def test_samples_of_a_view_of_patches(patches, plan):
 
 
 def test_selected_slices_of_groups(redis_backend, plan):
-    dataset = fo.Dataset()
-    dataset.add_group_field("group", default="left")
-    for row in range(30):
-        group = fo.Group()
-        dataset.add_samples(
-            fo.Sample(filepath=f"{row}-{side}.png", group=group.element(side))
-            for side in ("left", "right")
-        )
+    dataset = make_grouped_dataset(30)
     flat = dataset.select_group_slices(["left", "right"])
     vectors = np.random.default_rng(0).normal(size=(60, DIM))
     fob.compute_similarity(flat, embeddings=vectors, brain_key="key", backend="redis")
