@@ -126,7 +126,7 @@ def _answers_alone(request: search.KnnRequest, blobs: list[bytes], k: int) -> ob
     schema, timeout_ms = request.schema, request.timeout_ms
     commands = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
     requests = (wire.pack_queries([each], [None]) for each in commands)
-    found = [reply for _, page in exchange(request.client, requests) for reply in page]
+    found = [reply for _, page in exchange(request.documents.client, requests) for reply in page]
     return [replies.read_hits(reply, request.schema) for reply in found]
 
 

@@ -31,7 +31,8 @@ from fiftyone_redis.connection.client import execute, get_address, open_decoding
 from fiftyone_redis.connection.retry import RetryPolicy, get_retry_policy
 from fiftyone_redis.connection.topology import SLOTS
 from fiftyone_redis.connection.wire import to_text
-from fiftyone_redis.engine import Schema, VectorIndex, connect, documents, reading
+from fiftyone_redis.engine import Schema, VectorIndex, connect, documents, reading, scan
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -340,13 +341,13 @@ def matrix_of(count, dim=DIM):
 
 def write(client, count, schema=SCHEMA):
     ids, matrix = names(count), matrix_of(count)
-    assert sum(documents.write(client, schema, ids, matrix, {})) == count
+    assert sum(Documents(client, schema).write(ids, matrix, {})) == count
     return ids, matrix
 
 
 def read(client, ids, schema=SCHEMA):
     """Returns ids and blobs in the order in which they come."""
-    pages = documents.read(client, schema, ids, ["vector"])
+    pages = Documents(client, schema).read(ids, ["vector"])
     pairs = [(id, row[0]) for batch, rows in pages for id, row in zip(batch, rows, strict=True)]
     return [id for id, _ in pairs], [blob for _, blob in pairs]
 
@@ -356,7 +357,7 @@ def blobs(matrix):
 
 
 def walk(client, schema=SCHEMA):
-    return [id for page in documents.walk_ids(client, schema) for id in page]
+    return [id for page in Documents(client, schema).walk_ids() for id in page]
 
 
 def test_documents_are_spread_over_the_nodes_and_read_back_in_order(client, nodes, small_batches):
@@ -369,10 +370,10 @@ def test_documents_are_spread_over_the_nodes_and_read_back_in_order(client, node
 
 def test_documents_are_found_walked_and_deleted_on_all_nodes(client, nodes, small_batches):
     ids, _ = write(client, 10_000)
-    assert documents.find_existing(client, SCHEMA, [*ids[:5000], "other"]) == set(ids[:5000])
+    assert Documents(client, SCHEMA).find_existing([*ids[:5000], "other"]) == set(ids[:5000])
     assert sorted(walk(client)) == ids
-    assert documents.remove_field(client, SCHEMA, ids[:300], "vector") == 300
-    assert documents.delete(client, SCHEMA, [*ids, "other"]) == 9700  # 300 had nothing else
+    assert Documents(client, SCHEMA).remove_field(ids[:300], "vector") == 300
+    assert len(Documents(client, SCHEMA).delete([*ids, "other"])) == 9700  # 300 had nothing else
     assert [node("DBSIZE") for node in nodes.primaries()] == [0, 0, 0]
 
 
@@ -385,29 +386,29 @@ def test_other_documents_are_not_walked(client):
 def test_tags_are_written_and_read(client):
     schema = Schema("docs", DIM, tags=("tag",))
     tags = {"tag": [f"t{id}" for id in names(100)]}
-    assert sum(documents.write(client, schema, names(100), matrix_of(100), tags)) == 100
-    assert reading.read_tags(client, schema, names(100)) == tags
+    assert sum(Documents(client, schema).write(names(100), matrix_of(100), tags)) == 100
+    assert reading.read_tags(Documents(client, schema), names(100)) == tags
 
 
 def test_a_few_documents_are_drawn(client):
-    assert documents.draw_ids(client, SCHEMA, 100) == []
+    assert Documents(client, SCHEMA).draw_keys(100) == []
     write(client, 1000)
-    drawn = documents.draw_ids(client, SCHEMA, 100)
+    drawn = Documents(client, SCHEMA).draw_keys(100)
     assert drawn
-    assert set(drawn) < set(names(1000))
+    assert {key.removeprefix(SCHEMA.prefix) for key in drawn} < set(names(1000))
 
 
 @pytest.mark.parametrize("index_name", ["docs", "{docs}", "do{cs", "日本"])
 def test_ids_with_braces_and_of_all_scripts_go_to_the_node_of_their_slot(client, nodes, index_name):
     schema = Schema(index_name, DIM)
-    documents_written = documents.write(client, schema, SPECIAL, matrix_of(len(SPECIAL)), {})
+    documents_written = Documents(client, schema).write(SPECIAL, matrix_of(len(SPECIAL)), {})
     assert sum(documents_written) == len(SPECIAL)
     assert sorted(walk(client, schema)) == sorted(SPECIAL)
     for id in SPECIAL:
         key = (schema.prefix + id).encode()
         node = nodes.of(client.get_redis_connection(client.get_node_from_key(key)))
         assert node("EXISTS", key) == 1
-    assert documents.delete(client, schema, SPECIAL) == len(SPECIAL)
+    assert len(Documents(client, schema).delete(SPECIAL)) == len(SPECIAL)
 
 
 def test_documents_that_a_node_refuses_are_named(client, nodes):
@@ -422,14 +423,14 @@ def test_connections_come_back(nodes):
             node.connection_pool.max_connections = 1
         for _ in range(3):
             write(client, 100)
-            next(documents.write(client, SCHEMA, names(100), matrix_of(100), {}))
+            next(Documents(client, SCHEMA).write(names(100), matrix_of(100), {}))
         assert len(read(client, names(100))[0]) == 100
 
 
 def test_slots_may_move_in_the_middle_of_a_write(client, nodes, small_batches):
     first, second, _ = nodes.primaries()
     ids, matrix = names(5000), matrix_of(5000)
-    writing = documents.write(client, SCHEMA, ids, matrix, {})
+    writing = Documents(client, SCHEMA).write(ids, matrix, {})
     written = next(writing)
     moved = slots_of(first)[:40]
     for slot in moved:
@@ -455,7 +456,7 @@ def test_a_slot_on_the_move_is_asked_for_on_both_nodes(client, nodes):
 
     assert read(client, ids, tagged) == (ids, blobs(matrix))
     assert sorted(walk(client, tagged)) == ids
-    assert documents.delete(client, tagged, ids[:100]) == 100
+    assert len(Documents(client, tagged).delete(ids[:100])) == 100
     write(client, 1000, tagged)
     assert read(client, ids, tagged) == (ids, blobs(matrix))
 
@@ -466,12 +467,12 @@ def test_a_slot_on_the_move_is_asked_for_on_both_nodes(client, nodes):
 
 
 def test_keys_that_move_to_a_node_that_was_walked_are_found(client, nodes, monkeypatch):
-    monkeypatch.setattr(documents, "_WALK_COUNT", 50)
+    monkeypatch.setattr(scan, "_PAGE", 50)
     ids, _ = write(client, 2000)
     first, second, third = [nodes.of(node) for node in cluster.list_primaries(client)]
     held = {client.keyslot(f"docs:{id}") for id in ids}
     moved = [slot for slot in slots_of(third) if slot in held][:40]
-    pages = documents.walk_ids(client, SCHEMA)
+    pages = Documents(client, SCHEMA).walk_ids()
     seen = list(next(pages))
     while len(seen) <= first("DBSIZE"):
         seen += next(pages)
@@ -491,7 +492,7 @@ def slots_of(node):
 
 def test_a_node_may_fail_over_in_the_middle_of_a_write(client, nodes, small_batches):
     ids, matrix = names(5000), matrix_of(5000)
-    writing = documents.write(client, SCHEMA, ids, matrix, {})
+    writing = Documents(client, SCHEMA).write(ids, matrix, {})
     written = next(writing)
     nodes.fail_over(nodes.primaries()[1])
     written += sum(writing)
@@ -501,7 +502,7 @@ def test_a_node_may_fail_over_in_the_middle_of_a_write(client, nodes, small_batc
 
 def test_a_primary_may_be_killed_in_the_middle_of_a_write(client, nodes, small_batches):
     ids, matrix = names(5000), matrix_of(5000)
-    writing = documents.write(client, SCHEMA, ids, matrix, {})
+    writing = Documents(client, SCHEMA).write(ids, matrix, {})
     written = next(writing)
     victim = nodes.primaries()[1]
     nodes.replicate(victim)
@@ -515,7 +516,7 @@ def test_a_primary_may_be_killed_in_the_middle_of_a_read(client, nodes, small_ba
     ids, matrix = write(client, 5000)
     victim = nodes.primaries()[2]
     nodes.replicate(victim)
-    pages = documents.read(client, SCHEMA, ids, ["vector"])
+    pages = Documents(client, SCHEMA).read(ids, ["vector"])
     batch, rows = next(pages)
     victim.kill()
     found = dict(zip(batch, rows, strict=True))
@@ -526,11 +527,11 @@ def test_a_primary_may_be_killed_in_the_middle_of_a_read(client, nodes, small_ba
 
 
 def test_a_primary_may_be_killed_in_the_middle_of_a_walk(client, nodes, monkeypatch):
-    monkeypatch.setattr(documents, "_WALK_COUNT", 50)
+    monkeypatch.setattr(scan, "_PAGE", 50)
     ids, _ = write(client, 2000)
     victim = nodes.of(cluster.list_primaries(client)[1])
     nodes.replicate(victim)
-    pages = documents.walk_ids(client, SCHEMA)
+    pages = Documents(client, SCHEMA).walk_ids()
     seen = list(next(pages))
     victim.kill()
     seen += [id for page in pages for id in page]
@@ -562,9 +563,9 @@ def test_the_memory_of_a_write_and_a_read_is_bounded(client, monkeypatch):
     count, dim = 10_000, 128
     schema, ids, matrix = Schema("docs", dim), names(count), matrix_of(count, dim)
     tracemalloc.start()
-    for _ in documents.write(client, schema, ids, matrix, {}):
+    for _ in Documents(client, schema).write(ids, matrix, {}):
         pass
-    for _ in documents.read(client, schema, ids, ["vector"]):
+    for _ in Documents(client, schema).read(ids, ["vector"]):
         pass
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -688,11 +689,11 @@ def test_the_right_that_is_needed_while_a_slot_moves_is_named(user_of_cluster, c
     rights = f"+hset {RIGHTS_OF_A_CLUSTER} +asking"
     nodes.open_slot(slot, first, second)
     try:
-        written = documents.write(user_of_cluster(rights), SCHEMA, [id], matrix_of(1), {})
+        written = Documents(user_of_cluster(rights), SCHEMA).write([id], matrix_of(1), {})
         assert list(written) == [1]
         refused = user_of_cluster(rights, without="+asking")
         with pytest.raises(AuthenticationError, match="'asking' command"):
-            list(documents.write(refused, SCHEMA, [id], matrix_of(1), {}))
+            list(Documents(refused, SCHEMA).write([id], matrix_of(1), {}))
     finally:
         nodes.close_slot(slot, second)
 
@@ -720,9 +721,9 @@ def test_all_nodes_are_reached_as_the_same_user_of_few_rights(nodes):
             ids, matrix = write(client, 100)
             assert read(client, ids) == (ids, blobs(matrix))
             assert sorted(walk(client)) == ids
-            assert documents.delete(client, SCHEMA, ids) == 100
+            assert len(Documents(client, SCHEMA).delete(ids)) == 100
             with pytest.raises(AuthenticationError, match="hexists"):
-                documents.find_existing(client, SCHEMA, ids)
+                Documents(client, SCHEMA).find_existing(ids)
         for node in nodes:
             node("ACL", "SETUSER", "tester", "-command")
         with pytest.raises(AuthenticationError, match="'command' command"):

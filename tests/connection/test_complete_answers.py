@@ -26,7 +26,8 @@ from fiftyone_redis.connection import cluster, topology, wire
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.connection.retry import RetryPolicy
-from fiftyone_redis.engine import VectorIndex, keys
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.keys import Keys
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -39,7 +40,7 @@ SCHEMA = Schema("a", 4)
 
 
 def pages(client):
-    return list(keys.read_id_pages(client, SCHEMA))
+    return list(Keys(client, SCHEMA).read_pages())
 
 
 def searches(client, count=3):

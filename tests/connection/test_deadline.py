@@ -14,6 +14,7 @@ from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.connection.retry import RetryPolicy
 from fiftyone_redis.connection.wire import pack_queries
 from fiftyone_redis.engine import connect, keys
+from fiftyone_redis.engine.keys import Keys
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import ConnectionFailedError, IndexNotFoundError
 
@@ -40,7 +41,7 @@ def alone(server, **options):
 
 
 def pages(client):
-    return list(keys.read_id_pages(client, SCHEMA))
+    return list(Keys(client, SCHEMA).read_pages())
 
 
 def test_a_search_waits_for_its_own_time_limit_and_a_little(server):

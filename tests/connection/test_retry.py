@@ -22,7 +22,8 @@ from redis.exceptions import (
 
 from fiftyone_redis.connection import retry
 from fiftyone_redis.connection.client import execute
-from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
+from fiftyone_redis.engine import Schema, VectorIndex, connect, documents, scan
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -47,7 +48,7 @@ def small_batches(monkeypatch):
 @pytest.fixture
 def small_pages(monkeypatch):
     """Ten keys are looked at for a page of a walk."""
-    monkeypatch.setattr(documents, "_WALK_COUNT", 10)
+    monkeypatch.setattr(scan, "_PAGE", 10)
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_an_upload_survives_that_its_connections_are_killed(
     client, cutter, far, small_batches, times
 ):
     written = 0
-    for done in documents.write(far, SCHEMA, IDS, MATRIX, {}):
+    for done in Documents(far, SCHEMA).write(IDS, MATRIX, {}):
         written += done
         if written in (20, 50, 90)[:times]:
             cutter.cut_next_reply()
@@ -205,7 +206,7 @@ def blobs(client: redis.Redis) -> dict[str, bytes]:
     """Returns the vectors of all documents."""
     return {
         id: row[0]
-        for batch, rows in documents.read(client, SCHEMA, IDS, ["vector"])
+        for batch, rows in Documents(client, SCHEMA).read(IDS, ["vector"])
         for id, row in zip(batch, rows, strict=True)
     }
 
@@ -213,7 +214,7 @@ def blobs(client: redis.Redis) -> dict[str, bytes]:
 def test_a_read_survives_that_its_connections_are_killed(client, cutter, far, small_batches):
     write(client)
     found = []
-    for batch, rows in documents.read(far, SCHEMA, IDS, ["vector"]):
+    for batch, rows in Documents(far, SCHEMA).read(IDS, ["vector"]):
         found += zip(batch, rows, strict=True)
         if len(found) in (10, 60):
             client.client_kill_filter(_type="normal", skipme=True)
@@ -221,14 +222,14 @@ def test_a_read_survives_that_its_connections_are_killed(client, cutter, far, sm
 
 
 def write(client: redis.Redis) -> None:
-    for _ in documents.write(client, SCHEMA, IDS, MATRIX, {}):
+    for _ in Documents(client, SCHEMA).write(IDS, MATRIX, {}):
         pass
 
 
 def test_what_was_answered_is_not_sent_again(client, cutter, far, small_batches):
     write(client)
     client.config_resetstat()
-    for number, _ in enumerate(documents.read(far, SCHEMA, IDS, ["vector"])):
+    for number, _ in enumerate(Documents(far, SCHEMA).read(IDS, ["vector"])):
         if number == 4:
             client.client_kill_filter(_type="normal", skipme=True)
     assert 100 <= client.info("commandstats")["cmdstat_hmget"]["calls"] <= 120
@@ -269,7 +270,7 @@ def test_no_page_of_a_cursor_is_lost_with_its_reply(client, cutter, far):
 def test_an_abandoned_walk_keeps_its_connection(client, small_pages):
     write(client)
     before = client.client_id()
-    assert len(next(documents.walk_ids(client, SCHEMA))) < 100
+    assert len(next(Documents(client, SCHEMA).walk_ids())) < 100
     assert client.client_id() == before
 
 
@@ -279,7 +280,7 @@ def test_an_abandoned_walk_keeps_its_connection(client, small_pages):
 def test_an_upload_survives_that_the_server_is_killed_and_started_again(lasting, small_batches):
     written = 0
     with reached(lasting) as client:
-        for done in documents.write(client, SCHEMA, IDS, MATRIX, {}):
+        for done in Documents(client, SCHEMA).write(IDS, MATRIX, {}):
             written += done
             if written == 50:
                 lasting.kill()
@@ -292,7 +293,7 @@ def test_a_read_survives_that_the_server_is_killed_and_started_again(lasting, sm
     with reached(lasting) as client:
         write(client)
         found = []
-        for batch, rows in documents.read(client, SCHEMA, IDS, ["vector"]):
+        for batch, rows in Documents(client, SCHEMA).read(IDS, ["vector"]):
             found += zip(batch, rows, strict=True)
             if len(found) == 50:
                 lasting.kill()
@@ -304,7 +305,7 @@ def test_a_walk_finds_all_although_the_server_is_started_again(lasting, small_pa
     with reached(lasting) as client:
         write(client)
         found = []
-        for page in documents.walk_ids(client, SCHEMA):
+        for page in Documents(client, SCHEMA).walk_ids():
             found += page
             if len(found) < 30:
                 lasting.kill()
@@ -376,7 +377,7 @@ def test_documents_deleted_before_a_failover_are_counted(own_server, small_batch
         write(client)
         own.replicaof("127.0.0.1", 1)
         with later(0.3, lambda: server.client().replicaof("NO", "ONE")):
-            assert documents.delete(client, SCHEMA, IDS) == 100
+            assert len(Documents(client, SCHEMA).delete(IDS)) == 100
 
 
 def test_a_read_waits_for_a_replica_without_its_primary(own_server):
@@ -447,7 +448,7 @@ def test_the_number_and_the_total_time_are_settings(lasting, rules):
         with pytest.raises(ConnectionFailedError):
             write(client)
         with pytest.raises(ConnectionFailedError):
-            list(documents.walk_ids(client, SCHEMA))
+            list(Documents(client, SCHEMA).walk_ids())
     assert time.monotonic() - begun < 5
 
 

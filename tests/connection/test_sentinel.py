@@ -8,6 +8,7 @@ import redis
 
 from fiftyone_redis.connection.client import execute, get_address, open_decoding_client
 from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -156,7 +157,7 @@ def test_a_failover_in_the_middle_of_an_upload_is_followed(own_server, sentinel_
     with reached(sentinel) as client:
         index = VectorIndex.create(client, SCHEMA)
         written = 0
-        for done in documents.write(client, SCHEMA, IDS, MATRIX, {}):
+        for done in Documents(client, SCHEMA).write(IDS, MATRIX, {}):
             written += done
             if written == 50:
                 wait_for_documents(new, 50)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
+from fiftyone_redis.engine.documents import Documents
 
 DIM = 8
 COUNT = 400
@@ -79,7 +80,7 @@ def test_processes_forked_after_the_client_was_made_work_at_once(shared):
 def test_a_fork_in_the_middle_of_an_upload_disturbs_nobody(shared, monkeypatch):
     monkeypatch.setattr(documents, "BATCH_BYTES", 50 * 4 * DIM)
     ids = [f"more-{id}" for id in IDS]
-    writing = documents.write(shared.client, SCHEMA, ids, MATRIX, {})
+    writing = Documents(shared.client, SCHEMA).write(ids, MATRIX, {})
     written = next(writing)
     children = forked(works, shared)
     written += sum(writing)

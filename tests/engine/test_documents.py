@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import redis
 
-from fiftyone_redis.engine import Schema, codec, documents
+from fiftyone_redis.engine import Schema, codec, documents, scan
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import ServerError
 
 ROWS = 4
@@ -44,20 +45,20 @@ def lone_client(client, redis_server):
 
 
 def write(client, schema, ids, matrix, tags=None) -> list[int]:
-    return list(documents.write(client, schema, ids, matrix, tags or {}))
+    return list(Documents(client, schema).write(ids, matrix, tags or {}))
 
 
 def read(client, schema, ids, fields=("vector",)) -> dict[str, list[bytes | None]]:
     return {
         id: row
-        for batch, rows in documents.read(client, schema, ids, fields)
+        for batch, rows in Documents(client, schema).read(ids, fields)
         for id, row in zip(batch, rows, strict=True)
     }
 
 
 def walk(client, schema) -> list[str]:
     """Returns the ids of all pages, each as often as it was given."""
-    return sorted(id for page in documents.walk_ids(client, schema) for id in page)
+    return sorted(id for page in Documents(client, schema).walk_ids() for id in page)
 
 
 def names(count: int) -> list[str]:
@@ -76,15 +77,15 @@ def test_batches_of_every_fill_are_written_read_and_deleted(
     assert sum(written) == count
     assert max(written, default=0) <= ROWS
     assert held == {id: [row.tobytes()] for id, row in zip(ids, matrix, strict=True)}
-    assert documents.find_existing(client, schema, [*ids, "other"]) == set(ids)
-    assert documents.delete(client, schema, [*ids, "other"]) == count
+    assert Documents(client, schema).find_existing([*ids, "other"]) == set(ids)
+    assert len(Documents(client, schema).delete([*ids, "other"])) == count
     assert client.dbsize() == 0
 
 
 def test_batches_are_cut_by_the_size_of_the_vectors():
     large = Schema("i", 32_768, dtype="float64")
-    assert [s.stop - s.start for s in documents.batches(20, large)] == [8, 8, 4]
-    assert next(documents.batches(10_000, Schema("i", 1))).stop < 10_000
+    assert [s.stop - s.start for s in Documents(None, large).batches(20)] == [8, 8, 4]
+    assert next(Documents(None, Schema("i", 1)).batches(10_000)).stop < 10_000
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
@@ -97,10 +98,10 @@ def test_the_server_holds_the_bytes_of_the_type(client, vectors, dtype):
 def test_ids_of_any_characters_are_kept(client, schema, vectors):
     write(client, schema, SPECIAL, vectors(len(SPECIAL)))
     assert client.dbsize() == len(SPECIAL)
-    assert documents.find_existing(client, schema, SPECIAL) == set(SPECIAL)
+    assert Documents(client, schema).find_existing(SPECIAL) == set(SPECIAL)
     assert walk(client, schema) == sorted(SPECIAL)
     assert all(row[0] for row in read(client, schema, SPECIAL).values())
-    assert documents.delete(client, schema, SPECIAL) == len(SPECIAL)
+    assert len(Documents(client, schema).delete(SPECIAL)) == len(SPECIAL)
 
 
 @pytest.mark.parametrize("name", ["a*", "a?b", "a[bc]", "a[^b]", "a\\", "a\\*", "*", "[", "日本"])
@@ -113,23 +114,23 @@ def test_only_the_documents_of_the_prefix_are_walked(client, vectors, name):
 
 
 def test_many_documents_are_walked_in_pages(client, schema, vectors, monkeypatch):
-    monkeypatch.setattr(documents, "_WALK_COUNT", 10)
+    monkeypatch.setattr(scan, "_PAGE", 10)
     write(client, schema, names(500), vectors(500))
-    assert len(list(documents.walk_ids(client, schema))) > 1
+    assert len(list(Documents(client, schema).walk_ids())) > 1
     assert walk(client, schema) == names(500)
 
 
 def test_documents_that_stay_are_walked_once_while_others_come_and_go(
     client, schema, vectors, monkeypatch
 ):
-    monkeypatch.setattr(documents, "_WALK_COUNT", 10)
+    monkeypatch.setattr(scan, "_PAGE", 10)
     ids, others = names(300), [f"other {row}" for row in range(5000)]
     write(client, schema, ids, vectors(300))
-    pages = documents.walk_ids(client, schema)
+    pages = Documents(client, schema).walk_ids()
     seen = list(next(pages))
     write(client, schema, others, vectors(5000))
     seen += next(pages)
-    documents.delete(client, schema, others)
+    Documents(client, schema).delete(others)
     seen += [id for page in pages for id in page]
     assert sorted(set(seen) - set(others)) == ids
     assert len(seen) == len(set(seen))
@@ -175,11 +176,11 @@ def test_writing_again_after_a_refusal_completes_it(client, schema, vectors, sma
         write(client, schema, names(20), vectors(20))
     client.delete("docs:00002")
     write(client, schema, names(20), vectors(20))
-    assert documents.find_existing(client, schema, names(20)) == set(names(20))
+    assert Documents(client, schema).find_existing(names(20)) == set(names(20))
 
 
 def test_an_abandoned_write_gives_its_connection_back(lone_client, schema, vectors, small_batches):
-    writing = documents.write(lone_client, schema, names(20), vectors(20), {})
+    writing = Documents(lone_client, schema).write(names(20), vectors(20), {})
     assert next(writing) == ROWS
     writing.close()
     assert lone_client.echo("still there") == b"still there"
@@ -187,7 +188,7 @@ def test_an_abandoned_write_gives_its_connection_back(lone_client, schema, vecto
 
 def test_an_abandoned_read_leaves_no_replies_behind(lone_client, schema, vectors, small_batches):
     write(lone_client, schema, names(20), vectors(20))
-    for _ in documents.read(lone_client, schema, names(20), ("vector",)):
+    for _ in Documents(lone_client, schema).read(names(20), ("vector",)):
         break
     assert lone_client.echo("still there") == b"still there"
     assert len(read(lone_client, schema, names(20))) == 20
@@ -205,7 +206,7 @@ def test_many_threads_can_share_a_client(client, schema, small_batches):
         for _ in range(5):
             write(client, schema, ids, matrix)
             assert read(client, schema, ids) == {id: [blob] for id in ids}
-            assert documents.delete(client, schema, ids) == count
+            assert len(Documents(client, schema).delete(ids)) == count
         return True
 
     with ThreadPoolExecutor(threads) as pool:

@@ -4,7 +4,6 @@ Processes are really killed: each is a child that ends itself by SIGKILL before 
 that it sends, the first, the second, and so on.
 """
 
-import json
 import multiprocessing
 import os
 import signal
@@ -17,7 +16,8 @@ import redis
 from redis.connection import AbstractConnection
 from waiting import wait_until
 
-from fiftyone_redis.engine import Schema, VectorIndex, connect, lease, leftovers
+from fiftyone_redis.engine import Schema, VectorIndex, connect, lease, switching
+from fiftyone_redis.engine.records import Record, Switch, write_record
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -159,22 +159,27 @@ def test_a_switch_that_was_interrupted_between_two_names_is_finished_by_whoever_
     client, matrix, monkeypatch
 ):
     """As in a cluster, which cannot drop an index and make an alias of its name in one step."""
-    monkeypatch.setattr(leftovers, "_GAP_SECONDS", 0.05)
+    monkeypatch.setattr(switching, "_GAP_SECONDS", 0.05)
     index = VectorIndex.create(client, Schema("docs", DIM))
     index.add(IDS, matrix)
-    record = {"index": index.schema.server_name, "fields": {}}
-    client.set("fiftyone-redis:docs", json.dumps(record))
+    decide_switch(client, index.schema.server_name)
     client.execute_command("FT.ALIASDEL", "docs")
 
     check_right(client, matrix)
     assert client.execute_command("FT.INFO", "docs")[b"num_docs"] == COUNT
 
 
+def decide_switch(client, name: str) -> None:
+    """Notes that the alias is about to move to an index, as a rebuild does."""
+    switch = Switch("docs", name, ("docs",), drops_documents=False)
+    write_record(client, "docs", Record(switch))
+
+
 def test_a_search_waits_in_the_gap_between_two_names(client, matrix):
     index = VectorIndex.create(client, Schema("docs", DIM))
     index.add(IDS, matrix)
     name = index.schema.server_name
-    client.set("fiftyone-redis:docs", json.dumps({"index": name, "fields": {}}))
+    decide_switch(client, name)
     client.execute_command("FT.ALIASDEL", "docs")
     timer = threading.Timer(0.2, client.execute_command, ("FT.ALIASADD", "docs", name))
     timer.start()
@@ -213,12 +218,12 @@ def test_an_index_that_is_dropped_while_it_is_rebuilt_stays_dropped(client, matr
     index.add(IDS, matrix)
     other = VectorIndex.open(client, "docs")
 
-    def drop_and_go_on(self) -> None:
+    def drop_and_go_on(self, key: str, value: str) -> None:
         monkeypatch.undo()
         other.drop()
-        self.check()
+        self.set_if_held(key, value)
 
-    monkeypatch.setattr(lease.Lease, "check", drop_and_go_on)
+    monkeypatch.setattr(lease.Lease, "set_if_held", drop_and_go_on)
     with pytest.raises(IndexMismatchError, match="dropped or changed by another process"):
         index.rebuild(algorithm="HNSW")
     assert (indexes(client), client.keys()) == ([], [])

@@ -176,7 +176,7 @@ def test_documents_that_another_index_reads_are_not_changed(client, matrix, stor
     assert len(VectorIndex.open(client, "second")) == len(index) == COUNT
 
 
-@pytest.mark.parametrize("step", ["_copy_batch", "_switch"])
+@pytest.mark.parametrize("step", ["_copy_batch", "_decide"])
 def test_a_conversion_that_dies_leaves_the_old_index_and_can_be_run_again(
     client, own, matrix, step, monkeypatch
 ):
@@ -186,7 +186,7 @@ def test_a_conversion_that_dies_leaves_the_old_index_and_can_be_run_again(
         raise FiftyOneRedisError("died")
 
     with monkeypatch.context() as patched:
-        patched.setattr(rebuild, step, die)
+        patched.setattr(rebuild._Rebuild, step, die)
         with pytest.raises(FiftyOneRedisError, match="died"):
             own.rebuild(storage="HASH")
     assert own.schema.storage == "JSON"
@@ -216,7 +216,7 @@ def test_an_index_that_was_opened_before_the_change_follows_it(client, own, matr
 
 
 def test_what_comes_and_goes_meanwhile_is_followed(client, own, matrix, monkeypatch):
-    copy = rebuild._copy_batch
+    copy = rebuild._Rebuild._copy_batch
     meanwhile = []
 
     def copy_and_change(*args):
@@ -226,7 +226,7 @@ def test_what_comes_and_goes_meanwhile_is_followed(client, own, matrix, monkeypa
             put(client, "own:new", foid="new", sample_id="s", vector=matrix[0].tolist())
             client.delete("own:003")
 
-    monkeypatch.setattr(rebuild, "_copy_batch", copy_and_change)
+    monkeypatch.setattr(rebuild._Rebuild, "_copy_batch", copy_and_change)
     own.rebuild(storage="HASH")
     assert set(own.ids()) == {*names(), "new"} - {"003"}
     assert types(client) == {b"hash"}

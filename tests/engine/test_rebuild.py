@@ -87,17 +87,17 @@ def test_searches_are_answered_all_the_time(client, index, vectors):
     assert all(answer == expected for answer in answers)
 
 
-@pytest.mark.parametrize("step", ["_rebuild_with_dtype", "_create_and_fill", "_switch"])
+@pytest.mark.parametrize("step", ["convert_dtype", "_create", "_decide"])
 def test_a_rebuild_that_dies_leaves_the_old_index_and_can_be_run_again(
     client, index, vectors, step, monkeypatch
 ):
     expected = nearest(index, vectors)
 
-    def die(*args):
+    def die(*args, **kwargs):
         raise FiftyOneRedisError("died")
 
     with monkeypatch.context() as patched:
-        patched.setattr(rebuild, step, die)
+        patched.setattr(rebuild._Rebuild, step, die)
         with pytest.raises(FiftyOneRedisError, match="died"):
             index.rebuild(dtype="float16", algorithm="HNSW")
     assert nearest(VectorIndex.open(client, "docs"), vectors) == expected

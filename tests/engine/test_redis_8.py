@@ -13,7 +13,8 @@ from recorded import FOLDER
 
 from fiftyone_redis.connection import capabilities as known
 from fiftyone_redis.connection.translate import translate
-from fiftyone_redis.engine import Schema, VectorIndex, commands, documents, replies
+from fiftyone_redis.engine import Schema, VectorIndex, commands, replies
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.options import METRICS
 from fiftyone_redis.errors import SettingsError, UnsupportedServerError
 
@@ -27,7 +28,7 @@ def whole(client):
     def whole(dtype: str, metric: str, values: np.ndarray) -> VectorIndex:
         schema = Schema("whole", values.shape[1], metric, dtype=dtype)
         ids = [str(row) for row in range(len(values))]
-        assert sum(documents.write(client, schema, ids, values, {})) == len(values)
+        assert sum(Documents(client, schema).write(ids, values, {})) == len(values)
         return VectorIndex(client, schema)
 
     return whole
@@ -77,7 +78,8 @@ def test_whole_numbers_are_asked_for_as_redis_8_takes_them():
 def test_an_svs_index_is_made_with_the_documented_settings_and_defaults():
     command = commands.create(Schema("any", 512, "euclidean", "SVS-VAMANA"))
     assert " ".join(map(str, command)) == (
-        "FT.CREATE any ON HASH PREFIX 1 any: SCHEMA vector VECTOR SVS-VAMANA 12 TYPE FLOAT32 "
+        "FT.CREATE any ON HASH PREFIX 1 any: FILTER exists(@vector) SCHEMA vector VECTOR "
+        "SVS-VAMANA 12 TYPE FLOAT32 "
         "DIM 512 DISTANCE_METRIC L2 GRAPH_MAX_DEGREE 32 CONSTRUCTION_WINDOW_SIZE 200 "
         "SEARCH_WINDOW_SIZE 10"
     )

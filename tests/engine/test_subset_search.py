@@ -6,7 +6,8 @@ import brute_force
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, documents, planner, reading
+from fiftyone_redis.engine import Schema, VectorIndex, planner, reading
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.options import METRICS
 from fiftyone_redis.engine.planner import MembershipCost
 from fiftyone_redis.engine.replies import Hit
@@ -72,10 +73,10 @@ def test_more_documents_are_looked_at_only_where_few_tell_little(members, asked,
 def test_a_sample_is_drawn_by_chance_and_not_from_the_beginning(client, vectors):
     index = VectorIndex.create(client, Schema("docs", 4))
     index.add([f"{row:05}" for row in range(5000)], vectors(5000))
-    ids = [hit.id for hit in reading.sample_documents(client, index.schema)]
+    ids = [hit.id for hit in reading.sample_documents(Documents(client, index.schema))]
     assert len(ids) == 256
     assert 1500 < sum(int(id) for id in ids[:64]) / 64 < 3500
-    assert documents.draw_ids(client, index.schema, 1000) != sorted(ids)
+    assert Documents(client, index.schema).draw_keys(1000) != sorted(ids)
 
 
 def test_what_others_added_meanwhile_is_found(client, vectors, monkeypatch):

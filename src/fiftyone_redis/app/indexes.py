@@ -10,7 +10,8 @@ import fiftyone.brain as fob
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import VectorIndex, reading, replies
+from fiftyone_redis.engine import VectorIndex, replies
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import (
     AuthenticationError,
     FiftyOneRedisError,
@@ -171,12 +172,15 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
     return IndexSummary(**{**vars(said), **read})
 
 
+_SAMPLE, _SCANNED = 16, 1024  # documents measured, and keys scanned for them
+
+
 def _memory(index: VectorIndex, info: dict[str, Any], documents: int) -> int:
     """Returns the bytes of an index and its documents, estimated from a sample of documents."""
     total = replies.read_index_bytes(info)
-    drawn = reading.sample_documents(index.client, index.schema)[:16]
+    drawn = Documents(index.client, index.schema).draw_keys(_SCANNED)[:_SAMPLE]
     try:
-        each = [execute(index.client, "MEMORY", "USAGE", hit.key) or 0 for hit in drawn]
+        each = [execute(index.client, "MEMORY", "USAGE", key) or 0 for key in drawn]
     except AuthenticationError:
         return total  # this user may not read the memory of documents
     return total + round(sum(each) / len(each) * documents if each else 0)

@@ -153,7 +153,7 @@ _FORMS = (
         Refusal.NO_PERMISSION,
         "",
         "user does not have the required permissions to query the index"
-        "|(this user|user .*) has no permissions to .*"
+        "|(acl failure in script: )?(this user|user .*) has no permissions to .*"
         "|no permissions to access a (key|channel)",
     ),
     _form(Refusal.BAD_CREDENTIALS, "WRONGPASS|NOAUTH"),

@@ -94,6 +94,23 @@ def pack_keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Reque
     return Request(packed, items, cast("list[bytes]", keys))
 
 
+# A command of its own kind for each storage; the key is declared, so that a cluster can route it.
+_IF_EXISTS = "return redis.call('EXISTS', KEYS[1]) == 1 and redis.call(unpack(ARGV))"
+
+
+def pack_if_exists(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
+    """Packs commands that run only if their key exists; the reply is None if it does not.
+
+    Args:
+        commands: the commands; their first argument is their key, as bytes
+        items: the item that each command is about
+    """
+    given = list(commands)
+    scripts = [["EVAL", _IF_EXISTS, 1, command[1], *command] for command in given]
+    keys = cast("list[bytes]", [command[1] for command in given])
+    return Request([(pack(script),) for script in scripts], items, keys)
+
+
 def read_name(packed: bytes) -> str:
     """Returns the name of a packed command."""
     found = _FIRST_WORD.match(packed)

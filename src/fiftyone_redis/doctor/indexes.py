@@ -19,7 +19,8 @@ from fiftyone_redis.doctor.findings import (
     format_bytes,
     try_execute,
 )
-from fiftyone_redis.engine import aliases, commands, leftovers, replies
+from fiftyone_redis.engine import aliases, commands, replies
+from fiftyone_redis.engine.records import read_record
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -141,7 +142,7 @@ def _report_leftover(name: str) -> Finding:
 
 def _check_leftover_fields(client: Client, alias: str) -> list[Finding]:
     """Checks for a record of an interrupted type change, which leaves two vector fields."""
-    fields = sorted(leftovers.read_record(client, alias).fields)
+    fields = sorted(read_record(client, alias).fields)
     if not fields:
         return []
     text = f"{alias}: documents may hold vectors twice (in {list_first(fields)}). An interrupted "

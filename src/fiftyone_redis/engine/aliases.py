@@ -13,16 +13,21 @@ from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.naming import get_alias
 from fiftyone_redis.engine import commands, replies
-from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import IndexNotFoundError
 
 
-def find_stable_name(client: Client, schema: Schema) -> str:
-    """Returns the name that survives a rebuild: the alias of an index, or else its own name."""
-    name, alias = schema.server_name, get_alias(schema.server_name)
-    if name == schema.name:
+def find_stable_name(client: Client, given: str, name: str) -> str:
+    """Returns the name that survives a rebuild: the alias of an index, or else its own name.
+
+    Args:
+        client: a client of the server
+        given: the name or alias that users pass
+        name: the index's own name
+    """
+    if name == given:
         return name
-    is_alias = alias == schema.name or find_index(client, alias) == name
+    alias = get_alias(name)
+    is_alias = alias == given or find_index(client, alias) == name
     return alias if is_alias else name
 
 

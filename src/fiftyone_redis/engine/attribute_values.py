@@ -5,33 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import documents
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.document_formats import FieldValues
-from fiftyone_redis.engine.documents import AttributeReader
+from fiftyone_redis.engine.documents import AttributeReader, Documents
 from fiftyone_redis.engine.reading import Progress
-from fiftyone_redis.engine.schema import Schema
 
 _ROWS = 2048  # documents compared per batch
 
 
 def write(
-    client: Client,
-    schema: Schema,
+    documents: Documents,
     ids: Sequence[str],
     matrix: Array,
     tags: FieldValues,
     read: AttributeReader | None,
 ) -> Iterator[int]:
-    """Writes documents with their attributes, if any are read; see :func:`documents.write`.
+    """Writes documents with their attributes, if any are read; see :meth:`Documents.write`.
 
     Removes attributes that an existing document has and the new one lacks.
     """
     if read is None:
-        yield from documents.write(client, schema, ids, matrix, tags)
+        yield from documents.write(ids, matrix, tags)
         return
-    lacking: dict[str, list[str]] = {attribute.name: [] for attribute in schema.attributes}
+    lacking: dict[str, list[str]] = {
+        attribute.name: [] for attribute in documents.schema.attributes
+    }
 
     def reading(batch: Sequence[str]) -> FieldValues:
         columns = read(batch)
@@ -39,14 +37,13 @@ def write(
             lacking[name] += [id for id, v in zip(batch, values, strict=True) if v is None]
         return columns
 
-    yield from documents.write(client, schema, ids, matrix, tags, reading)
+    yield from documents.write(ids, matrix, tags, reading)
     for name, without in lacking.items():
-        documents.remove_field(client, schema, without, name)
+        documents.remove_field(without, name)
 
 
 def update(
-    client: Client,
-    schema: Schema,
+    documents: Documents,
     ids: Sequence[str],
     read: AttributeReader,
     progress: Progress | None = None,
@@ -57,8 +54,7 @@ def update(
     new one.
 
     Args:
-        client: a client of the server
-        schema: the index
+        documents: the documents of the index
         ids: the documents' ids; unknown ids are skipped
         read: returns the current attributes of a batch of documents
         progress: called with the number of ids checked since the last call
@@ -69,9 +65,9 @@ def update(
     changed = 0
     for start in range(0, len(ids), _ROWS):
         batch = ids[start : start + _ROWS]
-        changes = _differences(client, schema, batch, read(batch))
-        there = documents.find_existing(client, schema, list(changes))
-        documents.update_fields(client, schema, {id: changes[id] for id in changes if id in there})
+        changes = _differences(documents, batch, read(batch))
+        there = documents.find_existing(list(changes))
+        documents.update_fields({id: changes[id] for id in changes if id in there})
         changed += len(there)
         if progress is not None:
             progress(len(batch))
@@ -79,11 +75,11 @@ def update(
 
 
 def _differences(
-    client: Client, schema: Schema, ids: Sequence[str], wanted: FieldValues
+    documents: Documents, ids: Sequence[str], wanted: FieldValues
 ) -> dict[str, dict[str, str | None]]:
     """Returns the fields that differ, for each document that has any."""
     names = list(wanted)
-    held = [row for _, rows in documents.read(client, schema, ids, names) for row in rows]
+    held = [row for _, rows in documents.read(ids, names) for row in rows]
     changes = {}
     for id, old, *new in zip(ids, held, *wanted.values(), strict=True):
         different = {

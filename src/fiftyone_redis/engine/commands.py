@@ -12,6 +12,9 @@ from fiftyone_redis.engine import existing_index
 from fiftyone_redis.engine.options import OPTIONS, tuning_options
 from fiftyone_redis.engine.schema import DISTANCE, Schema
 
+# The braces keep all of these keys on one node of a cluster.
+_OWN_KEYS = "fiftyone-{redis}"
+
 ID = "__id"
 """The alias under which queries return the id field; no field has this name."""
 
@@ -23,7 +26,9 @@ def create(schema: Schema) -> Command:
     for option in tuning_options(schema.algorithm):
         attributes += option.arguments(getattr(schema, option.name))
     command: Command = ["FT.CREATE", schema.server_name, "ON", schema.storage]
-    command += ["PREFIX", len(schema.prefixes), *schema.prefixes, *schema.options, "SCHEMA"]
+    command += ["PREFIX", len(schema.prefixes), *schema.prefixes, *schema.options]
+    command += ["FILTER", schema.vector_filter] if schema.vectors_only else []
+    command.append("SCHEMA")
     renamed = [] if schema.vector_name == schema.vector_field else ["AS", schema.vector_name]
     command += [schema.vector_field, *renamed, "VECTOR", schema.algorithm]
     command += [len(attributes), *attributes]
@@ -62,12 +67,17 @@ def move_alias(alias: str, index: str) -> Command:
 
 def record_key(alias: str) -> str:
     """Returns the key of a rebuild's record, which is never a document's key."""
-    return f"fiftyone-redis:{alias}"
+    return f"{_OWN_KEYS}:record:{alias}"
 
 
 def lease_key(alias: str) -> str:
     """Returns the key of the lease of an alias."""
-    return f"fiftyone-redis:{alias}:lease"
+    return f"{_OWN_KEYS}:lease:{alias}"
+
+
+def state(alias: str) -> Command:
+    """Returns the command that reads the owner of an alias's lease, and the record."""
+    return ["MGET", lease_key(alias), record_key(alias)]
 
 
 def close_cursor(name: str, cursor: int) -> Command:

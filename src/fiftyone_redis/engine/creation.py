@@ -11,16 +11,17 @@ from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import aliases, commands, lease, leftovers, replies
 from fiftyone_redis.engine.definition import Definition
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.requirements import require_support
-from fiftyone_redis.engine.schema import Schema, check_attributes
-from fiftyone_redis.errors import IndexMismatchError
+from fiftyone_redis.engine.schema import check_attributes
+from fiftyone_redis.errors import IndexMismatchError, list_first
 
 _SCAN_SECONDS = 0.001  # in which a server with few keys scans them; it is asked once then
 
 
-def create_index(client: Client, schema: Schema) -> Definition:
+def create_index(documents: Documents) -> Definition:
     """Makes a new index behind an alias, and waits until it has all documents.
 
     Raises:
@@ -28,21 +29,25 @@ def create_index(client: Client, schema: Schema) -> Definition:
         IndexMismatchError: if an index of that name exists, or one that would share documents
         UnsupportedServerError: if the server cannot hold such an index
     """
+    client, schema = documents.client, documents.schema
     check_attributes(schema)
     require_support(client, schema)
     name = schema.name
     with lease.hold(client, name), ExitStack() as undo:
         _refuse_taken(name, aliases.is_taken(client, name))
         leftovers.remove_all(client, name, schema.prefixes)
-        refuse_overlap(client, schema)
+        refuse_overlap(documents)
         schema = replace(schema, server_name=naming.make_index_name(name))
+        _refuse_other_keys(Documents(client, schema))
         execute(client, *commands.create(schema))
         undo.callback(execute, client, *commands.drop(schema.server_name, documents=False))
+        # Another process may have made one at the same moment.
+        refuse_overlap(Documents(client, schema))
         time.sleep(_SCAN_SECONDS)
         reply = wait_until_indexed(client, schema.server_name)
         execute(client, *commands.add_alias(name, schema.server_name))
         undo.pop_all()
-    return Definition(client, schema, replies.read_identity(reply))
+    return Definition(Documents(client, schema), name, replies.read_identity(reply))
 
 
 def remove_leftovers(client: Client, name: str) -> None:
@@ -54,6 +59,18 @@ def remove_leftovers(client: Client, name: str) -> None:
     with lease.hold(client, name, patient=False):
         _refuse_taken(name, aliases.find_index(client, name) is not None)
         leftovers.remove_all(client, name, (f"{name}:",), documents=True)
+
+
+def _refuse_other_keys(documents: Documents) -> None:
+    """Raises if keys under the prefix are not documents of the index, which would own them."""
+    others = documents.find_other_keys()
+    if others:
+        prefix = documents.schema.prefix
+        raise IndexMismatchError(
+            f"{len(others)} keys that begin with {prefix!r} hold no vector of this index: "
+            f"{list_first([repr(key) for key in others])}; choose another index_name, or remove "
+            "them."
+        )
 
 
 def _refuse_taken(name: str, is_taken: bool) -> None:

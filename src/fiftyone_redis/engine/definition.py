@@ -12,9 +12,19 @@ from typing import Any, TypeVar
 
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import commands, existing_index, keys, leftovers, reading, replies
+from fiftyone_redis.engine import (
+    aliases,
+    commands,
+    existing_index,
+    lease,
+    reading,
+    replies,
+    switching,
+)
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.options import UNREPORTED
+from fiftyone_redis.engine.records import Record, read_state
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema
 from fiftyone_redis.errors import (
@@ -38,17 +48,31 @@ class Definition:
     """What is known of an index.
 
     Args:
-        client: a client of the server
-        schema: the definition of the index
+        documents: the documents of the index
+        alias: the name that survives a rebuild: its alias, or its own name if it has none
         identity: what tells the index from others of its name; empty for one that was neither made
             nor opened here, which is not confirmed
     """
 
-    def __init__(self, client: Client, schema: Schema, identity: tuple[Any, ...] = ()) -> None:
-        self.client = client
-        self.schema = schema
+    def __init__(self, documents: Documents, alias: str, identity: tuple[Any, ...] = ()) -> None:
+        self.documents = documents
+        self.alias = alias
         self.identity = identity
         self._estimates: dict[Any, tuple[float, Any]] = {}
+
+    @property
+    def client(self) -> Client:
+        """The client of the server."""
+        return self.documents.client
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of the index, as it was when it was last read."""
+        return self.documents.schema
+
+    @schema.setter
+    def schema(self, schema: Schema) -> None:
+        self.documents = Documents(self.client, schema)
 
     def refresh(self) -> None:
         """Reads the definition again, but for what only queries know of.
@@ -68,6 +92,7 @@ class Definition:
         )
         unread = {name: getattr(known, name) for name in UNREPORTED}
         self.schema = replace(found.schema, **unread)
+        self.alias = found.alias
         self.identity = found.identity
         self.forget()
 
@@ -112,16 +137,67 @@ class Definition:
         self.refresh()
         return changes + 1
 
-    def read(self, read: Callable[[], T]) -> T:
+    def read(self, read: Callable[[Documents], T]) -> T:
         """Reads documents; does it again if the index has become another one meanwhile."""
         changes = 0
         while True:
             try:
-                found = read()
+                found = read(self.documents)
                 self.confirm()
                 return found
             except SIGNS_OF_CHANGE as error:
                 changes = self.follow(error, changes)
+
+    def write(self, write: Callable[[Documents], T]) -> T:
+        """Changes documents; does it again if the index was rebuilt or made anew meanwhile.
+
+        While another process rebuilds the index, this waits. What was written beside a rebuild may
+        be missing from the new index, so it counts only if no rebuild had begun when it was done.
+
+        Raises:
+            IndexNotFoundError: if the index is gone
+        """
+        changes = 0
+        while True:
+            self.forget()
+            try:
+                self.settle()
+                self.confirm()
+                done = write(self.documents)
+                if self._is_settled():
+                    self.confirm()
+                    return done
+            except SIGNS_OF_CHANGE as error:
+                changes = self.follow(error, changes)
+
+    def settle(self) -> None:
+        """Waits until no other process rebuilds the index; finishes a switch that was interrupted.
+
+        Raises:
+            IndexNotFoundError: if the index is gone
+        """
+        is_logged = False
+        while True:
+            is_leased, record = read_state(self.client, self.alias)
+            if not is_leased:
+                break
+            if not is_logged:
+                lease.log_waiting(self.alias)
+                is_logged = True
+            time.sleep(lease.POLL)
+        self.finish_switch(record)
+
+    def finish_switch(self, record: Record) -> None:
+        """Finishes a switch to another index that was decided, and follows it."""
+        switch = record.switch
+        if switch is not None and switch.new != self.schema.server_name:
+            switching.finish_switch(self.client, switch)
+            self.refresh()
+
+    def _is_settled(self) -> bool:
+        is_leased, record = read_state(self.client, self.alias)
+        is_decided = record.switch is not None and record.switch.new != self.schema.server_name
+        return not is_leased and not is_decided
 
     def size(self) -> int:
         """Returns about how many documents there are: what the server said in the last minute."""
@@ -142,11 +218,11 @@ class Definition:
             return True
         return False
 
-    def _estimated(self, read: Callable[[Client, Schema], T]) -> T:
+    def _estimated(self, read: Callable[[Documents], T]) -> T:
         now = time.monotonic()
         known = self._estimates.get(read)
         if known is None or now - known[0] > _REMEMBERED_SECONDS:
-            known = self._estimates[read] = now, read(self.client, self.schema)
+            known = self._estimates[read] = now, read(self.documents)
         found: T = known[1]
         return found
 
@@ -170,8 +246,10 @@ def open_index(
         info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys
     )
     schema = replace(schema, name=name, server_name=info["index_name"])
-    keys.check_id_field(client, schema)
-    return Definition(client, schema, replies.read_identity(reply))
+    documents = Documents(client, schema)
+    documents.keys.require_id_field()
+    alias = aliases.find_stable_name(client, name, schema.server_name)
+    return Definition(documents, alias, replies.read_identity(reply))
 
 
 def describe(client: Client, name: str) -> Any:
@@ -184,5 +262,5 @@ def describe(client: Client, name: str) -> Any:
         try:
             return wait_until_indexed(client, name)
         except IndexNotFoundError:
-            if not leftovers.finish_switch(client, name):
+            if not switching.await_switch(client, name):
                 raise

@@ -18,6 +18,7 @@ import numpy as np
 
 from fiftyone_redis.connection.wire import Arg, Command, Parts, Request, pack, to_bytes
 from fiftyone_redis.engine.codec import Array, decode, encode
+from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
 
 FieldValues = Mapping[str, Sequence[str | None]]
@@ -92,6 +93,20 @@ def existence_command(schema: Schema, field: str) -> tuple[str, str]:
 def read_existence(reply: Any) -> bool:
     """Reads the reply to the command of :func:`existence_command`."""
     return read_existence(reply[0]) if isinstance(reply, list) and reply else bool(reply)
+
+
+def vector_size_command(schema: Schema) -> tuple[str, str]:
+    """Returns the name of the command that measures the vector of a document, and its path.
+
+    It counts the bytes in a HASH, and the numbers in JSON.
+    """
+    return "HSTRLEN" if schema.storage == "HASH" else "JSON.ARRLEN", schema.vector_field
+
+
+def has_vector(schema: Schema, reply: Any) -> bool:
+    """Reads the reply to the command of :func:`vector_size_command`: whether the size is right."""
+    size = schema.dim * (DTYPES[schema.dtype] if schema.storage == "HASH" else 1)
+    return reply in (size, [size])
 
 
 def read_document_command(key: bytes) -> Command:

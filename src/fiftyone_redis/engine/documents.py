@@ -7,17 +7,15 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import cluster, routing
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.pipeline import exchange_or_raise
-from fiftyone_redis.connection.pool import borrow_connection
-from fiftyone_redis.connection.retry import Attempts, close_idle_connections
-from fiftyone_redis.connection.translate import translate_errors
-from fiftyone_redis.connection.wire import pack_keyed, to_text
-from fiftyone_redis.engine import document_formats, keys
+from fiftyone_redis.connection.pipeline import exchange, exchange_or_raise
+from fiftyone_redis.connection.translate import translate
+from fiftyone_redis.connection.wire import Command, pack_if_exists, pack_keyed, to_text
+from fiftyone_redis.engine import document_formats, scan
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.document_formats import FieldValues
+from fiftyone_redis.engine.keys import Keys
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
 
@@ -28,212 +26,220 @@ AttributeReader = Callable[[Sequence[str]], FieldValues]
 """Returns the attributes of a batch of documents, given their ids."""
 
 _BATCH_ROWS = 4096
-_WALK_COUNT = 10_000
 
 
-def batches(count: int, schema: Schema) -> Iterator[slice]:
-    """Yields slices of ``count`` documents, of about :data:`BATCH_BYTES` each."""
-    rows = max(1, min(_BATCH_ROWS, BATCH_BYTES // (DTYPES[schema.dtype] * schema.dim)))
-    for start in range(0, count, rows):
-        yield slice(start, min(start + rows, count))
-
-
-def write(
-    client: Client,
-    schema: Schema,
-    ids: Sequence[str],
-    matrix: Array,
-    tags: FieldValues,
-    attributes: AttributeReader | None = None,
-) -> Iterator[int]:
-    """Writes documents, and overwrites existing ones.
+class Documents:
+    """The documents of an index.
 
     Args:
         client: a client of the server
         schema: the index
-        ids: ``n`` ids
-        matrix: ``n x dim`` checked floats
-        tags: ``n`` values of each tag
-        attributes: returns the attributes of a batch of documents; None for no attributes
-
-    Yields:
-        the number of documents written since the last time
-
-    Raises:
-        ServerError: if the server refuses some of them; names the first few
     """
-    to_keys = keys.look_up_for_writes(client, schema, ids)
 
-    def columns(rows: slice) -> FieldValues:
-        more = attributes(ids[rows]) if attributes is not None else {}
-        return {**{tag: values[rows] for tag, values in tags.items()}, **more}
+    def __init__(self, client: Client, schema: Schema) -> None:
+        self.client = client
+        self.schema = schema
+        self.keys = Keys(client, schema)
 
-    requests = (
-        document_formats.pack_writes(
-            schema, to_keys(ids[rows]), ids[rows], matrix[rows], columns(rows)
+    def batches(self, count: int) -> Iterator[slice]:
+        """Yields slices of ``count`` documents, of about :data:`BATCH_BYTES` each."""
+        size = DTYPES[self.schema.dtype] * self.schema.dim
+        rows = max(1, min(_BATCH_ROWS, BATCH_BYTES // size))
+        for start in range(0, count, rows):
+            yield slice(start, min(start + rows, count))
+
+    def write(
+        self,
+        ids: Sequence[str],
+        matrix: Array,
+        tags: FieldValues,
+        attributes: AttributeReader | None = None,
+    ) -> Iterator[int]:
+        """Writes documents, and overwrites existing ones.
+
+        Args:
+            ids: ``n`` ids
+            matrix: ``n x dim`` checked floats
+            tags: ``n`` values of each tag
+            attributes: returns the attributes of a batch of documents; None for no attributes
+
+        Yields:
+            the number of documents written since the last time
+
+        Raises:
+            ServerError: if the server refuses some of them; names the first few
+        """
+        to_keys = self.keys.look_up_for_writes(ids)
+
+        def columns(rows: slice) -> FieldValues:
+            more = attributes(ids[rows]) if attributes is not None else {}
+            return {**{tag: values[rows] for tag, values in tags.items()}, **more}
+
+        requests = (
+            document_formats.pack_writes(
+                self.schema, to_keys(ids[rows]), ids[rows], matrix[rows], columns(rows)
+            )
+            for rows in self.batches(len(ids))
         )
-        for rows in batches(len(ids), schema)
-    )
-    for _, replies in exchange_or_raise(client, requests):
-        yield len(replies)
+        for _, replies in exchange_or_raise(self.client, requests):
+            yield len(replies)
 
+    def read(
+        self, ids: Sequence[str], fields: Sequence[str]
+    ) -> Iterator[tuple[Sequence[str], list[list[bytes | None]]]]:
+        """Reads fields of documents.
 
-def read(
-    client: Client, schema: Schema, ids: Sequence[str], fields: Sequence[str]
-) -> Iterator[tuple[Sequence[str], list[list[bytes | None]]]]:
-    """Reads fields of documents.
+        Args:
+            ids: the documents' ids
+            fields: the names of the fields
 
-    Args:
-        client: a client of the server
-        schema: the index
-        ids: the documents' ids
-        fields: the names of the fields
+        Yields:
+            batches of ids, in order, with the field values of each document; None for a missing
+            value
 
-    Yields:
-        batches of ids, in order, with the field values of each document; None for a missing value
-
-    Raises:
-        ServerError: if the server refuses some of them; names the first few
-    """
-    to_keys = keys.look_up_for_reads(client, schema, ids)
-    if len(ids) == 1:
-        reply = execute(client, *document_formats.read_command(schema, to_keys(ids)[0], fields))
-        yield ids, document_formats.read_values(schema, fields, [reply])
-        return
-    requests = (
-        document_formats.pack_reads(schema, to_keys(ids[rows]), ids[rows], fields)
-        for rows in batches(len(ids), schema)
-    )
-    for batch, replies in exchange_or_raise(client, requests):
-        yield batch, document_formats.read_values(schema, fields, replies)
-
-
-def find_existing(client: Client, schema: Schema, ids: Sequence[str]) -> set[str]:
-    """Returns the ids whose documents have a vector."""
-    return {
-        id
-        for batch, replies in _send_per_id(
-            client, schema, ids, *document_formats.existence_command(schema, schema.vector_field)
-        )
-        for id, found in zip(batch, replies, strict=True)
-        if document_formats.read_existence(found)
-    }
-
-
-def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
-    """Deletes documents and returns how many were deleted.
-
-    The number may be too low after a lost connection: a retry does not count documents whose
-    deletion succeeded without a reply.
-    """
-    return sum(sum(replies) for _, replies in _send_per_id(client, schema, ids, "UNLINK"))
-
-
-def remove_field(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
-    """Removes a field from documents and returns how many had it."""
-    command = "HDEL" if schema.storage == "HASH" else "JSON.DEL"
-    return sum(sum(r) for _, r in _send_per_id(client, schema, ids, command, schema.path(field)))
-
-
-def update_fields(
-    client: Client, schema: Schema, changes: Mapping[str, Mapping[str, str | None]]
-) -> None:
-    """Writes and removes fields of documents in one batch, so of a few thousand at most.
-
-    Args:
-        client: a client of the server
-        schema: the index
-        changes: the new field values of each id; None removes a field
-
-    Raises:
-        ServerError: if the server refuses some of them; names the first few
-    """
-    ids = list(changes)
-    found = keys.look_up_for_reads(client, schema, ids)(ids)
-    commands = [
-        (id, command)
-        for key, id in zip(found, ids, strict=True)
-        for command in document_formats.update_commands(schema, key, changes[id])
-    ]
-    request = pack_keyed((command for _, command in commands), [id for id, _ in commands])
-    for _ in exchange_or_raise(client, [request]):
-        pass
-
-
-def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
-    """Yields pages of the ids of all documents under the index's prefix, each once."""
-    seen: set[str] = set()
-    kind = document_formats.TYPE_NAMES[schema.storage]
-    pattern = _glob(schema.prefix) + "*"
-    for found in routing.scan(client, lambda node: _scan(node, pattern, _WALK_COUNT, kind)):
-        # SCAN may return a key twice while the server resizes its hash table.
-        page = {to_text(key)[len(schema.prefix) :] for key in found} - seen
-        seen |= page
-        if page:
-            yield sorted(page)
-
-
-def draw_ids(client: Client, schema: Schema, scanned: int) -> list[str]:
-    """Returns the ids of a few documents, in the random order of the server's hash table.
-
-    Args:
-        client: a client of the server
-        schema: the index
-        scanned: the number of keys that the server scans per page; pages without a match are
-            skipped
-    """
-    pattern, kind = _glob(schema.prefix) + "*", document_formats.TYPE_NAMES[schema.storage]
-    nodes = cluster.list_primaries(client)
-    pages = (found for node in nodes for found in _scan(node, pattern, scanned, kind))
-    first = next((found for found in pages if found), [])
-    return list(dict.fromkeys(to_text(key)[len(schema.prefix) :] for key in first))
-
-
-def _scan(client: redis.Redis, pattern: str, count: int, kind: str) -> Iterator[list[bytes]]:
-    """Yields pages of keys; a key may occur twice.
-
-    A cursor is invalid after a restart or a failover. So all pages are read over one connection,
-    and the scan starts over on a new one.
-    """
-    attempts = Attempts(client)
-    with translate_errors(get_address(client)):
-        while True:
-            try:
-                with borrow_connection(client) as connection:
-                    for found in _scan_over(connection, pattern, count, kind):
-                        try:
-                            yield found
-                        except GeneratorExit:
-                            return  # no reply is pending, so the connection can be reused
-                return
-            except redis.RedisError as error:
-                attempts.wait_or_raise(error)
-                close_idle_connections(client)
-
-
-def _scan_over(connection: Any, pattern: str, count: int, kind: str) -> Iterator[list[bytes]]:
-    cursor = 0
-    while True:
-        connection.send_command("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", kind)
-        reply = connection.read_response()
-        cursor = int(reply[0])
-        yield reply[1]
-        if cursor == 0:
+        Raises:
+            ServerError: if the server refuses some of them; names the first few
+        """
+        schema, to_keys = self.schema, self.keys.look_up_for_reads(ids)
+        if len(ids) == 1:
+            command = document_formats.read_command(schema, to_keys(ids)[0], fields)
+            reply = execute(self.client, *command)
+            yield ids, document_formats.read_values(schema, fields, [reply])
             return
+        requests = (
+            document_formats.pack_reads(schema, to_keys(ids[rows]), ids[rows], fields)
+            for rows in self.batches(len(ids))
+        )
+        for batch, replies in exchange_or_raise(self.client, requests):
+            yield batch, document_formats.read_values(schema, fields, replies)
+
+    def find_existing(self, ids: Sequence[str]) -> set[str]:
+        """Returns the ids whose documents have a vector."""
+        command = document_formats.existence_command(self.schema, self.schema.vector_field)
+        return {
+            id
+            for batch, replies in self._send_per_id(ids, *command)
+            for id, found in zip(batch, replies, strict=True)
+            if document_formats.read_existence(found)
+        }
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Deletes documents and returns the ids of those that were there.
+
+        Some may be missing after a lost connection: a retry does not count documents whose deletion
+        succeeded without a reply.
+        """
+        return [
+            id
+            for batch, replies in self._send_per_id(ids, "UNLINK")
+            for id, deleted in zip(batch, replies, strict=True)
+            if deleted
+        ]
+
+    def remove_field(self, ids: Sequence[str], field: str) -> int:
+        """Removes a field from documents and returns how many had it."""
+        command = "HDEL" if self.schema.storage == "HASH" else "JSON.DEL"
+        path = self.schema.path(field)
+        return sum(sum(replies) for _, replies in self._send_per_id(ids, command, path))
+
+    def update_fields(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
+        """Writes and removes fields of documents in one batch, so of a few thousand at most.
+
+        Documents that do not exist any more are passed over.
+
+        Args:
+            changes: the new field values of each id; None removes a field
+
+        Raises:
+            ServerError: if the server refuses some of them; names the first few
+        """
+        ids = list(changes)
+        found = self.keys.look_up_for_reads(ids)(ids)
+        commands = [
+            (id, command)
+            for key, id in zip(found, ids, strict=True)
+            for command in document_formats.update_commands(self.schema, key, changes[id])
+        ]
+        request = pack_if_exists((command for _, command in commands), [id for id, _ in commands])
+        for _ in exchange_or_raise(self.client, [request]):
+            pass
+
+    def set_missing(self, ids: Sequence[str], field: str, blobs: Array) -> None:
+        """Sets a field of the HASHes that exist and lack it, in one batch.
+
+        Args:
+            ids: ``n`` ids
+            field: the field
+            blobs: ``n`` rows of bytes, one for each document
+        """
+        found = self.keys.look_up_for_reads(ids)(ids)
+        commands: Iterator[Command] = (
+            ["HSETNX", key, field, blob.tobytes()] for key, blob in zip(found, blobs, strict=True)
+        )
+        for _ in exchange_or_raise(self.client, [pack_if_exists(commands, ids)]):
+            pass
+
+    def walk_ids(self) -> Iterator[list[str]]:
+        """Yields sorted pages of the ids of all documents, including HASHes without a vector.
+
+        Raises:
+            IndexMismatchError: if two documents have the same id
+        """
+        if not self.schema.owns_prefix:
+            yield from self.keys.walk_ids()
+            return
+        seen: set[str] = set()
+        kind, prefix = document_formats.TYPE_NAMES[self.schema.storage], self.schema.prefix
+        for found in scan.walk_keys(self.client, prefix, kind):
+            # SCAN may return a key twice while the server resizes its hash table.
+            page = {to_text(key)[len(prefix) :] for key in found} - seen
+            seen |= page
+            if page:
+                yield sorted(page)
+
+    def list_ids(self) -> list[str]:
+        """Returns the sorted ids of all documents, including HASHes without a vector."""
+        return sorted(id for page in self.walk_ids() for id in page)
+
+    def find_other_keys(self) -> list[str]:
+        """Returns the keys under the prefix that hold no vector of the index's dimension and type.
+
+        Keys of all types count.
+        """
+        command, path = document_formats.vector_size_command(self.schema)
+        others = []
+        for found in scan.walk_keys(self.client, self.schema.prefix):
+            request = pack_keyed(((command, key, path) for key in found), found)
+            for keys, replies in exchange(self.client, [request]):
+                for key, reply in zip(keys, replies, strict=True):
+                    if isinstance(reply, redis.RedisError) and not _is_wrong_type(reply):
+                        raise translate(reply, get_address(self.client))
+                    if not document_formats.has_vector(self.schema, reply):
+                        others.append(to_text(key))
+        return sorted(set(others))
+
+    def draw_keys(self, scanned: int) -> list[str]:
+        """Returns the keys of a few documents, in the random order of the server's hash table.
+
+        Args:
+            scanned: the number of keys that the server scans per page
+        """
+        kind, prefix = document_formats.TYPE_NAMES[self.schema.storage], self.schema.prefixes[0]
+        found = scan.draw_keys(self.client, prefix, kind, scanned)
+        return list(dict.fromkeys(map(to_text, found)))
+
+    def _send_per_id(
+        self, ids: Sequence[str], command: str, *rest: str
+    ) -> Iterator[tuple[Sequence[str], list[Any]]]:
+        """Sends a command with the key of each id; yields batches of ids and replies."""
+        to_keys = self.keys.look_up_for_reads(ids)
+        requests = (
+            pack_keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
+            for rows in self.batches(len(ids))
+        )
+        yield from exchange_or_raise(self.client, requests)
 
 
-def _send_per_id(
-    client: Client, schema: Schema, ids: Sequence[str], command: str, *rest: str
-) -> Iterator[tuple[Sequence[str], list[Any]]]:
-    """Sends a command with the key of each id; yields batches of ids and replies."""
-    to_keys = keys.look_up_for_reads(client, schema, ids)
-    requests = (
-        pack_keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
-        for rows in batches(len(ids), schema)
-    )
-    yield from exchange_or_raise(client, requests)
-
-
-def _glob(text: str) -> str:
-    """Escapes a text for use in a glob pattern."""
-    return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in text)
+def _is_wrong_type(error: redis.RedisError) -> bool:
+    """Returns whether a command was refused since its key holds a value of another type."""
+    return "WRONGTYPE" in str(error) or "wrong Redis type" in str(error)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 
-from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import codec, documents, reading
+from fiftyone_redis.engine import codec
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.schema import Schema
 
 
@@ -16,44 +15,45 @@ def new_vector_field(schema: Schema) -> str:
     return f"{schema.vector_name}_{secrets.token_hex(4)}"
 
 
-def check_vectors(client: Client, schema: Schema, wanted: Schema) -> None:
+def check_vectors(documents: Documents, wanted: Schema) -> None:
     """Raises unless the vectors of an index fit the data type and metric of a rebuilt one.
 
     Raises:
         InputError: if some do not; names the first few
     """
+    schema = documents.schema
     if wanted.dtype == schema.dtype and (wanted.metric != "cosine" or schema.metric == "cosine"):
         return
-    for ids, matrix in _read_vectors(client, schema):
+    for ids, matrix in _read_vectors(documents):
         codec.check_vectors(matrix, wanted, ids)
 
 
-def convert_vectors(client: Client, schema: Schema, wanted: Schema) -> None:
+def convert_vectors(documents: Documents, wanted: Schema) -> None:
     """Writes converted vectors to the documents that lack the new vector field.
 
+    Documents that are removed meanwhile are not made again, and vectors that somebody else writes
+    to the new field are kept.
+
     Args:
-        client: a client of the server
-        schema: the index of the documents
+        documents: the documents of the index
         wanted: the schema of the rebuilt index, which need not exist yet
     """
-    target = replace(wanted, server_name=schema.server_name)
-    for ids, matrix in _read_vectors(client, schema, lacking=wanted.vector_field):
-        for _ in documents.write(client, target, ids, matrix, {}):
-            pass
+    for ids, matrix in _read_vectors(documents, lacking=wanted.vector_field):
+        documents.set_missing(ids, wanted.vector_field, codec.encode(matrix, wanted.dtype))
 
 
-def remove_field(client: Client, schema: Schema, field: str) -> None:
+def remove_field(documents: Documents, field: str) -> None:
     """Removes a field from all documents of an index."""
-    documents.remove_field(client, schema, reading.list_ids(client, schema), field)
+    documents.remove_field(documents.list_ids(), field)
 
 
 def _read_vectors(
-    client: Client, schema: Schema, lacking: str | None = None
+    documents: Documents, lacking: str | None = None
 ) -> Iterator[tuple[list[str], codec.Array]]:
     """Yields pages of ids and vectors: of all documents, or of those that lack a field."""
+    schema = documents.schema
     fields = [schema.vector_field, *([lacking] if lacking else [])]
-    ids = reading.list_ids(client, schema)
-    for batch, rows in documents.read(client, schema, ids, fields):
+    for batch, rows in documents.read(documents.list_ids(), fields):
         kept = [
             (id, row[0])
             for id, row in zip(batch, rows, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from math import isnan
 from typing import Any
@@ -12,12 +13,12 @@ import numpy.typing as npt
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import (
+    adding,
     aliases,
     attribute_values,
     codec,
     commands,
     creation,
-    documents,
     lease,
     leftovers,
     reading,
@@ -25,9 +26,11 @@ from fiftyone_redis.engine import (
 )
 from fiftyone_redis.engine.creation import create_index
 from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
-from fiftyone_redis.engine.documents import AttributeReader
+from fiftyone_redis.engine.documents import AttributeReader, Documents
+from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
+from fiftyone_redis.engine.records import read_record
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.engine.search import KnnRequest, Neighbors, search
 from fiftyone_redis.engine.subset_search import IdSubset, Subset
@@ -51,7 +54,7 @@ class VectorIndex:
     def __init__(self, client: Client, schema: Schema, timeout: float | None = None) -> None:
         self.client = client
         self.timeout = timeout
-        self._definition = Definition(client, schema)
+        self._definition = Definition(Documents(client, schema), schema.name)
 
     @property
     def schema(self) -> Schema:
@@ -62,6 +65,10 @@ class VectorIndex:
     def schema(self, schema: Schema) -> None:
         self._definition.schema = schema
 
+    @property
+    def _documents(self) -> Documents:
+        return self._definition.documents
+
     @classmethod
     def create(cls, client: Client, schema: Schema) -> VectorIndex:
         """Makes a new index; documents that are already under its prefix become part of it.
@@ -71,7 +78,7 @@ class VectorIndex:
             IndexMismatchError: if an index of that name exists, or one that would share documents
             UnsupportedServerError: if the server cannot hold such an index
         """
-        return cls._of(create_index(client, schema))
+        return cls._of(create_index(Documents(client, schema)))
 
     @classmethod
     def open(
@@ -112,7 +119,7 @@ class VectorIndex:
         return aliases.find_index(client, name) is not None
 
     def __len__(self) -> int:
-        return reading.count_documents(self.client, self.schema)
+        return reading.count_documents(self._documents)
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
@@ -125,8 +132,6 @@ class VectorIndex:
         tags: Mapping[str, Sequence[str]] | None = None,
         progress: Progress | None = None,
         attributes: AttributeReader | None = None,
-        *,
-        is_current: bool = False,
     ) -> None:
         """Adds vectors, over those of the same ids where there are any.
 
@@ -137,26 +142,14 @@ class VectorIndex:
             progress: called with the number of documents written since the last time
             attributes: tells the attributes of some of the documents, a batch at a time; the
                 documents have none without it
-            is_current: whether the index was made or opened just now; else it is read again, since
-                others may have dropped or rebuilt it
 
         Raises:
             InputError: if anything is wrong with them; nothing is written then
-            IndexNotFoundError: if the index was dropped; nothing is written then
+            IndexNotFoundError: if the index was dropped; nothing is written then, unless it was
+                dropped during this call: then the error says how many documents were written
             ServerError: if the server refuses some; adding them again is safe
         """
-        tags = dict(tags or {})
-        matrix = codec.as_matrix(vectors, self.schema.dim)
-        codec.check_ids(ids, len(matrix), tags, self.schema)
-        codec.check_vectors(matrix, self.schema, ids)
-        if not is_current:
-            # Raises if the index is gone; it may also have been rebuilt with another data type.
-            self._definition.refresh()
-        self._definition.forget()
-        write = attribute_values.write
-        for written in write(self.client, self.schema, ids, matrix, tags, attributes):
-            if progress is not None:
-                progress(written)
+        adding.add(self._definition, ids, vectors, dict(tags or {}), progress, attributes)
 
     def update_attributes(
         self, ids: Sequence[str], attributes: AttributeReader, progress: Progress | None = None
@@ -168,36 +161,40 @@ class VectorIndex:
             attributes: tells the attributes of some of the documents
             progress: called with the number of ids that were looked at since the last time
         """
-        return attribute_values.update(self.client, self.schema, ids, attributes, progress)
+        return self._definition.write(
+            lambda documents: attribute_values.update(documents, ids, attributes, progress)
+        )
 
     def remove(self, ids: Sequence[str]) -> int:
         """Removes documents and returns how many there were."""
-        self._definition.forget()
-        return documents.delete(self.client, self.schema, ids)
+        removed: set[str] = set()
+        self._definition.write(lambda documents: removed.update(documents.delete(ids)))
+        return len(removed)
 
     def existing(self, ids: Sequence[str]) -> set[str]:
         """Returns those of the ids that are in the index."""
-        return self._definition.read(lambda: documents.find_existing(self.client, self.schema, ids))
+        return self._definition.read(lambda documents: documents.find_existing(ids))
 
     def ids(self) -> list[str]:
         """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
-        return self._definition.read(lambda: reading.list_ids(self.client, self.schema))
+        return self._definition.read(Documents.list_ids)
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
-        return [hit.id for hit in reading.sample_documents(self.client, self.schema) if hit.id]
+        drawn = self._definition.read(reading.sample_documents)
+        return [hit.id for hit in drawn if hit.id]
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
         return self._definition.read(
-            lambda: reading.find_ids_with_tag(
-                self.client, self.schema, tag, values, timeout_ms=self._timeout_ms()
+            lambda documents: reading.find_ids_with_tag(
+                documents, tag, values, timeout_ms=self._timeout_ms()
             )
         )
 
     def tags(self, ids: Sequence[str]) -> dict[str, list[str]]:
         """Returns the tags of documents, in the order of ``ids``; empty where there is none."""
-        return self._definition.read(lambda: reading.read_tags(self.client, self.schema, ids))
+        return self._definition.read(lambda documents: reading.read_tags(documents, ids))
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
         """Reads documents at once.
@@ -209,7 +206,7 @@ class VectorIndex:
         Returns:
             the vectors and tags of those that exist, in the order of ``ids``
         """
-        return self._definition.read(lambda: reading.fetch(self.client, self.schema, ids, progress))
+        return self._definition.read(lambda documents: reading.fetch(documents, ids, progress))
 
     def search(
         self,
@@ -272,7 +269,7 @@ class VectorIndex:
             try:
                 # They go back as they came: decoding, checking and encoding takes longer than
                 # sending.
-                blobs = reading.read_encoded(self.client, self.schema, ids)
+                blobs = reading.read_encoded(self._documents, ids)
                 request = _make_request(index, blobs, k, within, farthest, self._timeout_ms())
                 found = search(request)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
@@ -289,7 +286,7 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
-        yield from reading.read_pages(self.client, self.schema, ids, progress)
+        yield from reading.read_pages(self._documents, ids, progress)
         self._definition.confirm()
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
@@ -309,20 +306,19 @@ class VectorIndex:
             UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
         _refuse_json(changes)
-        with lease.hold(self.client, aliases.find_stable_name(self.client, self.schema)) as held:
-            self._definition.refresh()
+        definition = self._definition
+        with self._lease() as held:
             wanted = replace(self.schema, **changes)
-            self.schema = rebuild(self.client, held, self.schema, wanted, progress)
-        self._definition.refresh()
+            self.schema = rebuild(self._documents, held, definition.alias, wanted, progress)
+        definition.refresh()
 
     def drop(self, documents: bool = True) -> None:
         """Deletes the index and, unless told otherwise, its documents."""
-        self._definition.refresh()
-        alias = aliases.find_stable_name(self.client, self.schema)
-        with lease.hold(self.client, alias, patient=False):
-            leftovers.remove(self.client, self.schema, fields_too=not documents)
+        definition = self._definition
+        with self._lease(patient=False):
+            leftovers.remove(self._documents, definition.alias, fields_too=not documents)
             execute(self.client, *commands.drop(self.schema.name, documents))
-        self._definition.forget()
+        definition.forget()
 
     @staticmethod
     def remove_leftovers(client: Client, name: str) -> None:
@@ -332,6 +328,16 @@ class VectorIndex:
             IndexMismatchError: if the index exists
         """
         creation.remove_leftovers(client, name)
+
+    @contextmanager
+    def _lease(self, *, patient: bool = True) -> Iterator[Lease]:
+        """Holds the lease of the index, and reads what it is by then."""
+        definition = self._definition
+        definition.refresh()
+        with lease.hold(self.client, definition.alias, patient=patient) as held:
+            definition.finish_switch(read_record(self.client, definition.alias))
+            definition.refresh()
+            yield held
 
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
@@ -349,8 +355,7 @@ def _make_request(
     if within is not None and not isinstance(within, Subset):
         within = IdSubset(within)
     return KnnRequest(
-        index.client,
-        index.schema,
+        index.documents,
         vectors,
         k,
         within,

@@ -33,141 +33,178 @@ KeyLookup = Callable[[Sequence[str]], list[bytes]]
 """Maps ids to keys, once they have been looked up."""
 
 
-def look_up_for_reads(client: Client, schema: Schema, ids: Sequence[str]) -> KeyLookup:
-    """Looks up keys for reading. Ids without a document get a key that does not exist.
+class Keys:
+    """The keys of an index's documents.
 
     Args:
         client: a client of the server
         schema: the index
-        ids: all ids that will be mapped
-
-    Raises:
-        IndexMismatchError: if two documents have the same id
     """
-    if schema.has_direct_keys:
-        return lambda some_ids: [to_bytes(schema.prefix + id) for id in some_ids]
-    found = find_keys(client, schema, ids)
-    missing = f"{schema.prefix}{NO_SEPARATOR}nobody"
-    return lambda some_ids: [to_bytes(found.get(id, missing)) for id in some_ids]
 
+    def __init__(self, client: Client, schema: Schema) -> None:
+        self._client = client
+        self._schema = schema
 
-def look_up_for_writes(client: Client, schema: Schema, ids: Sequence[str]) -> KeyLookup:
-    """Looks up keys for writing. Ids without a document get the prefix and the id as key.
+    def look_up_for_reads(self, ids: Sequence[str]) -> KeyLookup:
+        """Looks up keys for reading. Ids without a document get a key that does not exist.
 
-    Raises:
-        IndexMismatchError: if two documents have the same id, or a new key is already in use
-    """
-    if schema.has_direct_keys:
-        return look_up_for_reads(client, schema, ids)
-    found = find_keys(client, schema, ids)
-    fresh = [id for id in ids if id not in found]
-    taken = _find_existing(client, [schema.prefix + id for id in fresh])
-    if taken:
-        raise IndexMismatchError(
-            f"{len(taken)} keys of new documents are used by documents with other ids: "
-            f"{list_first([repr(key) for key in taken])}; remove those, or choose other ids."
-        )
-    return lambda some_ids: [to_bytes(found.get(id, schema.prefix + id)) for id in some_ids]
+        Args:
+            ids: all ids that will be mapped
 
+        Raises:
+            IndexMismatchError: if two documents have the same id
+        """
+        prefix = self._schema.prefix
+        if self._schema.has_direct_keys:
+            return lambda some_ids: [to_bytes(prefix + id) for id in some_ids]
+        found = self.find(ids)
+        missing = f"{prefix}{NO_SEPARATOR}nobody"
+        return lambda some_ids: [to_bytes(found.get(id, missing)) for id in some_ids]
 
-def find_keys(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
-    """Looks up the keys of the ids that have a document.
+    def look_up_for_writes(self, ids: Sequence[str]) -> KeyLookup:
+        """Looks up keys for writing. Ids without a document get the prefix and the id as key.
 
-    Raises:
-        IndexMismatchError: if two documents have the same id
-    """
-    if schema.has_direct_keys:
-        return {id: schema.prefix + id for id in ids}
-    if schema.id_field is None:
-        return _find_by_key(client, schema, ids)
-    tag = schema.tag(schema.id_field)
-    if tag is None or not all(_is_single_value(id, tag.options) for id in ids):
-        wanted = set(ids)
-        every = read_id_pages(client, schema)
-        return map_ids_to_keys(schema, ({k: i for k, i in p.items() if i in wanted} for p in every))
-    return map_ids_to_keys(schema, _find_by_tag(client, schema, tag.name, ids))
+        Raises:
+            IndexMismatchError: if two documents have the same id, or a new key is already in use
+        """
+        if self._schema.has_direct_keys:
+            return self.look_up_for_reads(ids)
+        found, prefix = self.find(ids), self._schema.prefix
+        fresh = [id for id in ids if id not in found]
+        taken = self._find_existing([prefix + id for id in fresh])
+        if taken:
+            raise IndexMismatchError(
+                f"{len(taken)} keys of new documents are used by documents with other ids: "
+                f"{list_first([repr(key) for key in taken])}; remove those, or choose other ids."
+            )
+        return lambda some_ids: [to_bytes(found.get(id, prefix + id)) for id in some_ids]
 
+    def find(self, ids: Sequence[str]) -> dict[str, str]:
+        """Looks up the keys of the ids that have a document.
 
-def check_id_field(client: Client, schema: Schema) -> None:
-    """Raises an :class:`IndexMismatchError` unless the index or a document has the id field."""
-    name = schema.id_field
-    if name not in [field.name for field in schema.fields if not field.kind]:
-        return
-    for key in replies.read_some_keys(execute(client, *commands.some_keys(schema.server_name, 1))):
-        command, path = document_formats.existence_command(schema, name)
-        if document_formats.read_existence(execute(client, command, to_bytes(key), path)):
+        Raises:
+            IndexMismatchError: if two documents have the same id
+        """
+        schema = self._schema
+        if schema.has_direct_keys:
+            return {id: schema.prefix + id for id in ids}
+        if schema.id_field is None:
+            return self._find_by_key(ids)
+        tag = schema.tag(schema.id_field)
+        if tag is None or not all(_is_single_value(id, tag.options) for id in ids):
+            wanted, every = set(ids), self.read_pages()
+            return map_ids_to_keys(
+                schema, ({k: i for k, i in p.items() if i in wanted} for p in every)
+            )
+        return map_ids_to_keys(schema, self._find_by_tag(tag.name, ids))
+
+    def require_id_field(self) -> None:
+        """Raises an :class:`IndexMismatchError` unless the index or a document has the id field."""
+        schema = self._schema
+        name = schema.id_field
+        if name not in [field.name for field in schema.fields if not field.kind]:
             return
-    raise IndexMismatchError(
-        f"Neither the index {schema.name!r} nor a document of it has the field {name!r}; check "
-        "id_field."
-    )
-
-
-def walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
-    """Yields pages of the ids of all documents in the index, sorted within a page.
-
-    Raises:
-        IndexMismatchError: if two documents have the same id
-    """
-    seen: dict[str, str] = {}
-    for page in read_id_pages(client, schema):
-        fresh = []
-        for key, id in page.items():
-            if id not in seen:
-                fresh.append(id)
-            # A document that was just rewritten may occur again.
-            if seen.setdefault(id, key) != key:
-                raise _duplicate_id_error(schema, id)
-        yield sorted(fresh)
-
-
-def read_id_pages(
-    client: Client, schema: Schema, command: wire.Command | None = None
-) -> Iterator[dict[str, str]]:
-    """Yields pages of documents: their ids by their keys.
-
-    After a lost connection it starts over, since the cursor may have advanced; documents may then
-    occur twice. All pages are read from one node, as only that node knows the cursor.
-
-    Args:
-        client: a client of the server
-        schema: the index
-        command: the command that opens the cursor, such as :func:`commands.keys_with_tag`; None
-            for all documents
-
-    Raises:
-        IncompleteResultError: if the server cut the query short
-    """
-    first = command or commands.all_keys(schema, timeout_ms=TIMEOUT_MS)
-    attempts = Attempts(client)
-    with translate_errors(get_address(client)):
-        while True:
-            try:
-                node = complete_answers.pick_coordinator(client, attempts.failures)
-                yield from _read_id_pages(client, node, schema, pack(first))
+        first = execute(self._client, *commands.some_keys(schema.server_name, 1))
+        for key in replies.read_some_keys(first):
+            command, path = document_formats.existence_command(schema, name)
+            there = execute(self._client, command, to_bytes(key), path)
+            if document_formats.read_existence(there):
                 return
-            except redis.RedisError as error:
-                cluster.wait_and_recover(client, attempts, error)
+        raise IndexMismatchError(
+            f"Neither the index {schema.name!r} nor a document of it has the field {name!r}; check "
+            "id_field."
+        )
 
+    def walk_ids(self) -> Iterator[list[str]]:
+        """Yields pages of the ids of all documents in the index, sorted within a page.
 
-def _read_id_pages(
-    client: Client, node: redis.Redis, schema: Schema, command: bytes
-) -> Iterator[dict[str, str]]:
-    state, seconds = None, get_reply_timeout(command)
-    while True:
-        [reply], state = complete_answers.send_checked(client, node, [command], state, seconds)
-        if isinstance(reply, redis.RedisError):
-            raise reply
-        cursor, is_read = int(reply[1]), False
-        try:
-            yield replies.read_keys(reply, schema)[0]
-            is_read = True
-        finally:
-            if cursor and not is_read:
-                execute(node, *commands.close_cursor(schema.server_name, cursor))
-        if not cursor:
-            return
-        command = pack(commands.next_page(schema.server_name, cursor))
+        Raises:
+            IndexMismatchError: if two documents have the same id
+        """
+        seen: dict[str, str] = {}
+        for page in self.read_pages():
+            fresh = []
+            for key, id in page.items():
+                if id not in seen:
+                    fresh.append(id)
+                # A document that was just rewritten may occur again.
+                if seen.setdefault(id, key) != key:
+                    raise _duplicate_id_error(self._schema, id)
+            yield sorted(fresh)
+
+    def read_pages(self, command: wire.Command | None = None) -> Iterator[dict[str, str]]:
+        """Yields pages of documents: their ids by their keys.
+
+        After a lost connection it starts over, since the cursor may have advanced; documents may
+        then occur twice. All pages are read from one node, as only that node knows the cursor.
+
+        Args:
+            command: the command that opens the cursor, such as :func:`commands.keys_with_tag`;
+                None for all documents
+
+        Raises:
+            IncompleteResultError: if the server cut the query short
+        """
+        first = command or commands.all_keys(self._schema, timeout_ms=TIMEOUT_MS)
+        attempts = Attempts(self._client)
+        with translate_errors(get_address(self._client)):
+            while True:
+                try:
+                    node = complete_answers.pick_coordinator(self._client, attempts.failures)
+                    yield from self._read_pages_from(node, pack(first))
+                    return
+                except redis.RedisError as error:
+                    cluster.wait_and_recover(self._client, attempts, error)
+
+    def _read_pages_from(self, node: redis.Redis, command: bytes) -> Iterator[dict[str, str]]:
+        state, seconds, name = None, get_reply_timeout(command), self._schema.server_name
+        while True:
+            [reply], state = complete_answers.send_checked(
+                self._client, node, [command], state, seconds
+            )
+            if isinstance(reply, redis.RedisError):
+                raise reply
+            cursor, is_read = int(reply[1]), False
+            try:
+                yield replies.read_keys(reply, self._schema)[0]
+                is_read = True
+            finally:
+                if cursor and not is_read:
+                    execute(node, *commands.close_cursor(name, cursor))
+            if not cursor:
+                return
+            command = pack(commands.next_page(name, cursor))
+
+    def _find_by_tag(self, tag: str, ids: Sequence[str]) -> Iterator[dict[str, str]]:
+        """Looks up keys by a TAG; drops extra matches, since a TAG may be case-insensitive."""
+        for start in range(0, len(ids), _TAG_VALUES):
+            batch = ids[start : start + _TAG_VALUES]
+            wanted = set(batch)
+            command = commands.keys_with_tag(self._schema, tag, batch, timeout_ms=TIMEOUT_MS)
+            for page in self.read_pages(command):
+                yield {key: id for key, id in page.items() if id in wanted}
+
+    def _find_by_key(self, ids: Sequence[str]) -> dict[str, str]:
+        """Looks up keys by testing which combinations of prefix and id exist."""
+        candidates = {
+            prefix + id: id
+            for id in ids
+            for prefix in self._schema.key_prefixes
+            if self._schema.id_of(prefix + id) == id
+        }
+        there = self._find_existing(list(candidates))
+        return map_ids_to_keys(self._schema, [{key: candidates[key] for key in there}])
+
+    def _find_existing(self, keys: list[str]) -> list[str]:
+        batches = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
+        requests = (
+            wire.pack_keyed((("EXISTS", to_bytes(key)) for key in batch), batch)
+            for batch in batches
+        )
+        found: list[str] = []
+        for batch, answers in exchange_or_raise(self._client, requests):
+            found += [key for key, there in zip(batch, answers, strict=True) if there]
+        return found
 
 
 def map_ids_to_keys(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str, str]:
@@ -182,42 +219,6 @@ def map_ids_to_keys(schema: Schema, found: Iterable[dict[str, str]]) -> dict[str
             if keys.setdefault(id, key) != key:
                 raise _duplicate_id_error(schema, id)
     return keys
-
-
-def _find_by_tag(
-    client: Client, schema: Schema, tag: str, ids: Sequence[str]
-) -> Iterator[dict[str, str]]:
-    """Looks up keys by a TAG; drops extra matches, since a TAG may be case-insensitive."""
-    for start in range(0, len(ids), _TAG_VALUES):
-        batch = ids[start : start + _TAG_VALUES]
-        wanted = set(batch)
-        command = commands.keys_with_tag(schema, tag, batch, timeout_ms=TIMEOUT_MS)
-        for page in read_id_pages(client, schema, command):
-            yield {key: id for key, id in page.items() if id in wanted}
-
-
-def _find_by_key(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, str]:
-    """Looks up keys by testing which combinations of prefix and id exist."""
-    candidates = {
-        prefix + id: id
-        for id in ids
-        for prefix in schema.key_prefixes
-        if schema.id_of(prefix + id) == id
-    }
-    return map_ids_to_keys(
-        schema, [{key: candidates[key] for key in _find_existing(client, list(candidates))}]
-    )
-
-
-def _find_existing(client: Client, keys: list[str]) -> list[str]:
-    batches = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
-    requests = (
-        wire.pack_keyed((("EXISTS", to_bytes(key)) for key in batch), batch) for batch in batches
-    )
-    found: list[str] = []
-    for batch, answers in exchange_or_raise(client, requests):
-        found += [key for key, there in zip(batch, answers, strict=True) if there]
-    return found
 
 
 def _duplicate_id_error(schema: Schema, id: str) -> IndexMismatchError:

@@ -1,7 +1,8 @@
 """A lock with an expiry: only one process at a time creates, rebuilds or drops an index.
 
 The lease is a key that holds its owner. A thread renews it, so it expires within seconds after the
-owner is killed.
+owner is killed. An owner that lost the lease never gets it back: renewing, releasing and
+:meth:`Lease.set_if_held` test the owner in the same step (a script) as they write.
 """
 
 from __future__ import annotations
@@ -24,8 +25,14 @@ from fiftyone_redis.errors import FiftyOneRedisError, IndexMismatchError, Server
 EXPIRY = 6.0
 """Seconds after which a lease expires unless it is renewed."""
 
+POLL = 0.05
+"""Seconds between two looks at a lease that another process holds."""
+
 _RENEWAL = 1.5
-_POLL = 0.05
+_IF_OWNED = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call({})"
+_RENEW = _IF_OWNED.format("'SET', KEYS[1], ARGV[1], 'PX', ARGV[2]")
+_RELEASE = _IF_OWNED.format("'UNLINK', KEYS[1]")
+_SET = _IF_OWNED.format("'SET', KEYS[2], ARGV[2]")
 
 # FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
@@ -54,12 +61,9 @@ class Lease:
             if self._owns():
                 break  # the reply to the first attempt was lost
             if not is_logged:
-                logger.info(
-                    "Another process is changing the index %r; waiting for it to finish",
-                    self._alias,
-                )
+                log_waiting(self._alias)
                 is_logged = True
-            time.sleep(_POLL)
+            time.sleep(POLL)
         self._thread.start()
 
     def seize(self) -> None:
@@ -79,31 +83,35 @@ class Lease:
         self._ended.set()
         self._thread.join()
         try:
-            if self._owns():
-                execute(self._client, "UNLINK", self._key)
+            execute(self._client, "EVAL", _RELEASE, 1, self._key, self._owner)
         except FiftyOneRedisError as error:
             logger.debug("Could not release the lease of %r: %s", self._alias, error)
 
-    def check(self) -> None:
-        """Raises unless the lease is still held.
+    def set_if_held(self, key: str, value: str) -> None:
+        """Sets a key, in the same step as it tests that the lease is still held.
 
         Raises:
-            IndexMismatchError: if another owner has it, or it expired
+            IndexMismatchError: if another owner has the lease, or it expired
         """
-        if not self._owns():
+        done = execute(self._client, "EVAL", _SET, 2, self._key, key, self._owner, value)
+        if done is None:
             raise IndexMismatchError(
                 f"The index {self._alias!r} was dropped or changed by another process in the "
                 "meantime; check what it is now, and try again if necessary."
             )
 
     def _keep(self) -> None:
+        milliseconds = round(1000 * EXPIRY)
         while not self._ended.wait(_RENEWAL):
             try:
-                if not self._owns():
-                    return
-                execute(self._client, *self._set("XX"))
+                renewed = execute(
+                    self._client, "EVAL", _RENEW, 1, self._key, self._owner, milliseconds
+                )
             except FiftyOneRedisError as error:
                 logger.debug("Could not renew the lease of %r: %s", self._alias, error)
+            else:
+                if renewed is None:
+                    return
 
     def _owns(self) -> bool:
         found = execute(self._client, "GET", self._key)
@@ -111,6 +119,11 @@ class Lease:
 
     def _set(self, *condition: str) -> wire.Command:
         return ["SET", self._key, self._owner, "PX", round(1000 * EXPIRY), *condition]
+
+
+def log_waiting(alias: str) -> None:
+    """Logs that another process is changing an index, so that this one waits."""
+    logger.info("Another process is changing the index %r; waiting for it to finish", alias)
 
 
 @contextmanager

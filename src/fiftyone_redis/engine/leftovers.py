@@ -1,104 +1,33 @@
-"""Finishes or removes what an interrupted rebuild left behind.
-
-While a rebuild runs, a record in Redis names what it would leave: the index that the alias will
-point to, and the vector fields that only one of the two indexes uses.
-"""
+"""Removes what an interrupted rebuild left behind: indexes, vector fields, its record."""
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import aliases, commands, dtype_conversion, replies
+from fiftyone_redis.engine import aliases, commands, dtype_conversion, replies, switching
+from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine.records import Record, read_record, remove_record, write_record
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.errors import (
-    AuthenticationError,
-    IndexMismatchError,
-    IndexNotFoundError,
-)
-
-_GAP_SECONDS = 1.0
-_POLL_SECONDS = 0.02
+from fiftyone_redis.errors import IndexNotFoundError
 
 # FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
 
 
-@dataclass(frozen=True)
-class Record:
-    """What a rebuild would leave behind if it were interrupted now.
-
-    Args:
-        index: the name of the new index, once it is complete and the alias is about to move to it
-        fields: vector fields of the documents, with their types; all but one must be removed
-    """
-
-    index: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
-
-
-def write_record(client: Client, alias: str, record: Record) -> None:
-    """Stores what a rebuild would leave behind if it were interrupted from now on."""
-    text = json.dumps({"index": record.index, "fields": dict(record.fields)})
-    execute(client, "SET", commands.record_key(alias), text)
-
-
-def read_record(client: Client, alias: str) -> Record:
-    """Reads the record of a running or interrupted rebuild; an empty record if there is none."""
-    try:
-        found = execute(client, "GET", commands.record_key(alias))
-    except AuthenticationError:
-        return Record()  # this user may only search
-    return Record(**json.loads(found)) if found is not None else Record()
-
-
-def remove_record(client: Client, alias: str) -> None:
-    """Removes the record, once nothing is left behind."""
-    execute(client, "UNLINK", commands.record_key(alias))
-
-
-def finish_switch(client: Client, alias: str) -> bool:
-    """Points an alias at the complete index of a rebuild, if the rebuild did not get that far.
-
-    In a cluster, an index without an alias is dropped before the alias is added. Whoever opens the
-    index in that moment waits here, and adds the alias if nobody else does.
-
-    Returns:
-        whether the alias points at an index now
-    """
-    target = read_record(client, alias).index
-    if target is None:
-        return False
-    deadline = time.monotonic() + _GAP_SECONDS
-    while time.monotonic() < deadline:
-        if aliases.find_index(client, alias) is not None:
-            return True
-        time.sleep(_POLL_SECONDS)
-    try:
-        execute(client, *commands.add_alias(alias, target))
-    except IndexNotFoundError:
-        return False
-    except IndexMismatchError:
-        return True  # another process was faster
-    logger.warning("Finished an interrupted rebuild of the index %r", alias)
-    return True
-
-
-def remove(client: Client, schema: Schema, *, fields_too: bool = True) -> None:
+def remove(documents: Documents, alias: str, *, fields_too: bool = True) -> None:
     """Removes indexes and vector fields that interrupted rebuilds left behind.
 
     Args:
-        client: a client of the server
-        schema: the current index
+        documents: the documents of the current index
+        alias: its alias, or its own name if it has none
         fields_too: whether to remove fields too; False if the documents are about to be deleted
     """
-    alias = aliases.find_stable_name(client, schema)
+    client, schema = documents.client, documents.schema
     fields = dict(read_record(client, alias).fields)
     found: list[tuple[str, bool]] = []
     for name, info in _find_other_indexes(client, alias, schema.server_name):
@@ -115,7 +44,7 @@ def remove(client: Client, schema: Schema, *, fields_too: bool = True) -> None:
     for name, has_copies in found:
         _drop(client, name, documents=has_copies)
     if fields_too:
-        _remove_fields(client, schema, fields)
+        _remove_fields(documents, fields)
     remove_record(client, alias)
 
 
@@ -162,15 +91,15 @@ def _find_conversion_fields(info: Mapping[str, Any], schema: Schema) -> dict[str
     }
 
 
-def _remove_fields(client: Client, schema: Schema, fields: Mapping[str, str]) -> None:
+def _remove_fields(documents: Documents, fields: Mapping[str, str]) -> None:
     """Removes unused vector fields, after converting vectors that the index's own field lacks."""
+    client, schema = documents.client, documents.schema
     for path, dtype in fields.items():
         if path == schema.vector_field or schema.storage == "JSON":
             continue
-        dtype_conversion.convert_vectors(
-            client, replace(schema, vector_field=path, dtype=dtype), schema
-        )
-        dtype_conversion.remove_field(client, schema, path)
+        unused = Documents(client, replace(schema, vector_field=path, dtype=dtype))
+        dtype_conversion.convert_vectors(unused, schema)
+        dtype_conversion.remove_field(documents, path)
 
 
 def copies_prefix(name: str) -> str:
@@ -193,7 +122,4 @@ def _other_storage(storage: str) -> str:
 
 def _drop(client: Client, name: str, *, documents: bool) -> None:
     logger.info("Removing the index %r, which an interrupted rebuild left behind", name)
-    try:
-        execute(client, *commands.drop(name, documents))
-    except IndexNotFoundError:
-        return  # another process was faster
+    switching.drop(client, name, documents=documents)

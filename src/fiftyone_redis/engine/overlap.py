@@ -8,14 +8,14 @@ import redis
 
 from fiftyone_redis.connection import naming, wire
 from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.engine import commands, replies
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import IndexMismatchError, list_first
 
 
-def refuse_overlap(client: Client, schema: Schema) -> None:
+def refuse_overlap(documents: Documents) -> None:
     """Raises if a new index would share documents with another one.
 
     An index contains every document of its storage whose key starts with one of its prefixes.
@@ -23,16 +23,17 @@ def refuse_overlap(client: Client, schema: Schema) -> None:
     Raises:
         IndexMismatchError: if a prefix of one index is the start of a prefix of the other
     """
-    overlapping = find_overlapping(client, schema)
+    overlapping = find_overlapping(documents)
     if overlapping:
         raise IndexMismatchError(
-            f"The index {schema.name!r} would share documents with other indexes, since their key "
-            f"prefixes overlap: {list_first(overlapping)}; choose another index_name."
+            f"The index {documents.schema.name!r} would share documents with other indexes, since "
+            f"their key prefixes overlap: {list_first(overlapping)}; choose another index_name."
         )
 
 
-def find_overlapping(client: Client, schema: Schema) -> list[str]:
+def find_overlapping(documents: Documents) -> list[str]:
     """Returns the names of other indexes that share documents with an index."""
+    client, schema = documents.client, documents.schema
     names = [wire.to_text(name) for name in execute(client, *commands.names())]
     requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
     return [

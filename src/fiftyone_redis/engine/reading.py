@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import codec, commands, documents, keys, replies
+from fiftyone_redis.engine import codec, commands, replies
 from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import InputError, list_first
 
 Progress = Callable[[int], None]
@@ -38,32 +37,27 @@ class Vectors:
     tags: dict[str, list[str]] = field(default_factory=dict)
 
 
-def list_ids(client: Client, schema: Schema) -> list[str]:
-    """Returns the sorted ids of all documents, including those without a vector."""
-    return sorted(id for page in _walk_ids(client, schema) for id in page)
-
-
 def find_ids_with_tag(
-    client: Client, schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int
+    documents: Documents, tag: str, values: Sequence[str], *, timeout_ms: int
 ) -> list[str]:
     """Returns the ids of the documents whose tag has one of some values."""
     found: dict[str, str] = {}
     for start in range(0, len(values), _TAG_VALUES):
         batch = values[start : start + _TAG_VALUES]
-        command = commands.keys_with_tag(schema, tag, batch, timeout_ms=timeout_ms)
-        for page in keys.read_id_pages(client, schema, command):
+        command = commands.keys_with_tag(documents.schema, tag, batch, timeout_ms=timeout_ms)
+        for page in documents.keys.read_pages(command):
             found |= page
     return list(found.values())
 
 
-def read_encoded(client: Client, schema: Schema, ids: Sequence[str]) -> list[bytes]:
+def read_encoded(documents: Documents, ids: Sequence[str]) -> list[bytes]:
     """Reads encoded vectors.
 
     Raises:
         InputError: if some ids have no vector, or one of the wrong length
     """
-    found = []
-    for _, rows in documents.read(client, schema, ids, [schema.vector_field]):
+    found, schema = [], documents.schema
+    for _, rows in documents.read(ids, [schema.vector_field]):
         found += [row[0] for row in rows]
     there = [blob for blob in found if blob is not None]
     if len(there) < len(found):
@@ -75,56 +69,48 @@ def read_encoded(client: Client, schema: Schema, ids: Sequence[str]) -> list[byt
     return there
 
 
-def count_documents(client: Client, schema: Schema) -> int:
+def count_documents(documents: Documents) -> int:
     """Returns the number of documents, including HASHes without a vector."""
-    return replies.read_indexing(wait_until_indexed(client, schema.name)).documents
+    return replies.read_indexing(
+        wait_until_indexed(documents.client, documents.schema.name)
+    ).documents
 
 
-def sample_documents(client: Client, schema: Schema) -> list[Hit]:
+def sample_documents(documents: Documents) -> list[Hit]:
     """Returns a few documents with their tags, the first ones in the server's hash table."""
-    prefix = schema.prefixes[0]
-    # Here the rest of a key stands for the id, whatever the document's id is.
-    by_key = replace(
-        schema, id_field=None, prefix=prefix, prefixes=(prefix,), key_prefixes=(prefix,)
-    )
-    rests = documents.draw_ids(client, by_key, _SAMPLE_SCANNED)[:_SAMPLE]
+    schema, drawn = documents.schema, documents.draw_keys(_SAMPLE_SCANNED)[:_SAMPLE]
     fields = [*schema.tags, *([schema.id_field] if schema.id_field else [])]
     if not fields:
-        return [Hit(prefix + rest, 0.0, {}, schema.id_of(prefix + rest)) for rest in rests]
-    drawn = []
-    for batch, rows in documents.read(client, by_key, rests, fields):
-        for rest, row in zip(batch, rows, strict=True):
+        return [Hit(key, 0.0, {}, schema.id_of(key)) for key in drawn]
+    # Here the whole key stands for the id, whatever the document's id is.
+    by_key = replace(schema, id_field=None, prefix="", prefixes=("",), key_prefixes=("",))
+    hits = []
+    for batch, rows in Documents(documents.client, by_key).read(drawn, fields):
+        for key, row in zip(batch, rows, strict=True):
             values = {f: wire.to_text(v or b"") for f, v in zip(fields, row, strict=True)}
-            id = values[schema.id_field] if schema.id_field else schema.id_of(prefix + rest)
-            drawn.append(Hit(prefix + rest, 0.0, values, id))
-    return drawn
+            id = values[schema.id_field] if schema.id_field else schema.id_of(key)
+            hits.append(Hit(key, 0.0, values, id))
+    return hits
 
 
-def _walk_ids(client: Client, schema: Schema) -> Iterator[list[str]]:
-    if schema.owns_prefix:
-        return documents.walk_ids(client, schema)
-    return keys.walk_ids(client, schema)
-
-
-def read_tags(client: Client, schema: Schema, ids: Sequence[str]) -> dict[str, list[str]]:
+def read_tags(documents: Documents, ids: Sequence[str]) -> dict[str, list[str]]:
     """Returns the tags of documents, in the order of ``ids``; missing tags are empty."""
-    found: dict[str, list[str]] = {tag: [] for tag in schema.tags}
-    for _, rows in documents.read(client, schema, ids, schema.tags):
+    tags = documents.schema.tags
+    found: dict[str, list[str]] = {tag: [] for tag in tags}
+    for _, rows in documents.read(ids, tags):
         for values, column in zip(found.values(), zip(*rows, strict=True), strict=True):
             values += [wire.to_text(value or b"") for value in column]
     return found
 
 
 def read_pages(
-    client: Client,
-    schema: Schema,
-    wanted: Sequence[str] | None,
-    progress: Progress | None = None,
+    documents: Documents, wanted: Sequence[str] | None, progress: Progress | None = None
 ) -> Iterator[Vectors]:
     """Reads documents in pages; see :meth:`VectorIndex.vectors`."""
+    schema = documents.schema
     fields = [schema.vector_field, *schema.tags]
-    everything = list_ids(client, schema) if wanted is None else wanted
-    for batch, rows in documents.read(client, schema, everything, fields):
+    everything = documents.list_ids() if wanted is None else wanted
+    for batch, rows in documents.read(everything, fields):
         kept = [(id, row) for id, row in zip(batch, rows, strict=True) if row[0] is not None]
         blobs = [row[0] or b"" for _, row in kept]
         columns = {
@@ -139,18 +125,16 @@ def read_pages(
 
 
 def fetch(
-    client: Client,
-    schema: Schema,
-    wanted: Sequence[str] | None,
-    progress: Progress | None = None,
+    documents: Documents, wanted: Sequence[str] | None, progress: Progress | None = None
 ) -> Vectors:
     """Reads documents at once; see :meth:`VectorIndex.fetch`."""
-    everything = list_ids(client, schema) if wanted is None else wanted
+    schema = documents.schema
+    everything = documents.list_ids() if wanted is None else wanted
     dtype = np.float64 if schema.dtype == "float64" else np.float32
     found = Vectors(
         [], np.empty((len(everything), schema.dim), dtype), {t: [] for t in schema.tags}
     )
-    for page in read_pages(client, schema, everything, progress):
+    for page in read_pages(documents, everything, progress):
         found.vectors[len(found.ids) : len(found.ids) + len(page.ids)] = page.vectors
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():

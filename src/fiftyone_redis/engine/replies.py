@@ -65,8 +65,8 @@ def read_hits(reply: Any, schema: Schema) -> list[Hit]:
         found = [(hit[b"id"], hit[b"extra_attributes"]) for hit in reply[b"results"]]
     else:
         found = [(key, fields and to_dict(fields)) for key, fields in split_pairs(reply[1:])]
-    # A document that expired while the query ran has no fields.
-    return [_hit(key, fields, schema) for key, fields in found if fields is not None]
+    # A document that was deleted or expired while the query ran has no fields.
+    return [_hit(key, fields, schema) for key, fields in found if fields]
 
 
 def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
@@ -82,10 +82,10 @@ def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
     page, cursor = reply
     if isinstance(page, dict):
         _refuse_warnings(page)
-        rows = [row[b"extra_attributes"] for row in page[b"results"]]
+        rows = [row[b"extra_attributes"] or {} for row in page[b"results"]]
     else:
-        rows = [to_dict(row) for row in page[1:]]
-    # A document that was deleted while the query ran has no fields.
+        rows = [to_dict(row or ()) for row in page[1:]]
+    # A document that was deleted or expired while the query ran has no fields.
     found = [(to_text(row[b"__key"]), row) for row in rows if b"__key" in row]
     return {key: _id(key, row.get(_ID), schema) for key, row in found}, int(cursor)
 
@@ -231,6 +231,8 @@ def read_schema(
     wanted = [tag for tag in all_tags if tag != id_name] if tags is None else tags
     read = tuple(tag for tag in wanted if tag in all_tags)
     options, lost_options = existing_index.read_options(info)
+    vector_filter = ("FILTER", f"exists(@{vector['attribute']})")
+    vectors_only = options[:2] == vector_filter
     flags = [f"{flag} of the field {vector['attribute']}" for flag in vector.get("flags", ())]
     prefixes = read_prefixes(info, storage)
     starts = existing_index.find_key_prefixes(
@@ -249,7 +251,8 @@ def read_schema(
         prefixes=prefixes,
         key_prefixes=tuple(sorted(starts, key=len, reverse=True)),
         fields=(*(f for f in others if not _is_implied(f, {*read, id_name}, storage)), *unknown),
-        options=options,
+        options=options[2:] if vectors_only else options,
+        vectors_only=vectors_only,
         lost=(*lost, *lost_options, *flags),
         **settings,
     )

@@ -13,11 +13,12 @@ from fiftyone_redis.connection.pool import read_address
 from fiftyone_redis.connection.refusals import Refusal, recognise
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.engine.commands import create, drop
+from fiftyone_redis.engine.options import IndexOptions
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import UnsupportedServerError
 
 
-def require_support(client: Any, schema: Schema) -> None:
+def require_support(client: Any, wanted: IndexOptions) -> None:
     """Raises unless the server supports an index; may create and drop an empty one to find out.
 
     Raises:
@@ -26,13 +27,13 @@ def require_support(client: Any, schema: Schema) -> None:
     """
     found = get_capabilities(client)
     for setting, supported in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
-        wanted = getattr(schema, setting)
-        if wanted not in supported:
+        value = getattr(wanted, setting)
+        if value not in supported:
             raise UnsupportedServerError(
-                f"This server ({found}) does not support {setting} {wanted!r}; use one of "
+                f"This server ({found}) does not support {setting} {value!r}; use one of "
                 f"{', '.join(supported)}, or a newer server."
             )
-    if schema.algorithm == "SVS-VAMANA" and not _has_svs(client):
+    if wanted.algorithm == "SVS-VAMANA" and not _has_svs(client):
         raise UnsupportedServerError(
             f"This server ({found}) was built without SVS-VAMANA; use FLAT or HNSW."
         )

@@ -94,6 +94,8 @@ class Schema(IndexOptions, _Named):
         fields: the field definitions of an index made by others; ``tags`` and ``id_field`` get a
             default definition if they are not among them
         options: the other arguments of FT.CREATE
+        vectors_only: whether the index leaves out HASHes without a vector, which others may keep
+            under the same prefix; by default, a new index of HASHes does
         lost: properties of the index that FT.CREATE has no argument for
         server_name: the index's own name on the server; by default ``name``
 
@@ -113,6 +115,7 @@ class Schema(IndexOptions, _Named):
     key_prefixes: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
     options: tuple[str, ...] = ()
+    vectors_only: bool | None = field(default=None, compare=False)
     lost: tuple[str, ...] = ()
     server_name: str = field(default="", compare=False)
 
@@ -132,6 +135,9 @@ class Schema(IndexOptions, _Named):
         self._default("prefixes", (self.prefix,))
         self._default("key_prefixes", (self.prefix,))
         self._default("vector_name", self.vector_field.removeprefix("$."))
+        if self.vectors_only is None:
+            is_plain = self.storage == "HASH" and "FILTER" not in self.options
+            object.__setattr__(self, "vectors_only", is_plain)
         if self.storage == "JSON" and not self.vector_field.startswith("$"):
             object.__setattr__(self, "vector_field", f"$.{self.vector_field}")
 
@@ -149,6 +155,11 @@ class Schema(IndexOptions, _Named):
             and self.prefixes == (self.prefix,)
             and "FILTER" not in self.options
         )
+
+    @property
+    def vector_filter(self) -> str:
+        """The FILTER that leaves out documents without a vector."""
+        return f"exists(@{self.vector_name})"
 
     def id_of(self, key: str) -> str:
         """Returns the id in a key; the key itself if it has none of the prefixes."""

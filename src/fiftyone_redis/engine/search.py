@@ -17,7 +17,6 @@ import redis
 
 from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import get_address
-from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.engine import (
@@ -31,6 +30,7 @@ from fiftyone_redis.engine import (
     subset_search,
 )
 from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.engine.subset_search import IndexQueries, Subset
@@ -61,8 +61,7 @@ class KnnRequest:
     """One nearest-neighbour request.
 
     Args:
-        client: a client of the server
-        schema: the index
+        documents: the documents of the index
         vectors: ``n x dim`` checked floats, or ``n`` encoded vectors
         k: the number of neighbours, at least 1
         within: the subset to search in; None for the whole index
@@ -74,8 +73,7 @@ class KnnRequest:
             FT.INFO that was sent just before the query; given None, sends one itself
     """
 
-    client: Client
-    schema: Schema
+    documents: Documents
     vectors: Array | list[bytes]
     k: int
     within: Subset | None
@@ -84,6 +82,11 @@ class KnnRequest:
     estimate_size: Callable[[], int]
     draw_sample: Callable[[], list[Hit]]
     confirm: Callable[[Any], None]
+
+    @property
+    def schema(self) -> Schema:
+        """The index."""
+        return self.documents.schema
 
     @cached_property
     def queries(self) -> Array:
@@ -155,7 +158,7 @@ def _query_subset(request: KnnRequest, blobs: list[bytes], within: Subset) -> li
         return _query_server(request, [blobs[n] for n in numbers], width)
 
     def search_among(numbers: list[int], width: int, ids: list[str]) -> list[list[Hit]]:
-        found = list(keys.find_keys(request.client, schema, ids).values())
+        found = list(request.documents.keys.find(ids).values())
         if not found:
             request.confirm(None)
             return [[] for _ in numbers]
@@ -164,7 +167,7 @@ def _query_subset(request: KnnRequest, blobs: list[bytes], within: Subset) -> li
     index = IndexQueries(
         schema,
         request.estimate_size(),
-        partial(reading.count_documents, request.client, schema),
+        partial(reading.count_documents, request.documents),
         request.draw_sample,
         search_all,
         search_among,
@@ -183,14 +186,14 @@ def _query_server(
     queries = [commands.info(schema.name), *map(knn, blobs)]
     groups = [queries] if len(blobs) == 1 else [[query] for query in queries]
     requests = (wire.pack_queries(group, [None] * len(group)) for group in groups)
-    answers = chain.from_iterable(map(itemgetter(1), exchange(request.client, requests)))
+    answers = chain.from_iterable(map(itemgetter(1), exchange(request.documents.client, requests)))
     request.confirm(_check_reply(request, next(answers)))
     return [replies.read_hits(_check_reply(request, reply), schema) for reply in answers]
 
 
 def _check_reply(request: KnnRequest, reply: Any) -> Any:
     if isinstance(reply, redis.RedisError):
-        raise translate(reply, get_address(request.client))
+        raise translate(reply, get_address(request.documents.client))
     return reply
 
 
@@ -213,11 +216,11 @@ def _to_neighbors(schema: Schema, hits: list[Hit], k: int, farthest: bool) -> Ne
 
 def _search_in_pages(request: KnnRequest) -> list[Neighbors]:
     """Searches by brute force, one page of vectors at a time, in bounded memory."""
-    client, schema, within = request.client, request.schema, request.within
+    documents, schema, within = request.documents, request.schema, request.within
     sign = -1 if request.farthest else 1
     best = None
     found = reading.Vectors([], request.queries, {tag: [] for tag in schema.tags})
-    for page in reading.read_pages(client, schema, None if within is None else within.ids()):
+    for page in reading.read_pages(documents, None if within is None else within.ids()):
         scores = sign * exact_search.compute_distances(request.queries, page.vectors, schema.metric)
         best = exact_search.merge(best, scores, len(found.ids), request.k)
         found.ids.extend(page.ids)
@@ -232,17 +235,13 @@ def _search_in_pages(request: KnnRequest) -> list[Neighbors]:
 
 def _search_in_memory(request: KnnRequest) -> list[Neighbors]:
     """Searches by brute force with all vectors in memory, which is faster for many queries."""
-    client, schema, farthest = request.client, request.schema, request.farthest
-    if request.within is None:
-        ids: list[str] | None = reading.list_ids(client, schema)
-    else:
-        ids = request.within.ids()
-    points = reading.fetch(client, schema, ids)
+    farthest, within = request.farthest, request.within
+    points = reading.fetch(request.documents, None if within is None else within.ids())
     queries = -request.queries if farthest else request.queries
     return [
         _select_rows(points, rows, 2 - distances if farthest else distances)
         for rows, distances in exact_search.find_neighbors(
-            points.vectors, queries, request.k, schema.metric
+            points.vectors, queries, request.k, request.schema.metric
         )
     ]
 

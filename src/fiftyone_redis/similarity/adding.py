@@ -47,7 +47,7 @@ class AddingMixin(RunIndex):
         read = self._make_field_reader(lambda ids: [sample_of[id] for id in ids])
         try:
             with progress_bar(len(ids), progress) as bar:
-                index.add(ids, matrix, tags, bar.update, read, is_current=created)
+                index.add(ids, matrix, tags, bar.update, read)
         except InputError:
             if created:
                 index.drop(documents=False)

@@ -1,0 +1,81 @@
+"""What a rebuild would leave behind if it were interrupted: a small key beside its index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import commands
+from fiftyone_redis.errors import AuthenticationError
+
+
+@dataclass(frozen=True)
+class Switch:
+    """The replacement of an index by a complete new one. It is decided, and will be finished.
+
+    Args:
+        old: the name of the old index
+        new: the name of the new index
+        names: the alias of the index, and the name that users passed
+        drops_documents: whether the documents of the old index go with it
+    """
+
+    old: str
+    new: str
+    names: tuple[str, ...]
+    drops_documents: bool
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a rebuild would leave behind if it were interrupted now.
+
+    Args:
+        switch: the switch to the new index, once it is decided
+        fields: vector fields of the documents, with their types; all but one must be removed
+    """
+
+    switch: Switch | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Returns the record as text."""
+        return json.dumps(asdict(self))
+
+
+def write_record(client: Client, alias: str, record: Record) -> None:
+    """Stores what a rebuild would leave behind if it were interrupted from now on."""
+    execute(client, "SET", commands.record_key(alias), record.to_json())
+
+
+def read_record(client: Client, alias: str) -> Record:
+    """Reads the record of a running or interrupted rebuild; an empty record if there is none."""
+    try:
+        return _parse(execute(client, "GET", commands.record_key(alias)))
+    except AuthenticationError:
+        return Record()  # this user may only search
+
+
+def read_state(client: Client, alias: str) -> tuple[bool, Record]:
+    """Reads whether a process holds the lease of an alias, and the record, in one step."""
+    owner, record = execute(client, *commands.state(alias))
+    return owner is not None, _parse(record)
+
+
+def remove_record(client: Client, alias: str) -> None:
+    """Removes the record, once nothing is left behind."""
+    execute(client, "UNLINK", commands.record_key(alias))
+
+
+def _parse(found: Any) -> Record:
+    if found is None:
+        return Record()
+    known = json.loads(found)
+    switch = known["switch"]
+    if switch is not None:
+        switch = Switch(**{**switch, "names": tuple(switch["names"])})
+    return Record(switch, known["fields"])
