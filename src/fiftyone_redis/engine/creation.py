@@ -12,10 +12,11 @@ from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import aliases, commands, lease, leftovers, replies
 from fiftyone_redis.engine.definition import Definition
 from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine.dropping import delete_orphans
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.requirements import require_support
-from fiftyone_redis.engine.schema import check_attributes
+from fiftyone_redis.engine.schema import Schema, check_attributes
 from fiftyone_redis.errors import IndexMismatchError, list_first
 
 _SCAN_SECONDS = 0.001  # in which a server with few keys scans them; it is asked once then
@@ -51,7 +52,7 @@ def create_index(documents: Documents) -> Definition:
 
 
 def remove_leftovers(client: Client, name: str) -> None:
-    """Removes what interrupted changes left of an index that does not exist any more.
+    """Removes what is left of an index that does not exist any more, documents included.
 
     Raises:
         IndexMismatchError: if the index exists
@@ -59,6 +60,7 @@ def remove_leftovers(client: Client, name: str) -> None:
     with lease.hold(client, name, patient=False):
         _refuse_taken(name, aliases.find_index(client, name) is not None)
         leftovers.remove_all(client, name, (f"{name}:",), documents=True)
+        delete_orphans(Documents(client, Schema(name, dim=1)))
 
 
 def _refuse_other_keys(documents: Documents) -> None:

@@ -27,6 +27,7 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.creation import create_index
 from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
 from fiftyone_redis.engine.documents import AttributeReader, Documents
+from fiftyone_redis.engine.dropping import drop_with_documents
 from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
@@ -176,8 +177,8 @@ class VectorIndex:
         return self._definition.read(lambda documents: documents.find_existing(ids))
 
     def ids(self) -> list[str]:
-        """Returns the ids of all documents, sorted; HASHes without a vector are among them."""
-        return self._definition.read(Documents.list_ids)
+        """Returns the ids of all documents, sorted."""
+        return self._definition.read(reading.list_ids)
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
@@ -313,16 +314,23 @@ class VectorIndex:
         definition.refresh()
 
     def drop(self, documents: bool = True) -> None:
-        """Deletes the index and, unless told otherwise, its documents."""
+        """Deletes the index and, unless told otherwise, its documents.
+
+        Other keys under its prefix are left alone. If this is interrupted, the next :meth:`create`
+        or :meth:`remove_leftovers` of the name goes on.
+        """
         definition = self._definition
         with self._lease(patient=False):
             leftovers.remove(self._documents, definition.alias, fields_too=not documents)
-            execute(self.client, *commands.drop(self.schema.name, documents))
+            if documents:
+                drop_with_documents(self._documents, definition.alias)
+            else:
+                execute(self.client, *commands.drop(self.schema.name, documents=False))
         definition.forget()
 
     @staticmethod
     def remove_leftovers(client: Client, name: str) -> None:
-        """Removes what interrupted changes left of an index that does not exist any more.
+        """Removes what is left of an index that does not exist any more, documents included.
 
         Raises:
             IndexMismatchError: if the index exists

@@ -11,6 +11,7 @@ from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import aliases, commands, dtype_conversion, replies, switching
 from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine.dropping import finish_removal
 from fiftyone_redis.engine.records import Record, read_record, remove_record, write_record
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import IndexNotFoundError
@@ -59,6 +60,7 @@ def remove_all(
         prefixes: the prefixes of the indexes; indexes with other prefixes are left alone
         documents: whether to remove their documents too
     """
+    finish_removal(client, alias)
     for name, info in _find_other_indexes(client, alias, None):
         own = [replies.read_prefixes(info, storage) for storage in ("HASH", "JSON")]
         if tuple(prefixes) in own:

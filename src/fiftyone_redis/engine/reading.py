@@ -70,7 +70,7 @@ def read_encoded(documents: Documents, ids: Sequence[str]) -> list[bytes]:
 
 
 def count_documents(documents: Documents) -> int:
-    """Returns the number of documents, including HASHes without a vector."""
+    """Returns the number of documents that the index has."""
     return replies.read_indexing(
         wait_until_indexed(documents.client, documents.schema.name)
     ).documents
@@ -91,6 +91,14 @@ def sample_documents(documents: Documents) -> list[Hit]:
             id = values[schema.id_field] if schema.id_field else schema.id_of(key)
             hits.append(Hit(key, 0.0, values, id))
     return hits
+
+
+def list_ids(documents: Documents) -> list[str]:
+    """Returns the ids of all documents that have a vector, sorted."""
+    ids = documents.list_ids()
+    if documents.schema.vectors_only and len(ids) == count_documents(documents):
+        return ids
+    return sorted(documents.find_existing(ids))
 
 
 def read_tags(documents: Documents, ids: Sequence[str]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""What a rebuild would leave behind if it were interrupted: a small key beside its index."""
+"""What a rebuild or drop leaves behind if it is interrupted: a small key beside the index."""
 
 from __future__ import annotations
 
@@ -31,16 +31,33 @@ class Switch:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """The removal of all documents of an index that is dropped.
+
+    Args:
+        prefix: the prefix of their keys
+        storage: one of :data:`~fiftyone_redis.engine.schema.STORAGES`
+        vector_field: the field that holds the vector
+    """
+
+    prefix: str
+    storage: str
+    vector_field: str
+
+
+@dataclass(frozen=True)
 class Record:
-    """What a rebuild would leave behind if it were interrupted now.
+    """What a rebuild or drop would leave behind if it were interrupted now.
 
     Args:
         switch: the switch to the new index, once it is decided
         fields: vector fields of the documents, with their types; all but one must be removed
+        removal: the removal of the documents, once the index is about to be dropped
     """
 
     switch: Switch | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+    removal: Removal | None = None
 
     def to_json(self) -> str:
         """Returns the record as text."""
@@ -48,12 +65,12 @@ class Record:
 
 
 def write_record(client: Client, alias: str, record: Record) -> None:
-    """Stores what a rebuild would leave behind if it were interrupted from now on."""
+    """Stores what would be left behind if this process were killed from now on."""
     execute(client, "SET", commands.record_key(alias), record.to_json())
 
 
 def read_record(client: Client, alias: str) -> Record:
-    """Reads the record of a running or interrupted rebuild; an empty record if there is none."""
+    """Reads the record of a running or interrupted change; an empty record if there is none."""
     try:
         return _parse(execute(client, "GET", commands.record_key(alias)))
     except AuthenticationError:
@@ -75,7 +92,9 @@ def _parse(found: Any) -> Record:
     if found is None:
         return Record()
     known = json.loads(found)
-    switch = known["switch"]
-    if switch is not None:
-        switch = Switch(**{**switch, "names": tuple(switch["names"])})
-    return Record(switch, known["fields"])
+    switch, removal = known["switch"], known["removal"]
+    return Record(
+        switch and Switch(**{**switch, "names": tuple(switch["names"])}),
+        known["fields"],
+        removal and Removal(**removal),
+    )

@@ -1,0 +1,74 @@
+"""Drops an index together with its documents, without keeping other clients waiting.
+
+FT.DROPINDEX with DD deletes all documents in one command, which blocks the server for seconds if
+they are many, and takes other people's HASHes under the same prefix with them. So the documents
+are deleted page by page, and only those that hold a vector. A record tells what is left to delete
+if that is interrupted.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.engine import commands
+from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine.overlap import find_overlapping
+from fiftyone_redis.engine.records import (
+    Record,
+    Removal,
+    read_record,
+    remove_record,
+    write_record,
+)
+from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import ServerError
+
+
+def drop_with_documents(documents: Documents, alias: str) -> None:
+    """Drops an index and deletes its documents.
+
+    Args:
+        documents: the documents of the index
+        alias: its alias, or its own name if it has none
+    """
+    client, schema = documents.client, documents.schema
+    if not schema.owns_prefix:
+        # Only the index tells which documents it has.
+        _delete(documents)
+        execute(client, *commands.drop(schema.name, documents=False))
+        return
+    removal = Removal(schema.prefix, schema.storage, schema.vector_field)
+    with suppress(ServerError):  # a full server takes no record
+        write_record(client, alias, Record(removal=removal))
+    execute(client, *commands.drop(schema.name, documents=False))
+    _delete(documents)
+    remove_record(client, alias)
+
+
+def finish_removal(client: Client, alias: str) -> None:
+    """Deletes the documents that an interrupted drop left."""
+    removal = read_record(client, alias).removal
+    if removal is None:
+        return
+    schema = Schema(
+        alias,
+        dim=1,
+        prefix=removal.prefix,
+        storage=removal.storage,
+        vector_field=removal.vector_field,
+    )
+    delete_orphans(Documents(client, schema))
+    remove_record(client, alias)
+
+
+def delete_orphans(documents: Documents) -> None:
+    """Deletes the documents of an index that is gone, unless another index has them by now."""
+    if not find_overlapping(documents):
+        _delete(documents)
+
+
+def _delete(documents: Documents) -> None:
+    for ids in documents.walk_ids():
+        documents.delete(list(documents.find_existing(ids)))
