@@ -288,7 +288,7 @@ def test_a_server_that_was_named_is_never_replaced_by_a_private_one(samples, now
     [
         ({"url": "redis://localhost", "host": "other"}, "url and host"),
         ({"port": "many"}, "port must be a whole number"),
-        ({"host": 7}, "host must be text"),
+        ({"host": 7}, "host must be a name or address"),
         ({"pasword": PASSWORD}, "pasword"),
         ({"ssl_ca_certs": "/none"}, "ssl_ca_certs cannot be read"),
         ({"ssl_check_hostname": False}, "ssl_check_hostname: set without ssl=True"),

@@ -11,10 +11,11 @@ The functions also accept a client of a single server, so callers need not disti
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.cluster import ClusterNode
@@ -28,6 +29,9 @@ from redis.exceptions import (
 from fiftyone_redis.connection import retry
 from fiftyone_redis.connection.deadline import await_reply
 from fiftyone_redis.connection.pool import (
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    Pool,
     add_handshake_timeout,
     borrow_connection,
     read_address,
@@ -48,20 +52,8 @@ class IncompleteClusterError(ClusterDownError):
     """Some shards are missing from search results; the message names them."""
 
 
-# Connection options that all nodes share.
-_SHARED = (
-    "client_name",
-    "credential_provider",
-    "decode_responses",
-    "max_connections",
-    "password",
-    "protocol",
-    "socket_connect_timeout",
-    "socket_keepalive",
-    "socket_keepalive_options",
-    "socket_timeout",
-    "username",
-)
+# Options of a connection that its node alone has, or that this module sets.
+_OF_ONE_NODE = ("connection_class", "db", "host", "port", "redis_connect_func", "retry")
 
 # Picks the node that this process searches through, so that processes spread over the nodes.
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
@@ -79,7 +71,7 @@ def connect_cluster(seed: redis.Redis) -> redis.RedisCluster:
         ConnectionFailedError: if the server does not report its cluster's nodes
         AuthenticationError: if the user lacks the permission to list them
     """
-    return _connect(seed.connection_pool, retry.get_retry_policy(seed))
+    return _connect(cast("Pool", seed.connection_pool), retry.get_retry_policy(seed))
 
 
 def open_decoding_client(client: redis.RedisCluster) -> redis.RedisCluster:
@@ -197,28 +189,22 @@ def is_retryable(error: Any) -> bool:
 def _copy_client(client: redis.RedisCluster, policy: Any, **changes: Any) -> redis.RedisCluster:
     nodes = list_primaries(client)
     seed = next((node for node in nodes if _responds(node)), nodes[0])
-    return _connect(seed.connection_pool, policy, **changes)
+    return _connect(cast("Pool", seed.connection_pool), policy, **changes)
 
 
-def _connect(pool: redis.ConnectionPool, policy: Any, **changes: Any) -> redis.RedisCluster:
-    known = pool.connection_kwargs
+def _connect(pool: Pool, policy: Any, **changes: Any) -> redis.RedisCluster:
+    known = pool.given_options
     if "path" in known:
         raise UnsupportedServerError(
             f"Redis at {known['path']} is a node of a cluster; its other nodes cannot be reached "
             "through a socket; set host and port."
         )
-    options = {name: known[name] for name in _SHARED if known.get(name) is not None} | changes
-    host, port = str(known.get("host", "localhost")), int(known.get("port", 6379))
+    options = {name: value for name, value in known.items() if name not in _OF_ONE_NODE} | changes
+    host, port = str(known.get("host", DEFAULT_HOST)), int(known.get("port", DEFAULT_PORT))
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         # redis-py raises IndexError if the node holds no slots.
-        found = _Cluster(
-            url=f"redis://{where}",
-            connection_class=_make_connection_class(pool),
-            connection_pool_class=type(pool),
-            require_full_coverage=False,
-            **options,
-        )
+        found = _Cluster(f"redis://{where}", known["connection_class"], type(pool), options)
     except redis.RedisError as error:
         raise translate(error, where) from error
     except (RedisClusterException, IndexError) as error:
@@ -246,24 +232,32 @@ class _Cluster(redis.RedisCluster):
     in use. These reconnect with the next request, and replies get attributed to other requests.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self, url: str, kind: type[Any], pool_class: type[Pool], options: dict[str, Any]
+    ) -> None:
         # redis-py's own connections only fetch the slot map, so a short timeout will do. A decoding
         # client is for users, whose pipelines run on these connections too.
         brief = options.get("socket_timeout")
         if not options.get("decode_responses"):
             brief = options.get("socket_connect_timeout", brief)
-        self._options = {
-            name: options[name] for name in (*_SHARED, "connection_class") if name in options
-        }
-        self._pool_class = options["connection_pool_class"]
+        self._kind = _add_options(add_handshake_timeout(kind), options)
+        self._pool_class = pool_class
+        self._options = options
         self._nodes: dict[str, redis.Redis] = {}
-        super().__init__(**{**options, "socket_timeout": brief})
+        super().__init__(
+            url=url,
+            connection_class=self._kind,
+            connection_pool_class=pool_class,
+            require_full_coverage=False,
+            **{**options, "socket_timeout": brief},
+        )
 
     def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
         """Returns a client of a node that does not retry."""
         name = str(node.name)
         if name not in self._nodes:
             pool = self._pool_class(
+                connection_class=self._kind,
                 host=node.host,
                 port=node.port,
                 redis_connect_func=self.on_connect,
@@ -282,22 +276,20 @@ class _Cluster(redis.RedisCluster):
         super().close()
 
 
-def _make_connection_class(pool: redis.ConnectionPool) -> type[redis.Connection]:
-    """Returns the pool's connection class, with the pool's TLS options built in.
+def _add_options(kind: type[redis.Connection], options: dict[str, Any]) -> type[redis.Connection]:
+    """Returns a connection class with options built in.
 
     redis-py passes only some options on to cluster nodes, and drops others silently: older
-    versions drop the host name check.
+    versions drop the host name check, and all of them lib_name.
     """
-    kind: type[redis.Connection] = add_handshake_timeout(pool.connection_class)
-    tls = {name: value for name, value in pool.connection_kwargs.items() if name[:4] == "ssl_"}
-    if not tls:
-        return kind
+    pool_only = inspect.signature(redis.ConnectionPool.__init__).parameters
+    own = {name: value for name, value in options.items() if name not in pool_only}
 
-    class TlsNodeConnection(kind):  # type: ignore[misc, valid-type]
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**{**options, **tls})
+    class NodeConnection(kind):  # type: ignore[misc, valid-type]
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**{**own, **given})
 
-    return TlsNodeConnection
+    return NodeConnection
 
 
 def _make_lost_node_error(

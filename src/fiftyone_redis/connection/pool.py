@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection.deadline import HandshakeTimeout, await_reply, get_reply_timeout
+from fiftyone_redis.connection.secret import hide_secrets
 from fiftyone_redis.connection.wire import pack, read_name
 
 DEFAULT_HOST = "localhost"
@@ -48,15 +49,28 @@ class ForkSafePool(redis.ConnectionPool):
 
 
 class Pool(ForkSafePool):
-    """A pool of connections to one address. Its repr hides the password."""
+    """A pool of connections to one address, which hides its secrets.
+
+    Args:
+        **options: the connection class, and options that redis-py's pools and connections take
+
+    Attributes:
+        given_options: these options, without secrets
+    """
 
     def __init__(self, **options: Any) -> None:
         kind = add_handshake_timeout(options.pop("connection_class", redis.Connection))
         fixed = _WITHOUT_NOTIFICATIONS if "path" in options else {}
-        super().__init__(connection_class=kind, **options, **fixed)
+        self.given_options = {"connection_class": kind, **hide_secrets(options)}
+        super().__init__(**self.given_options, **fixed)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({read_address(self.connection_kwargs)})>"
+
+
+def copy_pool(pool: Pool, **changes: Any) -> Pool:
+    """Returns a new pool to the same address, with some options changed."""
+    return Pool(**{**pool.given_options, **changes})
 
 
 def add_handshake_timeout(kind: type[Any]) -> type[Any]:
