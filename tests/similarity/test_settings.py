@@ -1,10 +1,12 @@
 """How the backend is chosen, and how it is told where Redis is: every way that the page names."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import fiftyone.brain as fob
 import fiftyone.brain.config as fbc
@@ -331,6 +333,18 @@ def test_secrets_are_saved_and_shown_nowhere(samples, nowhere, redis_server, use
     shown = [run.config, info, index, index.config, index.config.connection, refused.value]
     for text in [*map(str, shown), *map(repr, shown), caplog.text]:
         assert PASSWORD not in text
+
+
+@pytest.mark.parametrize("how", [{"password": PASSWORD}, {"url": "redis://:0123%2Cs3cret@host"}])
+def test_a_config_hides_secrets_in_copies_and_pickles(how):
+    config = RedisSimilarityConfig(**how)
+    same = copy.deepcopy(config)
+    assert same.connection == config.connection
+    loaded = pickle.loads(pickle.dumps(config))
+    assert loaded.index_name == config.index_name
+    shown = [config, same, loaded, config.connection, config.serialize(), pickle.dumps(config)]
+    shown += [vars(config), vars(config.connection), asdict(config.connection)]
+    assert "s3cret" not in " ".join(f"{each} {each!r}" for each in shown)
 
 
 def test_importing_the_package_does_not_overrule_the_environment():

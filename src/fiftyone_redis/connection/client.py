@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import redis
 from redis.sentinel import SentinelConnectionPool
@@ -28,8 +28,8 @@ from fiftyone_redis.connection.pool import (
     DEFAULT_HOST,
     DEFAULT_PORT,
     Pool,
-    copy_pool,
     read_address,
+    read_options,
     send_command,
 )
 from fiftyone_redis.connection.retry import (
@@ -102,7 +102,7 @@ def open_decoding_client(client: Client) -> Client:
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
         return redis.Redis.from_pool(sentinel.copy_pool(pool, decode_responses=True))
-    return redis.Redis.from_pool(copy_pool(cast("Pool", pool), decode_responses=True))
+    return redis.Redis.from_pool(Pool(**{**read_options(pool), "decode_responses": True}))
 
 
 def get_address(client: Client) -> str:

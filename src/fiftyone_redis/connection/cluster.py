@@ -15,7 +15,7 @@ import inspect
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import redis
 from redis.cluster import ClusterNode
@@ -31,10 +31,10 @@ from fiftyone_redis.connection.deadline import await_reply
 from fiftyone_redis.connection.pool import (
     DEFAULT_HOST,
     DEFAULT_PORT,
-    Pool,
     add_handshake_timeout,
     borrow_connection,
     read_address,
+    read_options,
     send_command,
 )
 from fiftyone_redis.connection.retry import Attempts, RetryPolicy
@@ -71,7 +71,7 @@ def connect_cluster(seed: redis.Redis) -> redis.RedisCluster:
         ConnectionFailedError: if the server does not report its cluster's nodes
         AuthenticationError: if the user lacks the permission to list them
     """
-    return _connect(cast("Pool", seed.connection_pool), retry.get_retry_policy(seed))
+    return _connect(seed.connection_pool, retry.get_retry_policy(seed))
 
 
 def open_decoding_client(client: redis.RedisCluster) -> redis.RedisCluster:
@@ -189,11 +189,11 @@ def is_retryable(error: Any) -> bool:
 def _copy_client(client: redis.RedisCluster, policy: Any, **changes: Any) -> redis.RedisCluster:
     nodes = list_primaries(client)
     seed = next((node for node in nodes if _responds(node)), nodes[0])
-    return _connect(cast("Pool", seed.connection_pool), policy, **changes)
+    return _connect(seed.connection_pool, policy, **changes)
 
 
-def _connect(pool: Pool, policy: Any, **changes: Any) -> redis.RedisCluster:
-    known = pool.given_options
+def _connect(pool: redis.ConnectionPool, policy: Any, **changes: Any) -> redis.RedisCluster:
+    known = read_options(pool)
     if "path" in known:
         raise UnsupportedServerError(
             f"Redis at {known['path']} is a node of a cluster; its other nodes cannot be reached "
@@ -233,7 +233,7 @@ class _Cluster(redis.RedisCluster):
     """
 
     def __init__(
-        self, url: str, kind: type[Any], pool_class: type[Pool], options: dict[str, Any]
+        self, url: str, kind: type[Any], pool_class: type[Any], options: dict[str, Any]
     ) -> None:
         # redis-py's own connections only fetch the slot map, so a short timeout will do. A decoding
         # client is for users, whose pipelines run on these connections too.

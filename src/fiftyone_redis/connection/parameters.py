@@ -231,18 +231,18 @@ def _read_text(value: Any) -> str:
 
 
 def _read_host(value: Any) -> str:
-    text = _read_name(value)
+    text = _read_text(value)
     if ":" in text:
         ip_address(text)
-    else:
-        text.encode("idna")
-    return text
+        return text
+    text.encode("idna")
+    return _read_name(text)
 
 
 def _read_name(value: Any) -> str:
-    """Reads a name; refuses what a pasted URL or a password has in it."""
+    """Reads a name; refuses what a pasted URL, and most passwords, have in them."""
     text = _read_text(value)
-    if not re.fullmatch(r"[^\s@/?#\\\x00-\x1f]+", text):
+    if not re.fullmatch(r"[\w.-]+", text):
         raise ValueError
     return text
 
@@ -300,7 +300,7 @@ def _read_address(value: Any) -> Address:
         host, port = value
         return _read_host(host), _read_port(port)
     split = urlsplit(f"//{_read_text(value).strip()}")
-    if split.path or "@" in split.netloc:
+    if split.path or split.query or split.fragment or "@" in split.netloc:
         raise ValueError
     return _read_host(split.hostname), SENTINEL_PORT if split.port is None else split.port
 

@@ -6,6 +6,7 @@ refused because of maintenance notifications (7).
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ with suppress(ImportError):
     _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
 
 
+_PUBLIC = inspect.signature(redis.Redis.__init__).parameters
+
 _WITH_TIMEOUT: dict[type[Any], type[Any]] = {}  # by the original class
 
 
@@ -53,24 +56,32 @@ class Pool(ForkSafePool):
 
     Args:
         **options: the connection class, and options that redis-py's pools and connections take
-
-    Attributes:
-        given_options: these options, without secrets
     """
 
     def __init__(self, **options: Any) -> None:
         kind = add_handshake_timeout(options.pop("connection_class", redis.Connection))
         fixed = _WITHOUT_NOTIFICATIONS if "path" in options else {}
-        self.given_options = {"connection_class": kind, **hide_secrets(options)}
-        super().__init__(**self.given_options, **fixed)
+        super().__init__(connection_class=kind, **hide_secrets(options), **fixed)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({read_address(self.connection_kwargs)})>"
 
 
-def copy_pool(pool: Pool, **changes: Any) -> Pool:
-    """Returns a new pool to the same address, with some options changed."""
-    return Pool(**{**pool.given_options, **changes})
+def read_options(pool: redis.ConnectionPool) -> dict[str, Any]:
+    """Returns the options that make another pool like this one, without secrets.
+
+    A pool adds options of its own, which other pools must not share.
+    """
+    given = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if (name == "path" or name in _PUBLIC) and name not in _WITHOUT_NOTIFICATIONS
+    }
+    kind = pool.connection_class
+    return hide_secrets(given) | {
+        "connection_class": kind,
+        "max_connections": pool.max_connections,
+    }
 
 
 def add_handshake_timeout(kind: type[Any]) -> type[Any]:

@@ -87,8 +87,8 @@ def hide_secrets(options: dict[str, Any]) -> dict[str, Any]:
     hidden = {k: v for k, v in options.items() if k not in ("username", "password")}
     if username or password:
         hidden["credential_provider"] = Login(username, password)
-    if "ssl_password" in hidden:
-        hidden["ssl_password"] = KeyPassword(cast("str", reveal(hidden["ssl_password"])))
+    if isinstance(hidden.get("ssl_password"), str):
+        hidden["ssl_password"] = KeyPassword(hidden["ssl_password"])
     return hidden
 
 

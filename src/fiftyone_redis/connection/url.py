@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
 import redis
 from redis.connection import URL_QUERY_ARGUMENT_PARSERS
@@ -29,6 +29,7 @@ _OBJECTS = ("socket_keepalive_options", "socket_type", "ssl_ocsp_context", "ssl_
 
 _TEXT = re.compile(r"\b(str|int|float|bool)\b")
 _SECRET_NAME = re.compile(r"pass|secret|data", re.IGNORECASE)
+_PLAIN = re.compile(r"[\w.:/%\[\]-]*")
 _OPTION_NAME = re.compile(r"[A-Za-z]+(_[A-Za-z]+)*")
 
 
@@ -48,7 +49,7 @@ def parse_url(url: str) -> dict[str, Any]:
         raise SettingsError(_UNREADABLE)
     known = find_options(kind)
     unknown = sorted(query.keys() - known)
-    if unknown and _is_cut_short(url, "query"):
+    if _is_query_of_password(url, known):
         raise SettingsError(_UNREADABLE)
     if unknown:
         raise SettingsError(_explain_unknown(unknown, known, kind))
@@ -93,17 +94,22 @@ def show_url(url: str) -> str:
     except SettingsError:
         return MASK
     is_socket = "path" in options
-    if found is None or not (is_socket or re.fullmatch(r"[^/]*(/\d*)?", found[4])):
+    if found is None or not _PLAIN.fullmatch(found[4]):
+        return MASK
+    if not (is_socket or re.fullmatch(r"[^/]*(/\d*)?", found[4])):
         return MASK
     scheme, user, password, place, query = found.groups(default="")
     login = f"{user}:{MASK}@" if password else f"{MASK}@" if user else ""
-    shown = "&".join(map(_show_option, query.split("&")))
-    return f"{scheme}{login}{place}{shown}"
+    shown = "&".join(_show_option(option, options) for option in query[1:].split("&"))
+    return f"{scheme}{login}{place}" + (f"?{shown}" if query else "")
 
 
-def _show_option(option: str) -> str:
-    name, equals, value = option.partition("=")
-    return f"{name}{equals}{MASK if _SECRET_NAME.search(name) else value}"
+def _show_option(option: str, known: Container[str]) -> str:
+    name, _, value = option.partition("=")
+    if name not in known:
+        return MASK
+    is_plain = _PLAIN.fullmatch(value) and not _SECRET_NAME.search(name)
+    return f"{name}={value if is_plain else MASK}"
 
 
 def _parse_query(url: str) -> Mapping[str, list[str]] | None:
@@ -115,15 +121,20 @@ def _parse_query(url: str) -> Mapping[str, list[str]] | None:
     except ValueError:
         return None
     is_known = url.startswith(("redis://", "rediss://", "unix://"))
-    return query if is_known and not _is_cut_short(url, "path", "fragment") else None
+    return query if is_known and not _is_cut_short(split) else None
 
 
-def _is_cut_short(url: str, *parts: str) -> bool:
-    """Returns whether a password with an unescaped "/", "#" or "?" ended the host part early."""
-    split = urlsplit(url)
-    if split.scheme == "unix" or ("query" in parts and "@" in split.netloc):
-        parts = tuple(part for part in parts if part == "fragment")
-    return any("@" in getattr(split, part) for part in parts)
+def _is_cut_short(split: SplitResult) -> bool:
+    """Returns whether a password with an unescaped "/" or "#" ended the host part early."""
+    is_path_of_socket = split.scheme == "unix" and not split.netloc
+    return "@" in split.fragment or ("@" in split.path and not is_path_of_socket)
+
+
+def _is_query_of_password(url: str, known: set[str]) -> bool:
+    """Returns whether the options may be the rest of a password with an unescaped "?"."""
+    options = urlsplit(url).query
+    names = {option.partition("=")[0] for option in options.split("&")}
+    return "@" in options and not names <= known
 
 
 def _get_connection_class(url: str) -> type[Any]:
