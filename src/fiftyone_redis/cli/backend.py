@@ -7,7 +7,6 @@ import click
 
 from fiftyone_redis.cli.group import Command
 
-
 _ABOUT_RUNS = (
     "In each dataset, end the runs that this package made, since nothing can load them without it: "
     "`dataset.load_brain_results(key).cleanup()` and `dataset.delete_brain_run(key)`, or "
