@@ -10,6 +10,7 @@ FiftyOneRedisError
 ├── IndexMismatchError       the index exists but does not match              (ValueError)
 │   └── IndexChangedError    it was rebuilt or recreated while in use
 ├── IncompleteResultError    the server cut a query short
+├── ProtocolError            a reply of the server makes no sense
 ├── ServerError              the server refused a command
 │   └── ResultLimitError     the request exceeds MAXSEARCHRESULTS
 └── PrivateServerError       the private Redis cannot be found, started or stopped
@@ -61,6 +62,10 @@ class IndexChangedError(IndexMismatchError):
 
 class IncompleteResultError(FiftyOneRedisError):
     """The server cut a query short; its results are incomplete."""
+
+
+class ProtocolError(FiftyOneRedisError):
+    """A reply of the server makes no sense."""
 
 
 class ServerError(FiftyOneRedisError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fiftyone_redis.connection.capabilities import get_capabilities, pick_node
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.secret import Login
 from fiftyone_redis.doctor import redis_server
 from fiftyone_redis.doctor.findings import format_bytes
@@ -76,9 +77,10 @@ def _memory(client: Client) -> str:
         info = execute(client, "INFO", "memory")
     except AuthenticationError:
         return "not told to this user"
-    nodes = [info] if "used_memory" in info else list(info.values())
-    used = sum(int(node["used_memory"]) for node in nodes)
-    most = sum(int(node.get("maxmemory") or 0) for node in nodes)
+    with parsing("INFO memory", info):
+        nodes = [info] if "used_memory" in info else list(info.values())
+        used = sum(int(node["used_memory"]) for node in nodes)
+        most = sum(int(node.get("maxmemory") or 0) for node in nodes)
     return (
         f"{format_bytes(used)} of {format_bytes(most)}"
         if most

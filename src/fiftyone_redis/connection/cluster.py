@@ -28,6 +28,7 @@ from redis.exceptions import (
 
 from fiftyone_redis.connection import retry
 from fiftyone_redis.connection.deadline import await_reply
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import (
     DEFAULT_HOST,
     DEFAULT_PORT,
@@ -40,7 +41,12 @@ from fiftyone_redis.connection.pool import (
 from fiftyone_redis.connection.retry import Attempts, RetryPolicy
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.connection.wire import pack
-from fiftyone_redis.errors import ConnectionFailedError, UnsupportedServerError, list_first
+from fiftyone_redis.errors import (
+    ConnectionFailedError,
+    ProtocolError,
+    UnsupportedServerError,
+    list_first,
+)
 
 Client = redis.Redis | redis.RedisCluster
 """A client of one server, or of a cluster."""
@@ -154,8 +160,9 @@ def wait_and_recover(client: Client, attempts: Attempts, error: redis.RedisError
 def refresh_slots(client: redis.RedisCluster) -> None:
     """Refreshes the slot map; keeps the old one if no node answers."""
     try:
-        client.nodes_manager.initialize()
-    except (RedisClusterException, redis.RedisError, IndexError):
+        with parsing("CLUSTER SLOTS"):
+            client.nodes_manager.initialize()
+    except (RedisClusterException, redis.RedisError, ProtocolError):
         return  # the next attempt refreshes again
 
 
@@ -174,7 +181,8 @@ def send_routed(client: redis.RedisCluster, command: Sequence[Any], failures: in
         return send_command(pick_node(client, failures), command)
     except MovedError:
         try:
-            return client.execute_command(*command)
+            with parsing(str(command[0])):
+                return client.execute_command(*command)
         except RedisClusterException as error:
             raise ClusterDownError(str(error)) from error  # no node holds the slot
 
@@ -203,11 +211,12 @@ def _connect(pool: redis.ConnectionPool, policy: Any, **changes: Any) -> redis.R
     host, port = str(known.get("host", DEFAULT_HOST)), int(known.get("port", DEFAULT_PORT))
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        # redis-py raises IndexError if the node holds no slots.
-        found = _Cluster(f"redis://{where}", known["connection_class"], type(pool), options)
+        # redis-py raises an IndexError if the node holds no slots.
+        with parsing("CLUSTER SLOTS or COMMAND"):
+            found = _Cluster(f"redis://{where}", known["connection_class"], type(pool), options)
     except redis.RedisError as error:
         raise translate(error, where) from error
-    except (RedisClusterException, IndexError) as error:
+    except (RedisClusterException, ProtocolError) as error:
         refused = _find_no_permission(error)
         if refused is not None:
             raise translate(refused, where) from error

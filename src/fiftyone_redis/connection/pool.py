@@ -16,6 +16,7 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection.deadline import HandshakeTimeout, await_reply, get_reply_timeout
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.secret import hide_secrets
 from fiftyone_redis.connection.wire import pack, read_name
 
@@ -140,7 +141,8 @@ def send_command(
         connection.send_packed_command([packed])
         await_reply(connection, seconds or get_reply_timeout(packed))
         try:
-            return client.parse_response(connection, read_name(packed))
+            with parsing(read_name(packed)):
+                return client.parse_response(connection, read_name(packed))
         except redis.ResponseError as error:
             refusal = error  # a complete reply: keep the connection
     raise refusal

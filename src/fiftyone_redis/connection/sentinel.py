@@ -14,6 +14,7 @@ from redis.sentinel import (
 )
 
 from fiftyone_redis.connection.deadline import HandshakeTimeout
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import ForkSafePool
 from fiftyone_redis.connection.retry import FailingOverError, is_connection_lost
 from fiftyone_redis.connection.secret import hide_secrets
@@ -100,7 +101,8 @@ class _Sentinels(Sentinel):
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         try:
-            found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]
+            with parsing("SENTINEL MASTERS"):
+                found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except (MasterNotFoundError, redis.ResponseError):
             why = self._explain_missing_primary(service_name)
             raise why from why.__cause__

@@ -112,11 +112,11 @@ def compare_nodes(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[F
 def _list_names(client: Client) -> tuple[list[str], list[Finding]]:
     """Lists the index names that all nodes have, and findings for partial indexes."""
     if not isinstance(client, redis.RedisCluster):
-        return sorted(map(wire.to_text, execute(client, *commands.names()))), []
+        return sorted(wire.read_names(execute(client, *commands.names()))), []
     lists = {}
     for node in list_primaries(client):
         try:
-            lists[get_address(node)] = [*map(wire.to_text, execute(node, *commands.names()))]
+            lists[get_address(node)] = wire.read_names(execute(node, *commands.names()))
         except AuthenticationError:
             raise
         except ConnectionFailedError:

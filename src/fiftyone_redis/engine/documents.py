@@ -14,7 +14,7 @@ from fiftyone_redis.connection.pipeline import exchange_or_raise
 from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.retry import Attempts, close_idle_connections
 from fiftyone_redis.connection.translate import translate_errors
-from fiftyone_redis.connection.wire import pack_keyed, to_text
+from fiftyone_redis.connection.wire import add_counts, pack_keyed, read_scan, to_text
 from fiftyone_redis.engine import document_formats, keys
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.document_formats import FieldValues
@@ -126,13 +126,14 @@ def delete(client: Client, schema: Schema, ids: Sequence[str]) -> int:
     The number may be too low after a lost connection: a retry does not count documents whose
     deletion succeeded without a reply.
     """
-    return sum(sum(replies) for _, replies in _send_per_id(client, schema, ids, "UNLINK"))
+    return sum(add_counts(each) for _, each in _send_per_id(client, schema, ids, "UNLINK"))
 
 
 def remove_field(client: Client, schema: Schema, ids: Sequence[str], field: str) -> int:
     """Removes a field from documents and returns how many had it."""
     command = "HDEL" if schema.storage == "HASH" else "JSON.DEL"
-    return sum(sum(r) for _, r in _send_per_id(client, schema, ids, command, schema.path(field)))
+    sent = _send_per_id(client, schema, ids, command, schema.path(field))
+    return sum(add_counts(replies) for _, replies in sent)
 
 
 def update_fields(
@@ -215,9 +216,8 @@ def _scan_over(connection: Any, pattern: str, count: int, kind: str) -> Iterator
     cursor = 0
     while True:
         connection.send_command("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", kind)
-        reply = connection.read_response()
-        cursor = int(reply[0])
-        yield reply[1]
+        cursor, found = read_scan(connection.read_response())
+        yield found
         if cursor == 0:
             return
 

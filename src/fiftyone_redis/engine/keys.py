@@ -158,7 +158,7 @@ def _read_id_pages(
         [reply], state = complete_answers.send_checked(client, node, [command], state, seconds)
         if isinstance(reply, redis.RedisError):
             raise reply
-        cursor, is_read = int(reply[1]), False
+        cursor, is_read = replies.read_cursor(reply), False
         try:
             yield replies.read_keys(reply, schema)[0]
             is_read = True

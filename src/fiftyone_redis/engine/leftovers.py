@@ -15,6 +15,7 @@ from typing import Any
 
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.engine import aliases, commands, dtype_conversion, replies
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import (
@@ -55,7 +56,8 @@ def read_record(client: Client, alias: str) -> Record:
         found = execute(client, "GET", commands.record_key(alias))
     except AuthenticationError:
         return Record()  # this user may only search
-    return Record(**json.loads(found)) if found is not None else Record()
+    with parsing("GET", found):
+        return Record(**json.loads(found)) if found is not None else Record()
 
 
 def remove_record(client: Client, alias: str) -> None:

@@ -33,7 +33,7 @@ def refuse_overlap(client: Client, schema: Schema) -> None:
 
 def find_overlapping(client: Client, schema: Schema) -> list[str]:
     """Returns the names of other indexes that share documents with an index."""
-    names = [wire.to_text(name) for name in execute(client, *commands.names())]
+    names = wire.read_names(execute(client, *commands.names()))
     requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
     return [
         repr(naming.get_alias(name))
