@@ -10,6 +10,7 @@ import redis
 from fiftyone_redis.connection import cluster, routing
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pipeline import exchange_or_raise
 from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.retry import Attempts, close_idle_connections
@@ -216,7 +217,8 @@ def _scan_over(connection: Any, pattern: str, count: int, kind: str) -> Iterator
     cursor = 0
     while True:
         connection.send_command("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", kind)
-        cursor, found = read_scan(connection.read_response())
+        with parsing("SCAN"):
+            cursor, found = read_scan(connection.read_response())
         yield found
         if cursor == 0:
             return

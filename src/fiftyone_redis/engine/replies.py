@@ -219,7 +219,8 @@ def read_index_bytes(info: Mapping[str, Any]) -> int:
 def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
     """Reads the last indexing error and the key of its document; empty texts if there is none."""
     errors = to_dict(info.get("Index Errors", {}))
-    return errors.get("last indexing error", ""), errors.get("last indexing error key", "")
+    why, key = (errors.get(f"last indexing error{part}", "") for part in ("", " key"))
+    return str(why), str(key)
 
 
 @parses(INFO)
