@@ -202,6 +202,20 @@ def test_a_url_is_shown_without_its_secrets(url, shown):
     assert source.value == shown
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("host", ":s3cret@host"),
+        ("port", "s3cret"),
+        ("db", "s3cret"),
+        ("url", "redis://h?pwd=s3cret"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(name, value):
+    [source] = [each for each in settings.sources({name: value}, {}) if each.name == name]
+    assert source.value == "***"
+
+
 def test_how_to_connect_leaves_the_private_server_open(nowhere, free_port, monkeypatch):
     monkeypatch.setattr(settings, "DEFAULT_PORT", free_port)
     try:

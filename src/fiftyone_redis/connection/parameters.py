@@ -201,7 +201,8 @@ def _try_file(named: str, load: Callable[[], None]) -> None:
     except ssl.SSLError as error:
         why = "they do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else "not PEM"
         raise SettingsError(
-            f"{named} cannot be used ({why}); set files in PEM format, and a key without password."
+            f"{named} cannot be used ({why}); set files in PEM format, and a key without password, "
+            "or its password as ssl_password in the url."
         ) from None
 
 
