@@ -10,6 +10,7 @@ FiftyOneRedisError
 ├── IndexMismatchError       the index exists but does not match              (ValueError)
 │   └── IndexChangedError    it was rebuilt or recreated while in use
 ├── IncompleteResultError    the server cut a query short
+├── ProtocolError            a reply of the server makes no sense
 ├── ServerError              the server refused a command
 │   └── ResultLimitError     the request exceeds MAXSEARCHRESULTS
 └── PrivateServerError       the private Redis cannot be found, started or stopped
@@ -18,6 +19,9 @@ Errors of redis-py are turned into these in one place, ``connection/translate.py
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class FiftyOneRedisError(Exception):
@@ -60,6 +64,10 @@ class IncompleteResultError(FiftyOneRedisError):
     """The server cut a query short; its results are incomplete."""
 
 
+class ProtocolError(FiftyOneRedisError):
+    """A reply of the server makes no sense."""
+
+
 class ServerError(FiftyOneRedisError):
     """The server refused a command."""
 
@@ -84,3 +92,21 @@ def list_first(values: list[str], most: int = 3) -> str:
     """
     listed = ", ".join(values[:most])
     return listed if len(values) <= most else f"{listed} and {len(values) - most} more"
+
+
+def describe_unknown(names: list[str], known: Iterable[str]) -> str:
+    """Lists unknown names, each with the known one that it resembles, if any.
+
+    Args:
+        names: the unknown names
+        known: the known names
+
+    Returns:
+        for instance ``"hots (did you mean host?), colour"``
+    """
+    candidates = sorted(known)
+    described = []
+    for name in names:
+        near = get_close_matches(name.lower(), candidates, n=1, cutoff=0.5)
+        described.append(f"{name} (did you mean {near[0]}?)" if near else name)
+    return list_first(described)

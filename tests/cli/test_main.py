@@ -160,6 +160,25 @@ def test_disable_again_says_that_nothing_changed(config):
     assert result.stdout == f"Left {config} as it is: fiftyone-redis is not enabled there.\n"
 
 
+def test_disable_says_what_else_there_is_to_uninstall(
+    config, default_folder, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("FIFTYONE_PLUGINS_DIR", str(tmp_path / "plugins"))
+    alone = run("disable").stderr.splitlines()
+    assert alone[0] == "To uninstall the package too:"
+    assert [line[:2] for line in alone[1:]] == ["1.", "2."]
+    assert "delete_brain_run" in alone[1]
+    assert alone[2] == "2. `pip uninstall fiftyone-redis`."
+
+    run("app", "install")
+    run("server", "start")
+    lines = run("disable").stderr.splitlines()
+    assert f"removes the App's plugin in {tmp_path / 'plugins'}" in lines[2]
+    assert lines[3].startswith("3. `fiftyone-redis server stop` ends the private Redis")
+    assert lines[3].endswith(str(default_folder))
+    assert len(lines) == 5
+
+
 @pytest.mark.parametrize("command", ["enable", "disable"])
 def test_an_error_is_one_line_on_stderr(config, command):
     config.write_text("{")

@@ -28,6 +28,7 @@ from fiftyone_redis.connection import client as connecting
 from fiftyone_redis.connection import cluster
 from fiftyone_redis.connection.capabilities import get_capabilities
 from fiftyone_redis.connection.client import execute, get_address, open_decoding_client
+from fiftyone_redis.connection.parameters import check_parameters
 from fiftyone_redis.connection.retry import RetryPolicy, get_retry_policy
 from fiftyone_redis.connection.topology import SLOTS
 from fiftyone_redis.connection.wire import to_text
@@ -366,6 +367,27 @@ def test_documents_are_spread_over_the_nodes_and_read_back_in_order(client, node
     assert sum(held) == 10_000
     assert min(held) > 3000
     assert read(client, ids[::-1]) == (ids[::-1], blobs(matrix[::-1]))
+
+
+@pytest.mark.filterwarnings("ignore:.*lib_name:DeprecationWarning")
+def test_the_options_of_a_url_apply_to_every_node(nodes):
+    url = f"redis://127.0.0.1:{nodes[0].port}?max_connections=3&client_name=anna&lib_name=photos"
+    url += "&health_check_interval=9&retry_on_timeout=yes"
+    seed = connecting._make_pool(check_parameters({"url": url}))
+    with cluster.connect_cluster(redis.Redis.from_pool(seed)) as client:
+        with open_decoding_client(client) as speaking:
+            for each in (client, speaking):
+                clients = cluster.list_primaries(each)
+                assert len(clients) == 3
+                for node in clients:
+                    assert node.connection_pool.max_connections == 3
+                    assert node.connection_pool.make_connection().health_check_interval == 9
+                    assert node.client_getname() in (b"anna", "anna")
+                    assert "photos" in str(node.client_info()) or redis.__version__ < "5.1"
+            assert speaking.get("key") is None
+        client.set("key", "value")
+        assert client.get("key") == b"value"
+    seed.disconnect()
 
 
 def test_documents_are_found_walked_and_deleted_on_all_nodes(client, nodes, small_batches):

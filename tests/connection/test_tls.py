@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import redis
 
 from fiftyone_redis.connection.client import open_decoding_client
 from fiftyone_redis.engine import Schema, VectorIndex, connect
@@ -179,6 +180,27 @@ def test_a_client_certificate_that_is_not_trusted_is_said(tls_server, authority,
     port, trust = tls_server(clients="yes"), {"ssl_ca_certs": authority.certificate}
     said = failure(port=port, **trust, **stranger.signed("client"))
     assert "does not trust the client certificate; set ssl_certfile" in said
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_key_may_have_a_password_which_is_not_shown(tls_server, authority, tmp_path, beside):
+    port, mine, key = tls_server(clients="yes"), authority.signed("client"), tmp_path / "secret.key"
+    openssl("ec", "-in", mine["ssl_keyfile"], "-aes256", "-passout", "pass:s3cr%t", "-out", key)
+    files = {"ssl_ca_certs": authority.certificate, **mine, "ssl_keyfile": str(key)}
+    url = f"rediss://localhost:{port}?ssl_password=s3cr%2525t"
+    if int(redis.__version__.split(".")[0]) >= 8:  # older ones decode options twice
+        url = url.replace("%2525", "%25")
+    if not beside:
+        url += "".join(f"&{name}={file}" for name, file in files.items())
+    options = files if beside else {}
+    with connect(url, **options) as client, open_decoding_client(client) as speaking:
+        assert speaking.ping()
+        pool = client.connection_pool
+        shown = [client, pool, pool.connection_kwargs, vars(pool.make_connection())]
+        assert "s3cr" not in repr(shown)
+    with pytest.raises((SettingsError, ConnectionFailedError)) as caught:
+        connect(url.replace("s3cr", "wr0ng"), **options)
+    assert "wr0ng" not in str(caught.value)
 
 
 def test_sentinels_are_asked_over_tls_too(own_server, authority):

@@ -157,6 +157,19 @@ def test_a_document_that_expired_is_not_found(client):
         assert index.search(np.ones((1, 4)), 2)[0].ids == ["b"]
 
 
+def test_ids_are_found_by_tag_beside_documents_that_expire(client):
+    index = VectorIndex.create(client, Schema("docs", 4, tags=("tag",)))
+    expiring = [f"{row:04}" for row in range(3000)]
+    for _ in range(5):  # the server may have removed them already when the query comes
+        index.add(["stays", *expiring], np.ones((3001, 4)), {"tag": ["x"] * 3001})
+        pipeline = client.pipeline(transaction=False)
+        for id in expiring:
+            pipeline.pexpire(f"docs:{id}", 20)
+        pipeline.execute()
+        time.sleep(0.02)
+        assert index.ids_with_tag("tag", ["x"]) == ["stays"]
+
+
 # What is written, read and removed
 
 

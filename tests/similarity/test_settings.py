@@ -1,10 +1,12 @@
 """How the backend is chosen, and how it is told where Redis is: every way that the page names."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import fiftyone.brain as fob
 import fiftyone.brain.config as fbc
@@ -200,6 +202,20 @@ def test_a_url_is_shown_without_its_secrets(url, shown):
     assert source.value == shown
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("host", ":s3cret@host"),
+        ("port", "s3cret"),
+        ("db", "s3cret"),
+        ("url", "redis://h?pwd=s3cret"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(name, value):
+    [source] = [each for each in settings.sources({name: value}, {}) if each.name == name]
+    assert source.value == "***"
+
+
 def test_how_to_connect_leaves_the_private_server_open(nowhere, free_port, monkeypatch):
     monkeypatch.setattr(settings, "DEFAULT_PORT", free_port)
     try:
@@ -288,7 +304,7 @@ def test_a_server_that_was_named_is_never_replaced_by_a_private_one(samples, now
     [
         ({"url": "redis://localhost", "host": "other"}, "url and host"),
         ({"port": "many"}, "port must be a whole number"),
-        ({"host": 7}, "host must be text"),
+        ({"host": 7}, "host must be a name or address"),
         ({"pasword": PASSWORD}, "pasword"),
         ({"ssl_ca_certs": "/none"}, "ssl_ca_certs cannot be read"),
         ({"ssl_check_hostname": False}, "ssl_check_hostname: set without ssl=True"),
@@ -331,6 +347,18 @@ def test_secrets_are_saved_and_shown_nowhere(samples, nowhere, redis_server, use
     shown = [run.config, info, index, index.config, index.config.connection, refused.value]
     for text in [*map(str, shown), *map(repr, shown), caplog.text]:
         assert PASSWORD not in text
+
+
+@pytest.mark.parametrize("how", [{"password": PASSWORD}, {"url": "redis://:0123%2Cs3cret@host"}])
+def test_a_config_hides_secrets_in_copies_and_pickles(how):
+    config = RedisSimilarityConfig(**how)
+    same = copy.deepcopy(config)
+    assert same.connection == config.connection
+    loaded = pickle.loads(pickle.dumps(config))
+    assert loaded.index_name == config.index_name
+    shown = [config, same, loaded, config.connection, config.serialize(), pickle.dumps(config)]
+    shown += [vars(config), vars(config.connection), asdict(config.connection)]
+    assert "s3cret" not in " ".join(f"{each} {each!r}" for each in shown)
 
 
 def test_importing_the_package_does_not_overrule_the_environment():

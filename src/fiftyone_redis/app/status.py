@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import redis
-
-from fiftyone_redis.connection.capabilities import get_capabilities
+from fiftyone_redis.connection.capabilities import get_capabilities, pick_node
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.connection.secret import Login
 from fiftyone_redis.doctor import redis_server
 from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.errors import AuthenticationError
@@ -65,12 +65,10 @@ def find_problems(client: Client) -> list[str]:
 
 
 def _login(client: Client) -> str:
-    if isinstance(client, redis.RedisCluster):
-        options = client.get_connection_kwargs()
-    else:
-        options = client.connection_pool.connection_kwargs
-    user = options.get("username") or "default"
-    return f"{user}, with a password" if options.get("password") else f"{user}, no password"
+    options = pick_node(client).connection_pool.connection_kwargs
+    login = options.get("credential_provider") or Login(None, None)
+    password = "with a password" if login.has_password else "no password"
+    return f"{login.username or 'default'}, {password}"
 
 
 def _memory(client: Client) -> str:
@@ -79,9 +77,10 @@ def _memory(client: Client) -> str:
         info = execute(client, "INFO", "memory")
     except AuthenticationError:
         return "not told to this user"
-    nodes = [info] if "used_memory" in info else list(info.values())
-    used = sum(int(node["used_memory"]) for node in nodes)
-    most = sum(int(node.get("maxmemory") or 0) for node in nodes)
+    with parsing("INFO memory", info):
+        nodes = [info] if "used_memory" in info else list(info.values())
+        used = sum(int(node["used_memory"]) for node in nodes)
+        most = sum(int(node.get("maxmemory") or 0) for node in nodes)
     return (
         f"{format_bytes(used)} of {format_bytes(most)}"
         if most

@@ -7,6 +7,13 @@ import click
 
 from fiftyone_redis.cli.group import Command
 
+_ABOUT_RUNS = (
+    "In each dataset, end the runs that this package made, since nothing can load them without it: "
+    "`dataset.load_brain_results(key).cleanup()` and `dataset.delete_brain_run(key)`, or "
+    "`fiftyone-redis adopt DATASET KEY --restore` for adopted runs. Colleagues who share the "
+    "datasets need the package as long as there are any."
+)
+
 
 @click.command(cls=Command)
 def enable() -> None:
@@ -30,3 +37,23 @@ def disable() -> None:
         click.echo(f'Changed {path}: backend="redis" no longer uses fiftyone-redis.')
     else:
         click.echo(f"Left {path} as it is: fiftyone-redis is not enabled there.")
+    click.echo(_say_how_to_uninstall(), err=True)
+
+
+def _say_how_to_uninstall() -> str:
+    """Returns what else there is to remove on this machine, and in which order."""
+    from fiftyone_redis.app.install import status as plugin_status
+    from fiftyone_redis.server import default_folder
+
+    plugin, folder = plugin_status(), default_folder()
+    steps = [_ABOUT_RUNS]
+    if plugin is not None:
+        steps.append(f"`fiftyone-redis app uninstall` removes the App's plugin in {plugin.folder}.")
+    if folder.exists():
+        steps.append(
+            "`fiftyone-redis server stop` ends the private Redis; then delete its folder, which "
+            f"holds its data: {folder}"
+        )
+    steps.append("`pip uninstall fiftyone-redis`.")
+    numbered = [f"{number}. {step}" for number, step in enumerate(steps, start=1)]
+    return "\n".join(["To uninstall the package too:", *numbered])

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import redis
 
+from fiftyone_redis.connection.parsing import parses, parsing
 from fiftyone_redis.connection.pool import read_address
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import COORDINATOR, SEARCH
@@ -96,7 +97,8 @@ def fetch_untranslated(client: Any) -> Capabilities:
     """Does the same as :func:`get_capabilities`, but raises redis-py's exceptions."""
     known = _cache.get(client)
     if known is None:
-        known = _cache[client] = _fetch(pick_node(client))
+        with parsing("HELLO, MODULE LIST, COMMAND INFO or INFO"):
+            known = _cache[client] = _fetch(pick_node(client))
     return known
 
 
@@ -133,6 +135,7 @@ def check_server(client: Any) -> Capabilities:
     return found
 
 
+@parses("HELLO, MODULE LIST, COMMAND INFO or INFO")
 def parse_replies(
     hello: Mapping[str, Any] | None,
     modules: Any = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.sentinel import SentinelConnectionPool
@@ -30,6 +29,7 @@ from fiftyone_redis.connection.pool import (
     DEFAULT_PORT,
     Pool,
     read_address,
+    read_options,
     send_command,
 )
 from fiftyone_redis.connection.retry import (
@@ -39,8 +39,10 @@ from fiftyone_redis.connection.retry import (
     RetryPolicy,
     is_connection_lost,
 )
+from fiftyone_redis.connection.secret import reveal
 from fiftyone_redis.connection.tls import TlsConnection, fetch_tls_refusal
 from fiftyone_redis.connection.translate import translate, translate_errors
+from fiftyone_redis.connection.url import parse_url
 from fiftyone_redis.connection.wire import is_already_done, is_search_command, read_index_name
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
@@ -100,9 +102,7 @@ def open_decoding_client(client: Client) -> Client:
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
         return redis.Redis.from_pool(sentinel.copy_pool(pool, decode_responses=True))
-    options = {**pool.connection_kwargs, "decode_responses": True}
-    options.pop("maint_notifications_config", None)
-    return redis.Redis.from_pool(Pool(connection_class=pool.connection_class, **options))
+    return redis.Redis.from_pool(Pool(**{**read_options(pool), "decode_responses": True}))
 
 
 def get_address(client: Client) -> str:
@@ -159,7 +159,7 @@ def _send_to_cluster(client: redis.RedisCluster, command: Sequence[Any], failure
 def _make_pool(wanted: Parameters) -> redis.ConnectionPool:
     options = _make_options(wanted)
     if wanted.url is not None:
-        return _make_pool_from_url(wanted.url, options)
+        return _make_pool_from_url(str(reveal(wanted.url)), options)
     options.update(
         db=wanted.db or 0, username=wanted.username, password=wanted.password, ssl=bool(wanted.ssl)
     )
@@ -189,34 +189,12 @@ def _make_options(wanted: Parameters) -> dict[str, Any]:
 
 
 def _make_pool_from_url(url: str, options: dict[str, Any]) -> redis.ConnectionPool:
-    parsed = _parse_url(url)
-    if parsed is None:
-        # No chain and no quote: the url may hold a password.
-        raise SettingsError(
-            "The url cannot be read; it must look like redis://host:6379, rediss://host:6379 or "
-            "unix:///path/to/redis.sock, with special characters of a password written as %xx, and "
-            "options that redis-py knows."
-        )
+    parsed = parse_url(url)
     if url.startswith("rediss:"):
         # redis-py 5 checks the host name only on request, and needs a verified certificate for it.
         options.setdefault("ssl_check_hostname", parsed.get("ssl_cert_reqs") != "none")
-        parsed["connection_class"] = TlsConnection
     fixed = {name: options[name] for name in ("protocol", "decode_responses", "retry")}
     return Pool(**{**options, **parsed, **fixed})
-
-
-def _parse_url(url: str) -> dict[str, Any] | None:
-    """Returns the options that redis-py parses from a URL; None if the URL is invalid."""
-    try:
-        split = urlsplit(url)
-        options: dict[str, Any] = dict(redis.connection.parse_url(url))
-        kind = options.get("connection_class", redis.Connection)
-        kind(**{name: value for name, value in options.items() if name != "connection_class"})
-    except (ValueError, TypeError, redis.RedisError):
-        return None
-    # A password with an unescaped "/" or "#" ends the host part early.
-    cut_short = split.scheme != "unix" and "@" in split.path + split.fragment
-    return None if cut_short else options
 
 
 def _check_server(client: redis.Redis) -> Capabilities:

@@ -11,6 +11,7 @@ The functions also accept a client of a single server, so callers need not disti
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,16 +28,25 @@ from redis.exceptions import (
 
 from fiftyone_redis.connection import retry
 from fiftyone_redis.connection.deadline import await_reply
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import (
+    DEFAULT_HOST,
+    DEFAULT_PORT,
     add_handshake_timeout,
     borrow_connection,
     read_address,
+    read_options,
     send_command,
 )
 from fiftyone_redis.connection.retry import Attempts, RetryPolicy
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.connection.wire import pack
-from fiftyone_redis.errors import ConnectionFailedError, UnsupportedServerError, list_first
+from fiftyone_redis.errors import (
+    ConnectionFailedError,
+    ProtocolError,
+    UnsupportedServerError,
+    list_first,
+)
 
 Client = redis.Redis | redis.RedisCluster
 """A client of one server, or of a cluster."""
@@ -48,20 +58,8 @@ class IncompleteClusterError(ClusterDownError):
     """Some shards are missing from search results; the message names them."""
 
 
-# Connection options that all nodes share.
-_SHARED = (
-    "client_name",
-    "credential_provider",
-    "decode_responses",
-    "max_connections",
-    "password",
-    "protocol",
-    "socket_connect_timeout",
-    "socket_keepalive",
-    "socket_keepalive_options",
-    "socket_timeout",
-    "username",
-)
+# Options of a connection that its node alone has, or that this module sets.
+_OF_ONE_NODE = ("connection_class", "db", "host", "port", "redis_connect_func", "retry")
 
 # Picks the node that this process searches through, so that processes spread over the nodes.
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
@@ -162,8 +160,9 @@ def wait_and_recover(client: Client, attempts: Attempts, error: redis.RedisError
 def refresh_slots(client: redis.RedisCluster) -> None:
     """Refreshes the slot map; keeps the old one if no node answers."""
     try:
-        client.nodes_manager.initialize()
-    except (RedisClusterException, redis.RedisError, IndexError):
+        with parsing("CLUSTER SLOTS"):
+            client.nodes_manager.initialize()
+    except (RedisClusterException, redis.RedisError, ProtocolError):
         return  # the next attempt refreshes again
 
 
@@ -182,7 +181,8 @@ def send_routed(client: redis.RedisCluster, command: Sequence[Any], failures: in
         return send_command(pick_node(client, failures), command)
     except MovedError:
         try:
-            return client.execute_command(*command)
+            with parsing(str(command[0])):
+                return client.execute_command(*command)
         except RedisClusterException as error:
             raise ClusterDownError(str(error)) from error  # no node holds the slot
 
@@ -201,27 +201,22 @@ def _copy_client(client: redis.RedisCluster, policy: Any, **changes: Any) -> red
 
 
 def _connect(pool: redis.ConnectionPool, policy: Any, **changes: Any) -> redis.RedisCluster:
-    known = pool.connection_kwargs
+    known = read_options(pool)
     if "path" in known:
         raise UnsupportedServerError(
             f"Redis at {known['path']} is a node of a cluster; its other nodes cannot be reached "
             "through a socket; set host and port."
         )
-    options = {name: known[name] for name in _SHARED if known.get(name) is not None} | changes
-    host, port = str(known.get("host", "localhost")), int(known.get("port", 6379))
+    options = {name: value for name, value in known.items() if name not in _OF_ONE_NODE} | changes
+    host, port = str(known.get("host", DEFAULT_HOST)), int(known.get("port", DEFAULT_PORT))
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        # redis-py raises IndexError if the node holds no slots.
-        found = _Cluster(
-            url=f"redis://{where}",
-            connection_class=_make_connection_class(pool),
-            connection_pool_class=type(pool),
-            require_full_coverage=False,
-            **options,
-        )
+        # redis-py raises an IndexError if the node holds no slots.
+        with parsing("CLUSTER SLOTS or COMMAND"):
+            found = _Cluster(f"redis://{where}", known["connection_class"], type(pool), options)
     except redis.RedisError as error:
         raise translate(error, where) from error
-    except (RedisClusterException, IndexError) as error:
+    except (RedisClusterException, ProtocolError) as error:
         refused = _find_no_permission(error)
         if refused is not None:
             raise translate(refused, where) from error
@@ -246,24 +241,32 @@ class _Cluster(redis.RedisCluster):
     in use. These reconnect with the next request, and replies get attributed to other requests.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self, url: str, kind: type[Any], pool_class: type[Any], options: dict[str, Any]
+    ) -> None:
         # redis-py's own connections only fetch the slot map, so a short timeout will do. A decoding
         # client is for users, whose pipelines run on these connections too.
         brief = options.get("socket_timeout")
         if not options.get("decode_responses"):
             brief = options.get("socket_connect_timeout", brief)
-        self._options = {
-            name: options[name] for name in (*_SHARED, "connection_class") if name in options
-        }
-        self._pool_class = options["connection_pool_class"]
+        self._kind = _add_options(add_handshake_timeout(kind), options)
+        self._pool_class = pool_class
+        self._options = options
         self._nodes: dict[str, redis.Redis] = {}
-        super().__init__(**{**options, "socket_timeout": brief})
+        super().__init__(
+            url=url,
+            connection_class=self._kind,
+            connection_pool_class=pool_class,
+            require_full_coverage=False,
+            **{**options, "socket_timeout": brief},
+        )
 
     def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
         """Returns a client of a node that does not retry."""
         name = str(node.name)
         if name not in self._nodes:
             pool = self._pool_class(
+                connection_class=self._kind,
                 host=node.host,
                 port=node.port,
                 redis_connect_func=self.on_connect,
@@ -282,22 +285,20 @@ class _Cluster(redis.RedisCluster):
         super().close()
 
 
-def _make_connection_class(pool: redis.ConnectionPool) -> type[redis.Connection]:
-    """Returns the pool's connection class, with the pool's TLS options built in.
+def _add_options(kind: type[redis.Connection], options: dict[str, Any]) -> type[redis.Connection]:
+    """Returns a connection class with options built in.
 
     redis-py passes only some options on to cluster nodes, and drops others silently: older
-    versions drop the host name check.
+    versions drop the host name check, and all of them lib_name.
     """
-    kind: type[redis.Connection] = add_handshake_timeout(pool.connection_class)
-    tls = {name: value for name, value in pool.connection_kwargs.items() if name[:4] == "ssl_"}
-    if not tls:
-        return kind
+    pool_only = inspect.signature(redis.ConnectionPool.__init__).parameters
+    own = {name: value for name, value in options.items() if name not in pool_only}
 
-    class TlsNodeConnection(kind):  # type: ignore[misc, valid-type]
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**{**options, **tls})
+    class NodeConnection(kind):  # type: ignore[misc, valid-type]
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**{**own, **given})
 
-    return TlsNodeConnection
+    return NodeConnection
 
 
 def _make_lost_node_error(

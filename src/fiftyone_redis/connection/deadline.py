@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.translate import NoAnswerError
 from fiftyone_redis.connection.wire import (
     is_search_command,
@@ -100,6 +101,7 @@ class HandshakeTimeout:
     def _greet(self, greet: Any, *arguments: Any) -> None:
         connection: Any = self
         connection._sock.settimeout(connection.socket_connect_timeout)
-        greet(*arguments)
+        with parsing("HELLO or AUTH"):
+            greet(*arguments)
         connection._sock.settimeout(connection.socket_timeout)
         self.is_uptime_checked = False

@@ -8,6 +8,7 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection.deadline import await_reply
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import borrow_connection, read_address
 
 
@@ -44,14 +45,15 @@ class NodeConnection:
             seconds: the timeout for each; None for the connection's socket timeout
         """
         found: list[Any] = []
-        while self.error is None and len(found) < count:
-            try:
-                await_reply(self.connection, seconds)
-                found.append(self.connection.read_response())
-            except redis.ResponseError as error:
-                found.append(error)
-            except redis.RedisError as error:
-                self._mark_broken(error)
+        with parsing(f"a command at {self.address}"):
+            while self.error is None and len(found) < count:
+                try:
+                    await_reply(self.connection, seconds)
+                    found.append(self.connection.read_response())
+                except redis.ResponseError as error:
+                    found.append(error)
+                except redis.RedisError as error:
+                    self._mark_broken(error)
         return found + [self.error] * (count - len(found))
 
     def _mark_broken(self, error: redis.RedisError) -> None:

@@ -5,16 +5,20 @@ Names follow redis-py and FiftyOne's own backend where they have the parameter.
 
 from __future__ import annotations
 
-import math
 import os
+import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-from fiftyone_redis.errors import SettingsError
+from fiftyone_redis.connection.secret import MASK, Secret, reveal
+from fiftyone_redis.connection.url import parse_url, show_url
+from fiftyone_redis.errors import SettingsError, describe_unknown
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""
@@ -28,6 +32,9 @@ Address = tuple[str, int]
 @dataclass(frozen=True)
 class Parameters:
     """How to reach a server. None means not set.
+
+    Secrets are kept as :class:`~fiftyone_redis.connection.secret.Secret`; copies keep them, pickles
+    do not.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``; replaces host, port, db, username, password
@@ -53,12 +60,12 @@ class Parameters:
         retry_timeout: the time budget for retries in seconds, 0 or more
     """
 
-    url: str | None = field(default=None, repr=False)
+    url: Secret | str | None = field(default=None, repr=False)
     host: str | None = None
     port: int | None = None
     db: int | None = None
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: Secret | str | None = field(default=None, repr=False)
     ssl: bool | None = None
     ssl_ca_certs: str | None = None
     ssl_certfile: str | None = None
@@ -69,10 +76,17 @@ class Parameters:
     sentinels: tuple[Address, ...] | None = None
     service_name: str | None = None
     sentinel_username: str | None = None
-    sentinel_password: str | None = field(default=None, repr=False)
+    sentinel_password: Secret | str | None = field(default=None, repr=False)
     cluster: bool | None = None
     retries: int | None = None
     retry_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("url", "password", "sentinel_password"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                shown = show_url(value) if name == "url" else MASK
+                object.__setattr__(self, name, Secret(value, shown))
 
 
 NAMES = tuple(f.name for f in fields(Parameters))
@@ -103,19 +117,40 @@ def check_parameters(values: Mapping[str, Any]) -> Parameters:
     """
     unknown = sorted(values.keys() - set(NAMES))
     if unknown:
-        raise SettingsError(f"Unknown connection parameters: {', '.join(unknown)}.")
-    given = {
-        name: _READERS[name](name, value) for name, value in values.items() if value is not None
-    }
-    _refuse_conflicts(given)
-    _check_certificates(given)
+        raise SettingsError(f"Unknown connection parameters: {describe_unknown(unknown, NAMES)}.")
+    given = {name: _read(name, value) for name, value in values.items() if value is not None}
+    in_url = parse_url(given["url"]) if "url" in given else {}
+    for name in in_url.keys() & set(NAMES):
+        _read(name, in_url[name])
+    _refuse_conflicts(given, in_url)
+    _check_certificates(given, in_url.get("ssl_password"))
     return Parameters(**given)
 
 
-def _refuse_conflicts(given: Mapping[str, Any]) -> None:
+def show(name: str, value: Any) -> str:
+    """Returns a parameter's value as text, with secrets masked.
+
+    A value that is not valid is masked too: it may be a secret in the wrong place.
+    """
+    if name in SECRETS - {"url"}:
+        return MASK
+    try:
+        _read(name, value)
+    except SettingsError:
+        return MASK
+    return show_url(value) if name == "url" else str(value)
+
+
+def _refuse_conflicts(given: Mapping[str, Any], in_url: Mapping[str, Any]) -> None:
     if "url" in given:
         _refuse_together("url", "the others", given, _IN_URL)
-        _refuse_conflicts_in_url(given)
+        if not given["url"].startswith("rediss:"):
+            _refuse_alone("rediss:// in url", given, CERTIFICATES)
+        twice = sorted(given.keys() & in_url.keys())
+        if twice:
+            raise SettingsError(
+                f"{', '.join(twice)}: set by the url's options and beside it; set one of them."
+            )
     elif not given.get("ssl"):
         _refuse_alone("ssl=True", given, CERTIFICATES)
     if "sentinels" in given:
@@ -126,22 +161,8 @@ def _refuse_conflicts(given: Mapping[str, Any]) -> None:
             raise SettingsError("sentinels and cluster are both set; set one of them.")
     else:
         _refuse_alone("sentinels", given, _SENTINEL)
-    if "ssl_certfile" not in given:
+    if "ssl_certfile" not in {**given, **in_url}:
         _refuse_alone("ssl_certfile", given, ("ssl_keyfile",))
-
-
-def _refuse_conflicts_in_url(given: Mapping[str, Any]) -> None:
-    try:
-        split = urlsplit(given["url"])
-    except ValueError:
-        return  # connecting reports it
-    if split.scheme != "rediss":
-        _refuse_alone("rediss:// in url", given, CERTIFICATES)
-    twice = sorted(given.keys() & parse_qs(split.query).keys())
-    if twice:
-        raise SettingsError(
-            f"{', '.join(twice)}: set by the url's options and beside it; set one of them."
-        )
 
 
 def _refuse_together(name: str, rest: str, given: Mapping[str, Any], names: Iterable[str]) -> None:
@@ -158,7 +179,7 @@ def _refuse_alone(wanted: str, given: Mapping[str, Any], names: Iterable[str]) -
         raise SettingsError(f"{', '.join(alone)}: set without {wanted}; set that too, or neither.")
 
 
-def _check_certificates(given: Mapping[str, Any]) -> None:
+def _check_certificates(given: Mapping[str, Any], key_password: str | None) -> None:
     """Raises if OpenSSL cannot load the certificate files."""
     authorities, certificate = given.get("ssl_ca_certs"), given.get("ssl_certfile")
     if not (authorities or certificate):
@@ -170,7 +191,8 @@ def _check_certificates(given: Mapping[str, Any]) -> None:
         key = given.get("ssl_keyfile")
         named = "ssl_certfile and ssl_keyfile" if key else "ssl_certfile"
         # Without this, OpenSSL prompts for a password on the terminal.
-        _try_file(named, lambda: context.load_cert_chain(certificate, key, password=lambda: b""))
+        password = (key_password or "").encode()
+        _try_file(named, lambda: context.load_cert_chain(certificate, key, lambda: password))
 
 
 def _try_file(named: str, load: Callable[[], None]) -> None:
@@ -179,83 +201,130 @@ def _try_file(named: str, load: Callable[[], None]) -> None:
     except ssl.SSLError as error:
         why = "they do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else "not PEM"
         raise SettingsError(
-            f"{named} cannot be used ({why}); set files in PEM format, and a key without password."
+            f"{named} cannot be used ({why}); set files in PEM format, and a key without password, "
+            "or its password as ssl_password in the url."
         ) from None
 
 
-def _read_text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise SettingsError(f"{name} must be text, not {type(value).__name__}.")
-    return value
+def _read(name: str, value: Any) -> Any:
+    """Converts a parameter to its type.
 
-
-def _read_file(name: str, value: Any) -> str:
-    path = Path(_read_text(name, os.fspath(value) if isinstance(value, os.PathLike) else value))
+    Raises:
+        SettingsError: if it is not valid; neither the message nor a chained error has the value
+    """
+    read, expected = _READERS.get(name, (_read_text, "must be text"))
     try:
-        with path.open("rb"):
-            return str(path)
+        return read(value)
     except OSError as error:
-        raise SettingsError(
-            f"{name} cannot be read ({path}: {error.strerror}); set the path of a file."
-        ) from None
+        expected = f"cannot be read ({error.strerror}); set the path of a file"
+    except (TypeError, ValueError):
+        pass
+    if not isinstance(value, str):
+        expected += f", not {type(value).__name__}"
+    raise SettingsError(f"{name} {expected}.")
 
 
-def _read_int(name: str, value: Any) -> int:
-    try:
-        number = int(str(value))
-    except ValueError:
-        raise SettingsError(f"{name} must be a whole number, not {value!r}.") from None
-    if number < 0 or (name == "port" and not 1 <= number <= 65535):
-        raise SettingsError(f"{name} must not be {number}.")
+def _read_text(value: Any) -> str:
+    text = reveal(value)
+    if not isinstance(text, str):
+        raise TypeError
+    return text
+
+
+def _read_host(value: Any) -> str:
+    text = _read_text(value)
+    if ":" in text:
+        ip_address(text)
+        return text
+    text.encode("idna")
+    return _read_name(text)
+
+
+def _read_name(value: Any) -> str:
+    """Reads a name; refuses what a pasted URL, and most passwords, have in them."""
+    text = _read_text(value)
+    if not re.fullmatch(r"[\w.-]+", text):
+        raise ValueError
+    return text
+
+
+def _read_file(value: Any) -> str:
+    path = Path(_read_text(os.fspath(value) if isinstance(value, os.PathLike) else value))
+    with path.open("rb"):
+        return str(path)
+
+
+def _read_whole(value: Any) -> int:
+    number = int(str(value))
+    if number < 0:
+        raise ValueError
     return number
 
 
-def _read_seconds(name: str, value: Any) -> float:
-    try:
-        seconds = float(str(value))
-    except ValueError:
-        seconds = math.nan
-    least = "0 or more" if name == "retry_timeout" else "more than 0"
-    if not 0 <= seconds < math.inf or (seconds == 0 and name != "retry_timeout"):
-        raise SettingsError(f"{name} must be a number of seconds, {least}, not {value!r}.")
+def _read_port(value: Any) -> int:
+    port = _read_whole(value)
+    if not 1 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+def _read_budget(value: Any) -> float:
+    seconds = float(str(value))
+    if not 0 <= seconds <= TIMEOUT_MAX:
+        raise ValueError
     return seconds
 
 
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+def _read_timeout(value: Any) -> float:
+    seconds = _read_budget(value)
+    if not seconds:
+        raise ValueError
+    return seconds
 
 
-def _read_flag(name: str, value: Any) -> bool:
-    flag = _FLAGS.get(str(value).lower())
+def _read_flag(value: Any) -> bool:
+    flag = {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
     if flag is None:
-        raise SettingsError(f"{name} must be true or false, not {value!r}.")
+        raise ValueError
     return flag
 
 
-def _read_addresses(name: str, value: Any) -> tuple[Address, ...]:
+def _read_addresses(value: Any) -> tuple[Address, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not parts:
-        raise SettingsError(f"{name} must be addresses such as 'host1:26379,host2:26379'.")
-    return tuple(_read_address(name, part) for part in parts)
+        raise ValueError
+    return tuple(map(_read_address, parts))
 
 
-def _read_address(name: str, value: Any) -> Address:
-    if isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str):
-        return value[0], _read_int("port", value[1])
-    try:
-        split = urlsplit(f"//{value.strip()}")
-        host, port = split.hostname, split.port
-    except (AttributeError, ValueError):
-        host = port = None
-    if not host or split.path or "@" in split.netloc:
-        raise SettingsError(f"{name} must be addresses such as 'host1:26379,host2:26379'.")
-    return host, SENTINEL_PORT if port is None else port
+def _read_address(value: Any) -> Address:
+    if isinstance(value, list | tuple):
+        host, port = value
+        return _read_host(host), _read_port(port)
+    split = urlsplit(f"//{_read_text(value).strip()}")
+    if split.path or split.query or split.fragment or "@" in split.netloc:
+        raise ValueError
+    return _read_host(split.hostname), SENTINEL_PORT if split.port is None else split.port
 
 
-_READERS: dict[str, Callable[[str, Any], Any]] = {
-    **dict.fromkeys(NAMES, _read_text),
-    **dict.fromkeys(("port", "db", "retries"), _read_int),
-    **dict.fromkeys(("ssl", "ssl_check_hostname", "cluster"), _read_flag),
-    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), _read_file),
-    **dict.fromkeys(("socket_timeout", "socket_connect_timeout", "retry_timeout"), _read_seconds),
-    "sentinels": _read_addresses,
+_Reader = tuple[Callable[[Any], Any], str]
+_WHOLE: _Reader = (_read_whole, "must be a whole number, 0 or more")
+_FLAG: _Reader = (_read_flag, "must be true or false")
+_FILE: _Reader = (_read_file, "must be text, the path of a file")
+_TIMEOUT: _Reader = (_read_timeout, "must be a number of seconds, more than 0")
+_READERS: dict[str, _Reader] = {
+    "host": (_read_host, "must be a name or address, without login, port or redis://"),
+    "port": (_read_port, "must be a whole number from 1 to 65535"),
+    "db": _WHOLE,
+    "ssl": _FLAG,
+    "ssl_ca_certs": _FILE,
+    "ssl_certfile": _FILE,
+    "ssl_keyfile": _FILE,
+    "ssl_check_hostname": _FLAG,
+    "socket_timeout": _TIMEOUT,
+    "socket_connect_timeout": _TIMEOUT,
+    "sentinels": (_read_addresses, "must be addresses such as 'host1:26379,host2:26379'"),
+    "service_name": (_read_name, "must be the name by which the sentinels know the server"),
+    "cluster": _FLAG,
+    "retries": _WHOLE,
+    "retry_timeout": (_read_budget, "must be a number of seconds, 0 or more"),
 }

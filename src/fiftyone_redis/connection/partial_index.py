@@ -14,7 +14,7 @@ from fiftyone_redis.connection import cluster, complete_answers
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.naming import SEPARATOR
 from fiftyone_redis.connection.pool import read_address, send_command
-from fiftyone_redis.connection.wire import LIST, make_lookup, to_text
+from fiftyone_redis.connection.wire import LIST, make_lookup, read_names
 from fiftyone_redis.errors import IndexMismatchError, list_first
 
 
@@ -39,7 +39,7 @@ def explain_partial_index(client: Client, name: str) -> IndexMismatchError | Non
     try:
         if not complete_answers.needs_checks(client):
             return None
-        listed = {at: set(map(to_text, send_command(node, [LIST]))) for at, node in nodes.items()}
+        listed = {at: set(read_names(send_command(node, [LIST]))) for at, node in nodes.items()}
         for index in sorted(set().union(*listed.values())):
             lacking = [at for at, found in listed.items() if index not in found]
             if lacking and (index == name or index.startswith(name + SEPARATOR)):

@@ -19,6 +19,7 @@ from fiftyone_redis.connection import routing
 from fiftyone_redis.connection.client import get_address
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.deadline import await_reply, get_reply_timeout
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.retry import Attempts, close_idle_connections, is_transient
 from fiftyone_redis.connection.translate import translate, translate_errors
@@ -90,9 +91,10 @@ def _read_replies(connection: Any, request: _SentRequest) -> None:
 
     Final replies are kept: a retry of a successful delete reports a missing document.
     """
-    replies, transient = _read_each(
-        connection, len(request.items), get_reply_timeout(request.packed)
-    )
+    with parsing("a command"):
+        replies, transient = _read_each(
+            connection, len(request.items), get_reply_timeout(request.packed)
+        )
     if request.replies:
         pairs = zip(request.replies, replies, strict=True)
         replies = [new if is_transient(old) else old for old, new in pairs]

@@ -6,6 +6,7 @@ refused because of maintenance notifications (7).
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection.deadline import HandshakeTimeout, await_reply, get_reply_timeout
+from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.connection.secret import hide_secrets
 from fiftyone_redis.connection.wire import pack, read_name
 
 DEFAULT_HOST = "localhost"
@@ -29,6 +32,8 @@ with suppress(ImportError):
 
     _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
 
+
+_PUBLIC = inspect.signature(redis.Redis.__init__).parameters
 
 _WITH_TIMEOUT: dict[type[Any], type[Any]] = {}  # by the original class
 
@@ -48,15 +53,36 @@ class ForkSafePool(redis.ConnectionPool):
 
 
 class Pool(ForkSafePool):
-    """A pool of connections to one address. Its repr hides the password."""
+    """A pool of connections to one address, which hides its secrets.
+
+    Args:
+        **options: the connection class, and options that redis-py's pools and connections take
+    """
 
     def __init__(self, **options: Any) -> None:
         kind = add_handshake_timeout(options.pop("connection_class", redis.Connection))
         fixed = _WITHOUT_NOTIFICATIONS if "path" in options else {}
-        super().__init__(connection_class=kind, **options, **fixed)
+        super().__init__(connection_class=kind, **hide_secrets(options), **fixed)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({read_address(self.connection_kwargs)})>"
+
+
+def read_options(pool: redis.ConnectionPool) -> dict[str, Any]:
+    """Returns the options that make another pool like this one, without secrets.
+
+    A pool adds options of its own, which other pools must not share.
+    """
+    given = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if (name == "path" or name in _PUBLIC) and name not in _WITHOUT_NOTIFICATIONS
+    }
+    kind = pool.connection_class
+    return hide_secrets(given) | {
+        "connection_class": kind,
+        "max_connections": pool.max_connections,
+    }
 
 
 def add_handshake_timeout(kind: type[Any]) -> type[Any]:
@@ -115,7 +141,8 @@ def send_command(
         connection.send_packed_command([packed])
         await_reply(connection, seconds or get_reply_timeout(packed))
         try:
-            return client.parse_response(connection, read_name(packed))
+            with parsing(read_name(packed)):
+                return client.parse_response(connection, read_name(packed))
         except redis.ResponseError as error:
             refusal = error  # a complete reply: keep the connection
     raise refusal

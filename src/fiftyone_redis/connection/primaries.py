@@ -13,6 +13,7 @@ import redis
 from fiftyone_redis.connection import cluster, deadline, topology
 from fiftyone_redis.connection.cluster import IncompleteClusterError
 from fiftyone_redis.connection.node_connection import NodeConnection
+from fiftyone_redis.connection.parsing import parses
 from fiftyone_redis.connection.topology import ClusterState
 from fiftyone_redis.connection.wire import COORDINATOR, pack
 from fiftyone_redis.errors import list_first
@@ -156,6 +157,7 @@ class Primaries:
                 yield f"{at}, which has failed, is the first of its shard in CLUSTER SHARDS"
 
 
+@parses("INFO server")
 def _read_uptime(reply: Any) -> float:
     """Reads a server's uptime in seconds; infinite if this user may not see it."""
     text = reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)

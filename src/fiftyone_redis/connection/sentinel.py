@@ -14,8 +14,10 @@ from redis.sentinel import (
 )
 
 from fiftyone_redis.connection.deadline import HandshakeTimeout
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import ForkSafePool
 from fiftyone_redis.connection.retry import FailingOverError, is_connection_lost
+from fiftyone_redis.connection.secret import hide_secrets
 from fiftyone_redis.connection.tls import TlsConnection
 from fiftyone_redis.errors import list_first
 
@@ -37,12 +39,13 @@ def make_pool(
     """
     patience = options["socket_connect_timeout"]
     shared = {name: value for name, value in options.items() if name.startswith("ssl")}
+    shared = hide_secrets({**shared, **credentials})
     shared.update(socket_connect_timeout=patience, socket_timeout=patience, protocol=2)
     secure = options.get("ssl", False)
     kind = _TlsConnection if secure else _Connection
-    rest = {name: value for name, value in options.items() if name != "ssl"}
+    rest = hide_secrets({name: value for name, value in options.items() if name != "ssl"})
     manager: Sentinel = _Sentinels(  # type: ignore[no-untyped-call]
-        sentinels, sentinel_kwargs={**shared, **credentials, "retry": options["retry"]}
+        sentinels, sentinel_kwargs={**shared, "retry": options["retry"]}
     )
     return _Pool(service_name, manager, connection_class=kind, **rest)
 
@@ -98,7 +101,8 @@ class _Sentinels(Sentinel):
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         try:
-            found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]
+            with parsing("SENTINEL MASTERS"):
+                found: tuple[str, int] = super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except (MasterNotFoundError, redis.ResponseError):
             why = self._explain_missing_primary(service_name)
             raise why from why.__cause__

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import redis
 
-from fiftyone_redis.connection.wire import decode, to_dict
+from fiftyone_redis.connection.parsing import parses, parsing
+from fiftyone_redis.connection.wire import COORDINATOR, decode, to_dict
 from fiftyone_redis.errors import list_first
 
 SLOTS = 16_384
@@ -92,6 +93,11 @@ def read_state(coordinator: str, searched: Any, replies: Mapping[str, Any]) -> C
         searched: its reply to SEARCH.CLUSTERINFO, or an error
         replies: the primaries' replies to CLUSTER NODES, or errors, by address
     """
+    with parsing(f"{COORDINATOR} or CLUSTER NODES", [searched, replies]):
+        return _read_state(coordinator, searched, replies)
+
+
+def _read_state(coordinator: str, searched: Any, replies: Mapping[str, Any]) -> ClusterState:
     texts = {at: decode(reply) for at, reply in replies.items() if _is_reply(reply)}
     silent = {at: reply for at, reply in replies.items() if not _is_reply(reply)}
     held = tuple(
@@ -122,17 +128,22 @@ def read_state(coordinator: str, searched: Any, replies: Mapping[str, Any]) -> C
     return ClusterState(asked, held, tuple(lost), moving)
 
 
+@parses(COORDINATOR)
 def read_searched(reply: Any) -> list[Node]:
     """Reads the reply to SEARCH.CLUSTERINFO: the nodes that the coordinator queries."""
     shards = [to_dict(shard) for shard in to_dict(decode(reply))["shards"]]
-    return [Node(s["id"], f"{s['host']}:{s['port']}", _read_ranges(s["slots"])) for s in shards]
+    return [
+        Node(_text(s["id"]), f"{s['host']}:{s['port']}", _read_ranges(s["slots"])) for s in shards
+    ]
 
 
+@parses(COORDINATOR)
 def is_managed(searched: Any) -> bool:
     """Returns whether a reply to SEARCH.CLUSTERINFO comes from a managed cluster."""
     return to_dict(decode(searched)).get("cluster_type", "") not in ("", "redis_oss")
 
 
+@parses("CLUSTER SHARDS or CLUSTER SLOTS")
 def read_shards(reply: Any, slots: Any = ()) -> list[Shard]:
     """Reads the reply to CLUSTER SHARDS, in RESP2 or RESP3.
 
@@ -245,7 +256,14 @@ def _read_node(entry: Mapping[str, Any], slots: tuple[Range, ...]) -> Node:
     host = entry.get("ip") if endpoint in (None, "", "?") else endpoint
     port = entry.get("port") or entry.get("tls-port")
     is_primary = entry["role"] in ("master", "primary")
-    return Node(entry["id"], f"{host or '?'}:{port}", slots, is_primary, entry["health"])
+    health = _text(entry["health"])
+    return Node(_text(entry["id"]), f"{host or '?'}:{port}", slots, is_primary, health)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _read_ranges(flat: Sequence[Any]) -> tuple[Range, ...]:

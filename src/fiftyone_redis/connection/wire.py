@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
+from fiftyone_redis.connection.parsing import parses
 from fiftyone_redis.connection.refusals import Refusal, recognise
 
 Arg = str | bytes | int | float
@@ -17,6 +18,12 @@ Command = list[Arg]
 
 SEARCH = "FT.SEARCH"
 """A command that every query engine has."""
+
+AGGREGATE = "FT.AGGREGATE"
+"""Finds documents as SEARCH does, and returns them in pages."""
+
+INFO = "FT.INFO"
+"""Describes an index."""
 
 
 LIST = "FT._LIST"
@@ -180,6 +187,27 @@ def to_bytes(value: str) -> bytes:
 def to_dict(reply: Any) -> dict[Any, Any]:
     """Converts a map reply (a flat list in RESP2) to a dictionary."""
     return reply if isinstance(reply, dict) else dict(split_pairs(reply))
+
+
+@parses(LIST)
+def read_names(reply: Any) -> list[str]:
+    """Reads the names of indexes in the reply to :data:`LIST`."""
+    return list(map(to_text, reply))
+
+
+@parses("SCAN")
+def read_scan(reply: Any) -> tuple[int, list[bytes]]:
+    """Reads the cursor and the keys in the reply to SCAN."""
+    cursor, keys = reply
+    if not all(isinstance(key, bytes) for key in keys):
+        raise TypeError
+    return int(cursor), keys
+
+
+@parses("UNLINK, HDEL or JSON.DEL")
+def add_counts(replies: list[Any]) -> int:
+    """Returns the sum of replies that are numbers."""
+    return sum(map(int, replies))
 
 
 def decode(reply: Any) -> Any:

@@ -10,6 +10,7 @@ import redis
 from fiftyone_redis.connection import naming, wire
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client, list_primaries
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.doctor.findings import (
     NOTE,
     OK,
@@ -70,15 +71,19 @@ def describe_index(shown: str, info: Info) -> Finding:
         text = f"{shown}: {replies.read_documents(info)} documents"
     except IncompleteResultError as error:
         return Finding("index", NOTE, f"{shown}: {error}")
+    with parsing(wire.INFO, info):
+        failures, is_indexing = (
+            int(info.get("hash_indexing_failures", 0)),
+            int(info.get("indexing", 0)),
+        )
     size = replies.read_index_bytes(info)
     text += f", {format_bytes(size)}" if size else ""
-    failures = int(info.get("hash_indexing_failures", 0))
     if failures:
         why, key = replies.read_last_failure(info)
         text += f"; indexing failed {failures} times, and no search finds what is not indexed."
         text += f" The last was {key} ({why})." if key else ""
         return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")
-    if int(info.get("indexing", 0)):
+    if is_indexing:
         return Finding("index", OK, f"{text}, still being filled.")
     return Finding("index", OK, f"{text}.")
 
@@ -113,11 +118,11 @@ def compare_nodes(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[F
 def _list_names(client: Client) -> tuple[list[str], list[Finding]]:
     """Lists the index names that all nodes have, and findings for partial indexes."""
     if not isinstance(client, redis.RedisCluster):
-        return sorted(map(wire.to_text, execute(client, *commands.names()))), []
+        return sorted(wire.read_names(execute(client, *commands.names()))), []
     lists = {}
     for node in list_primaries(client):
         try:
-            lists[get_address(node)] = [*map(wire.to_text, execute(node, *commands.names()))]
+            lists[get_address(node)] = wire.read_names(execute(node, *commands.names()))
         except AuthenticationError:
             raise
         except ConnectionFailedError:

@@ -22,6 +22,7 @@ from fiftyone_redis.connection.capabilities import (
 )
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client, limit_retries, list_primaries
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.doctor import cluster
@@ -128,7 +129,8 @@ def _run_step(
 ) -> tuple[list[Finding], bool]:
     """Runs one check; returns the findings, and whether the server answers."""
     try:
-        return look(at), True
+        with parsing(f"the commands of the check {step!r}"):
+            return look(at), True
     except AuthenticationError as error:
         return [Finding(step, NOTE, f"This user is not told ({error})")], True
     except ConnectionFailedError as error:
@@ -273,8 +275,8 @@ def _report_query_timeout(timeout: str) -> Finding:
 
 def _check_time_limit(client: Client, timeout: str) -> Finding:
     """Runs a query to see whether the server caps its time limit; the reply warns of it."""
-    for name in try_execute(client, *commands.names()) or ():
-        command = commands.count(wire.to_text(name), timeout_ms=round(1000 * QUERY_TIMEOUT))
+    for name in wire.read_names(try_execute(client, *commands.names()) or ()):
+        command = commands.count(name, timeout_ms=round(1000 * QUERY_TIMEOUT))
         notes = [note for note in read_warnings(try_execute(client, *command)) if "capped" in note]
         if notes:
             text = f"A query gets less than {QUERY_TIMEOUT:g} s: {notes[0]}."

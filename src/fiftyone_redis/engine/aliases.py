@@ -61,4 +61,4 @@ def find_index(client: Client, name: str) -> str | None:
 
 
 def _list_names(client: Client) -> list[str]:
-    return [wire.to_text(name) for name in execute(client, *commands.names())]
+    return wire.read_names(execute(client, *commands.names()))

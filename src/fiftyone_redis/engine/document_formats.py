@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.wire import Arg, Command, Parts, Request, pack, to_bytes
 from fiftyone_redis.engine.codec import Array, decode, encode
 from fiftyone_redis.engine.options import DTYPES
@@ -81,8 +82,16 @@ def read_values(
     Vectors are bytes of the index's type for both storages.
     """
     if schema.storage == "HASH":
-        return replies
-    return [_read_members(schema, [schema.path(field) for field in fields], r) for r in replies]
+        with parsing("HMGET"):
+            return [_check_values(reply, len(fields)) for reply in replies]
+    with parsing("JSON.GET"):
+        return [_read_members(schema, [schema.path(field) for field in fields], r) for r in replies]
+
+
+def _check_values(reply: list[bytes | None], count: int) -> list[bytes | None]:
+    if len(reply) != count or not all(value is None or type(value) is bytes for value in reply):
+        raise TypeError
+    return reply
 
 
 def existence_command(schema: Schema, field: str) -> tuple[str, str]:

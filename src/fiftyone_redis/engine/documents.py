@@ -11,7 +11,7 @@ from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.pipeline import exchange, exchange_or_raise
 from fiftyone_redis.connection.translate import translate
-from fiftyone_redis.connection.wire import Command, pack_if_exists, pack_keyed, to_text
+from fiftyone_redis.connection.wire import Command, add_counts, pack_if_exists, pack_keyed, to_text
 from fiftyone_redis.engine import document_formats, scan
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.document_formats import FieldValues
@@ -140,7 +140,7 @@ class Documents:
         """Removes a field from documents and returns how many had it."""
         command = "HDEL" if self.schema.storage == "HASH" else "JSON.DEL"
         path = self.schema.path(field)
-        return sum(sum(replies) for _, replies in self._send_per_id(ids, command, path))
+        return sum(add_counts(each) for _, each in self._send_per_id(ids, command, path))
 
     def update_fields(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """Writes and removes fields of documents in one batch, so of a few thousand at most.
@@ -208,7 +208,8 @@ class Documents:
         """
         command, path = document_formats.vector_size_command(self.schema)
         others = []
-        for found in scan.walk_keys(self.client, self.schema.prefix):
+        # All are listed first: a walk keeps its connection, and the pool may have one only.
+        for found in list(scan.walk_keys(self.client, self.schema.prefix)):
             request = pack_keyed(((command, key, path) for key in found), found)
             for keys, replies in exchange(self.client, [request]):
                 for key, reply in zip(keys, replies, strict=True):

@@ -70,5 +70,6 @@ def delete_orphans(documents: Documents) -> None:
 
 
 def _delete(documents: Documents) -> None:
-    for ids in documents.walk_ids():
+    # All are listed first: a walk keeps its connection, and the pool may have one only.
+    for ids in list(documents.walk_ids()):
         documents.delete(list(documents.find_existing(ids)))

@@ -34,7 +34,10 @@ FLAGS = (
 )
 """The options of fields that take no value."""
 
-_FIELD_KEYS = frozenset({"identifier", "attribute", "type", "flags"})
+FIELD_NAMES = ("identifier", "attribute", "type")
+"""What FT.INFO tells of every field."""
+
+_FIELD_KEYS = frozenset({*FIELD_NAMES, "flags"})
 _BY_INFO_NAME = {
     option.info_name: name for name, option in OPTIONS.items() if option.info_name is not None
 }

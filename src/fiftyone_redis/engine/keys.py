@@ -164,7 +164,7 @@ class Keys:
             )
             if isinstance(reply, redis.RedisError):
                 raise reply
-            cursor, is_read = int(reply[1]), False
+            cursor, is_read = replies.read_cursor(reply), False
             try:
                 yield replies.read_keys(reply, self._schema)[0]
                 is_read = True

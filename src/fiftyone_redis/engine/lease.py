@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.engine import commands
 from fiftyone_redis.errors import FiftyOneRedisError, IndexMismatchError, ServerError
 
@@ -115,7 +116,8 @@ class Lease:
 
     def _owns(self) -> bool:
         found = execute(self._client, "GET", self._key)
-        return found is not None and wire.to_text(found) == self._owner
+        with parsing("GET", found):
+            return found is not None and wire.to_text(found) == self._owner
 
     def _set(self, *condition: str) -> wire.Command:
         return ["SET", self._key, self._owner, "PX", round(1000 * EXPIRY), *condition]

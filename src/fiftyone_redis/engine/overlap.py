@@ -34,7 +34,7 @@ def refuse_overlap(documents: Documents) -> None:
 def find_overlapping(documents: Documents) -> list[str]:
     """Returns the names of other indexes that share documents with an index."""
     client, schema = documents.client, documents.schema
-    names = [wire.to_text(name) for name in execute(client, *commands.names())]
+    names = wire.read_names(execute(client, *commands.names()))
     requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
     return [
         repr(naming.get_alias(name))

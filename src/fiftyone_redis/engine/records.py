@@ -9,6 +9,7 @@ from typing import Any
 
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.engine import commands
 from fiftyone_redis.errors import AuthenticationError
 
@@ -91,10 +92,11 @@ def remove_record(client: Client, alias: str) -> None:
 def _parse(found: Any) -> Record:
     if found is None:
         return Record()
-    known = json.loads(found)
-    switch, removal = known["switch"], known["removal"]
-    return Record(
-        switch and Switch(**{**switch, "names": tuple(switch["names"])}),
-        known["fields"],
-        removal and Removal(**removal),
-    )
+    with parsing("GET", found):
+        known = json.loads(found)
+        switch, removal = known["switch"], known["removal"]
+        return Record(
+            switch and Switch(**{**switch, "names": tuple(switch["names"])}),
+            known["fields"],
+            removal and Removal(**removal),
+        )

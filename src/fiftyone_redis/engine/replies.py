@@ -13,8 +13,18 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from fiftyone_redis.connection.parsing import parses
 from fiftyone_redis.connection.refusals import is_known_note, recognise_warning
-from fiftyone_redis.connection.wire import decode, split_pairs, to_bytes, to_dict, to_text
+from fiftyone_redis.connection.wire import (
+    AGGREGATE,
+    INFO,
+    SEARCH,
+    decode,
+    split_pairs,
+    to_bytes,
+    to_dict,
+    to_text,
+)
 from fiftyone_redis.engine import existing_index
 from fiftyone_redis.engine.commands import ID
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
@@ -53,6 +63,7 @@ class Hit(NamedTuple):
     id: str = ""
 
 
+@parses(SEARCH)
 def read_hits(reply: Any, schema: Schema) -> list[Hit]:
     """Reads the reply to :func:`commands.knn`; the hits are unordered.
 
@@ -62,13 +73,14 @@ def read_hits(reply: Any, schema: Schema) -> list[Hit]:
     """
     if isinstance(reply, dict):
         _refuse_warnings(reply)
-        found = [(hit[b"id"], hit[b"extra_attributes"]) for hit in reply[b"results"]]
+        found = [(hit[b"id"], hit.get(b"extra_attributes")) for hit in reply[b"results"]]
     else:
         found = [(key, fields and to_dict(fields)) for key, fields in split_pairs(reply[1:])]
     # A document that was deleted or expired while the query ran has no fields.
     return [_hit(key, fields, schema) for key, fields in found if fields]
 
 
+@parses(AGGREGATE)
 def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
     """Reads one page of the reply to :func:`commands.keys_with_tag` or :func:`commands.all_keys`.
 
@@ -82,14 +94,21 @@ def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
     page, cursor = reply
     if isinstance(page, dict):
         _refuse_warnings(page)
-        rows = [row[b"extra_attributes"] or {} for row in page[b"results"]]
+        rows = [row and row.get(b"extra_attributes") for row in page[b"results"]]
     else:
-        rows = [to_dict(row or ()) for row in page[1:]]
-    # A document that was deleted or expired while the query ran has no fields.
-    found = [(to_text(row[b"__key"]), row) for row in rows if b"__key" in row]
+        rows = [row and to_dict(row) for row in page[1:]]
+    # A document that was deleted, or expired, while the query ran has no fields.
+    found = [(to_text(row[b"__key"]), row) for row in rows if row and b"__key" in row]
     return {key: _id(key, row.get(_ID), schema) for key, row in found}, int(cursor)
 
 
+@parses(AGGREGATE)
+def read_cursor(reply: Any) -> int:
+    """Reads the cursor in a page of the reply to FT.AGGREGATE; 0 at the end."""
+    return int(reply[1])
+
+
+@parses(SEARCH)
 def read_some_keys(reply: Any) -> list[str]:
     """Reads the reply to :func:`commands.some_keys`.
 
@@ -104,11 +123,16 @@ def read_some_keys(reply: Any) -> list[str]:
     return found
 
 
+@parses(INFO)
 def read_info(reply: Any) -> dict[str, Any]:
     """Reads the reply to FT.INFO as text, with definition and attributes as dictionaries."""
     info = {str(name): value for name, value in to_dict(decode(reply)).items()}
-    info["index_definition"] = to_dict(info["index_definition"])
+    definition = info["index_definition"] = to_dict(info["index_definition"])
     info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
+    names = [info["index_name"], definition["key_type"], *definition["prefixes"]]
+    names += [each[name] for each in info["attributes"] for name in existing_index.FIELD_NAMES]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
     return info
 
 
@@ -126,6 +150,7 @@ class IndexingState(NamedTuple):
     share: float
 
 
+@parses(INFO)
 def read_indexing(reply: Any) -> IndexingState:
     """Reads the progress of indexing from the reply to FT.INFO.
 
@@ -137,6 +162,7 @@ def read_indexing(reply: Any) -> IndexingState:
     return IndexingState(documents, not int(info[b"indexing"]), float(info[b"percent_indexed"]))
 
 
+@parses(INFO)
 def read_documents(info: Mapping[str, Any]) -> int:
     """Reads the number of documents from the result of :func:`read_info`.
 
@@ -146,12 +172,14 @@ def read_documents(info: Mapping[str, Any]) -> int:
     return _number_of_documents(info.get("num_docs"))
 
 
+@parses(INFO)
 def read_identity(reply: Any) -> tuple[Any, ...]:
     """Reads the parts of the reply to FT.INFO that change when the index is rebuilt or replaced."""
     info = to_dict(reply)
     return info[b"index_name"], info[b"index_definition"], info[b"attributes"]
 
 
+@parses("CONFIG GET or FT.CONFIG GET")
 def read_settings(reply: Any) -> dict[str, str]:
     """Reads parameters by name from the reply to :func:`commands.setting` or CONFIG GET."""
     if reply and isinstance(reply, (list, tuple)) and isinstance(reply[0], (list, tuple)):
@@ -159,6 +187,7 @@ def read_settings(reply: Any) -> dict[str, str]:
     return {str(name): str(value) for name, value in to_dict(decode(reply)).items()}
 
 
+@parses(f"{SEARCH} or {AGGREGATE}")
 def read_warnings(reply: Any) -> list[str]:
     """Reads the warnings in the reply to a query; only RESP3 has them."""
     return (
@@ -168,6 +197,7 @@ def read_warnings(reply: Any) -> list[str]:
     )
 
 
+@parses(INFO)
 def read_index_bytes(info: Mapping[str, Any]) -> int:
     """Reads the memory of an index in bytes, without its documents.
 
@@ -185,12 +215,15 @@ def read_index_bytes(info: Mapping[str, Any]) -> int:
     return round(1_048_576 * sum(parts))
 
 
+@parses(INFO)
 def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
     """Reads the last indexing error and the key of its document; empty texts if there is none."""
     errors = to_dict(info.get("Index Errors", {}))
-    return errors.get("last indexing error", ""), errors.get("last indexing error key", "")
+    why, key = (errors.get(f"last indexing error{part}", "") for part in ("", " key"))
+    return str(why), str(key)
 
 
+@parses(INFO)
 def read_prefixes(info: Mapping[str, Any], storage: str) -> tuple[str, ...]:
     """Returns the key prefixes of an index; none if its storage is another one.
 
@@ -201,6 +234,7 @@ def read_prefixes(info: Mapping[str, Any], storage: str) -> tuple[str, ...]:
     return tuple(definition["prefixes"]) or ("",) if is_same else ()
 
 
+@parses(INFO)
 def read_schema(
     info: Mapping[str, Any],
     *,

@@ -10,9 +10,11 @@ import redis
 from fiftyone_redis.connection import cluster, routing
 from fiftyone_redis.connection.client import get_address
 from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.retry import Attempts, close_idle_connections
 from fiftyone_redis.connection.translate import translate_errors
+from fiftyone_redis.connection.wire import read_scan
 
 _PAGE = 10_000
 
@@ -72,9 +74,9 @@ def _scan_over(
     cursor, of_kind = 0, [] if kind is None else ["TYPE", kind]
     while True:
         connection.send_command("SCAN", cursor, "MATCH", pattern, "COUNT", count, *of_kind)
-        reply = connection.read_response()
-        cursor = int(reply[0])
-        yield reply[1]
+        with parsing("SCAN"):
+            cursor, found = read_scan(connection.read_response())
+        yield found
         if cursor == 0:
             return
 

@@ -19,6 +19,7 @@ from fiftyone_redis.server.folder import (
     LOG,
     PID,
     SOCKET,
+    check_closed,
     check_owner,
     is_locked,
     prepare_folder,
@@ -113,9 +114,10 @@ def status(folder: str | Path | None = None) -> PrivateServer | None:
         the server, which may still be loading its data, or None if none is running
 
     Raises:
-        PrivateServerError: if it runs but does not answer
+        PrivateServerError: if it runs but does not answer, or others can write to its folder
     """
     place = resolve_folder(folder)
+    check_closed(place)
     try:
         found = fetch_info(place / SOCKET, "server")
     except TimeoutError as error:
@@ -141,9 +143,9 @@ def stop(folder: str | Path | None = None) -> bool:
         PrivateServerError: if it does not stop
     """
     place = resolve_folder(folder)
+    check_owner(place)
     if not place.exists():
         return False
-    check_owner(place)
     begun = time.monotonic()
     found = asked = signalled = False
     while _is_in_use(place):

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fiftyone_redis.errors import PrivateServerError
+
 LIBRARY_FOLDER = "libraries"
 
 
@@ -48,16 +50,31 @@ def build_environment(program: Program, folder: Path) -> dict[str, str]:
 
     Returns:
         the environment of this process, with the links put first on the library path
+
+    Raises:
+        PrivateServerError: if something else is in that folder, which the server would load too
     """
     variables = dict(os.environ)
     if not program.libraries:
         return variables
     links = folder / LIBRARY_FOLDER
-    links.mkdir(mode=0o700, exist_ok=True)
-    for name, library in program.libraries:
-        link = links / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(library)
+    _make_links(links, program.libraries)
     already = variables.get("LD_LIBRARY_PATH")
     variables["LD_LIBRARY_PATH"] = f"{links}{os.pathsep}{already}" if already else str(links)
     return variables
+
+
+def _make_links(folder: Path, libraries: tuple[tuple[str, Path], ...]) -> None:
+    """Makes a folder that holds links to libraries, and nothing else."""
+    if folder.is_symlink():
+        folder.unlink()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    for old in folder.iterdir():
+        if not old.is_symlink():
+            raise PrivateServerError(
+                f"{old} is not a link to a library of this server, which would load it: remove it."
+            )
+        old.unlink()
+    for name, library in libraries:
+        (folder / name).symlink_to(library)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,9 +15,9 @@ from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.parameters import (
     CONNECT_TIMEOUT,
     NAMES,
-    SECRETS,
     Parameters,
     check_parameters,
+    show,
 )
 from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT
 from fiftyone_redis.errors import (
@@ -36,7 +35,6 @@ DEFAULT_HOST = pool.DEFAULT_HOST
 DEFAULT_PORT = pool.DEFAULT_PORT
 
 _VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
-_MASK = "***"
 
 # Settings that do not name a server.
 _ANY_SERVER = (
@@ -152,14 +150,14 @@ def _private_client(how: Parameters) -> Client:
 
 def _source(name: str, keyword: Any, configured: Any) -> Source:
     if keyword is not None:
-        return Source(name, _shown(name, keyword), "keyword")
+        return Source(name, show(name, keyword), "keyword")
     if configured is None:
         default = _DEFAULTS.get(name)
         return Source(name, None if default is None else str(default), "default")
     raw = _from_environment(name, configured)
     if raw is not None:
-        return Source(name, _shown(name, raw), "environment")
-    return Source(name, _shown(name, configured), "brain config")
+        return Source(name, show(name, raw), "environment")
+    return Source(name, show(name, configured), "brain config")
 
 
 def _raw(name: str, value: Any) -> Any:
@@ -178,26 +176,6 @@ def _from_environment(name: str, value: Any) -> str | None:
     from fiftyone.brain.config import _parse_env_value  # noqa: PLC0415
 
     return raw if _parse_env_value(raw) == value else None
-
-
-def _shown(name: str, value: Any) -> str:
-    """Returns a value as text, with secrets masked."""
-    if name == "url" and isinstance(value, str):
-        return _without_secrets(value)
-    return _MASK if name in SECRETS else str(value)
-
-
-def _without_secrets(url: str) -> str:
-    """Masks secrets in a URL; masks the whole URL if it cannot be parsed."""
-    found = re.fullmatch(r"(\w+://)(?:([^/@?#:]*)(:[^/@?#]*)?@)?([^@?#]*)(\?[^@#]*)?", url)
-    if found is None:
-        return _MASK
-    scheme, user, password, place, options = found.groups(default="")
-    login = f"{user}:{_MASK}@" if password else f"{user}@" if user else ""
-    shown = re.sub(
-        r"(?i)((?:^|[?&])[^=&]*(?:pass|secret|data)[^=&]*=)[^&]*", rf"\1{_MASK}", options
-    )
-    return f"{scheme}{login}{place}{shown}"
 
 
 _DEFAULTS: dict[str, Any] = {
