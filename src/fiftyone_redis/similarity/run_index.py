@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
-import fiftyone.core.utils as fou
 from bson import ObjectId
 from fiftyone.brain.similarity import SimilarityIndex
 
@@ -16,8 +16,13 @@ from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
 from fiftyone_redis.engine.schema import check_attributes
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, list_first
+from fiftyone_redis.similarity import index_names, sharing
+from fiftyone_redis.similarity.index_users import IndexUser, list_others, refuse_others
 from fiftyone_redis.similarity.stored_fields import StoredField, StoredFieldReader, resolve_fields
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID
+
+# FiftyOne shows what its own loggers say.
+logger = logging.getLogger("fiftyone." + __name__)
 
 
 class RunIndex(SimilarityIndex):
@@ -27,8 +32,10 @@ class RunIndex(SimilarityIndex):
     """
 
     _redis: Client
+    _dataset_doc: Any
     _is_new: bool
     _unfinished: bool
+    _is_created: bool
     _index: VectorIndex | None
     _fields: tuple[StoredField, ...]
 
@@ -36,6 +43,11 @@ class RunIndex(SimilarityIndex):
     def _sample_tag(self) -> str:
         """The tag of a patch's document that holds the id of its sample."""
         return self.config.sample_id_field or SAMPLE_ID
+
+    def save_config(self) -> None:
+        """Saves the config in the run, once the run is registered."""
+        if self.backend.is_registered:
+            super().save_config()
 
     def _open_or_name(self) -> None:
         """Opens the index if it exists; else settles what a new one will be."""
@@ -47,6 +59,7 @@ class RunIndex(SimilarityIndex):
         else:
             with suppress(IndexNotFoundError):
                 self._open_index()
+            self._warn_of_others()
         if self._index is None:
             self._record_options(self.config.schema(1))
         if before != self.config.serialize():
@@ -109,12 +122,19 @@ class RunIndex(SimilarityIndex):
             )
 
     def _choose_name(self) -> str:
-        """Returns a name that tells the dataset and the run, and is free."""
-        run = self.key or uuid.uuid4().hex[:6]
-        name = f"fiftyone-{fou.to_slug(self.samples._root_dataset.name)}-{fou.to_slug(run)}"
-        if not VectorIndex.exists(self._redis, name):
-            return name
-        return f"{name}-{uuid.uuid4().hex[:6]}"
+        """Returns a new name that tells the dataset and the run."""
+        return index_names.choose_name(self._dataset_doc.name, self.key)
+
+    def _warn_of_others(self) -> None:
+        """Warns, before embeddings are computed, that a new run cannot add them to its index."""
+        others = sharing.find_others(self) if self._is_new else []
+        if others:
+            logger.warning(
+                "The index %r is also used by %s; it can be searched, but compute_similarity() "
+                "adds no embeddings to it",
+                self.config.index_name,
+                list_others(others),
+            )
 
     def _open_index(self) -> VectorIndex:
         if self._index is None:
@@ -125,23 +145,36 @@ class RunIndex(SimilarityIndex):
         """Returns the index, and whether it was made just now."""
         if self._unfinished and self._index is None:
             # It was missing when the run began: whoever has made it since has a run of their own.
+            self._refuse_to_share([user for user in sharing.find_others(self) if user.is_finished])
             return self._create_index(dim), True
+        if self._unfinished and not self._is_created:
+            self._refuse_to_share(sharing.find_others(self))
         try:
             return self._open_index(), False
         except IndexNotFoundError:
             return self._create_index(dim), True
 
+    def _refuse_to_share(self, others: Sequence[IndexUser]) -> None:
+        """Raises an :class:`IndexInUseError` if other runs use the index of a new run."""
+        advice = (
+            "The embeddings would mix. Choose another index_name, or search that index as it is "
+            "with embeddings=False."
+        )
+        refuse_others(self.config.index_name, others, advice)
+
     def _create_index(self, dim: int) -> VectorIndex:
+        if self._is_named_here and self.key is not None:
+            index_names.remove_orphans(self._redis, self._dataset_doc.name, self.key)
         try:
             index = VectorIndex.create(self._redis, self._schema(dim))
         except IndexMismatchError:
             if not self._is_named_here:
                 raise
-            self.config.index_name = f"{self.config.index_name}-{uuid.uuid4().hex[:6]}"
+            self.config.index_name = self._choose_name()
             self.save_config()
             index = VectorIndex.create(self._redis, self._schema(dim))
         index.timeout = self.config.query_timeout
-        self._index = index
+        self._index, self._is_created = index, True
         return index
 
     def _make_field_reader(

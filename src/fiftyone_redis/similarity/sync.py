@@ -137,6 +137,11 @@ def _select_all_slices(samples: Any) -> Any:
     return samples
 
 
+def list_ids(samples: Any, patches_field: str | None) -> list[str]:
+    """Lists the ids of a dataset's samples or patches, of all slices."""
+    return [id for _, id in _iterate_ids(_select_all_slices(samples), patches_field)]
+
+
 def _iterate_ids(samples: Any, patches_field: str | None) -> Iterator[tuple[str, str]]:
     """Yields pairs of a sample id and the id in the index, in the order of the dataset."""
     if patches_field is None:
