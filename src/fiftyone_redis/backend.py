@@ -84,6 +84,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         attributes: Any = None,
         **kwargs: Any,
     ) -> None:
+        # No setting: saved while nothing was ever added to the index.
+        is_empty = bool(kwargs.pop("is_empty", False))
         connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
         # FiftyOne would save unknown parameters in the run, secrets included.
         unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
@@ -94,6 +96,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         super().__init__(**kwargs)
 
         self.index_name = index_name
+        self.is_empty = is_empty
         for name, value in options.items():
             setattr(self, name, value)
         self.vector_field = vector_field
@@ -144,6 +147,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         saved: dict[str, Any] = super().serialize(*args, **kwargs)
         if self._stored_fields:
             saved["attributes"] = [list(field) for field in self._stored_fields]
+        if not self.is_empty:
+            saved.pop("is_empty", None)
         return saved
 
     def schema(

@@ -13,7 +13,7 @@ from fiftyone_redis import CONFIG_CLS
 from fiftyone_redis.errors import IndexInUseError, list_first
 
 _SIMILARITY = {"config.method": "redis", "config.type": "similarity"}
-_READ = {"key": 1, "_dataset_id": 1, "config.cls": 1, "results": 1}
+_READ = {"key": 1, "_dataset_id": 1, "config": 1, "results": 1}
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class IndexUser:
         dataset: the name of its dataset
         brain_key: its key
         cls: the class of its config
+        patches_field: the field whose patches it indexes; None for samples
         is_finished: whether its results were saved
     """
 
@@ -32,6 +33,7 @@ class IndexUser:
     dataset: str
     brain_key: str
     cls: str
+    patches_field: str | None
     is_finished: bool
 
     @property
@@ -68,6 +70,7 @@ def find_users(*index_names: str) -> list[IndexUser]:
             names[run["_id"]],
             run["key"],
             run["config"].get("cls", ""),
+            run["config"].get("patches_field"),
             is_finished=run.get("results") is not None,
         )
         for run in runs

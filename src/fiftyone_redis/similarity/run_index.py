@@ -62,6 +62,7 @@ class RunIndex(SimilarityIndex):
             self._warn_of_others()
         if self._index is None:
             self._record_options(self.config.schema(1))
+            self.config.is_empty |= self._is_new
         if before != self.config.serialize():
             self.save_config()
 
@@ -95,6 +96,7 @@ class RunIndex(SimilarityIndex):
             _check_ids(index)
             self._refuse_lacking_attributes(index.schema)
         self._record_options(index.schema)
+        self.config.is_empty = False
         if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
             raise IndexMismatchError(
                 f"The index {name!r} has no tag {self._sample_tag!r}, so it is not an index of "
@@ -175,7 +177,29 @@ class RunIndex(SimilarityIndex):
             index = VectorIndex.create(self._redis, self._schema(dim))
         index.timeout = self.config.query_timeout
         self._index, self._is_created = index, True
+        if self.config.is_empty:
+            self.config.is_empty = False
+            self.save_config()
         return index
+
+    def _was_never_filled(self) -> bool:
+        """Returns whether nothing was ever added, so that there is no index to be lost."""
+        if self.config.is_empty:
+            with suppress(IndexNotFoundError):
+                self._open_index()
+        is_empty: bool = self.config.is_empty
+        return is_empty
+
+    def drop_used_elsewhere(self, ids: list[str]) -> list[str]:
+        """Returns the ids but those that other datasets have whose runs use the same index."""
+        used = sharing.find_used_elsewhere(self, ids)
+        return [id for id in ids if id not in used]
+
+    def remove_unused(self, ids: list[str]) -> None:
+        """Removes ids that no dataset has; other runs on the index lose nothing."""
+        self._open_index().remove(ids)
+        self._clear_cache()
+        self.reload()
 
     def _make_field_reader(
         self, samples_of: Callable[[Sequence[str]], Sequence[str]]

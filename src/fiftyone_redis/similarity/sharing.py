@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.odm as foo
@@ -17,6 +17,7 @@ import fiftyone.core.odm as foo
 from fiftyone_redis.connection.naming import get_alias
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.errors import IndexNotFoundError
+from fiftyone_redis.similarity.dataset_ids import list_ids
 from fiftyone_redis.similarity.index_names import choose_name
 from fiftyone_redis.similarity.index_users import (
     IndexUser,
@@ -25,16 +26,12 @@ from fiftyone_redis.similarity.index_users import (
     list_others,
     refuse_others,
 )
-from fiftyone_redis.similarity.sync import list_ids
-
-if TYPE_CHECKING:
-    from fiftyone_redis.similarity.adding import AddingMixin
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
 
 
-def find_all_users(index: AddingMixin) -> list[IndexUser]:
+def find_all_users(index: Any) -> list[IndexUser]:
     """Returns the runs that use the index of a run, itself included, the oldest first."""
     names = {index.config.index_name}
     if index._index is not None:
@@ -43,13 +40,23 @@ def find_all_users(index: AddingMixin) -> list[IndexUser]:
     return find_users(*names)
 
 
-def find_others(index: AddingMixin) -> list[IndexUser]:
+def find_others(index: Any) -> list[IndexUser]:
     """Returns the other runs that use the index of a run, the oldest first."""
     run = find_run_id(index._dataset_doc, index.key)
     return [user for user in find_all_users(index) if user.run != run]
 
 
-def refuse_if_shared(index: AddingMixin, advice: str) -> None:
+def find_used_elsewhere(index: Any, ids: list[str]) -> set[str]:
+    """Returns those of the ids that the datasets of other runs on the same index have."""
+    wanted, used = set(ids), set()
+    for other in find_others(index) if ids else []:
+        samples = fo.load_dataset(other.dataset).load_brain_view(other.brain_key)
+        if other.patches_field is None or samples.has_field(other.patches_field):
+            used |= wanted.intersection(list_ids(samples, other.patches_field))
+    return used
+
+
+def refuse_if_shared(index: Any, advice: str) -> None:
     """Raises if other runs use the index of a run.
 
     Args:
@@ -62,7 +69,7 @@ def refuse_if_shared(index: AddingMixin, advice: str) -> None:
     refuse_others(index.config.index_name, find_others(index), advice)
 
 
-def separate(index: AddingMixin) -> None:
+def separate(index: Any) -> None:
     """Gives the runs that share an index their own, all but the oldest, before one changes it.
 
     Args:
@@ -89,7 +96,7 @@ def separate(index: AddingMixin) -> None:
             take_own_index(other, users)
 
 
-def take_own_index(index: AddingMixin, users: list[IndexUser]) -> None:
+def take_own_index(index: Any, users: list[IndexUser]) -> None:
     """Copies the index of a run, which uses the copy from then on.
 
     Args:
@@ -121,7 +128,7 @@ def take_own_index(index: AddingMixin, users: list[IndexUser]) -> None:
     index._clear_cache()
 
 
-def _copy(shared: VectorIndex, index: AddingMixin) -> None:
+def _copy(shared: VectorIndex, index: Any) -> None:
     """Copies the documents of the ids that are in the dataset of a run."""
     ids = set(list_ids(index.samples, index.config.patches_field))
     copy = index._create_index(shared.schema.dim)
@@ -136,7 +143,7 @@ def _copy(shared: VectorIndex, index: AddingMixin) -> None:
 
 
 def _set_index(
-    index: AddingMixin,
+    index: Any,
     opened: VectorIndex | None,
     index_name: str,
     vector_field: str | None,
@@ -147,7 +154,7 @@ def _set_index(
     index._index = opened
 
 
-def _follow_run(index: AddingMixin, run: Any) -> None:
+def _follow_run(index: Any, run: Any) -> None:
     """Goes on with the index that the database names for a run; nothing if it was deleted."""
     found = foo.get_db_conn()["runs"].find_one({"_id": run}, {"config": 1})
     if found is not None and found["config"].get("index_name"):
