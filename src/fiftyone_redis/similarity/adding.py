@@ -14,7 +14,7 @@ from fiftyone_redis.errors import (
     InputError,
     list_first,
 )
-from fiftyone_redis.similarity import registration, sharing
+from fiftyone_redis.similarity import index_names, registration, sharing
 from fiftyone_redis.similarity.index_users import find_run_id
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.queries import strings
@@ -102,9 +102,10 @@ class AddingMixin(RunIndex):
 
     def _undo_run(self) -> None:
         """Deletes the index that a run has made, and the run."""
-        if self._is_created and self._index is not None:
+        # A name that was chosen here is nobody else's, even if making the index was interrupted.
+        if self._is_created or self._is_named_here:
             with suppress(FiftyOneRedisError):  # the next run of this key removes it
-                self._index.drop()
+                index_names.drop_index(self._redis, self.config.index_name)
         self._index, self._is_created = None, False
         self.backend.close()
         if find_run_id(self._dataset_doc, self.key) is not None and self.backend.is_registered:

@@ -49,10 +49,11 @@ def remove_orphans(client: Client, dataset_name: str, key: str) -> None:
     names = {get_alias(wire.to_text(name)) for name in execute(client, *commands.names())}
     for name in sorted(filter(pattern.fullmatch, names)):
         if not find_users(name):
-            _drop_index(client, name)
+            drop_index(client, name)
 
 
-def _drop_index(client: Client, name: str) -> None:
+def drop_index(client: Client, name: str) -> None:
+    """Deletes an index and its documents, and what interrupted changes left of it."""
     try:
         VectorIndex.open(client, name).drop()
     except IndexNotFoundError:
