@@ -23,7 +23,6 @@ from fiftyone_redis.similarity.index_users import (
     IndexUser,
     find_run_id,
     find_users,
-    list_others,
     refuse_others,
 )
 
@@ -117,9 +116,10 @@ def take_own_index(index: Any, users: list[IndexUser]) -> None:
         undo.callback(_set_index, index, shared, **before)
         _set_index(index, None, choose_name(doc.name, index.key), None, None)
         logger.warning(
-            "The index %r is used by %s. The run %r of the dataset %r is given a copy, %r, since "
-            "one of them changes it",
-            *(before["index_name"], list_others(users), index.key, doc.name, config.index_name),
+            "The run %r of the dataset %r gets a copy of the index %r, named %r, since one of the "
+            "runs that share it is about to change it; they are %s",
+            *(index.key, doc.name, before["index_name"], config.index_name),
+            ", ".join(map(str, users)),
         )
         if shared is not None:
             _copy(shared, index)
