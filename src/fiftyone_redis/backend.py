@@ -272,8 +272,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         self._is_new = backend is not None
         self._unfinished = self._is_new
         self._is_created = False
-        # FiftyOne lets nobody ask a dataset for it once the dataset is deleted.
-        self._dataset_doc = samples._root_dataset._doc
+        self._dataset = samples._root_dataset
         self._text_client: Client | None = None
         self._redis = self.backend.open_client()
         self._index: VectorIndex | None = None

@@ -238,3 +238,22 @@ def test_a_copy_that_fails_leaves_the_clone_as_it_was(samples, clone, client, mo
     assert indexes(client) == {name(samples.dataset)}
     assert VectorIndex.exists(client, copy.config.index_name)
     assert size(clone) == 60
+
+
+def test_a_run_is_alone_on_its_index_after_a_rename_and_a_reload(index, samples, client):
+    samples.dataset.reload()
+    samples.dataset.rename_brain_run("key", "other")
+    index.add_to_index(samples.embeddings[:1], samples.ids[:1])
+    assert indexes(client) == {index.config.index_name}
+    index.cleanup()
+    assert indexes(client) == set()
+
+
+def test_an_index_can_be_dropped_after_its_dataset(samples, client):
+    dataset = fo.Dataset()
+    ids = dataset.add_samples([fo.Sample(filepath="a.png")])
+    index = fob.compute_similarity(dataset, embeddings=False, brain_key="key", backend="redis")
+    index.add_to_index(samples.embeddings[:1], ids)
+    dataset.delete()
+    index.cleanup()
+    assert indexes(client) == set()

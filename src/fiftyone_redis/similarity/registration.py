@@ -76,8 +76,11 @@ class RegistrationMixin(Similarity):
         Raises:
             ValueError: if the key was taken in the meantime
         """
-        if self._pending is not None:
-            register, samples, key, overwrite = self._pending
+        if self._pending is None:
+            return
+        register, samples, key, overwrite = self._pending
+        # FiftyOne does not mind two processes that register the same key at the same moment.
+        with lease.hold(self.open_client(), f"runs-{samples._root_dataset._doc.id}-{key}"):
             _reload_runs(samples, key)
             self.validate_run(samples, key, overwrite=overwrite)
             self._pending = None

@@ -32,12 +32,17 @@ class RunIndex(SimilarityIndex):
     """
 
     _redis: Client
-    _dataset_doc: Any
+    _dataset: Any
     _is_new: bool
     _unfinished: bool
     _is_created: bool
     _index: VectorIndex | None
     _fields: tuple[StoredField, ...]
+
+    @property
+    def _dataset_doc(self) -> Any:
+        """The document of the dataset; a reload of the dataset replaces it."""
+        return self._dataset._doc
 
     @property
     def _sample_tag(self) -> str:

@@ -90,9 +90,13 @@ def separate(index: Any) -> None:
         return
     for user in users[1:]:
         if user.is_ours and user.is_finished:
-            connection = asdict(index.config.connection)
-            other = fo.load_dataset(user.dataset).load_brain_results(user.brain_key, **connection)
-            take_own_index(other, users)
+            take_own_index(_load(user, index.config.connection), users)
+
+
+def _load(user: IndexUser, connection: Any) -> Any:
+    """Loads the index of another run, as FiftyOne does: its handle, where there is one."""
+    dataset = fo.load_dataset(user.dataset)
+    return dataset.load_brain_results(user.brain_key, **asdict(connection))
 
 
 def take_own_index(index: Any, users: list[IndexUser]) -> None:
