@@ -324,15 +324,16 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             FiftyOneRedisError: if the server refuses them
         """
         try:
-            self._add(
-                embeddings,
-                sample_ids,
-                label_ids,
-                progress,
-                overwrite=overwrite,
-                allow_existing=allow_existing,
-                warn_existing=warn_existing,
-            )
+            with self._registered_unless_it_fails():
+                self._add(
+                    embeddings,
+                    sample_ids,
+                    label_ids,
+                    progress,
+                    overwrite=overwrite,
+                    allow_existing=allow_existing,
+                    warn_existing=warn_existing,
+                )
         finally:
             self._clear_cache()
         if reload:

@@ -93,6 +93,15 @@ def test_a_script_that_deletes_its_run_leaves_one_index(make_dataset, client):
         dataset.delete_brain_run("key")
 
 
+def test_a_run_that_is_filled_later_removes_what_a_former_one_left(make_dataset, client):
+    compute(make_dataset())
+    dataset = make_dataset()
+    compute(dataset, embeddings=False)
+    index = dataset.load_brain_results("key", cache=False)
+    index.add_to_index(VECTORS, dataset.values("id"))
+    assert indexes(client) == {index.config.index_name}
+
+
 def test_a_clone_keeps_the_index_of_a_dataset_that_is_overwritten(make_dataset, client):
     first = compute(make_dataset())
     clone = first.samples.clone()

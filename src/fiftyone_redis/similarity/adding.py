@@ -43,17 +43,6 @@ class AddingMixin(RunIndex):
         tags = {self._sample_tag: strings(sample_ids)}
         if not ids and not len(matrix):
             return
-        with self._registered_unless_it_fails():
-            self._open_and_write(matrix, ids, tags, progress, **existing)
-
-    def _open_and_write(
-        self,
-        matrix: codec.Array,
-        ids: list[str],
-        tags: Mapping[str, list[str]],
-        progress: Any,
-        **existing: bool,
-    ) -> None:
         if not self._unfinished:
             sharing.separate(self)
         index, created = self._open_or_create(matrix.shape[1])

@@ -34,18 +34,22 @@ def choose_name(dataset_name: str, key: str | None) -> str:
     return _prefix(dataset_name, key) + secrets.token_hex(3)
 
 
-def remove_orphans(client: Client, dataset_name: str, key: str) -> None:
+def remove_orphans(client: Client, index_name: str, dataset_name: str, key: str) -> None:
     """Removes the indexes that deleted or interrupted runs of the same name left behind.
 
     Only indexes with a name that was chosen here go, for a run of the same key of a dataset of the
-    same name in the same FiftyOne database, and only if no run uses them.
+    same name in the same FiftyOne database, and only if no run uses them. A run whose own index has
+    another name removes none.
 
     Args:
         client: a client of the server
+        index_name: the name of the run's own index
         dataset_name: the name of the dataset
         key: the brain key
     """
     pattern = re.compile(re.escape(_prefix(dataset_name, key)) + "[0-9a-f]{6}")
+    if not pattern.fullmatch(index_name):
+        return
     names = {get_alias(wire.to_text(name)) for name in execute(client, *commands.names())}
     for name in sorted(filter(pattern.fullmatch, names)):
         if not find_users(name):

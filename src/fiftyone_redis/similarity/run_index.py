@@ -170,8 +170,9 @@ class RunIndex(SimilarityIndex):
         refuse_others(self.config.index_name, others, advice)
 
     def _create_index(self, dim: int) -> VectorIndex:
-        if self._is_named_here and self.key is not None:
-            index_names.remove_orphans(self._redis, self._dataset_doc.name, self.key)
+        name, dataset_name = self.config.index_name, self._dataset_doc.name
+        if self.key is not None:
+            index_names.remove_orphans(self._redis, name, dataset_name, self.key)
         try:
             index = VectorIndex.create(self._redis, self._schema(dim))
         except IndexMismatchError:

@@ -110,6 +110,7 @@ def take_own_index(index: Any, users: list[IndexUser]) -> None:
         FiftyOneRedisError: if the copy cannot be made; the run goes on with the shared index
     """
     config, doc = index.config, index._dataset_doc
+    index._index = None  # its settings may have changed since
     try:
         shared = index._open_index()
     except IndexNotFoundError:
