@@ -7,14 +7,12 @@ looks for all three classes in the one module; what an index does is in ``simila
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fiftyone.brain.similarity import (
     DuplicatesMixin,
-    Similarity,
     SimilarityConfig,
     SimilarityIndex,
 )
@@ -24,12 +22,7 @@ from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex
 from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
 from fiftyone_redis.engine.requirements import require_support
-from fiftyone_redis.errors import (
-    FiftyOneRedisError,
-    IndexNotFoundError,
-    InputError,
-    SettingsError,
-)
+from fiftyone_redis.errors import IndexNotFoundError, InputError, SettingsError
 from fiftyone_redis.similarity import settings
 from fiftyone_redis.similarity.adding import AddingMixin
 from fiftyone_redis.similarity.option_keywords import document_options, take_options
@@ -41,6 +34,8 @@ from fiftyone_redis.similarity.queries import (
     report_missing,
     strings,
 )
+from fiftyone_redis.similarity.registration import RegistrationMixin
+from fiftyone_redis.similarity.sharing import refuse_if_shared, separate
 from fiftyone_redis.similarity.stored_fields import RequestedFields, StoredField, parse_fields
 
 _FIELD_SETTINGS = ("vector_field", "id_field")
@@ -89,6 +84,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         attributes: Any = None,
         **kwargs: Any,
     ) -> None:
+        # No setting: saved while nothing was ever added to the index.
+        is_empty = bool(kwargs.pop("is_empty", False))
         connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
         # FiftyOne would save unknown parameters in the run, secrets included.
         unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
@@ -99,6 +96,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         super().__init__(**kwargs)
 
         self.index_name = index_name
+        self.is_empty = is_empty
         for name, value in options.items():
             setattr(self, name, value)
         self.vector_field = vector_field
@@ -149,6 +147,8 @@ class RedisSimilarityConfig(SimilarityConfig):
         saved: dict[str, Any] = super().serialize(*args, **kwargs)
         if self._stored_fields:
             saved["attributes"] = [list(field) for field in self._stored_fields]
+        if not self.is_empty:
+            saved.pop("is_empty", None)
         return saved
 
     def schema(
@@ -167,7 +167,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         """
         given = {name: getattr(self, name) for name in (*OPTIONS, *_FIELD_SETTINGS)}
         known = {name: value for name, value in given.items() if value is not None}
-        name = self.index_name or "unnamed"
+        name = "unnamed" if self.index_name is None else self.index_name
         return Schema(name, dim, tags=tags, attributes=attributes, **known)
 
     def open_index(self, client: Client, tags: Sequence[str] | None = None) -> VectorIndex:
@@ -215,14 +215,12 @@ class RedisSimilarityConfig(SimilarityConfig):
         self._connection = settings.read(given)
 
 
-class RedisSimilarity(Similarity):
+class RedisSimilarity(RegistrationMixin):
     """Factory of Redis similarity indexes.
 
     Args:
         config: a :class:`RedisSimilarityConfig`
     """
-
-    _client: Client | None = None
 
     def ensure_requirements(self) -> None:
         """Connects and checks that the server supports the index, before FiftyOne registers a run.
@@ -234,21 +232,6 @@ class RedisSimilarity(Similarity):
         with self._close_on_failure():
             require_support(self.open_client(), self.config.schema(1))
 
-    def open_client(self) -> Client:
-        """Returns the run's client; the first call connects.
-
-        Raises:
-            FiftyOneRedisError: if no server answers, or it cannot be used
-        """
-        if self._client is None:
-            self._client = settings.open_client(self.config.connection)
-        return self._client
-
-    def register_run(self, *args: Any, **kwargs: Any) -> None:
-        """Registers a run; see :meth:`fiftyone.core.runs.BaseRun.register_run`."""
-        with self._close_on_failure():
-            super().register_run(*args, **kwargs)
-
     def initialize(self, samples: Any, brain_key: str | None) -> RedisSimilarityIndex:
         """Returns the index of a new run.
 
@@ -257,36 +240,10 @@ class RedisSimilarity(Similarity):
             brain_key: the brain key
 
         Raises:
-            FiftyOneRedisError: if the index cannot be used; the run is unregistered then
+            FiftyOneRedisError: if the index cannot be used
         """
         with self._close_on_failure():
-            try:
-                return RedisSimilarityIndex(samples, self.config, brain_key, backend=self)
-            except FiftyOneRedisError:
-                if brain_key is not None:
-                    self.delete_run(samples, brain_key, cleanup=False)
-                raise
-
-    @classmethod
-    def save_run_results(cls, samples: Any, key: str, run_results: Any, **kwargs: Any) -> None:
-        """Saves results; see :meth:`fiftyone.core.runs.BaseRun.save_run_results`."""
-        super().save_run_results(samples, key, run_results, **kwargs)
-        if run_results is not None:
-            run_results._unfinished = False
-
-    @contextmanager
-    def _close_on_failure(self) -> Iterator[None]:
-        """Closes the client if the ``with`` block fails."""
-        with ExitStack() as undo:
-            undo.callback(self.close)
-            yield
-            undo.pop_all()
-
-    def close(self) -> None:
-        """Closes the run's client, if there is one."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            return RedisSimilarityIndex(samples, self.config, brain_key, backend=self)
 
 
 class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
@@ -314,6 +271,8 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         # FiftyOne passes a backend only for a new run, not when it loads one.
         self._is_new = backend is not None
         self._unfinished = self._is_new
+        self._is_created = False
+        self._dataset = samples._root_dataset
         self._text_client: Client | None = None
         self._redis = self.backend.open_client()
         self._index: VectorIndex | None = None
@@ -365,18 +324,16 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             FiftyOneRedisError: if the server refuses them
         """
         try:
-            self._add(
-                embeddings,
-                sample_ids,
-                label_ids,
-                progress,
-                overwrite=overwrite,
-                allow_existing=allow_existing,
-                warn_existing=warn_existing,
-            )
-        except FiftyOneRedisError:
-            self._unregister_unfinished_run()
-            raise
+            with self._registered_unless_it_fails():
+                self._add(
+                    embeddings,
+                    sample_ids,
+                    label_ids,
+                    progress,
+                    overwrite=overwrite,
+                    allow_existing=allow_existing,
+                    warn_existing=warn_existing,
+                )
         finally:
             self._clear_cache()
         if reload:
@@ -403,6 +360,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             InputError: if IDs are missing and ``allow_missing`` is False; nothing is removed
             FiftyOneRedisError: if there is no index, or the server refuses
         """
+        separate(self)
         index = self._open_index()
         if sample_ids is None and label_ids is None:
             raise InputError("There are no ids to remove; provide sample_ids or label_ids.")
@@ -481,6 +439,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         read = self._make_field_reader(lambda ids: index.tags(ids)[self._sample_tag])
         if read is None:
             return 0
+        separate(self)
         index = self._open_index()
         if sample_ids is None and label_ids is None:
             ids = index.ids()
@@ -489,7 +448,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         with progress_bar(len(ids), progress) as bar:
             return index.update_attributes(ids, read, bar.update)
 
-    def rebuild(self, progress: Any = None, **changes: Any) -> None:
+    def rebuild(self, progress: Any = None, force: bool = False, **changes: Any) -> None:
         """Rebuilds the index with other settings, from the embeddings in Redis.
 
         The old index answers searches until the new one is complete. After an interruption the old
@@ -498,12 +457,14 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         Args:
             progress (None): whether to render a progress bar (True/False), use the default value
                 ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
+            force (False): whether to rebuild an index that other brain runs use, for all of them
             **changes: any of ``metric``, ``algorithm``, ``dtype`` and the settings of the
                 algorithms; see :class:`RedisSimilarityConfig`. Also ``storage="HASH"``, which
                 converts the JSON documents of FiftyOne's own backend to HASHes, which are faster
 
         Raises:
             SettingsError: if a value is not supported
+            IndexInUseError: if other brain runs use the index, unless ``force`` is True
             InputError: if embeddings do not fit the new data type or metric; nothing changes
             FiftyOneRedisError: if there is no index, or the server refuses
         """
@@ -513,6 +474,8 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
                 f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_REBUILD_SETTINGS)}."
             )
         index = self._open_index()
+        if not force:
+            refuse_if_shared(self, "rebuild(force=True) rebuilds it for all of them.")
         with progress_bar(len(index), progress) as bar:
             index.rebuild(bar.update, **changes)
         self._record_options(index.schema)
@@ -523,8 +486,22 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
         self.save_config()
         self._clear_cache()
 
-    def cleanup(self) -> None:
-        """Deletes the index and its embeddings from the server, if they exist."""
+    def cleanup(self, force: bool = False) -> None:
+        """Deletes the index and its embeddings from the server, if they exist.
+
+        Args:
+            force (False): whether to delete an index that other brain runs use, for all of them
+
+        Raises:
+            IndexInUseError: if other brain runs use the index, unless ``force`` is True
+            FiftyOneRedisError: if the server refuses
+        """
+        if not force:
+            refuse_if_shared(
+                self,
+                "delete_brain_run() alone leaves it to them; cleanup(force=True) deletes it for "
+                "all of them.",
+            )
         try:
             self._open_index().drop()
         except IndexNotFoundError:
@@ -538,13 +515,6 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
     ) -> RedisSimilarityIndex:
         del d
         return cls(samples, config, brain_key)
-
-    def _unregister_unfinished_run(self) -> None:
-        """Deletes the run that `compute_similarity()` registered before adding embeddings."""
-        if self._unfinished:
-            self.backend.close()
-            if self.key is not None:
-                self.backend.delete_run(self.samples, self.key, cleanup=False)
 
     def _ids(
         self,

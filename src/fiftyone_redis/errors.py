@@ -9,6 +9,7 @@ FiftyOneRedisError
 ├── IndexNotFoundError       no index of that name
 ├── IndexMismatchError       the index exists but does not match              (ValueError)
 │   └── IndexChangedError    it was rebuilt or recreated while in use
+├── IndexInUseError          other brain runs use the index
 ├── IncompleteResultError    the server cut a query short
 ├── ProtocolError            a reply of the server makes no sense
 ├── ServerError              the server refused a command
@@ -58,6 +59,10 @@ class IndexMismatchError(FiftyOneRedisError, ValueError):
 
 class IndexChangedError(IndexMismatchError):
     """Someone else rebuilt or recreated the index while it was in use."""
+
+
+class IndexInUseError(FiftyOneRedisError):
+    """Other brain runs use the index; nothing was changed."""
 
 
 class IncompleteResultError(FiftyOneRedisError):

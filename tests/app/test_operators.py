@@ -195,6 +195,51 @@ def test_what_is_gone_is_removed_after_a_tick(indexed):
     assert run("remove_gone", indexed, {"brain_key": "key"}).text == "Removed 3 vectors."
 
 
+@pytest.fixture
+def clone(indexed):
+    """A clone of the digits, whose run uses the same index."""
+    clone = indexed.clone()
+    yield clone
+    clone.delete()
+
+
+def test_dropping_an_index_that_others_use_forgets_it_here_alone(indexed, clone):
+    questions = form("drop_index", clone, {"brain_key": "key"})
+    assert f"'key' of the dataset '{indexed.name}'" in str(questions["others_note"])
+    assert "Forget key here" in str(questions["sure"])
+    assert refusals(questions) == ["Tick this to go on."]
+    ran = run("drop_index", clone, {"brain_key": "key", "sure": True})
+    assert ran.text == "Dropped 'key'; its vectors are still on the server."
+    assert clone.list_brain_runs() == []
+    assert indexed.load_brain_results("key").total_index_size == 60
+
+
+def test_dropping_an_index_for_others_too_wants_a_second_tick(indexed, clone):
+    params = {"brain_key": "key", "others": True}
+    questions = form("drop_index", clone, params)
+    assert "Delete key and its 60 vectors" in str(questions["sure"])
+    assert refusals(questions) == ["Tick this to go on."]
+    assert run("drop_index", clone, {**params, "sure": True}).text == "Dropped 'key'."
+    indexed.clear_cache()
+    assert indexed.load_brain_results("key").total_index_size == 0
+
+
+def test_rebuilding_an_index_that_others_use_wants_a_tick(indexed, clone):
+    params = {"brain_key": "key", "algorithm": "HNSW"}
+    questions = form("rebuild_index", clone, params)
+    assert indexed.name in str(questions["others_note"])
+    assert refusals(questions) == ["Tick this to go on."]
+    assert "is also used by" in run("rebuild_index", clone, params).text
+    params["others"] = True
+    assert refusals(form("rebuild_index", clone, params)) == []
+    assert run("rebuild_index", clone, params).text == "The index 'key' is HNSW now."
+
+
+def test_what_a_clone_lacks_but_the_original_has_is_not_gone(indexed, clone):
+    clone.delete_samples(clone.take(3, seed=51))
+    assert "Nothing is gone" in str(form("remove_gone", clone, {"brain_key": "key"}))
+
+
 def test_an_index_is_rebuilt(indexed):
     params = {"brain_key": "key", "algorithm": "HNSW", "dtype": "float16", "metric": "cosine"}
     assert refusals(form("rebuild_index", indexed, params)) == ["Tick this to go on."]

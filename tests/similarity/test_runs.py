@@ -14,6 +14,7 @@ from fiftyone_redis.doctor.runs import Run
 def indexed(samples, redis_server, monkeypatch):
     """Two runs of one dataset, and the server by the environment."""
     monkeypatch.setenv("FIFTYONE_BRAIN_SIMILARITY_REDIS_URL", redis_server.url)
+    samples.dataset.persistent = True
     for key in ("one", "two"):
         fob.compute_similarity(
             samples.dataset, embeddings=samples.embeddings, brain_key=key, backend="redis"
@@ -30,11 +31,8 @@ def findings() -> list[diagnosis.Finding]:
 
 
 def test_the_runs_are_found(indexed):
-    name = f"fiftyone-{indexed.name}"
-    assert mine(indexed) == [
-        Run(indexed.name, "one", f"{name}-one"),
-        Run(indexed.name, "two", f"{name}-two"),
-    ]
+    names = {key: indexed.get_brain_info(key).config.index_name for key in ("one", "two")}
+    assert mine(indexed) == [Run(indexed.name, key, name) for key, name in names.items()]
 
 
 def test_runs_of_other_backends_are_not(samples):
@@ -57,6 +55,23 @@ def test_an_index_that_is_lost_is_a_warning(indexed):
     assert there.text == "1 of 2 have their index here."
     assert lost.status == "warning"
     assert f"'two' of '{indexed.name}'" in lost.text
+
+
+def test_an_index_that_no_run_uses_is_a_warning(indexed):
+    name = indexed.get_brain_info("two").config.index_name
+    indexed.delete_brain_run("two")
+    there, orphan = findings()
+    assert there.text == "1 of 1 have their index here."
+    assert (orphan.status, name in orphan.text) == ("warning", True)
+    assert "FT.DROPINDEX" in orphan.advice
+
+
+def test_a_dataset_that_fiftyone_deletes_by_itself_is_a_warning(indexed):
+    indexed.persistent = False
+    _, passing = findings()
+    assert passing.status == "warning"
+    assert f"'one' of '{indexed.name}'" in passing.text
+    assert "persistent = True" in passing.advice
 
 
 def test_the_database_that_fiftyone_starts_itself_is_found(indexed, monkeypatch):

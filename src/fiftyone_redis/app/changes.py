@@ -17,8 +17,14 @@ from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.connection.capabilities import get_capabilities
 from fiftyone_redis.engine import Schema
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
-from fiftyone_redis.errors import ConnectionFailedError, FiftyOneRedisError, InputError
+from fiftyone_redis.errors import (
+    ConnectionFailedError,
+    FiftyOneRedisError,
+    IndexInUseError,
+    InputError,
+)
 from fiftyone_redis.similarity import sync
+from fiftyone_redis.similarity.index_users import IndexUser, find_run_id, find_users
 
 _USUAL_MODEL = "clip-vit-base32-torch"
 _PATCHES = (fol.Detection, fol.Detections, fol.Polyline, fol.Polylines)
@@ -190,15 +196,25 @@ def remove(index: Any, report: Report) -> int:
     return count
 
 
-def drop(dataset: Any, brain_key: str) -> bool:
+def find_others(dataset: Any, brain_key: str) -> list[IndexUser]:
+    """Returns the other runs, of this dataset and others, that use the index of a run."""
+    index_name = dataset.get_brain_info(brain_key).config.index_name
+    run = find_run_id(dataset._doc, brain_key)
+    return [user for user in find_users(index_name) if user.run != run]
+
+
+def drop(dataset: Any, brain_key: str, force: bool = False) -> bool:
     """Deletes an index and its run.
+
+    An index that other runs use stays for them.
 
     Args:
         dataset: a :class:`fiftyone.core.dataset.Dataset`
         brain_key: the key of the run
+        force (False): whether to delete an index that other runs use, too
 
     Returns:
-        whether the vectors remain on the server, because it does not answer
+        whether the vectors remain on the server, because it does not answer or others use them
 
     Raises:
         InputError: if the dataset has no such run
@@ -210,8 +226,8 @@ def drop(dataset: Any, brain_key: str) -> bool:
     try:
         index = dataset.load_brain_results(brain_key)
         if index is not None:  # None: creating it was interrupted
-            index.cleanup()
-    except ConnectionFailedError:
+            index.cleanup(force=force)
+    except (ConnectionFailedError, IndexInUseError):
         left = True
     dataset.delete_brain_run(brain_key)
     cache.clear()

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from fiftyone_redis import CONFIG_CLS, brain_config, server
+from fiftyone_redis.connection import naming, wire
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.doctor import runs
+from fiftyone_redis.doctor.findings import try_execute
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
-from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine import VectorIndex, commands
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -147,12 +149,46 @@ def _check_runs(client: Client) -> list[Finding]:
     except FiftyOneRedisError as error:
         return [Finding("runs", NOTE, f"Could not be looked for ({error})")]
     there = Finding("runs", OK, f"{len(known) - len(lost)} of {len(known)} have their index here.")
+    passing = [run for run in known if not run.is_persistent and run not in lost]
+    return [there, *_report_lost(lost), *_report_passing(passing), *_report_orphans(client, known)]
+
+
+def _report_lost(lost: list[runs.Run]) -> list[Finding]:
     if not lost:
-        return [there]
-    named = list_first([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in lost])
-    text = f"{len(lost)} runs have no index on this server: {named}."
+        return []
+    text = f"{len(lost)} runs have no index on this server: {_list_runs(lost)}."
     advice = (
         "An index is made when something is added. One that was lost is made again by deleting "
         "the run and computing it again."
     )
-    return [there, Finding("runs", WARNING, text, advice)]
+    return [Finding("runs", WARNING, text, advice)]
+
+
+def _report_passing(passing: list[runs.Run]) -> list[Finding]:
+    """Reports runs of datasets that FiftyOne will delete by itself, but for their indexes."""
+    if not passing:
+        return []
+    text = f"{len(passing)} runs belong to datasets that are not persistent: {_list_runs(passing)}."
+    text += " FiftyOne deletes these datasets when its database stops, and their indexes stay."
+    advice = "Set dataset.persistent = True, or call cleanup() when an index is done with."
+    return [Finding("runs", WARNING, text, advice)]
+
+
+def _report_orphans(client: Client, known: list[runs.Run]) -> list[Finding]:
+    """Reports indexes that are named as FiftyOne's runs name them, but that no run uses."""
+    names = map(wire.to_text, try_execute(client, *commands.names()) or ())
+    used = {naming.get_alias(run.index_name) for run in known}
+    orphans = sorted({naming.get_alias(name) for name in names} - used)
+    orphans = [name for name in orphans if name.startswith("fiftyone-")]
+    if not orphans:
+        return []
+    text = f"No run of this FiftyOne database uses {len(orphans)} indexes: {list_first(orphans)}."
+    advice = (
+        "Such indexes stay when a dataset or a run is deleted without cleanup(). If no other "
+        "database uses them either, run FT.DROPINDEX <name> DD."
+    )
+    return [Finding("runs", WARNING, text, advice)]
+
+
+def _list_runs(found: list[runs.Run]) -> str:
+    return list_first([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in found])

@@ -28,11 +28,13 @@ class Run:
         dataset: the name of its dataset
         key: its brain key
         index_name: the name of its index
+        is_persistent: whether FiftyOne keeps the dataset when its database stops
     """
 
     dataset: str
     key: str
     index_name: str
+    is_persistent: bool = True
 
 
 def find_runs() -> list[Run] | None:
@@ -65,14 +67,17 @@ def _read_runs(database: Any) -> list[Run]:
     wanted = {"config.method": "redis", "config.type": "similarity"}
     runs = list(database["runs"].find(wanted, {"key": 1, "_dataset_id": 1, "config.index_name": 1}))
     ids = [run.get("_dataset_id") for run in runs]
-    names = {
-        dataset["_id"]: dataset["name"]
-        for dataset in database["datasets"].find({"_id": {"$in": ids}}, {"name": 1})
-    }
+    datasets = database["datasets"].find({"_id": {"$in": ids}}, {"name": 1, "persistent": 1})
+    known = {dataset["_id"]: dataset for dataset in datasets}
     found = [
-        Run(names[run["_dataset_id"]], run["key"], run["config"]["index_name"])
+        Run(
+            dataset["name"],
+            run["key"],
+            run["config"]["index_name"],
+            bool(dataset.get("persistent", True)),
+        )
         for run in runs
-        if run.get("_dataset_id") in names and run["config"].get("index_name")
+        if (dataset := known.get(run.get("_dataset_id"))) and run["config"].get("index_name")
     ]
     return sorted(found, key=lambda run: (run.dataset, run.key))
 

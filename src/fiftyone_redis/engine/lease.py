@@ -81,6 +81,8 @@ class Lease:
 
     def release(self) -> None:
         """Releases the lease, unless another owner has it by now. If that fails, it expires."""
+        if self._thread.ident is None:
+            return  # it was never held
         self._ended.set()
         self._thread.join()
         try:
@@ -141,11 +143,12 @@ def hold(client: Client, alias: str, *, patient: bool = True) -> Iterator[Lease]
         FiftyOneRedisError: if the server does not answer
     """
     lease = Lease(client, alias)
-    if patient:
-        lease.acquire()
-    else:
-        lease.seize()
+    # Whatever interrupts this, no thread must go on renewing the lease.
     try:
+        if patient:
+            lease.acquire()
+        else:
+            lease.seize()
         yield lease
     finally:
         lease.release()

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from fiftyone_redis.engine import Schema, VectorIndex, codec
-from fiftyone_redis.errors import IndexMismatchError, InputError, list_first
+from fiftyone_redis.errors import (
+    FiftyOneRedisError,
+    IndexMismatchError,
+    InputError,
+    list_first,
+)
+from fiftyone_redis.similarity import index_names, registration, sharing
+from fiftyone_redis.similarity.index_users import find_run_id
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.queries import strings
 from fiftyone_redis.similarity.run_index import RunIndex
@@ -34,6 +43,8 @@ class AddingMixin(RunIndex):
         tags = {self._sample_tag: strings(sample_ids)}
         if not ids and not len(matrix):
             return
+        if not self._unfinished:
+            sharing.separate(self)
         index, created = self._open_or_create(matrix.shape[1])
         tags = {tag: values for tag, values in tags.items() if tag in index.schema.tags}
         if not created:
@@ -43,16 +54,51 @@ class AddingMixin(RunIndex):
             if len(rows) < len(ids):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
-        sample_of = dict(zip(ids, tags.get(self._sample_tag, ()), strict=False))
-        read = self._make_field_reader(lambda ids: [sample_of[id] for id in ids])
         try:
-            with progress_bar(len(ids), progress) as bar:
-                index.add(ids, matrix, tags, bar.update, read)
+            self._write(index, ids, matrix, tags, progress)
         except InputError:
             if created:
                 index.drop(documents=False)
-                self._index = None
+                self._index, self._is_created = None, False
             raise
+
+    def _write(
+        self,
+        index: VectorIndex,
+        ids: list[str],
+        matrix: codec.Array,
+        tags: Mapping[str, Sequence[str]],
+        progress: Any = False,
+    ) -> None:
+        """Writes documents with their stored fields."""
+        sample_of = dict(zip(ids, tags.get(self._sample_tag, ()), strict=False))
+        read = self._make_field_reader(lambda ids: [sample_of[id] for id in ids])
+        with progress_bar(len(ids), progress) as bar:
+            index.add(ids, matrix, tags, bar.update, read)
+
+    @contextmanager
+    def _registered_unless_it_fails(self) -> Iterator[None]:
+        """Registers a run that is being computed; undone if the ``with`` block fails."""
+        if not self._unfinished:
+            yield
+            return
+        with ExitStack() as undo:
+            undo.callback(self._undo_run)
+            self.backend.register_now()
+            with registration.hold_run(self._redis, find_run_id(self._dataset_doc, self.key)):
+                yield
+            undo.pop_all()
+
+    def _undo_run(self) -> None:
+        """Deletes the index that a run has made, and the run."""
+        # A name that was chosen here is nobody else's, even if making the index was interrupted.
+        if self._is_created or self._is_named_here:
+            with suppress(FiftyOneRedisError):  # the next run of this key removes it
+                index_names.drop_index(self._redis, self.config.index_name)
+        self._index, self._is_created = None, False
+        self.backend.close()
+        if find_run_id(self._dataset_doc, self.key) is not None and self.backend.is_registered:
+            self.backend.delete_run(self.samples, self.key, cleanup=False)
 
 
 def _refuse_other_dimension(schema: Schema, dim: int) -> None:

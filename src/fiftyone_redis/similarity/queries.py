@@ -101,6 +101,8 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     ) -> Any:
         if aggregation is not None:
             check_choice("aggregation", aggregation, self.config.supported_aggregations)
+        if query is not None and self._was_never_filled():
+            return self._find_nothing(query, aggregation, return_dists)
         index = self._open_index()
         if query is None:
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
@@ -125,6 +127,14 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
         within, most = self._subset_and_k(index, k)
         found = index.search(queries, most, within=within, farthest=reverse)
         return self._format_results(found, single, return_dists)
+
+    def _find_nothing(self, query: Any, aggregation: str | None, return_dists: bool) -> Any:
+        """Returns what a query finds in an index to which nothing was ever added."""
+        ids, single = _read_query(query)
+        report_missing(ids or [], allow_missing=False)
+        single = single or aggregation is not None
+        nothing = Neighbors([], np.zeros(0), {self._sample_tag: []})
+        return self._format_results([nothing] * (1 if single else len(query)), single, return_dists)
 
     def _subset_and_k(
         self, index: VectorIndex, k: int | None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
-import fiftyone.core.utils as fou
 from bson import ObjectId
 from fiftyone.brain.similarity import SimilarityIndex
 
@@ -16,8 +16,13 @@ from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
 from fiftyone_redis.engine.schema import check_attributes
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, list_first
+from fiftyone_redis.similarity import index_names, sharing
+from fiftyone_redis.similarity.index_users import IndexUser, list_others, refuse_others
 from fiftyone_redis.similarity.stored_fields import StoredField, StoredFieldReader, resolve_fields
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID
+
+# FiftyOne shows what its own loggers say.
+logger = logging.getLogger("fiftyone." + __name__)
 
 
 class RunIndex(SimilarityIndex):
@@ -27,15 +32,27 @@ class RunIndex(SimilarityIndex):
     """
 
     _redis: Client
+    _dataset: Any
     _is_new: bool
     _unfinished: bool
+    _is_created: bool
     _index: VectorIndex | None
     _fields: tuple[StoredField, ...]
+
+    @property
+    def _dataset_doc(self) -> Any:
+        """The document of the dataset; a reload of the dataset replaces it."""
+        return self._dataset._doc
 
     @property
     def _sample_tag(self) -> str:
         """The tag of a patch's document that holds the id of its sample."""
         return self.config.sample_id_field or SAMPLE_ID
+
+    def save_config(self) -> None:
+        """Saves the config in the run, once the run is registered."""
+        if self.backend.is_registered:
+            super().save_config()
 
     def _open_or_name(self) -> None:
         """Opens the index if it exists; else settles what a new one will be."""
@@ -47,8 +64,10 @@ class RunIndex(SimilarityIndex):
         else:
             with suppress(IndexNotFoundError):
                 self._open_index()
+            self._warn_of_others()
         if self._index is None:
             self._record_options(self.config.schema(1))
+            self.config.is_empty |= self._is_new
         if before != self.config.serialize():
             self.save_config()
 
@@ -82,6 +101,7 @@ class RunIndex(SimilarityIndex):
             _check_ids(index)
             self._refuse_lacking_attributes(index.schema)
         self._record_options(index.schema)
+        self.config.is_empty = False
         if self.config.patches_field is not None and self._sample_tag not in index.schema.tags:
             raise IndexMismatchError(
                 f"The index {name!r} has no tag {self._sample_tag!r}, so it is not an index of "
@@ -109,12 +129,19 @@ class RunIndex(SimilarityIndex):
             )
 
     def _choose_name(self) -> str:
-        """Returns a name that tells the dataset and the run, and is free."""
-        run = self.key or uuid.uuid4().hex[:6]
-        name = f"fiftyone-{fou.to_slug(self.samples._root_dataset.name)}-{fou.to_slug(run)}"
-        if not VectorIndex.exists(self._redis, name):
-            return name
-        return f"{name}-{uuid.uuid4().hex[:6]}"
+        """Returns a new name that tells the dataset and the run."""
+        return index_names.choose_name(self._dataset_doc.name, self.key)
+
+    def _warn_of_others(self) -> None:
+        """Warns, before embeddings are computed, that a new run cannot add them to its index."""
+        others = sharing.find_others(self) if self._is_new else []
+        if others:
+            logger.warning(
+                "The index %r is also used by %s; it can be searched, but compute_similarity() "
+                "adds no embeddings to it",
+                self.config.index_name,
+                list_others(others),
+            )
 
     def _open_index(self) -> VectorIndex:
         if self._index is None:
@@ -125,24 +152,60 @@ class RunIndex(SimilarityIndex):
         """Returns the index, and whether it was made just now."""
         if self._unfinished and self._index is None:
             # It was missing when the run began: whoever has made it since has a run of their own.
+            self._refuse_to_share([user for user in sharing.find_others(self) if user.is_finished])
             return self._create_index(dim), True
+        if self._unfinished and not self._is_created:
+            self._refuse_to_share(sharing.find_others(self))
         try:
             return self._open_index(), False
         except IndexNotFoundError:
             return self._create_index(dim), True
 
+    def _refuse_to_share(self, others: Sequence[IndexUser]) -> None:
+        """Raises an :class:`IndexInUseError` if other runs use the index of a new run."""
+        advice = (
+            "The embeddings would mix. Choose another index_name, or search that index as it is "
+            "with embeddings=False."
+        )
+        refuse_others(self.config.index_name, others, advice)
+
     def _create_index(self, dim: int) -> VectorIndex:
+        name, dataset_name = self.config.index_name, self._dataset_doc.name
+        if self.key is not None:
+            index_names.remove_orphans(self._redis, name, dataset_name, self.key)
         try:
             index = VectorIndex.create(self._redis, self._schema(dim))
         except IndexMismatchError:
             if not self._is_named_here:
                 raise
-            self.config.index_name = f"{self.config.index_name}-{uuid.uuid4().hex[:6]}"
+            self.config.index_name = self._choose_name()
             self.save_config()
             index = VectorIndex.create(self._redis, self._schema(dim))
         index.timeout = self.config.query_timeout
-        self._index = index
+        self._index, self._is_created = index, True
+        if self.config.is_empty:
+            self.config.is_empty = False
+            self.save_config()
         return index
+
+    def _was_never_filled(self) -> bool:
+        """Returns whether nothing was ever added, so that there is no index to be lost."""
+        if self.config.is_empty:
+            with suppress(IndexNotFoundError):
+                self._open_index()
+        is_empty: bool = self.config.is_empty
+        return is_empty
+
+    def drop_used_elsewhere(self, ids: list[str]) -> list[str]:
+        """Returns the ids but those that other datasets have whose runs use the same index."""
+        used = sharing.find_used_elsewhere(self, ids)
+        return [id for id in ids if id not in used]
+
+    def remove_unused(self, ids: list[str]) -> None:
+        """Removes ids that no dataset has; other runs on the index lose nothing."""
+        self._open_index().remove(ids)
+        self._clear_cache()
+        self.reload()
 
     def _make_field_reader(
         self, samples_of: Callable[[Sequence[str]], Sequence[str]]

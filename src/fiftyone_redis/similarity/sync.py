@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fiftyone_redis.errors import FiftyOneRedisError, InputError, list_first
+from fiftyone_redis.similarity.dataset_ids import iterate_ids, select_all_slices
 
 Progress = Callable[[int], None]
 
@@ -23,7 +24,7 @@ class Difference:
     Args:
         missing: the ids of the samples or patches that the index lacks
         samples: the sample id of each of these
-        gone: the ids in the index that are not in the dataset
+        gone: the ids in the index that are in no dataset that uses it
         indexed: the number of ids in the index
     """
 
@@ -47,15 +48,14 @@ def difference(index: Any) -> Difference:
     patches = index.config.patches_field is not None
     indexed = dict.fromkeys((index.label_ids if patches else index.sample_ids).tolist())
     missing, samples = [], []
-    for sample_id, id in _iterate_ids(
-        _select_all_slices(index.samples), index.config.patches_field
-    ):
+    for sample_id, id in iterate_ids(index.samples, index.config.patches_field):
         if id in indexed:
             indexed[id] = True
         else:
             missing.append(id)
             samples.append(sample_id)
-    gone = [id for id, seen in indexed.items() if not seen]
+    unseen = [id for id, seen in indexed.items() if not seen]
+    gone = index.drop_used_elsewhere(unseen)
     return Difference(missing, samples, gone, len(indexed))
 
 
@@ -85,7 +85,7 @@ def add_missing(
             "added its vectors. Name a field, or call index.add_to_index()."
         )
     without: list[str] = []
-    samples = _select_all_slices(index.samples)
+    samples = select_all_slices(index.samples)
     for sample_ids, label_ids in _batches(found):
         view = samples.select(sample_ids)
         vectors = (
@@ -109,6 +109,8 @@ def add_missing(
 def remove_gone(index: Any, found: Difference) -> int:
     """Removes ids that are no longer in the dataset, and returns how many there were.
 
+    Other datasets may use the index too, such as clones; what they have stays.
+
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         found: the result of :func:`difference`
@@ -125,27 +127,9 @@ def remove_gone(index: Any, found: Difference) -> int:
             f"({list_first(found.gone)}); it seems to be the index of another dataset. "
             "Nothing was removed."
         )
-    patches = index.config.patches_field is not None
-    index.remove_from_index(**{"label_ids" if patches else "sample_ids": found.gone})
-    return len(found.gone)
-
-
-def _select_all_slices(samples: Any) -> Any:
-    """Returns the samples of all slices, if the collection has groups."""
-    if samples.media_type == "group":
-        return samples.select_group_slices(_allow_mixed=True)
-    return samples
-
-
-def _iterate_ids(samples: Any, patches_field: str | None) -> Iterator[tuple[str, str]]:
-    """Yields pairs of a sample id and the id in the index, in the order of the dataset."""
-    if patches_field is None:
-        yield from ((id, id) for id in samples.values("id"))
-        return
-    _, path = samples._get_label_field_path(patches_field, "id")
-    for sample_id, labels in zip(*samples.values(["id", path]), strict=True):
-        for label_id in [labels] if isinstance(labels, str) else labels or ():
-            yield sample_id, label_id
+    gone: list[str] = index.drop_used_elsewhere(found.gone)
+    index.remove_unused(gone)
+    return len(gone)
 
 
 def _batches(found: Difference) -> Iterator[tuple[list[str], dict[str, str]]]:

@@ -98,13 +98,28 @@ def pick_index(inputs: Any, ctx: Any) -> str | None:
     return pick(inputs, ctx, "brain_key", known, label="Index", required=True)
 
 
-def confirm(inputs: Any, ctx: Any, label: str, description: str) -> None:
+def confirm(inputs: Any, ctx: Any, label: str, description: str, name: str = "sure") -> None:
     """Adds a checkbox that must be ticked before data is lost."""
-    question = inputs.bool(
-        "sure", label=label, description=description, default=False, view=types.CheckboxView()
-    )
-    if not ctx.params.get("sure"):
+    question = tick(inputs, name, label, description)
+    if not ctx.params.get(name):
         mark_invalid(question, "Tick this to go on.")
+
+
+def tick(inputs: Any, name: str, label: str, description: str) -> Any:
+    """Adds a checkbox, and returns it."""
+    view = types.CheckboxView()
+    return inputs.bool(name, label=label, description=description, default=False, view=view)
+
+
+def warn_of_others(inputs: Any, others: Iterable[object]) -> None:
+    """Names the other runs that use an index.
+
+    Args:
+        inputs: the form's ``types.Object``
+        others: these runs, which ``str()`` describes
+    """
+    text = "; ".join(map(str, others))
+    inputs.view("others_note", types.Warning(label="Other runs use this index", description=text))
 
 
 def number(inputs: Any, name: str, default: int, least: int, label: str, text: str = "") -> None:

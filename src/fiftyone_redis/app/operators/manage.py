@@ -220,6 +220,10 @@ class RebuildIndex(_Change):
             name="note",
         )
         _ask_settings(ctx, inputs, now)
+        if others := changes.find_others(ctx.dataset, key):
+            forms.warn_of_others(inputs, others)
+            text = "They search the same index."
+            forms.confirm(inputs, ctx, "Rebuild it for all of them", text, name="others")
         wanted = ctx.params.get("dtype", now.dtype)
         if DTYPES.get(wanted, 8) < DTYPES[now.dtype]:
             label = f"Round the vectors to {wanted}"
@@ -231,6 +235,7 @@ class RebuildIndex(_Change):
         report(0, "Rebuilding")
         index.rebuild(
             progress=lambda bar: report(bar.progress, "Rebuilding"),
+            force=bool(ctx.params.get("others")),
             **_settings(ctx),
         )
         return f"The index {ctx.params['brain_key']!r} is {index.config.algorithm} now."
@@ -289,14 +294,22 @@ class DropIndex(_Change):
             inputs.view("problem", types.Warning(label="The server is gone", description=text))
             forms.confirm(inputs, ctx, f"Forget {key}", "The dataset keeps no trace of it.")
             return
-        label = f"Delete {key} and its {forms.format_count(summary.documents or 0, 'vectors')}"
+        vectors = forms.format_count(summary.documents or 0, "vectors")
+        if others := changes.find_others(ctx.dataset, key):
+            forms.warn_of_others(inputs, others)
+            text = "Without this tick, the vectors stay for these runs."
+            forms.tick(inputs, "others", f"Delete the {vectors} of all of them", text)
+            if not ctx.params.get("others"):
+                forms.confirm(inputs, ctx, f"Forget {key} here", "Its vectors stay on the server.")
+                return
+        label = f"Delete {key} and its {vectors}"
         forms.confirm(inputs, ctx, label, "They do not come back; the samples stay.")
 
     def change(self, ctx: Any, report: Report) -> str:
         """Drops it."""
         key = ctx.params["brain_key"]
         report(0, "Dropping")
-        left = changes.drop(ctx.dataset, key)
+        left = changes.drop(ctx.dataset, key, force=bool(ctx.params.get("others")))
         return f"Dropped {key!r}{'; its vectors are still on the server' if left else ''}."
 
 
