@@ -37,6 +37,7 @@ from fiftyone_redis.similarity.queries import (
 from fiftyone_redis.similarity.registration import RegistrationMixin
 from fiftyone_redis.similarity.sharing import refuse_if_shared, separate
 from fiftyone_redis.similarity.stored_fields import RequestedFields, StoredField, parse_fields
+from fiftyone_redis.similarity.sync import SyncResult, sync
 
 _FIELD_SETTINGS = ("vector_field", "id_field")
 _REBUILD_SETTINGS = (*(name for name, each in OPTIONS.items() if each.can_rebuild), "storage")
@@ -447,6 +448,39 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             ids = self._ids(index, sample_ids, label_ids, allow_missing=True, warn_missing=False)
         with progress_bar(len(ids), progress) as bar:
             return index.update_attributes(ids, read, bar.update)
+
+    def sync(
+        self,
+        dry_run: bool = False,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        skip_failures: bool = True,
+        progress: Any = None,
+    ) -> SyncResult:
+        """Brings the index in step with its dataset.
+
+        Embeds the samples or patches that are new, and those whose file or box was replaced, and
+        uploads each batch while the next one is embedded; removes what is in no dataset any more;
+        updates the stored fields. If it is interrupted, the next call goes on from there.
+
+        Vectors come from the run's embeddings field, or else from its model.
+
+        Args:
+            dry_run (False): whether to only tell what would be done
+            batch_size (None): how many samples the model takes at once
+            num_workers (None): the number of workers that load images, for models of PyTorch
+            skip_failures (True): whether to go on if a sample cannot be embedded
+            progress (None): whether to render a progress bar (True/False), use the default value
+                ``fiftyone.config.show_progress_bars`` (None), or a progress callback function
+
+        Returns:
+            a :class:`~fiftyone_redis.similarity.sync.SyncResult`, which prints what was done
+
+        Raises:
+            InputError: if something is missing, and the run has neither a field nor a model
+            FiftyOneRedisError: if the index is gone, or the server refuses
+        """
+        return sync(self, dry_run, batch_size, num_workers, skip_failures, progress)
 
     def rebuild(self, progress: Any = None, force: bool = False, **changes: Any) -> None:
         """Rebuilds the index with other settings, from the embeddings in Redis.

@@ -2,11 +2,22 @@
 
 from fiftyone_redis.similarity.sync import (
     Difference,
+    SyncResult,
     add_missing,
     difference,
     load_model,
     loading,
     remove_gone,
+    sync,
 )
 
-__all__ = ["Difference", "add_missing", "difference", "load_model", "loading", "remove_gone"]
+__all__ = [
+    "Difference",
+    "SyncResult",
+    "add_missing",
+    "difference",
+    "load_model",
+    "loading",
+    "remove_gone",
+    "sync",
+]

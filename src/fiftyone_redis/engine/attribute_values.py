@@ -34,7 +34,8 @@ def write(
     def reading(batch: Sequence[str]) -> FieldValues:
         columns = read(batch)
         for name, values in columns.items():
-            lacking[name] += [id for id, v in zip(batch, values, strict=True) if v is None]
+            without = [id for id, v in zip(batch, values, strict=True) if v is None]
+            lacking.setdefault(name, []).extend(without)
         return columns
 
     yield from documents.write(ids, matrix, tags, reading)

@@ -75,6 +75,11 @@ def lease_key(alias: str) -> str:
     return f"{_OWN_KEYS}:lease:{alias}"
 
 
+def sync_key(alias: str) -> str:
+    """Returns the key that holds when each dataset was last in step with the index."""
+    return f"{_OWN_KEYS}:synced:{alias}"
+
+
 def state(alias: str) -> Command:
     """Returns the command that reads the owner of an alias's lease, and the record."""
     return ["MGET", lease_key(alias), record_key(alias)]

@@ -180,6 +180,19 @@ class VectorIndex:
         """Returns the ids of all documents, sorted."""
         return self._definition.read(reading.list_ids)
 
+    def walk_ids(self) -> Iterator[list[str]]:
+        """Reads the ids of all documents in pages; an id may occur on two of them.
+
+        Raises:
+            IndexChangedError: at the end, if others rebuilt the index in the meantime
+        """
+        yield from self._documents.walk_ids()
+        self._definition.confirm()
+
+    def read_field(self, ids: Sequence[str], field: str) -> list[str | None]:
+        """Returns the values of a field of documents, in the order of ``ids``."""
+        return self._definition.read(lambda documents: reading.read_field(documents, ids, field))
+
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
         drawn = self._definition.read(reading.sample_documents)
@@ -326,6 +339,7 @@ class VectorIndex:
                 drop_with_documents(self._documents, definition.alias)
             else:
                 execute(self.client, *commands.drop(self.schema.name, documents=False))
+            execute(self.client, "UNLINK", commands.sync_key(definition.alias))
         definition.forget()
 
     @staticmethod

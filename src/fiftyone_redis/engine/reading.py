@@ -101,6 +101,15 @@ def list_ids(documents: Documents) -> list[str]:
     return sorted(documents.find_existing(ids))
 
 
+def read_field(documents: Documents, ids: Sequence[str], field: str) -> list[str | None]:
+    """Returns the values of a field of documents; None where there is none."""
+    return [
+        None if value is None else wire.to_text(value)
+        for _, rows in documents.read(ids, [field])
+        for [value] in rows
+    ]
+
+
 def read_tags(documents: Documents, ids: Sequence[str]) -> dict[str, list[str]]:
     """Returns the tags of documents, in the order of ``ids``; missing tags are empty."""
     tags = documents.schema.tags

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from fiftyone_redis.engine import Schema, VectorIndex, codec
+from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -71,8 +72,14 @@ class AddingMixin(RunIndex):
         progress: Any = False,
     ) -> None:
         """Writes documents with their stored fields."""
-        sample_of = dict(zip(ids, tags.get(self._sample_tag, ()), strict=False))
-        read = self._make_field_reader(lambda ids: [sample_of[id] for id in ids])
+        is_patch = self.config.patches_field is not None
+        sample_of = dict(zip(ids, tags[self._sample_tag] if is_patch else ids, strict=True))
+
+        def samples_of(some_ids: Sequence[str]) -> list[str]:
+            return [sample_of[id] for id in some_ids]
+
+        readers = [self._make_field_reader(samples_of), self._make_source_reader(samples_of)]
+        read = _merge_readers([each for each in readers if each is not None])
         with progress_bar(len(ids), progress) as bar:
             index.add(ids, matrix, tags, bar.update, read)
 
@@ -125,3 +132,10 @@ def _rows_to_add(
     if warn_existing:
         logger.warning("%s %s", "Overwriting" if overwrite else "Skipping", named)
     return everything if overwrite else [row for row in everything if ids[row] not in existing]
+
+
+def _merge_readers(readers: Sequence[AttributeReader]) -> AttributeReader | None:
+    """Returns a reader of the fields of several readers; None if there are none."""
+    if not readers:
+        return None
+    return lambda ids: {name: values for read in readers for name, values in read(ids).items()}

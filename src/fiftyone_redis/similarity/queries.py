@@ -101,7 +101,7 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     ) -> Any:
         if aggregation is not None:
             check_choice("aggregation", aggregation, self.config.supported_aggregations)
-        if query is not None and self._was_never_filled():
+        if query is not None and self.was_never_filled():
             return self._find_nothing(query, aggregation, return_dists)
         index = self._open_index()
         if query is None:

@@ -18,6 +18,7 @@ from fiftyone_redis.engine.schema import check_attributes
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, list_first
 from fiftyone_redis.similarity import index_names, sharing
 from fiftyone_redis.similarity.index_users import IndexUser, list_others, refuse_others
+from fiftyone_redis.similarity.sources import SOURCE, SourceReader
 from fiftyone_redis.similarity.stored_fields import StoredField, StoredFieldReader, resolve_fields
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID
 
@@ -188,7 +189,15 @@ class RunIndex(SimilarityIndex):
             self.save_config()
         return index
 
-    def _was_never_filled(self) -> bool:
+    def open_index(self) -> VectorIndex:
+        """Opens the engine's index of the run.
+
+        Raises:
+            FiftyOneRedisError: if there is none, or it cannot be used
+        """
+        return self._open_index()
+
+    def was_never_filled(self) -> bool:
         """Returns whether nothing was ever added, so that there is no index to be lost."""
         if self.config.is_empty:
             with suppress(IndexNotFoundError):
@@ -206,6 +215,15 @@ class RunIndex(SimilarityIndex):
         self._open_index().remove(ids)
         self._clear_cache()
         self.reload()
+
+    def _make_source_reader(
+        self, samples_of: Callable[[Sequence[str]], Sequence[str]]
+    ) -> AttributeReader | None:
+        """Returns what reads the fingerprints of documents, if a model can embed them again."""
+        if self.config.model is None or self.config.embeddings_field is not None:
+            return None
+        reader = SourceReader(self.samples, self.config.patches_field)
+        return lambda ids: {SOURCE: reader.read(ids, samples_of(ids))}
 
     def _make_field_reader(
         self, samples_of: Callable[[Sequence[str]], Sequence[str]]

@@ -1,68 +1,132 @@
-"""Keeps an index in sync with its dataset: adds missing embeddings, removes stale ones."""
+"""Brings an index in step with its dataset: embeds what is new or changed, removes what is gone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import numpy as np
+import fiftyone as fo
 
-from fiftyone_redis.errors import FiftyOneRedisError, InputError, list_first
-from fiftyone_redis.similarity.dataset_ids import iterate_ids, select_all_slices
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.engine import commands
+from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.similarity import id_sets
+from fiftyone_redis.similarity.comparison import (
+    Difference,
+    difference,
+    find_changed,
+    find_modified,
+    open_if_filled,
+)
+from fiftyone_redis.similarity.embedding import Progress, embed_and_add
+from fiftyone_redis.similarity.models import load_model, loading
+from fiftyone_redis.similarity.progress import bar as progress_bar
 
-Progress = Callable[[int], None]
+__all__ = [
+    "Difference",
+    "SyncResult",
+    "add_missing",
+    "difference",
+    "load_model",
+    "loading",
+    "remove_gone",
+    "sync",
+]
 
-_BATCH = 512  # samples per batch
+_CLOCK_SKEW = timedelta(seconds=10)  # between the machines that write to the dataset
+_UPDATED_TOGETHER = 10_000
 
 
 @dataclass(frozen=True)
-class Difference:
-    """How an index differs from its dataset. The id of a patch is that of its label.
+class SyncResult:
+    """What a sync did, or would do. The id of a patch is that of its label.
 
     Args:
-        missing: the ids of the samples or patches that the index lacks
-        samples: the sample id of each of these
-        gone: the ids in the index that are in no dataset that uses it
-        indexed: the number of ids in the index
+        added: the ids of the samples or patches that the index lacked
+        changed: the ids of those whose file, box or vector was replaced
+        removed: the ids that were in the index and are in no dataset that uses it
+        without_vector: the ids among the first two that got no vector, since their field is empty
+            or the model failed
+        updated: the number of documents whose stored fields were updated
+        is_dry_run: whether nothing was done
     """
 
-    missing: list[str]
-    samples: list[str]
-    gone: list[str]
-    indexed: int
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    without_vector: list[str] = field(default_factory=list)
+    updated: int = 0
+    is_dry_run: bool = False
+
+    def __str__(self) -> str:
+        words = (
+            ("add", "added", len(self.added)),
+            ("embed again", "embedded again", len(self.changed)),
+            ("remove", "removed", len(self.removed)),
+            ("update the stored fields of", "stored fields updated", self.updated),
+        )
+        if self.is_dry_run:
+            parts = [f"{plan} {count:,}" for plan, _, count in words if count]
+            return f"Would {', '.join(parts)}." if parts else "Nothing to do."
+        parts = [f"{count:,} {done}" for _, done, count in words if count]
+        text = f"{', '.join(parts)}." if parts else "Nothing to do."
+        if self.without_vector:
+            named = list_first([repr(id) for id in self.without_vector])
+            text += f" {len(self.without_vector):,} without a vector: {named}."
+        return text
 
 
-def difference(index: Any) -> Difference:
-    """Compares the ids of an index with those of its dataset.
-
-    Args:
-        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-
-    Raises:
-        FiftyOneRedisError: if the server cannot be read
-    """
-    # Redis is read first, so that a concurrent addition counts as missing, never as gone.
-    index.reload()
-    patches = index.config.patches_field is not None
-    indexed = dict.fromkeys((index.label_ids if patches else index.sample_ids).tolist())
-    missing, samples = [], []
-    for sample_id, id in iterate_ids(index.samples, index.config.patches_field):
-        if id in indexed:
-            indexed[id] = True
-        else:
-            missing.append(id)
-            samples.append(sample_id)
-    unseen = [id for id, seen in indexed.items() if not seen]
-    gone = index.drop_used_elsewhere(unseen)
-    return Difference(missing, samples, gone, len(indexed))
+def sync(
+    index: Any,
+    dry_run: bool = False,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    skip_failures: bool = True,
+    progress: Any = None,
+) -> SyncResult:
+    """Brings an index in step with its dataset; see :meth:`RedisSimilarityIndex.sync`."""
+    now = datetime.now(timezone.utc)
+    last = _read_last_sync(index)
+    found = _find_new(index, last) if last else None
+    if found is None:
+        found = difference(index)
+    # What was modified before the last sync was looked at then.
+    since = last.at if last else _started_at(index)
+    modified = find_modified(index, since - _CLOCK_SKEW)
+    wanted = dict(zip(found.missing, found.samples, strict=True))
+    changed = {id: of for id, of in find_changed(index, modified).items() if id not in wanted}
+    if dry_run:
+        return SyncResult(found.missing, [*changed], found.gone, is_dry_run=True)
+    removed = remove_gone(index, found)
+    with progress_bar(len(wanted) + len(changed), progress) as bar:
+        without = embed_and_add(
+            index,
+            {**wanted, **changed},
+            progress=bar.update,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            skip_failures=skip_failures,
+        )
+    updated = _update_stored_fields(index, modified)
+    failed = set(without)
+    if not failed:
+        _record_sync(index, now)
+    return SyncResult(
+        [id for id in wanted if id not in failed],
+        [id for id in changed if id not in failed],
+        found.gone if removed else [],
+        without,
+        updated,
+    )
 
 
 def add_missing(
     index: Any, found: Difference, field: str | None = None, progress: Progress | None = None
 ) -> list[str]:
-    """Adds the missing embeddings in batches; safe to run again after an interruption.
+    """Embeds and adds what an index lacks; safe to run again after an interruption.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
@@ -78,32 +142,8 @@ def add_missing(
         InputError: if the index has neither a field nor a model, or a vector does not fit
         FiftyOneRedisError: if the server refuses the vectors
     """
-    field = field or index.config.embeddings_field
-    if field is None and index.config.model is None:
-        raise InputError(
-            "This index has neither an embeddings field nor a model to get vectors from: a program "
-            "added its vectors. Name a field, or call index.add_to_index()."
-        )
-    without: list[str] = []
-    samples = select_all_slices(index.samples)
-    for sample_ids, label_ids in _batches(found):
-        view = samples.select(sample_ids)
-        vectors = (
-            _read_field_vectors(index, view, field)
-            if field
-            else _compute_vectors(index, view, label_ids)
-        )
-        kept = {id: value for id, value in vectors.items() if id in label_ids}
-        if kept:
-            owners = [label_ids[id] for id in kept]
-            named = {"label_ids": list(kept)} if index.config.patches_field else {}
-            matrix = np.stack(list(kept.values()))
-            index.add_to_index(matrix, owners, **named, reload=False, progress=False)
-        without += [id for id in label_ids if id not in kept]
-        if progress is not None:
-            progress(len(label_ids))
-    index.reload()
-    return without
+    wanted = dict(zip(found.missing, found.samples, strict=True))
+    return embed_and_add(index, wanted, field, progress)
 
 
 def remove_gone(index: Any, found: Difference) -> int:
@@ -132,82 +172,96 @@ def remove_gone(index: Any, found: Difference) -> int:
     return len(gone)
 
 
-def _batches(found: Difference) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """Yields batches: sample ids, and their missing ids mapped to sample ids."""
-    owners: dict[str, list[str]] = {}
-    for id, sample_id in zip(found.missing, found.samples, strict=True):
-        owners.setdefault(sample_id, []).append(id)
-    everyone = list(owners)
-    for start in range(0, len(everyone), _BATCH):
-        batch = everyone[start : start + _BATCH]
-        yield batch, {id: sample_id for sample_id in batch for id in owners[sample_id]}
-
-
-def _read_field_vectors(index: Any, view: Any, field: str) -> dict[str, Any]:
-    """Returns the vectors in a field, by id."""
-    patches_field = index.config.patches_field
-    if patches_field is None:
-        ids, values = view.values(["id", field])
-        return {id: value for id, value in zip(ids, values, strict=True) if value is not None}
-    paths = [view._get_label_field_path(patches_field, name)[1] for name in ("id", field)]
-    found: dict[str, Any] = {}
-    for labels, vectors in zip(*view.values(paths), strict=True):
-        single = isinstance(labels, str)
-        columns = ([labels], [vectors]) if single else (labels or (), vectors or ())
-        pairs = zip(*columns, strict=True)
-        found |= {id: value for id, value in pairs if value is not None}
-    return found
-
-
-def _compute_vectors(index: Any, view: Any, label_ids: dict[str, str]) -> dict[str, Any]:
-    """Computes vectors with the index's model; returns them by id."""
-    patches_field = index.config.patches_field
-    if patches_field is not None:
-        view = view.select_labels(ids=list(label_ids), fields=patches_field)
-    load_model(index)
-    vectors, samples, labels = index.compute_embeddings(view, progress=False)
-    if vectors is None or not len(vectors):
-        return {}
-    return dict(zip(map(str, samples if labels is None else labels), vectors, strict=True))
-
-
-def load_model(index: Any) -> Any:
-    """Loads the model of an index.
+@dataclass(frozen=True)
+class _LastSync:
+    """What was found at the end of the last sync.
 
     Args:
-        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-
-    Raises:
-        InputError: if it has none, or it cannot be loaded
+        at: when it began
+        samples: how many samples there were that had been created before
+        indexed: how many of them the index had
     """
-    name = index.config.model
-    if name is None:
-        raise InputError(
-            "This index has no model name: it was created from vectors or from a model object. "
-            "Create an index with the name of a model to embed other pictures."
-        )
-    with loading(name):
-        return index.get_model()
+
+    at: datetime
+    samples: int
+    indexed: int
 
 
-@contextmanager
-def loading(name: str) -> Iterator[None]:
-    """Converts errors of loading a model to :class:`InputError`, with advice.
+def _find_new(index: Any, last: _LastSync) -> Difference | None:
+    """Finds what is missing among the samples that were created since the last sync.
 
-    Args:
-        name: the model's name
-
-    Raises:
-        InputError: instead of the errors of FiftyOne's zoo and the models' loaders
+    Returns:
+        the difference; None if samples or vectors were removed since, so that all ids must be
+        compared
     """
-    try:
-        yield
-    except FiftyOneRedisError:
-        raise
-    except (ValueError, ImportError, OSError, RuntimeError) as error:
-        if not name:
-            raise
-        raise InputError(
-            f"The model {name!r} cannot be loaded here ({error}); check its name, install what it "
-            "needs, or register its zoo source."
-        ) from error
+    opened = open_if_filled(index)
+    if opened is None:
+        return None
+    count, created = _count_samples(index, last.at)
+    ids = id_sets.to_ids(created)
+    there = opened.existing(ids)
+    indexed = len(opened)
+    if (count - len(ids), indexed - len(there)) != (last.samples, last.indexed):
+        return None
+    missing = [id for id in ids if id not in there]
+    return Difference(missing, missing, [], indexed)
+
+
+def _count_samples(index: Any, since: datetime) -> tuple[int, id_sets.IdSet]:
+    """Returns how many samples a dataset has, and the ids of those created since some time."""
+    dataset = index.samples._dataset
+    created = {"$match": {"created_at": {"$gte": since}}}
+    collection = dataset._sample_collection
+    rows = id_sets.read_collection_ids(collection, [created])
+    return collection.estimated_document_count(), rows
+
+
+def _is_whole_dataset(index: Any) -> bool:
+    """Returns whether an index is of all samples, so that MongoDB's counts tell what is new."""
+    return isinstance(index.samples, fo.Dataset) and index.config.patches_field is None
+
+
+def _started_at(index: Any) -> datetime:
+    """Returns when a run was registered."""
+    info = index.samples._root_dataset.get_brain_info(index.key) if index.key else None
+    stamp: datetime | None = info.timestamp if info is not None else None
+    if stamp is None:
+        return datetime.now(timezone.utc)
+    return stamp if stamp.tzinfo else stamp.replace(tzinfo=timezone.utc)
+
+
+def _record_sync(index: Any, began: datetime) -> None:
+    """Notes what the next sync can rely on."""
+    opened = open_if_filled(index) if _is_whole_dataset(index) and index.key else None
+    if opened is None:
+        return
+    count, created = _count_samples(index, began)
+    there = opened.existing(id_sets.to_ids(created))
+    indexed = len(opened) - len(there)
+    last = _LastSync(began, count - len(created), indexed)
+    value = json.dumps({**asdict(last), "at": began.timestamp()})
+    execute(opened.client, "HSET", *_sync_field(index), value)
+
+
+def _read_last_sync(index: Any) -> _LastSync | None:
+    opened = open_if_filled(index) if _is_whole_dataset(index) and index.key else None
+    if opened is None:
+        return None
+    found = execute(opened.client, "HGET", *_sync_field(index))
+    if found is None:
+        return None
+    known = json.loads(found)
+    return _LastSync(**{**known, "at": datetime.fromtimestamp(known["at"], timezone.utc)})
+
+
+def _sync_field(index: Any) -> tuple[str, str]:
+    return commands.sync_key(index.config.index_name), str(index.samples._doc.id)
+
+
+def _update_stored_fields(index: Any, sample_ids: Sequence[str]) -> int:
+    if not index.config.stored_fields or open_if_filled(index) is None:
+        return 0
+    return sum(
+        index.update_attributes(sample_ids=sample_ids[start : start + _UPDATED_TOGETHER])
+        for start in range(0, len(sample_ids), _UPDATED_TOGETHER)
+    )
