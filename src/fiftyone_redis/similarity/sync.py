@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import fiftyone as fo
-
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.engine import commands
 from fiftyone_redis.errors import InputError, list_first
@@ -218,7 +216,7 @@ def _count_samples(index: Any, since: datetime) -> tuple[int, id_sets.IdSet]:
 
 def _is_whole_dataset(index: Any) -> bool:
     """Returns whether an index is of all samples, so that MongoDB's counts tell what is new."""
-    return isinstance(index.samples, fo.Dataset) and index.config.patches_field is None
+    return index.samples is index.samples._root_dataset and index.config.patches_field is None
 
 
 def _started_at(index: Any) -> datetime:
