@@ -8,12 +8,11 @@ from typing import Any
 import fiftyone.brain as fob
 
 from fiftyone_redis.backend import RedisSimilarityConfig
-from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import VectorIndex, replies
 from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine.inventory import estimate_memory
 from fiftyone_redis.errors import (
-    AuthenticationError,
     FiftyOneRedisError,
     IndexNotFoundError,
     InputError,
@@ -162,7 +161,7 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
         )
     read = {
         "documents": documents,
-        "memory": _memory(index, info, documents),
+        "memory": estimate_memory(Documents(client, schema), info, documents),
         "algorithm": algorithm,
         "dtype": schema.dtype,
         "dim": schema.dim,
@@ -170,17 +169,3 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
         "problem": problem,
     }
     return IndexSummary(**{**vars(said), **read})
-
-
-_SAMPLE, _SCANNED = 16, 1024  # documents measured, and keys scanned for them
-
-
-def _memory(index: VectorIndex, info: dict[str, Any], documents: int) -> int:
-    """Returns the bytes of an index and its documents, estimated from a sample of documents."""
-    total = replies.read_index_bytes(info)
-    drawn = Documents(index.client, index.schema).draw_keys(_SCANNED)[:_SAMPLE]
-    try:
-        each = [execute(index.client, "MEMORY", "USAGE", key) or 0 for key in drawn]
-    except AuthenticationError:
-        return total  # this user may not read the memory of documents
-    return total + round(sum(each) / len(each) * documents if each else 0)

@@ -46,7 +46,7 @@ def diagnose() -> list[Finding]:
     try:
         findings.append(_check_package())
         findings += _report_sources()
-        wanted = settings.read(_read_configured())
+        wanted = settings.read(read_configured())
     except SettingsError as error:
         return [*findings, Finding("settings", PROBLEM, str(error))]
     try:
@@ -83,7 +83,7 @@ def _check_package() -> Finding:
     return Finding("package", WARNING, text, "fiftyone-redis enable")
 
 
-def _read_configured() -> dict[str, Any]:
+def read_configured() -> dict[str, Any]:
     """Reads the settings that FiftyOne will pass, unconverted; None means not set."""
     config = brain_config.redis_settings()
     values = {name: config.get(name) for name in settings.NAMES}
@@ -97,7 +97,7 @@ def _read_configured() -> dict[str, Any]:
 def _report_sources() -> list[Finding]:
     findings = [
         Finding("settings", OK, f"{source.name} = {source.value} ({source.origin})")
-        for source in settings.sources({}, _read_configured())
+        for source in settings.sources({}, read_configured())
         if source.value is not None and source.origin != "default"
     ]
     where = f"{settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}, else a private server"

@@ -1,0 +1,97 @@
+"""Lists the vector indexes of a server, whoever made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from fiftyone_redis.connection import wire
+from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.naming import get_alias
+from fiftyone_redis.connection.pipeline import exchange
+from fiftyone_redis.engine import commands, replies
+from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.errors import AuthenticationError, IndexMismatchError
+
+_SAMPLE, _SCANNED = 16, 1024  # documents measured, and keys scanned for them
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """A vector index of a server.
+
+    Args:
+        name: its alias, or its own name if it has none
+        documents: the number of its documents
+        memory: the bytes of the index and its documents, estimated from a few of them
+        algorithm: for instance ``"FLAT"``
+        dtype: the type of its vectors
+        dim: their dimension
+        metric: "cosine", "dotproduct" or "euclidean"
+        storage: "HASH" or "JSON"
+    """
+
+    name: str
+    documents: int
+    memory: int
+    algorithm: str
+    dtype: str
+    dim: int
+    metric: str
+    storage: str
+
+
+def list_indexes(client: Client) -> list[IndexEntry]:
+    """Returns the vector indexes of a server, sorted by name.
+
+    Indexes that this user may not look into, or that hold no vectors this package can search, are
+    left out.
+
+    Raises:
+        FiftyOneRedisError: if the server refuses to list them
+    """
+    names = [wire.to_text(name) for name in execute(client, *commands.names())]
+    requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
+    entries = [_describe(client, reply) for _, [reply] in exchange(client, requests)]
+    return sorted((each for each in entries if each is not None), key=lambda each: each.name)
+
+
+def estimate_memory(documents: Documents, info: dict[str, Any], count: int) -> int:
+    """Returns the bytes of an index and its documents, estimated from a sample of documents.
+
+    Args:
+        documents: the documents of the index
+        info: the parsed reply to FT.INFO
+        count: the number of documents
+    """
+    total = replies.read_index_bytes(info)
+    drawn = documents.draw_keys(_SCANNED)[:_SAMPLE]
+    try:
+        each = [execute(documents.client, "MEMORY", "USAGE", key) or 0 for key in drawn]
+    except AuthenticationError:
+        return total  # this user may not read the memory of documents
+    return total + round(sum(each) / len(each) * count if each else 0)
+
+
+def _describe(client: Client, reply: Any) -> IndexEntry | None:
+    if isinstance(reply, redis.RedisError):
+        return None  # dropped in the meantime, or not visible to this user
+    info = replies.read_info(reply)
+    try:
+        schema = replies.read_schema(info)
+    except IndexMismatchError:
+        return None
+    count = replies.read_documents(info)
+    return IndexEntry(
+        get_alias(schema.name),
+        count,
+        estimate_memory(Documents(client, schema), info, count),
+        schema.algorithm,
+        schema.dtype,
+        schema.dim,
+        schema.metric,
+        schema.storage,
+    )
