@@ -131,7 +131,8 @@ class _MemoryWatch:
     @property
     def grown(self) -> int:
         """The growth in MB."""
-        return round((self._most - self._before) / 1e6)
+        grown: int = self._most - self._before
+        return round(grown / 1e6)
 
     def _watch(self) -> None:
         while not self._ended.wait(0.02):

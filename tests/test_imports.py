@@ -28,7 +28,9 @@ LAYERS = {
     "doctor": "errors config_files brain_config server connection engine similarity",
     "app": "errors config_files connection engine server similarity backend doctor",
     "demo": "errors app",
-    "cli": "errors config_files brain_config server similarity adoption doctor app demo",
+    "cli": "errors config_files brain_config server connection engine similarity backend adoption "
+    "doctor app demo",
+    "__main__": "cli",
 }
 """Each part of the package, and the parts that it may know of: those below it."""
 

@@ -29,6 +29,9 @@ _PRUNE_EXAMPLES = """\b
 Examples:
   fiftyone-redis prune          name what no run uses, and ask
   fiftyone-redis prune --yes    delete it without asking
+
+Only indexes whose names begin with "fiftyone-" are deleted. Runs of other FiftyOne databases are
+not known: if the server is shared with one, answer no.
 """
 
 
@@ -64,11 +67,7 @@ def ls(connection: dict[str, Any], as_json: bool) -> None:
 @connection_options
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def prune(connection: dict[str, Any], yes: bool) -> None:
-    """Delete indexes that were made for brain runs that are gone.
-
-    Only indexes whose names begin with "fiftyone-" are deleted. Runs of other FiftyOne databases are
-    not known: if the server is shared with one, answer no.
-    """
+    """Delete indexes that were made for brain runs that are gone."""
     from fiftyone_redis.engine import VectorIndex
 
     with closing(_connect(connection)) as client:
@@ -105,8 +104,8 @@ def _list_entries(client: Client) -> tuple[list[IndexEntry], dict[str, list[str]
         raise click.ClickException(f"{error}, so the runs that use indexes are unknown.") from error
     if runs is None:
         raise click.ClickException(
-            "FiftyOne's database is not running, so the runs that use indexes are unknown; start it, "
-            "for instance with `fiftyone app launch`."
+            "FiftyOne's database is not running, so the runs that use indexes are unknown; start "
+            "it, for instance with `fiftyone app launch`."
         )
     users: dict[str, list[str]] = {}
     for run in runs:

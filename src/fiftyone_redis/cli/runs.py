@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +23,7 @@ _EXAMPLES = {
 }
 
 
-def _command(name: str) -> Any:
+def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     return click.command(name, cls=Command, epilog=f"\b\nExample:\n  {_EXAMPLES[name]}\n")
 
 
@@ -154,9 +155,7 @@ def rebuild(
 @click.option("--force", is_flag=True, help="Delete an index that other runs use, too.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @connection_options
-def drop(
-    dataset: str, brain_key: str, force: bool, yes: bool, connection: dict[str, Any]
-) -> None:
+def drop(dataset: str, brain_key: str, force: bool, yes: bool, connection: dict[str, Any]) -> None:
     """Delete an index with its vectors, and its run."""
     index = _load(dataset, brain_key, connection)
     if not yes:
@@ -180,7 +179,8 @@ def search(
     """Find the nearest to a sample or patch (by its id), or to a text."""
     index = _load(dataset, brain_key, connection)
     samples, labels, distances = index.find_nearest(query, k)
-    paths = dict(zip(*_load_dataset(dataset).select(samples).values(["id", "filepath"]), strict=True))
+    found = _load_dataset(dataset).select(list(samples)).values(["id", "filepath"])
+    paths = dict(zip(*found, strict=True))
     ids = samples if labels is None else labels
     rows = [
         (f"{distance:.4f}", str(id), paths.get(sample, "-"))

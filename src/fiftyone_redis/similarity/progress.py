@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import fiftyone.core.utils as fou
-
 _LONG = 5_000  # documents; fewer take no time to speak of
 
 
@@ -17,6 +15,8 @@ def bar(total: int, progress: Any = None) -> Any:
         progress (None): whether to render it (True/False), a callback function to invoke instead,
             or None for FiftyOne's default, without a bar for fewer than 5,000 documents
     """
+    import fiftyone.core.utils as fou  # noqa: PLC0415 - sync.py is imported without FiftyOne
+
     if progress is None and total < _LONG:
         progress = False
     return fou.ProgressBar(total=total, progress=progress, iters_str="vectors")

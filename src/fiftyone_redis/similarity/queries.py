@@ -91,6 +91,21 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
             _mongo=_mongo,
         )
 
+    def find_nearest(self, query: Any, k: int) -> tuple[Any, Any, Any]:
+        """Finds the nearest samples or patches, without a view of them.
+
+        Args:
+            query: an id, a vector, or a text if the model embeds those
+            k: how many to find
+
+        Returns:
+            the sample ids, the label ids (None in an index of samples), and the distances, in order
+        """
+        found: tuple[Any, Any, Any] = self._kneighbors(
+            query=self._parse_query(query), k=k, aggregation="mean", return_dists=True
+        )
+        return found
+
     def _kneighbors(
         self,
         query: Any = None,
