@@ -29,7 +29,7 @@ from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import KnnRequest, Neighbors, search
+from fiftyone_redis.engine.search import KnnRequest, Neighbors, read_k, search
 from fiftyone_redis.engine.subset_search import IdSubset, Subset
 from fiftyone_redis.errors import SettingsError
 
@@ -352,7 +352,7 @@ def _make_request(
         index.client,
         index.schema,
         vectors,
-        k,
+        read_k(k),
         within,
         farthest,
         timeout_ms,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from math import sqrt
+from numbers import Real
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -93,16 +94,25 @@ class KnnRequest:
         return codec.decode(self.vectors, self.schema.dtype, self.schema.dim)
 
 
+def read_k(k: Any) -> int:
+    """Returns a number of neighbours as an int; it may be any whole number, such as 5.0.
+
+    Raises:
+        InputError: if it is not a whole number of at least 1
+    """
+    is_number = isinstance(k, Real) and not isinstance(k, bool)
+    if not is_number or not k >= 1 or k % 1 != 0:
+        raise InputError(f"k must be a whole number of at least 1, not {k!r}.")
+    return int(k)
+
+
 def search(request: KnnRequest) -> list[Neighbors]:
     """Finds the nearest or farthest neighbours of each vector of a request.
 
     Raises:
-        InputError: if ``k`` is less than 1
         IncompleteResultError: if the server cut a query short
     """
     schema, count = request.schema, len(request.vectors)
-    if request.k < 1:
-        raise InputError(f"k must be at least 1, not {request.k}.")
     blobs = None
     # The server cannot search for the farthest Euclidean neighbours.
     if not (request.farthest and schema.metric == "euclidean"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from fiftyone.brain.similarity import DuplicatesMixin
 
 from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact_search
 from fiftyone_redis.engine.options import check_choice
-from fiftyone_redis.engine.subset_search import Subset
+from fiftyone_redis.engine.search import read_k
+from fiftyone_redis.engine.subset_search import IdSubset, Subset
 from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, list_first
+from fiftyone_redis.similarity.existing import Search, note_samples, search_existing
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.run_index import RunIndex
 from fiftyone_redis.similarity.view_subset import ViewSubset
@@ -39,6 +42,7 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     # Class attributes, since FiftyOne's constructor reads them before ours can set them.
     _id_columns: tuple[Any, Any] | None = None
     _points: Any = None
+    _curr_sample_ids: Any
 
     @property
     def sample_ids(self) -> Any:
@@ -101,39 +105,61 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     ) -> Any:
         if aggregation is not None:
             check_choice("aggregation", aggregation, self.config.supported_aggregations)
+        if k is not None:
+            k = read_k(k)
         index = self._open_index()
         if query is None:
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
 
         ids, single = _read_query(query)
-        single = single or aggregation is not None
-        if ids is not None and (aggregation is None or (aggregation == "mean" and len(ids) == 1)):
-            within, most = self._subset_and_k(index, k)
-            found = index.search_ids(ids, most, within=within, farthest=reverse)
-            return self._format_results(found, single, return_dists)
+        subset = self._subset()
+        within, most = self._choose_documents(index, subset, k)
+        search = self._make_search(index, query, ids, most, reverse, aggregation)
+        found = search(within=within)
+        if within is None:
+            found = search_existing(search, subset, found, k)
+        if self.config.patches_field is not None:
+            found = note_samples(found, subset, self._sample_tag)
+        return self._format_results(found, single or aggregation is not None, return_dists)
 
+    def _choose_documents(
+        self, index: VectorIndex, subset: ViewSubset, k: int | None
+    ) -> tuple[Subset | None, int]:
+        """Returns the documents to search first, and k: the number of documents if k is None."""
+        if not self.has_view:
+            return None, max(1, len(index)) if k is None else k
+        if k is not None:
+            return subset, k
+        ids = IdSubset(strings(self._current_ids()))
+        return ids, max(1, len(ids.ids()))
+
+    def _make_search(
+        self,
+        index: VectorIndex,
+        query: Any,
+        ids: list[str] | None,
+        k: int,
+        reverse: bool,
+        aggregation: str | None,
+    ) -> Search:
+        """Returns the search for a query, which takes the subset to search in as ``within``."""
+        if ids is not None and (aggregation is None or (aggregation == "mean" and len(ids) == 1)):
+            return partial(index.search_ids, ids, k, farthest=reverse)
         queries = self._query_vectors(index, query, ids)
         if aggregation in AGGREGATIONS:
-            found = [
-                aggregate_neighbors(
-                    index, queries, ids, aggregation, k, within=self._subset(), farthest=reverse
-                )
-            ]
-            return self._format_results(found, single, return_dists)
+            return partial(
+                aggregate_neighbors,
+                index,
+                queries,
+                ids,
+                aggregation,
+                k,
+                is_whole=not self.has_view,
+                farthest=reverse,
+            )
         if aggregation == "mean":
             queries = queries.mean(axis=0, keepdims=True)
-        within, most = self._subset_and_k(index, k)
-        found = index.search(queries, most, within=within, farthest=reverse)
-        return self._format_results(found, single, return_dists)
-
-    def _subset_and_k(
-        self, index: VectorIndex, k: int | None
-    ) -> tuple[Subset | list[str] | None, int]:
-        """Returns the subset that a query searches, and k: the size of the subset if k is None."""
-        if k is not None:
-            return self._subset(), k
-        within = strings(self._current_ids()) if self.has_view else None
-        return within, max(1, len(index) if within is None else len(within))
+        return partial(index.search, queries, k, farthest=reverse)
 
     def _format_results(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
         """Returns neighbours as FiftyOne expects them: sample ids, label ids, distances."""
@@ -212,6 +238,20 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
             self._id_columns = id_array(samples), labels
         return self._id_columns
 
+    def _apply_view(self) -> None:
+        super()._apply_view()
+        if self.has_view:
+            return
+        # FiftyOne takes the whole index; some of it may not be in the dataset any more.
+        owners = self._subset().read_owners()
+        ids, samples = strings(self._current_ids()), strings(self._curr_sample_ids)
+        rows = [row for row, id in enumerate(ids) if id in owners]
+        if len(rows) < len(ids):
+            self._curr_keep_inds = np.array(rows, dtype=int)
+        self._curr_sample_ids = id_array([owners[ids[row]] or samples[row] for row in rows])
+        if self.config.patches_field is not None:
+            self._curr_label_ids = id_array([ids[row] for row in rows])
+
     def _current_ids(self) -> Any:
         patches = self.config.patches_field is not None
         return self.current_label_ids if patches else self.current_sample_ids
@@ -236,9 +276,7 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
         self._id_columns = None
         self._points = None
 
-    def _subset(self) -> ViewSubset | None:
-        if not self.has_view:
-            return None
+    def _subset(self) -> ViewSubset:
         return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
 
     def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
@@ -269,9 +307,10 @@ def aggregate_neighbors(
     aggregation: str,
     k: int | None,
     *,
+    is_whole: bool,
     within: Subset | None,
     farthest: bool,
-) -> Neighbors:
+) -> list[Neighbors]:
     """Finds the nearest or farthest neighbours of several queries, by their aggregated distances.
 
     Reads all vectors, in bounded memory, since the distances of every document are needed.
@@ -283,16 +322,18 @@ def aggregate_neighbors(
             distance of a document to itself is ignored, as in FiftyOne's in-memory backend
         aggregation: one of :data:`AGGREGATIONS`
         k: the number of neighbours; None for all
+        is_whole: whether the subset, if there is one, is the whole dataset; then the queries' ids
+            are taken to be in it, although some may have been deleted
         within: the subset to search in; None for the whole index
         farthest: whether to find the farthest, farthest first
 
     Returns:
-        the neighbours, with aggregated distances
+        a list of one: the neighbours, with aggregated distances
     """
     aggregate = AGGREGATIONS[aggregation]
     ids = None if within is None else within.ids()
     rows = {id: row for row, id in enumerate(query_ids or ())}
-    if ids is not None and not rows.keys() <= set(ids):
+    if ids is not None and not is_whole and not rows.keys() <= set(ids):
         rows = {}
     found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
     distances = []
@@ -308,7 +349,7 @@ def aggregate_neighbors(
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():
             found.tags[tag].extend(values)
-    return _sort_neighbors(found, np.concatenate([np.zeros(0), *distances]), k, farthest)
+    return [_sort_neighbors(found, np.concatenate([np.zeros(0), *distances]), k, farthest)]
 
 
 def _sort_neighbors(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:
