@@ -181,7 +181,7 @@ class Schema(IndexOptions, _Named):
 def _check_dim(dim: Any) -> None:
     is_whole = isinstance(dim, Integral) and not isinstance(dim, bool)
     if not is_whole or not 1 <= dim <= MAX_DIM:
-        raise InputError(f"dim must be a whole number in 1..{MAX_DIM}, not {dim!r}.")
+        raise InputError(f"The dimension must be in 1..{MAX_DIM} and whole, not {dim!r}.")
 
 
 def single_value_tag(name: str, path: str, storage: str) -> Field:

@@ -23,6 +23,7 @@ from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, Inp
 from fiftyone_redis.similarity.existing import Search, note_samples, search_existing
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.run_index import RunIndex
+from fiftyone_redis.similarity.thread_views import PerThread, ThreadViews
 from fiftyone_redis.similarity.view_subset import ViewSubset
 
 # FiftyOne configures loggers under its own name, so this one is shown too.
@@ -36,13 +37,12 @@ AGGREGATIONS: dict[str, Callable[..., Any]] = {
 """Functions that aggregate the distances of several queries. ("mean" averages the queries.)"""
 
 
-class NeighborsMixin(RunIndex, DuplicatesMixin):
+class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
     """The part of a similarity index that answers queries within the current view."""
 
-    # Class attributes, since FiftyOne's constructor reads them before ours can set them.
+    # A class attribute, since FiftyOne's constructor reads it before ours can set it.
     _id_columns: tuple[Any, Any] | None = None
-    _points: Any = None
-    _curr_sample_ids: Any
+    _points = PerThread()
 
     @property
     def sample_ids(self) -> Any:
@@ -55,7 +55,7 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
         return self._indexed_ids()[1]
 
     def use_view(self, samples: Any, allow_missing: bool = True, warn_missing: bool = False) -> Any:
-        """Restricts the index to a view.
+        """Restricts the index to a view, for the calling thread; others keep their own views.
 
         See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
         """
@@ -227,7 +227,8 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
 
     def _indexed_ids(self) -> tuple[Any, Any]:
         """Returns the sample and label ids of the whole index, sorted, cached until a reload."""
-        if self._id_columns is None:
+        columns = self._id_columns
+        if columns is None:
             try:
                 index = self._open_index()
                 ids = sorted(index.existing(index.ids()))
@@ -235,8 +236,8 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
             except IndexNotFoundError:
                 ids = samples = []
             labels = id_array(ids) if self.config.patches_field else None
-            self._id_columns = id_array(samples), labels
-        return self._id_columns
+            self._id_columns = columns = id_array(samples), labels
+        return columns
 
     def _apply_view(self) -> None:
         super()._apply_view()
