@@ -28,6 +28,7 @@ from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, descri
 from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
+from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.engine.search import KnnRequest, Neighbors, read_k, search
 from fiftyone_redis.engine.subset_search import IdSubset, Subset
@@ -185,7 +186,11 @@ class VectorIndex:
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
-        return [hit.id for hit in reading.sample_documents(self.client, self.schema) if hit.id]
+        return [hit.id for hit in self.sample() if hit.id]
+
+    def sample(self) -> list[Hit]:
+        """Returns a few documents, drawn in the last minute; none if there are none."""
+        return self._definition.sample()
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""

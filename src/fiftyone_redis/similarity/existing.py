@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 
+import numpy as np
+
 from fiftyone_redis.engine import Neighbors
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.similarity.view_subset import ViewSubset
@@ -35,6 +37,36 @@ def search_existing(
     if subset.has_all(_list_hits(found)):
         return found
     return search(within=subset)
+
+
+def search_each_slice(
+    search: Search,
+    select: Callable[..., ViewSubset],
+    found: list[Neighbors],
+    some: Sequence[Hit],
+    farthest: bool,
+) -> list[Neighbors]:
+    """Returns k neighbours of each slice of a grouped dataset that the index has samples of.
+
+    Whatever slice is shown, now or later, a view of them then has k samples.
+
+    Args:
+        search: the search, of one query
+        select: returns some slices as a subset, by their names; all of them, if none are named
+        found: what the search found in the whole index
+        some: a few documents of the index, which tell what slices it has samples of
+        farthest: whether the farthest are searched
+    """
+    hits, everything = _list_hits(found), select()
+    slices = everything.find_slices([*hits, *some])
+    if len(slices) <= 1 and everything.has_all(hits):
+        return found
+    parts = [part for name in sorted(slices) for part in search(within=select(name))]
+    rows = [(part, row) for part in parts for row in range(len(part.ids))]
+    rows.sort(key=lambda at: at[0].distances[at[1]], reverse=farthest)
+    tags = {tag: [part.tags[tag][row] for part, row in rows] for tag in found[0].tags}
+    distances = np.array([part.distances[row] for part, row in rows], dtype=np.float64)
+    return [Neighbors([part.ids[row] for part, row in rows], distances, tags)]
 
 
 def note_samples(found: list[Neighbors], subset: ViewSubset, sample_tag: str) -> list[Neighbors]:

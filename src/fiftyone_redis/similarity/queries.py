@@ -7,20 +7,27 @@ and :meth:`fiftyone.brain.similarity.DuplicatesMixin._radius_neighbors`.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import fiftyone as fo
 import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin
+from fiftyone.core.media import GROUP
 
 from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact_search
 from fiftyone_redis.engine.options import check_choice
 from fiftyone_redis.engine.search import read_k
 from fiftyone_redis.engine.subset_search import IdSubset, Subset
 from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, list_first
-from fiftyone_redis.similarity.existing import Search, note_samples, search_existing
+from fiftyone_redis.similarity.aggregation import aggregate_neighbors
+from fiftyone_redis.similarity.existing import (
+    Search,
+    note_samples,
+    search_each_slice,
+    search_existing,
+)
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.run_index import RunIndex
 from fiftyone_redis.similarity.thread_views import PerThread, ThreadViews
@@ -43,6 +50,7 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
     # A class attribute, since FiftyOne's constructor reads it before ours can set it.
     _id_columns: tuple[Any, Any] | None = None
     _points = PerThread()
+    _sorts = PerThread(lambda _: False)
 
     @property
     def sample_ids(self) -> Any:
@@ -86,14 +94,18 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
             distances = dict(zip(label_ids, dists, strict=True))
             self.view.set_label_values(path, distances, dynamic=True)
             dist_field = None
-        return super().sort_by_similarity(
-            query,
-            k=k,
-            reverse=reverse,
-            aggregation=aggregation,
-            dist_field=dist_field,
-            _mongo=_mongo,
-        )
+        self._sorts = True
+        try:
+            return super().sort_by_similarity(
+                query,
+                k=k,
+                reverse=reverse,
+                aggregation=aggregation,
+                dist_field=dist_field,
+                _mongo=_mongo,
+            )
+        finally:
+            self._sorts = False
 
     def _kneighbors(
         self,
@@ -116,7 +128,9 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
         within, most = self._choose_documents(index, subset, k)
         search = self._make_search(index, query, ids, most, reverse, aggregation)
         found = search(within=within)
-        if within is None:
+        if within is None and self._sorts and k is not None and self._is_grouped_dataset():
+            found = search_each_slice(search, self._slices, found, index.sample(), reverse)
+        elif within is None:
             found = search_existing(search, subset, found, k)
         if self.config.patches_field is not None:
             found = note_samples(found, subset, self._sample_tag)
@@ -152,7 +166,7 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
                 index,
                 queries,
                 ids,
-                aggregation,
+                AGGREGATIONS[aggregation],
                 k,
                 is_whole=not self.has_view,
                 farthest=reverse,
@@ -280,6 +294,18 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
     def _subset(self) -> ViewSubset:
         return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
 
+    def _is_grouped_dataset(self) -> bool:
+        """Returns whether the current view is a grouped dataset, which shows one of its slices.
+
+        A view that only chooses another slice equals the dataset, so FiftyOne does not set it.
+        """
+        return isinstance(self.view, fo.Dataset) and self.view.media_type == GROUP
+
+    def _slices(self, *names: str) -> ViewSubset:
+        """Returns some slices of a grouped dataset, or all of them."""
+        slices = self.view.select_group_slices(list(names) or None, _allow_mixed=True)
+        return ViewSubset(slices, self.config.patches_field, self._sample_tag)
+
     def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
         """Returns the vectors of a query as a matrix; fetches them if the query consists of ids."""
         if ids is None:
@@ -299,68 +325,6 @@ def _read_query(query: Any) -> tuple[list[str] | None, bool]:
     if np.issubdtype(array.dtype, np.number):
         return None, array.ndim == 1
     return strings(query), False
-
-
-def aggregate_neighbors(
-    index: VectorIndex,
-    queries: Any,
-    query_ids: Sequence[str] | None,
-    aggregation: str,
-    k: int | None,
-    *,
-    is_whole: bool,
-    within: Subset | None,
-    farthest: bool,
-) -> list[Neighbors]:
-    """Finds the nearest or farthest neighbours of several queries, by their aggregated distances.
-
-    Reads all vectors, in bounded memory, since the distances of every document are needed.
-
-    Args:
-        index: the index
-        queries: ``n x dim`` floats
-        query_ids: the queries' ids, if they are documents. If all of them are in the subset, the
-            distance of a document to itself is ignored, as in FiftyOne's in-memory backend
-        aggregation: one of :data:`AGGREGATIONS`
-        k: the number of neighbours; None for all
-        is_whole: whether the subset, if there is one, is the whole dataset; then the queries' ids
-            are taken to be in it, although some may have been deleted
-        within: the subset to search in; None for the whole index
-        farthest: whether to find the farthest, farthest first
-
-    Returns:
-        a list of one: the neighbours, with aggregated distances
-    """
-    aggregate = AGGREGATIONS[aggregation]
-    ids = None if within is None else within.ids()
-    rows = {id: row for row, id in enumerate(query_ids or ())}
-    if ids is not None and not is_whole and not rows.keys() <= set(ids):
-        rows = {}
-    found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
-    distances = []
-    for page in index.vectors(ids):
-        block = exact_search.compute_distances(queries, page.vectors, index.schema.metric)
-        for column, id in enumerate(page.ids):
-            if id in rows:
-                block[rows[id], column] = np.nan
-        with warnings.catch_warnings():
-            # A query that is compared only with itself has no distance; use 0.
-            warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice", RuntimeWarning)
-            distances.append(np.nan_to_num(aggregate(block, axis=0), nan=0.0))
-        found.ids.extend(page.ids)
-        for tag, values in page.tags.items():
-            found.tags[tag].extend(values)
-    return [_sort_neighbors(found, np.concatenate([np.zeros(0), *distances]), k, farthest)]
-
-
-def _sort_neighbors(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:
-    keys = -distances if farthest else distances
-    order = sorted(range(len(found.ids)), key=lambda row: (keys[row], found.ids[row]))[:k]
-    return Neighbors(
-        [found.ids[row] for row in order],
-        distances[order],
-        {tag: [values[row] for row in order] for tag, values in found.tags.items()},
-    )
 
 
 def strings(ids: Any) -> list[str]:

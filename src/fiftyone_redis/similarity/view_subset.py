@@ -92,6 +92,16 @@ class ViewSubset:
         self._look_up(hits)
         return {id: self._owners[id] or sample for id, sample in noted.items()}
 
+    def find_slices(self, hits: Sequence[Hit]) -> set[str]:
+        """Returns the slices of a grouped dataset that hits are in."""
+        samples = self.find_owners(hits).values() if self._labels else [hit.id for hit in hits]
+        name = f"{self._view._root_dataset.group_field}.name"
+        found = self._aggregate(
+            {"$match": {"_id": {"$in": _object_ids(samples)}}},
+            {"$group": {"_id": f"${name}"}},
+        )
+        return {document["_id"] for document in found}
+
     def read_owners(self) -> dict[str, str | None]:
         """Returns the sample of each label of a view of samples; of other views, ids and None."""
         return dict(self._read_labels()) if self._labels else dict.fromkeys(self.ids())
