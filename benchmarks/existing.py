@@ -87,8 +87,8 @@ def _report(k: int, search: Callable[[], None], count: int) -> None:
         costs.append(checked - without[-1])
     cost = _ms(costs)
     print(
-        f"the {k} nearest: {cost:.3f} ms more than {_ms(without):.2f} ms; goal at most {_GOAL:g} ms: "
-        f"{'reached' if cost <= _GOAL else 'missed'}"
+        f"the {k} nearest: {cost:.3f} ms more than {_ms(without):.2f} ms; "
+        f"goal at most {_GOAL:g} ms: {'reached' if cost <= _GOAL else 'missed'}"
     )
 
 

@@ -38,6 +38,7 @@ from fiftyone_redis.engine.subset_search import IndexQueries, Subset
 from fiftyone_redis.errors import InputError, ResultLimitError
 
 _nearness = attrgetter("distance", "id")
+_LARGEST_K = 2**31 - 1  # the server refuses much larger ones; no index has so many documents
 _MANY = 32  # queries: from here on, brute force in this process may be cheaper
 
 
@@ -100,10 +101,19 @@ def read_k(k: Any) -> int:
     Raises:
         InputError: if it is not a whole number of at least 1
     """
-    is_number = isinstance(k, Real) and not isinstance(k, bool)
-    if not is_number or not k >= 1 or k % 1 != 0:
-        raise InputError(f"k must be a whole number of at least 1, not {k!r}.")
-    return int(k)
+    return min(read_count("k", k, 1), _LARGEST_K)
+
+
+def read_count(name: str, value: Any, least: int) -> int:
+    """Returns a number of things as an int.
+
+    Raises:
+        InputError: if it is not a whole number of at least ``least``
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not value >= least or value % 1 != 0:
+        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return int(value)
 
 
 def search(request: KnnRequest) -> list[Neighbors]:

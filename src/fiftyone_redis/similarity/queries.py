@@ -13,12 +13,13 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
+from bson import ObjectId
 from fiftyone.brain.similarity import DuplicatesMixin
 from fiftyone.core.media import GROUP
 
 from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact_search
 from fiftyone_redis.engine.options import check_choice
-from fiftyone_redis.engine.search import read_k
+from fiftyone_redis.engine.search import read_count, read_k
 from fiftyone_redis.engine.subset_search import IdSubset, Subset
 from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, list_first
 from fiftyone_redis.similarity.aggregation import aggregate_neighbors
@@ -29,6 +30,7 @@ from fiftyone_redis.similarity.existing import (
     search_existing,
 )
 from fiftyone_redis.similarity.progress import bar as progress_bar
+from fiftyone_redis.similarity.query_forms import read_number, read_query, shorten
 from fiftyone_redis.similarity.run_index import RunIndex
 from fiftyone_redis.similarity.thread_views import PerThread, ThreadViews
 from fiftyone_redis.similarity.view_subset import ViewSubset
@@ -107,6 +109,38 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
         finally:
             self._sorts = False
 
+    def find_unique(self, count: int) -> None:
+        """Finds samples or patches that are as different from each other as possible.
+
+        See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_unique`.
+        """
+        super().find_unique(read_count("count", count, 0))
+
+    def find_duplicates(self, thresh: float | None = None, fraction: float | None = None) -> None:
+        """Finds near-duplicates, by their distance or their number.
+
+        See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_duplicates`.
+        """
+        if thresh is None and fraction is None:
+            raise InputError("Provide thresh, a distance, or fraction, a share of the samples.")
+        thresh = None if thresh is None else read_number("thresh", thresh)
+        fraction = None if fraction is None else read_number("fraction", fraction)
+        super().find_duplicates(thresh=thresh, fraction=fraction)
+
+    def _parse_query(self, query: Any) -> Any:
+        query = read_query(query)
+        texts = [query] if isinstance(query, str) else query
+        if (
+            isinstance(texts, list)
+            and not ObjectId.is_valid(texts[0])
+            and not self.supports_prompts
+        ):
+            raise InputError(
+                f"{shorten(texts[0])} is not an id, and this index has no model that embeds "
+                "prompts; provide an id or a vector."
+            )
+        return super()._parse_query(query)
+
     def _kneighbors(
         self,
         query: Any = None,
@@ -119,11 +153,13 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
             check_choice("aggregation", aggregation, self.config.supported_aggregations)
         if k is not None:
             k = read_k(k)
+        if query is not None:
+            query = read_query(query)
         index = self._open_index()
         if query is None:
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
 
-        ids, single = _read_query(query)
+        ids, single = _read_ids(query)
         subset = self._subset()
         within, most = self._choose_documents(index, subset, k)
         search = self._make_search(index, query, ids, most, reverse, aggregation)
@@ -208,12 +244,14 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
     ) -> Any:
         if thresh is None:
             raise InputError("A radius query needs a threshold; provide thresh.")
+        thresh = read_number("thresh", thresh)
         index = self._open_index()
         metric = self.config.metric
         points = self._current_points()
         queries, single = None, False
         if query is not None:
-            ids, single = _read_query(query)
+            query = read_query(query)
+            ids, single = _read_ids(query)
             queries = self._query_vectors(index, query, ids)
         inds = list(exact_search.find_within_radius(points, queries, thresh, metric))
         asked = points if queries is None else queries
@@ -317,14 +355,13 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
         return found.vectors
 
 
-def _read_query(query: Any) -> tuple[list[str] | None, bool]:
+def _read_ids(query: str | list[str] | codec.Array) -> tuple[list[str] | None, bool]:
     """Returns the ids of a query, None if it is vectors; and whether it is a single one."""
     if isinstance(query, str):
-        return [str(query)], True
-    array = np.asarray(query)
-    if np.issubdtype(array.dtype, np.number):
-        return None, array.ndim == 1
-    return strings(query), False
+        return [query], True
+    if isinstance(query, list):
+        return query, False
+    return None, query.ndim == 1
 
 
 def strings(ids: Any) -> list[str]:
