@@ -449,7 +449,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             ids, allow_missing, warn_missing = index.ids(), True, False
         else:
             ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
-        with progress_bar(len(ids), progress) as bar:
+        with progress_bar(len(ids), progress, "Reading") as bar:
             found = index.fetch(ids, bar.update)
         if len(found.ids) < len(ids):
             there = set(found.ids)
@@ -486,7 +486,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             ids = index.ids()
         else:
             ids = self._ids(index, sample_ids, label_ids, allow_missing=True, warn_missing=False)
-        with progress_bar(len(ids), progress) as bar:
+        with progress_bar(len(ids), progress, "Updating the fields of") as bar:
             return index.update_attributes(ids, read, bar.update)
 
     def rebuild(self, progress: Any = None, **changes: Any) -> None:
@@ -513,7 +513,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
                 f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_REBUILD_SETTINGS)}."
             )
         index = self._open_index()
-        with progress_bar(len(index), progress) as bar:
+        with progress_bar(len(index), progress, "Indexing") as bar:
             index.rebuild(bar.update, **changes)
         self._record_options(index.schema)
         if self.config.id_field is not None:

@@ -26,6 +26,9 @@ class AddingMixin(RunIndex):
         progress: Any,
         **existing: bool,
     ) -> None:
+        if self._unfinished and progress is None:
+            # compute_similarity() does not pass its progress on, and False must draw nothing.
+            progress = False
         patches = self.config.patches_field is not None
         if patches and label_ids is None:
             raise InputError("This is an index of patches; provide their label_ids.")
@@ -46,7 +49,7 @@ class AddingMixin(RunIndex):
         sample_of = dict(zip(ids, tags.get(self._sample_tag, ()), strict=False))
         read = self._make_field_reader(lambda ids: [sample_of[id] for id in ids])
         try:
-            with progress_bar(len(ids), progress) as bar:
+            with progress_bar(len(ids), progress, "Adding") as bar:
                 index.add(ids, matrix, tags, bar.update, read, is_current=created)
         except InputError:
             if created:

@@ -314,7 +314,7 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
         if self._points is None:
             index = self._open_index()
             ids = strings(self._current_ids())
-            with progress_bar(len(ids)) as bar:
+            with progress_bar(len(ids), caption="Reading") as bar:
                 found = index.fetch(ids, progress=bar.update)
             if len(found.ids) < len(ids):
                 raise IncompleteResultError(
