@@ -6,7 +6,6 @@ looks for all three classes in the one module; what an index does is in ``simila
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -29,10 +28,11 @@ from fiftyone_redis.errors import (
     IndexNotFoundError,
     InputError,
     SettingsError,
+    list_unknown,
 )
 from fiftyone_redis.similarity import settings
 from fiftyone_redis.similarity.adding import AddingMixin
-from fiftyone_redis.similarity.option_keywords import document_options, take_options
+from fiftyone_redis.similarity.option_keywords import document_options, refuse_unknown, take_options
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.queries import (
     AGGREGATIONS,
@@ -45,7 +45,6 @@ from fiftyone_redis.similarity.stored_fields import RequestedFields, StoredField
 
 _FIELD_SETTINGS = ("vector_field", "id_field")
 _REBUILD_SETTINGS = (*(name for name, each in OPTIONS.items() if each.can_rebuild), "storage")
-_BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
 @document_options
@@ -90,12 +89,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         **kwargs: Any,
     ) -> None:
         connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
-        # FiftyOne would save unknown parameters in the run, secrets included.
-        unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
-        if unknown:
-            raise SettingsError(
-                f"Unknown parameters of the redis backend: {', '.join(unknown)}; check their names."
-            )
+        refuse_unknown(type(self), kwargs)
         super().__init__(**kwargs)
 
         self.index_name = index_name
@@ -507,10 +501,11 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             InputError: if embeddings do not fit the new data type or metric; nothing changes
             FiftyOneRedisError: if there is no index, or the server refuses
         """
-        unknown = sorted(changes.keys() - set(_REBUILD_SETTINGS))
+        unknown = changes.keys() - set(_REBUILD_SETTINGS)
         if unknown:
             raise SettingsError(
-                f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_REBUILD_SETTINGS)}."
+                f"Cannot rebuild with {list_unknown(unknown, _REBUILD_SETTINGS)}; use "
+                f"{', '.join(_REBUILD_SETTINGS)}."
             )
         index = self._open_index()
         with progress_bar(len(index), progress, "Indexing") as bar:

@@ -19,6 +19,9 @@ Errors of redis-py are turned into these in one place, ``connection/translate.py
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class FiftyOneRedisError(Exception):
     """The root of every exception that this package raises."""
@@ -84,3 +87,16 @@ def list_first(values: list[str], most: int = 3) -> str:
     """
     listed = ", ".join(values[:most])
     return listed if len(values) <= most else f"{listed} and {len(values) - most} more"
+
+
+def list_unknown(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Lists unknown names, each with the known name that is most like it, if there is one.
+
+    Returns:
+        for instance ``"algoritm (did you mean algorithm?), colour"``
+    """
+    known = sorted(known)
+    nearest = {name: get_close_matches(name.casefold(), known, 1, 0.7) for name in sorted(unknown)}
+    return ", ".join(
+        f"{name} (did you mean {found[0]}?)" if found else name for name, found in nearest.items()
+    )

@@ -368,7 +368,7 @@ def _make_request(
 
 
 def _refuse_json(changes: Mapping[str, Any]) -> None:
-    if changes.get("storage") == "JSON":
+    if str(changes.get("storage")).upper() == "JSON":
         raise SettingsError(
             "A rebuild makes no JSON documents; leave storage out to keep documents as they are, "
             'or make HASHes of JSON documents with storage="HASH".'

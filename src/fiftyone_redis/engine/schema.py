@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
-from fiftyone_redis.engine.options import DTYPES, IndexOptions, check_choice
+from fiftyone_redis.engine.options import DTYPES, IndexOptions, check_choice, match_choice
 from fiftyone_redis.errors import InputError, SettingsError
 
 STORAGES = ("HASH", "JSON")
@@ -124,6 +124,8 @@ class Schema(IndexOptions, _Named):
         if self.algorithm == "SVS-VAMANA":
             check_choice("dtype of SVS-VAMANA", self.dtype, _SVS_DTYPES)
         _check_dim(self.dim)
+        storage = match_choice(self.storage, {name: name for name in STORAGES})
+        object.__setattr__(self, "storage", storage)
         check_choice("storage", self.storage, STORAGES)
         for name in (self.vector_field, self.id_field, *self.tags):
             if name is not None and (not isinstance(name, str) or not name):
