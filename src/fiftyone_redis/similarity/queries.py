@@ -166,14 +166,14 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
         found = search(within=within)
         if within is None and self._sorts and k is not None and self._is_grouped_dataset():
             found = search_each_slice(search, self._slices, found, index.sample(), reverse)
-        elif within is None:
+        elif within is None and subset is not None:
             found = search_existing(search, subset, found, k)
-        if self.config.patches_field is not None:
+        if self.config.patches_field is not None and subset is not None:
             found = note_samples(found, subset, self._sample_tag)
         return self._format_results(found, single or aggregation is not None, return_dists)
 
     def _choose_documents(
-        self, index: VectorIndex, subset: ViewSubset, k: int | None
+        self, index: VectorIndex, subset: ViewSubset | None, k: int | None
     ) -> tuple[Subset | None, int]:
         """Returns the documents to search first, and k: the number of documents if k is None."""
         if not self.has_view:
@@ -293,10 +293,11 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
 
     def _apply_view(self) -> None:
         super()._apply_view()
-        if self.has_view:
+        subset = self._subset()
+        if self.has_view or subset is None:
             return
         # FiftyOne takes the whole index; some of it may not be in the dataset any more.
-        owners = self._subset().read_owners()
+        owners = subset.read_owners()
         ids, samples = strings(self._current_ids()), strings(self._curr_sample_ids)
         rows = [row for row, id in enumerate(ids) if id in owners]
         if len(rows) < len(ids):
@@ -329,7 +330,10 @@ class NeighborsMixin(ThreadViews, RunIndex, DuplicatesMixin):
         self._id_columns = None
         self._points = None
 
-    def _subset(self) -> ViewSubset:
+    def _subset(self) -> ViewSubset | None:
+        """Returns the current view; None for all frames if FiftyOne has made their dataset anew."""
+        if not self.has_view and self.view._dataset.deleted:
+            return None
         return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
 
     def _is_grouped_dataset(self) -> bool:
