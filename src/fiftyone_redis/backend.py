@@ -32,15 +32,10 @@ from fiftyone_redis.errors import (
 )
 from fiftyone_redis.similarity import settings
 from fiftyone_redis.similarity.adding import AddingMixin
+from fiftyone_redis.similarity.ids import id_array, report_missing, strings
 from fiftyone_redis.similarity.option_keywords import document_options, refuse_unknown, take_options
 from fiftyone_redis.similarity.progress import bar as progress_bar
-from fiftyone_redis.similarity.queries import (
-    AGGREGATIONS,
-    NeighborsMixin,
-    id_array,
-    report_missing,
-    strings,
-)
+from fiftyone_redis.similarity.queries import AGGREGATIONS, NeighborsMixin
 from fiftyone_redis.similarity.stored_fields import RequestedFields, StoredField, parse_fields
 
 _FIELD_SETTINGS = ("vector_field", "id_field")

@@ -7,8 +7,8 @@ from typing import Any
 
 from fiftyone_redis.engine import Schema, VectorIndex, codec
 from fiftyone_redis.errors import IndexMismatchError, InputError, list_first
+from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.progress import bar as progress_bar
-from fiftyone_redis.similarity.queries import strings
 from fiftyone_redis.similarity.run_index import RunIndex
 
 # FiftyOne shows what its own loggers say.
