@@ -154,6 +154,21 @@ def test_a_view_that_only_shows_another_slice_has_k_samples(grouped, indexed):
     assert found.values("id") == nearest_of(right, vectors, query, 9)
 
 
+def test_duplicates_are_found_in_slices_that_are_not_active(grouped):
+    dataset, vectors = grouped
+    index = index_slices(dataset, vectors, "left", "right")
+    for slices in (["right"], ["left", "right"]):
+        view = dataset.select_group_slices(slices)
+        with index.use_view(view):
+            index.find_duplicates(fraction=0.4)
+        nearest = {twin: id for id, found in index.neighbors_map.items() for twin, _ in found}
+        unique = {id: vectors[id] for id in index.unique_ids}
+        assert nearest.keys() == set(view.values("id")) - unique.keys()
+        for twin, id in nearest.items():
+            distances = brute_force.distances("cosine", vectors[twin], np.array([*unique.values()]))
+            assert id == [*unique][np.argmin(distances)]
+
+
 def test_deleted_patches_take_no_places(patches, patch_index, plan):
     gone = patches.label_ids[3:20]
     patches.dataset.delete_labels(ids=gone, fields="ground_truth")

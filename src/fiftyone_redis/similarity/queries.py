@@ -97,7 +97,12 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
             raise InputError("Provide thresh, a distance, or fraction, a share of the samples.")
         thresh = None if thresh is None else read_number("thresh", thresh)
         fraction = None if fraction is None else read_number("fraction", fraction)
-        super().find_duplicates(thresh=thresh, fraction=fraction)
+        # FiftyOne looks for the nearest of each duplicate among those of the active slice only.
+        self._takes_all_slices = True
+        try:
+            super().find_duplicates(thresh=thresh, fraction=fraction)
+        finally:
+            self._takes_all_slices = False
 
     def _parse_query(self, query: Any) -> Any:
         query = read_query(query)
