@@ -169,6 +169,30 @@ def test_duplicates_are_found_in_slices_that_are_not_active(grouped):
             assert id == [*unique][np.argmin(distances)]
 
 
+def test_frames_that_are_gone_take_no_places(redis_backend):
+    dataset = fo.Dataset()
+    video = fo.Sample(filepath="video.mp4")
+    for number in range(1, 21):
+        video.frames[number] = fo.Frame(filepath=f"{number}.png")
+    dataset.add_sample(video)
+    frames = dataset.to_frames(sample_frames="dynamic")
+    ids, vectors = frames.values("id"), np.random.default_rng(0).normal(size=(20, 16))
+    index = fob.compute_similarity(frames, embeddings=vectors, brain_key="key", backend="redis")
+    nearest = [ids[row] for row in brute_force.nearest("cosine", vectors[0], vectors)]
+    for number in list(video.frames):
+        if video.frames[number].id in nearest[1:4]:
+            del video.frames[number]
+    video.save()
+
+    again = dataset.to_frames(sample_frames="dynamic")
+    found = again.sort_by_similarity(ids[0], k=5, brain_key="key")
+    assert found.values("id") == [nearest[0], *nearest[4:8]]
+    frames.reload()  # deletes the dataset that FiftyOne made of the frames
+    assert index._kneighbors(ids[0], k=3)[0] == nearest[:3]
+    assert index.index_size == 20
+    dataset.delete()
+
+
 def test_deleted_patches_take_no_places(patches, patch_index, plan):
     gone = patches.label_ids[3:20]
     patches.dataset.delete_labels(ids=gone, fields="ground_truth")

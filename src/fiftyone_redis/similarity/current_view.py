@@ -8,6 +8,8 @@ import fiftyone as fo
 import numpy as np
 from fiftyone.core.media import GROUP
 
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError
 from fiftyone_redis.similarity.ids import id_array, strings
 from fiftyone_redis.similarity.progress import bar as progress_bar
@@ -21,6 +23,7 @@ class CurrentView(ThreadViews, RunIndex):
 
     # A class attribute, since FiftyOne's constructor reads it before ours can set it.
     _id_columns: tuple[Any, Any] | None = None
+    _some_slices: tuple[list[Hit], set[str]] | None = None
     _points = PerThread()
     _takes_all_slices = PerThread(lambda _: False)
 
@@ -111,6 +114,14 @@ class CurrentView(ThreadViews, RunIndex):
         A view that only chooses another slice equals the dataset, so FiftyOne does not set it.
         """
         return isinstance(self.view, fo.Dataset) and self.view.media_type == GROUP
+
+    def _find_some_slices(self, index: VectorIndex) -> set[str]:
+        """Returns the slices that a few documents of the index are in, drawn in the last minute."""
+        some = index.sample()
+        known = self._some_slices
+        if known is None or known[0] is not some:
+            self._some_slices = known = some, set(self._slices().count_slices(some))
+        return known[1]
 
     def _slices(self, *names: str) -> ViewSubset:
         """Returns some slices of a grouped dataset, or all of them."""

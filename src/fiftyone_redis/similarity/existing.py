@@ -43,7 +43,7 @@ def search_each_slice(
     search: Search,
     select: Callable[..., ViewSubset],
     found: list[Neighbors],
-    some: Sequence[Hit],
+    known: set[str],
     farthest: bool,
 ) -> list[Neighbors]:
     """Returns k neighbours of each slice of a grouped dataset that the index has samples of.
@@ -54,12 +54,13 @@ def search_each_slice(
         search: the search, of one query
         select: returns some slices as a subset, by their names; all of them, if none are named
         found: what the search found in the whole index
-        some: a few documents of the index, which tell what slices it has samples of
+        known: the slices of a few documents of the index
         farthest: whether the farthest are searched
     """
-    hits, everything = _list_hits(found), select()
-    slices = everything.find_slices([*hits, *some])
-    if len(slices) <= 1 and everything.has_all(hits):
+    hits = _list_hits(found)
+    counts = select().count_slices(hits)
+    slices = known | counts.keys()
+    if len(slices) <= 1 and counts.total() == len(hits):
         return found
     parts = [part for name in sorted(slices) for part in search(within=select(name))]
     rows = [(part, row) for part in parts for row in range(len(part.ids))]

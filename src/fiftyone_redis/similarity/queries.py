@@ -142,7 +142,8 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
         search = self._make_search(index, query, ids, most, reverse, aggregation)
         found = search(within=within)
         if within is None and self._sorts and k is not None and self._is_grouped_dataset():
-            found = search_each_slice(search, self._slices, found, index.sample(), reverse)
+            known = self._find_some_slices(index)
+            found = search_each_slice(search, self._slices, found, known, reverse)
         elif within is None and subset is not None:
             found = search_existing(search, subset, found, k)
         if self.config.patches_field is not None and subset is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -95,15 +96,17 @@ class ViewSubset:
         self._look_up(hits)
         return {id: self._owners[id] or sample for id, sample in noted.items()}
 
-    def find_slices(self, hits: Sequence[Hit]) -> set[str]:
-        """Returns the slices of a grouped dataset that hits are in."""
-        samples = self.find_owners(hits).values() if self._labels else [hit.id for hit in hits]
+    def count_slices(self, hits: Sequence[Hit]) -> Counter[str]:
+        """Counts the hits of the view in each slice of a grouped dataset."""
+        owners = {hit.id: hit.id for hit in hits}
+        if self._labels:
+            self._look_up(hits)
+            owners = {id: owner for id in owners if (owner := self._owners[id]) is not None}
         name = f"{self._view._root_dataset.group_field}.name"
-        found = self._aggregate(
-            {"$match": {"_id": {"$in": _object_ids(samples)}}},
-            {"$group": {"_id": f"${name}"}},
-        )
-        return {document["_id"] for document in found}
+        match = {"$match": {"_id": {"$in": _object_ids(owners.values())}}}
+        found = self._aggregate(match, {"$project": {"slice": f"${name}"}})
+        slices = {str(document["_id"]): document["slice"] for document in found}
+        return Counter(slices[owner] for owner in owners.values() if owner in slices)
 
     def read_owners(self) -> dict[str, str | None]:
         """Returns the sample of each label of a view of samples; of other views, ids and None."""
