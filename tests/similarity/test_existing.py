@@ -143,15 +143,16 @@ def test_the_active_slice_has_k_samples(grouped, shown):
 
 
 @pytest.mark.parametrize("indexed", [("left", "right"), ("right",)])
-def test_a_view_that_only_shows_another_slice_has_k_samples(grouped, indexed):
+@pytest.mark.parametrize("k", [1, 9, None])
+def test_a_view_that_only_shows_another_slice_has_k_samples(grouped, indexed, k):
     dataset, vectors = grouped
     index_slices(dataset, vectors, *indexed)
     right = dataset.select_group_slices("right")
     query = vectors[right.last().id]
     view = dataset.view()
     view.group_slice = "right"  # FiftyOne's App shows slices like this
-    found = view.sort_by_similarity(query, k=9, brain_key="key")
-    assert found.values("id") == nearest_of(right, vectors, query, 9)
+    found = view.sort_by_similarity(query, k=k, brain_key="key")
+    assert found.values("id") == nearest_of(right, vectors, query, k)
 
 
 def test_duplicates_are_found_in_slices_that_are_not_active(grouped):

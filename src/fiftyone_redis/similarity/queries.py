@@ -141,7 +141,10 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
         within, most = self._choose_documents(index, subset, k)
         search = self._make_search(index, query, ids, most, reverse, aggregation)
         found = search(within=within)
-        if within is None and self._sorts and k is not None and self._is_grouped_dataset():
+        sorts_slices = within is None and self._sorts and self._is_grouped_dataset()
+        if sorts_slices:
+            subset = self._slices()
+        if sorts_slices and k is not None:
             known = self._find_some_slices(index)
             found = search_each_slice(search, self._slices, found, known, reverse)
         elif within is None and subset is not None:
