@@ -76,11 +76,12 @@ def _memory(results: dict[str, Any]) -> Iterator[Goal]:
 def _reads(results: dict[str, Any]) -> Iterator[Goal]:
     ours, own = _both(results, OWN, "read")
     yield _faster("read all embeddings back", ours, _OWN, own, 15, SECONDS)
-    for label, works in (
-        ("10 nearest by id, the engine", results["engine"]),
-        ("the same, FiftyOne's index object", results["contenders"].get(OURS, {})),
+    # The index object also asks MongoDB whether the neighbours are still in the dataset.
+    for label, works, most in (
+        ("10 nearest by id, the engine", results["engine"], 0.3),
+        ("the same, FiftyOne's index object", results["contenders"].get(OURS, {}), 1.3),
     ):
-        yield _at_most_later(label, works)
+        yield _at_most_later(label, works, most)
 
 
 def _views(results: dict[str, Any]) -> Iterator[Goal]:
@@ -167,8 +168,8 @@ def _smaller(work: str, ours: Series, against: str, theirs: Series, most: float)
     return Goal(work, shown[0], against, shown[1], f"{ratio:.3f}", reach, ratio <= most)
 
 
-def _at_most_later(work: str, works: dict[str, Any]) -> Goal:
-    reach = "at most 0.3 ms more"
+def _at_most_later(work: str, works: dict[str, Any], most: float) -> Goal:
+    reach = f"at most {most:g} ms more"
     more = series(works, "by id", "more")
     if more.missing:
         return _unmeasured(work, more.missing, reach)
@@ -180,7 +181,7 @@ def _at_most_later(work: str, works: dict[str, Any]) -> Goal:
         MILLISECONDS.spread(bare),
         f"+{MILLISECONDS.spread(more)}",
         reach,
-        more.median <= 0.3e-3,
+        more.median <= most * 1e-3,
     )
 
 

@@ -6,7 +6,6 @@ looks for all three classes in the one module; what an index does is in ``simila
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,18 +21,18 @@ from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex
 from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
 from fiftyone_redis.engine.requirements import require_support
-from fiftyone_redis.errors import IndexNotFoundError, InputError, SettingsError
+from fiftyone_redis.errors import (
+    IndexNotFoundError,
+    InputError,
+    SettingsError,
+    list_unknown,
+)
 from fiftyone_redis.similarity import settings
 from fiftyone_redis.similarity.adding import AddingMixin
-from fiftyone_redis.similarity.option_keywords import document_options, take_options
+from fiftyone_redis.similarity.ids import id_array, report_missing, strings
+from fiftyone_redis.similarity.option_keywords import document_options, refuse_unknown, take_options
 from fiftyone_redis.similarity.progress import bar as progress_bar
-from fiftyone_redis.similarity.queries import (
-    AGGREGATIONS,
-    NeighborsMixin,
-    id_array,
-    report_missing,
-    strings,
-)
+from fiftyone_redis.similarity.queries import AGGREGATIONS, NeighborsMixin
 from fiftyone_redis.similarity.registration import RegistrationMixin
 from fiftyone_redis.similarity.sharing import refuse_if_shared, separate
 from fiftyone_redis.similarity.stored_fields import RequestedFields, StoredField, parse_fields
@@ -41,7 +40,6 @@ from fiftyone_redis.similarity.sync import SyncResult, sync
 
 _FIELD_SETTINGS = ("vector_field", "id_field")
 _REBUILD_SETTINGS = (*(name for name, each in OPTIONS.items() if each.can_rebuild), "storage")
-_BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
 @document_options
@@ -88,12 +86,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         # No setting: saved while nothing was ever added to the index.
         is_empty = bool(kwargs.pop("is_empty", False))
         connection = {name: kwargs.pop(name, None) for name in settings.NAMES}
-        # FiftyOne would save unknown parameters in the run, secrets included.
-        unknown = sorted(kwargs.keys() - _BASE_PARAMETERS)
-        if unknown:
-            raise SettingsError(
-                f"Unknown parameters of the redis backend: {', '.join(unknown)}; check their names."
-            )
+        refuse_unknown(type(self), kwargs)
         super().__init__(**kwargs)
 
         self.index_name = index_name
@@ -408,7 +401,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             ids, allow_missing, warn_missing = index.ids(), True, False
         else:
             ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
-        with progress_bar(len(ids), progress) as bar:
+        with progress_bar(len(ids), progress, "Reading") as bar:
             found = index.fetch(ids, bar.update)
         if len(found.ids) < len(ids):
             there = set(found.ids)
@@ -446,7 +439,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             ids = index.ids()
         else:
             ids = self._ids(index, sample_ids, label_ids, allow_missing=True, warn_missing=False)
-        with progress_bar(len(ids), progress) as bar:
+        with progress_bar(len(ids), progress, "Updating the fields of") as bar:
             return index.update_attributes(ids, read, bar.update)
 
     def sync(
@@ -502,15 +495,16 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             InputError: if embeddings do not fit the new data type or metric; nothing changes
             FiftyOneRedisError: if there is no index, or the server refuses
         """
-        unknown = sorted(changes.keys() - set(_REBUILD_SETTINGS))
+        unknown = changes.keys() - set(_REBUILD_SETTINGS)
         if unknown:
             raise SettingsError(
-                f"Cannot rebuild with {', '.join(unknown)}; use {', '.join(_REBUILD_SETTINGS)}."
+                f"Cannot rebuild with {list_unknown(unknown, _REBUILD_SETTINGS)}; use "
+                f"{', '.join(_REBUILD_SETTINGS)}."
             )
         index = self._open_index()
         if not force:
             refuse_if_shared(self, "rebuild(force=True) rebuilds it for all of them.")
-        with progress_bar(len(index), progress) as bar:
+        with progress_bar(len(index), progress, "Indexing") as bar:
             index.rebuild(bar.update, **changes)
         self._record_options(index.schema)
         if self.config.id_field is not None:

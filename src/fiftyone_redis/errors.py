@@ -99,19 +99,15 @@ def list_first(values: list[str], most: int = 3) -> str:
     return listed if len(values) <= most else f"{listed} and {len(values) - most} more"
 
 
-def describe_unknown(names: list[str], known: Iterable[str]) -> str:
-    """Lists unknown names, each with the known one that it resembles, if any.
-
-    Args:
-        names: the unknown names
-        known: the known names
+def list_unknown(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """Lists unknown names, each with the known name that it resembles most, if any.
 
     Returns:
-        for instance ``"hots (did you mean host?), colour"``
+        for instance ``"algoritm (did you mean algorithm?), colour"``
     """
     candidates = sorted(known)
     described = []
-    for name in names:
-        near = get_close_matches(name.lower(), candidates, n=1, cutoff=0.5)
+    for name in sorted(unknown):
+        near = get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)
         described.append(f"{name} (did you mean {near[0]}?)" if near else name)
     return list_first(described)

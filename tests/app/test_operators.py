@@ -301,6 +301,45 @@ def test_a_picture_can_be_uploaded(indexed, files):
     assert run("search_with_picture", indexed, params).view.values("filepath") == [files[3]]
 
 
+@pytest.mark.parametrize("name", ["a\0b.png", "x" * 10_000 + ".png", "/etc/../x.PNG", "C:\\x.png"])
+def test_an_upload_may_have_any_name(indexed, files, name):
+    content = base64.b64encode(Path(files[3]).read_bytes()).decode()
+    upload = {"name": name, "content": content}
+    params = {"brain_key": "key", "source": "upload", "picture": upload, "k": 1}
+    assert run("search_with_picture", indexed, params).view.values("filepath") == [files[3]]
+
+
+@pytest.mark.parametrize(
+    ("upload", "reason"),
+    [
+        ({"name": "a\0b", "content": "AAAA"}, "is not a picture that FiftyOne knows"),
+        ({"name": "..", "content": "AAAA"}, "is not a picture that FiftyOne knows"),
+        ({"name": "a." + "x" * 10_000, "content": "AAAA"}, "is not a picture that FiftyOne knows"),
+        ({"name": "x" * 10_000 + ".png", "content": "AAAA"}, "cannot be read as a picture"),
+        ({"name": ["a.png"], "content": "é"}, "is empty"),
+        ({"name": "a.png", "content": 5}, "is empty"),
+        ({"name": "a.png"}, "is empty"),
+        ("a.png", "is empty"),
+        (None, "is empty"),
+    ],
+)
+def test_an_upload_that_is_no_picture_is_refused(indexed, upload, reason):
+    params = {"brain_key": "key", "source": "upload", "picture": upload}
+    text = run("search_with_picture", indexed, params).text
+    assert reason in text
+    assert len(text) < 200
+
+
+@pytest.mark.parametrize(
+    "path", ["a\0b.png", "x" * 10_000, "~nobody-of-that-name/x.png", "\ud800", ""]
+)
+def test_a_path_that_leads_nowhere_is_refused(indexed, path):
+    params = {"brain_key": "key", "source": "path", "path": path}
+    text = run("search_with_picture", indexed, params).text
+    assert text.startswith("There is no file")
+    assert len(text) < 200
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture"])
 def test_what_is_no_picture_is_refused(indexed, content, tmp_path):
     file = tmp_path / "broken.png"

@@ -220,8 +220,8 @@ def test_no_queries_have_no_answers(filled, vectors, within):
         (np.ones((1, 5)), 1, "dimension 5, but the index has dimension 4"),
         (np.full((1, 4), np.nan), 1, "NaN"),
         (np.zeros((1, 4)), 1, "zero"),
-        (np.ones((1, 4)), 0, "k must be at least 1, not 0"),
-        (np.ones((1, 4)), -3, "k must be at least 1, not -3"),
+        (np.ones((1, 4)), 0, "k must be a whole number of at least 1, not 0"),
+        (np.ones((1, 4)), -3, "k must be a whole number of at least 1, not -3"),
     ],
 )
 @pytest.mark.parametrize("within", [None, [], ["00000"]])

@@ -4,6 +4,7 @@ import fiftyone.brain as fob
 import numpy as np
 import pytest
 
+from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.errors import (
     IncompleteResultError,
     SettingsError,
@@ -135,8 +136,61 @@ def test_a_run_is_loaded_although_its_index_was_rebuilt_elsewhere(samples):
 
 
 def test_a_rebuild_with_an_unknown_setting_is_refused(samples):
-    with pytest.raises(SettingsError, match="Cannot rebuild with colour"):
-        indexed(samples).rebuild(colour="red")
+    with pytest.raises(SettingsError, match=r"Cannot rebuild with ef_runtim \(did you mean"):
+        indexed(samples).rebuild(ef_runtim=9)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"algorithm": "hnsw"}, {"algorithm": "HNSW"}),
+        ({"algorithm": "Flat", "metric": "COSINE"}, {"algorithm": "FLAT", "metric": "cosine"}),
+        ({"metric": "L2", "dtype": "FLOAT64"}, {"metric": "euclidean", "dtype": "float64"}),
+        ({"metric": "IP", "dtype": "Float16"}, {"metric": "dotproduct", "dtype": "float16"}),
+    ],
+)
+def test_settings_may_be_written_in_any_case(samples, given, meant):
+    index = indexed(samples, **given)
+    assert {name: getattr(index.config, name) for name in meant} == meant
+    assert {name: getattr(saved(samples), name) for name in meant} == meant
+    assert len(samples.dataset.sort_by_similarity(samples.ids[0], k=5, brain_key="key")) == 5
+    index.find_unique(5)
+    name = index.config.index_name
+    again = fob.compute_similarity(
+        samples.dataset, embeddings=False, backend="redis", index_name=name, **given
+    )
+    assert again.total_index_size == 60
+
+
+def test_a_rebuild_takes_settings_in_any_case(samples):
+    index = indexed(samples)
+    index.rebuild(metric="Euclidean", algorithm="hnsw", storage="hash")
+    assert (index.config.metric, index.config.algorithm) == ("euclidean", "HNSW")
+    with pytest.raises(SettingsError, match="JSON"):
+        index.rebuild(storage="json")
+
+
+@pytest.mark.parametrize("algorithm", ["svs-vamana", "SVS_VAMANA"])
+def test_svs_vamana_may_be_written_as_the_server_does(algorithm):
+    config = RedisSimilarityConfig(algorithm=algorithm, compression="lvq8")
+    assert (config.algorithm, config.compression) == ("SVS-VAMANA", "LVQ8")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"algoritm": "FLAT"}, r"algoritm \(did you mean algorithm\?\)"),
+        ({"METRIC": "cosine"}, r"METRIC \(did you mean metric\?\)"),
+        ({"indexname": "any"}, r"indexname \(did you mean index_name\?\)"),
+        ({"passwort": "s3cret"}, r"passwort \(did you mean password\?\)"),
+        ({"patch_field": "any"}, r"patch_field \(did you mean patches_field\?\)"),
+        ({"colour": "red"}, "colour; check"),
+    ],
+)
+def test_an_unknown_keyword_gets_the_nearest_known_one(given, message):
+    with pytest.raises(SettingsError, match=message) as refused:
+        RedisSimilarityConfig(**given)
+    assert "s3cret" not in str(refused.value)
 
 
 def test_progress_can_be_watched(samples):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import fiftyone as fo
@@ -16,9 +16,11 @@ from fiftyone.core.models import TorchModelMixin
 
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.errors import InputError
+from fiftyone_redis.similarity.query_forms import shorten
 from fiftyone_redis.similarity.sync import load_model
 
 _MAX_REGIONS = 100
+_NO_PICTURE = "not a picture that FiftyOne knows, such as .png, .jpg"
 
 
 @dataclass(frozen=True)
@@ -48,24 +50,11 @@ def embed_file(index: Any, path: str) -> Array:
     Raises:
         InputError: if the file is not a picture, or the index has no model
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise InputError(f"There is no file {str(file)!r} on the machine of the App's server.")
-    sample = fo.Sample(filepath=str(file.absolute()))
-    if sample.media_type != "image":
-        raise InputError(f"{file.name!r} is not a picture that FiftyOne knows, such as .png, .jpg.")
-    model = load_model(index)
-    with _temporary_dataset(sample) as samples:
-        vectors = samples.compute_embeddings(model, progress=False, **_single_process(model))
-    if vectors is None or not len(vectors) or vectors[0] is None:
-        raise InputError(
-            f"{file.name!r} cannot be read as a picture; check that the file is complete."
-        )
-    vector: Array = vectors[0]
-    return vector
+    file = _find_file(path)
+    return _embed_picture(index, file, file.name)
 
 
-def embed_upload(index: Any, upload: dict[str, Any]) -> Array:
+def embed_upload(index: Any, upload: Any) -> Array:
     """Embeds an uploaded picture; see :func:`embed_file`.
 
     Args:
@@ -75,17 +64,23 @@ def embed_upload(index: Any, upload: dict[str, Any]) -> Array:
     Raises:
         InputError: if the file is not a picture, or the index has no model
     """
-    name = Path(str(upload.get("name") or "picture")).name
+    if not isinstance(upload, dict):
+        upload = {}
+    name = str(upload.get("name") or "picture.png")
     try:
         content = base64.b64decode(str(upload.get("content") or ""), validate=True)
-    except binascii.Error:
+    except ValueError:
         content = b""
     if not content:
-        raise InputError(f"The upload of {name!r} is empty; choose the file again.")
+        raise InputError(f"The upload of {shorten(name)} is empty; choose the file again.")
+    # The rest of a name may be longer than a file system takes, or no name of a file at all.
+    suffix = PurePath(name).suffix
+    if not re.fullmatch(r"\.[A-Za-z0-9]{1,10}", suffix):
+        raise InputError(f"{shorten(name)} is {_NO_PICTURE}.")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / name
+        file = Path(folder) / f"upload{suffix}"
         file.write_bytes(content)
-        return embed_file(index, str(file))
+        return _embed_picture(index, file, name)
 
 
 def embed_region(index: Any, region: Region) -> Array:
@@ -169,6 +164,32 @@ def make_nearest_view(
         return view, path
     # A patch has a single label, so the path has no list of labels.
     return view.to_patches(field).sort_by(f"{field}.{dist_field}"), path
+
+
+def _embed_picture(index: Any, file: Path, name: str) -> Array:
+    """Embeds a file that exists; errors call it by the given name."""
+    sample = fo.Sample(filepath=str(file))
+    if sample.media_type != "image":
+        raise InputError(f"{shorten(name)} is {_NO_PICTURE}.")
+    model = load_model(index)
+    with _temporary_dataset(sample) as samples:
+        vectors = samples.compute_embeddings(model, progress=False, **_single_process(model))
+    if vectors is None or not len(vectors) or vectors[0] is None:
+        raise InputError(
+            f"{shorten(name)} cannot be read as a picture; check that the file is complete."
+        )
+    vector: Array = vectors[0]
+    return vector
+
+
+def _find_file(path: str) -> Path:
+    """Returns the absolute path of a file that exists."""
+    # A path can be too long, hold what no path can, or name the home of a user who does not exist.
+    with suppress(OSError, RuntimeError, ValueError):
+        file = Path(path).expanduser().absolute()
+        if file.is_file():
+            return file
+    raise InputError(f"There is no file {shorten(path)} on the machine of the App's server.")
 
 
 def _check_field(samples: Any, path: str) -> None:

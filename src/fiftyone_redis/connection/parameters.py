@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from fiftyone_redis.connection.secret import MASK, Secret, reveal
 from fiftyone_redis.connection.url import parse_url, show_url
-from fiftyone_redis.errors import SettingsError, describe_unknown
+from fiftyone_redis.errors import SettingsError, list_unknown
 
 CONNECT_TIMEOUT = 5.0
 """Seconds to wait for a connection."""
@@ -117,7 +117,7 @@ def check_parameters(values: Mapping[str, Any]) -> Parameters:
     """
     unknown = sorted(values.keys() - set(NAMES))
     if unknown:
-        raise SettingsError(f"Unknown connection parameters: {describe_unknown(unknown, NAMES)}.")
+        raise SettingsError(f"Unknown connection parameters: {list_unknown(unknown, NAMES)}.")
     given = {name: _read(name, value) for name, value in values.items() if value is not None}
     in_url = parse_url(given["url"]) if "url" in given else {}
     for name in in_url.keys() & set(NAMES):

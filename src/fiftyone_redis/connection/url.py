@@ -17,7 +17,7 @@ from redis.connection import URL_QUERY_ARGUMENT_PARSERS
 from fiftyone_redis.connection.pool import Pool
 from fiftyone_redis.connection.secret import MASK
 from fiftyone_redis.connection.tls import TlsConnection
-from fiftyone_redis.errors import SettingsError, describe_unknown, list_first
+from fiftyone_redis.errors import SettingsError, list_first, list_unknown
 
 _UNREADABLE = (
     "The url cannot be read; it must look like redis://host:6379, rediss://host:6379 or "
@@ -159,7 +159,7 @@ def _explain_unknown(unknown: Iterable[str], known: set[str], kind: type[Any]) -
     if needing:
         return f"{list_first(needing)}: set without rediss:// in url; set that too, or neither."
     shown = [name for name in unknown if _OPTION_NAME.fullmatch(name)]
-    named = f": {describe_unknown(shown, known)}" if shown else ""
+    named = f": {list_unknown(shown, known)}" if shown else ""
     return (
         f"The url has options that redis-py {redis.__version__} does not take in one{named}; "
         "correct them, or set this package's own settings beside the url."

@@ -32,8 +32,9 @@ from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
 from fiftyone_redis.engine.records import read_record
+from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import KnnRequest, Neighbors, search
+from fiftyone_redis.engine.search import KnnRequest, Neighbors, read_k, search
 from fiftyone_redis.engine.subset_search import IdSubset, Subset
 from fiftyone_redis.errors import SettingsError
 
@@ -195,8 +196,11 @@ class VectorIndex:
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
-        drawn = self._definition.read(reading.sample_documents)
-        return [hit.id for hit in drawn if hit.id]
+        return [hit.id for hit in self.sample() if hit.id]
+
+    def sample(self) -> list[Hit]:
+        """Returns a few documents, drawn in the last minute; none if there are none."""
+        return self._definition.sample()
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
@@ -379,7 +383,7 @@ def _make_request(
     return KnnRequest(
         index.documents,
         vectors,
-        k,
+        read_k(k),
         within,
         farthest,
         timeout_ms,
@@ -390,7 +394,7 @@ def _make_request(
 
 
 def _refuse_json(changes: Mapping[str, Any]) -> None:
-    if changes.get("storage") == "JSON":
+    if str(changes.get("storage")).upper() == "JSON":
         raise SettingsError(
             "A rebuild makes no JSON documents; leave storage out to keep documents as they are, "
             'or make HASHes of JSON documents with storage="HASH".'

@@ -64,6 +64,10 @@ class Option:
         """Returns whether it applies to an algorithm."""
         return self.algorithm in (None, algorithm)
 
+    def normalize(self, value: Any) -> Any:
+        """Returns a choice as it is spelt here, other values as they are."""
+        return match_choice(value, self.choices)
+
     def check(self, value: Any) -> None:
         """Raises a :class:`SettingsError` unless the value is supported."""
         if self.choices:
@@ -190,6 +194,7 @@ class IndexOptions:
 
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():
+            object.__setattr__(self, name, option.normalize(getattr(self, name)))
             option.check(getattr(self, name))
 
 
@@ -208,6 +213,21 @@ UNREPORTED = tuple(name for name, option in OPTIONS.items() if option.info_name 
 def tuning_options(algorithm: str) -> list[Option]:
     """Returns the settings of one algorithm."""
     return [o for o in OPTIONS.values() if o.is_of(algorithm) and o.name not in COMMON]
+
+
+def match_choice(value: Any, choices: Mapping[str, str]) -> Any:
+    """Returns the choice that a value means in any case, such as FLAT for ``"flat"``.
+
+    Args:
+        value: the value; it is returned as it is if it means none
+        choices: the choices, mapped to the server's names of them, which mean the same
+    """
+    names = {_fold(name): choice for choice, known in choices.items() for name in (known, choice)}
+    return names.get(_fold(value), value) if isinstance(value, str) else value
+
+
+def _fold(name: str) -> str:
+    return name.strip().casefold().replace("_", "-")
 
 
 def check_choice(setting: str, value: str, supported: tuple[str, ...]) -> None:

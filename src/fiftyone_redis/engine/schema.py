@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
 
-from fiftyone_redis.engine.options import DTYPES, IndexOptions, check_choice
+from fiftyone_redis.engine.options import DTYPES, IndexOptions, check_choice, match_choice
 from fiftyone_redis.errors import InputError, SettingsError
 
 STORAGES = ("HASH", "JSON")
@@ -101,7 +103,7 @@ class Schema(IndexOptions, _Named):
 
     Raises:
         SettingsError: if a value is not supported
-        InputError: if the dimension is out of range
+        InputError: if the dimension is not a whole number in that range
     """
 
     prefix: str = ""
@@ -124,8 +126,9 @@ class Schema(IndexOptions, _Named):
         super().__post_init__()
         if self.algorithm == "SVS-VAMANA":
             check_choice("dtype of SVS-VAMANA", self.dtype, _SVS_DTYPES)
-        if not 1 <= self.dim <= MAX_DIM:
-            raise InputError(f"The dimension must be in 1..{MAX_DIM}, not {self.dim}.")
+        _check_dim(self.dim)
+        storage = match_choice(self.storage, {name: name for name in STORAGES})
+        object.__setattr__(self, "storage", storage)
         check_choice("storage", self.storage, STORAGES)
         for name in (self.vector_field, self.id_field, *self.tags):
             if name is not None and (not isinstance(name, str) or not name):
@@ -186,6 +189,12 @@ class Schema(IndexOptions, _Named):
     def _default(self, setting: str, value: object) -> None:
         if not getattr(self, setting):
             object.__setattr__(self, setting, value)
+
+
+def _check_dim(dim: Any) -> None:
+    is_whole = isinstance(dim, Integral) and not isinstance(dim, bool)
+    if not is_whole or not 1 <= dim <= MAX_DIM:
+        raise InputError(f"The dimension must be in 1..{MAX_DIM} and whole, not {dim!r}.")
 
 
 def single_value_tag(name: str, path: str, storage: str) -> Field:

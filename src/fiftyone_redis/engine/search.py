@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from math import sqrt
+from numbers import Real
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -37,6 +38,7 @@ from fiftyone_redis.engine.subset_search import IndexQueries, Subset
 from fiftyone_redis.errors import InputError, ResultLimitError
 
 _nearness = attrgetter("distance", "id")
+_LARGEST_K = 2**31 - 1  # the server refuses much larger ones; no index has so many documents
 _MANY = 32  # queries: from here on, brute force in this process may be cheaper
 
 
@@ -96,16 +98,34 @@ class KnnRequest:
         return codec.decode(self.vectors, self.schema.dtype, self.schema.dim)
 
 
+def read_k(k: Any) -> int:
+    """Returns a number of neighbours as an int; it may be any whole number, such as 5.0.
+
+    Raises:
+        InputError: if it is not a whole number of at least 1
+    """
+    return min(read_count("k", k, 1), _LARGEST_K)
+
+
+def read_count(name: str, value: Any, least: int) -> int:
+    """Returns a number of things as an int.
+
+    Raises:
+        InputError: if it is not a whole number of at least ``least``
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not value >= least or value % 1 != 0:
+        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return int(value)
+
+
 def search(request: KnnRequest) -> list[Neighbors]:
     """Finds the nearest or farthest neighbours of each vector of a request.
 
     Raises:
-        InputError: if ``k`` is less than 1
         IncompleteResultError: if the server cut a query short
     """
     schema, count = request.schema, len(request.vectors)
-    if request.k < 1:
-        raise InputError(f"k must be at least 1, not {request.k}.")
     blobs = None
     # The server cannot search for the farthest Euclidean neighbours.
     if not (request.farthest and schema.metric == "euclidean"):

@@ -16,9 +16,9 @@ from fiftyone_redis.errors import (
     list_first,
 )
 from fiftyone_redis.similarity import index_names, registration, sharing
+from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.index_users import find_run_id
 from fiftyone_redis.similarity.progress import bar as progress_bar
-from fiftyone_redis.similarity.queries import strings
 from fiftyone_redis.similarity.run_index import RunIndex
 
 # FiftyOne shows what its own loggers say.
@@ -36,6 +36,9 @@ class AddingMixin(RunIndex):
         progress: Any,
         **existing: bool,
     ) -> None:
+        if self._unfinished and progress is None:
+            # compute_similarity() does not pass its progress on, and False must draw nothing.
+            progress = False
         patches = self.config.patches_field is not None
         if patches and label_ids is None:
             raise InputError("This is an index of patches; provide their label_ids.")
@@ -80,7 +83,7 @@ class AddingMixin(RunIndex):
 
         readers = [self._make_field_reader(samples_of), self._make_source_reader(samples_of)]
         read = _merge_readers([each for each in readers if each is not None])
-        with progress_bar(len(ids), progress) as bar:
+        with progress_bar(len(ids), progress, "Adding") as bar:
             index.add(ids, matrix, tags, bar.update, read)
 
     @contextmanager

@@ -1,19 +1,24 @@
-"""Adds the settings of an index to the signature and the docstring of a config class."""
+"""The keywords of a config class: those of the settings of an index, and unknown ones."""
 
 from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar
 
+from fiftyone.brain.similarity import SimilarityConfig
+
 from fiftyone_redis.engine.options import OPTIONS, Option
+from fiftyone_redis.errors import SettingsError, list_unknown
+from fiftyone_redis.similarity import settings
 
 T = TypeVar("T")
 
 _PLACE = "        {options}\n"
 _WIDTH = 100
+_BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
 def take_options(init: Callable[..., None]) -> Callable[..., None]:
@@ -35,12 +40,34 @@ def take_options(init: Callable[..., None]) -> Callable[..., None]:
     @wraps(init)
     def take(*args: Any, **kwargs: Any) -> None:
         bound = signature.bind(*args, **kwargs)
-        given = {name: bound.arguments.pop(name, None) for name in OPTIONS}
+        given = {
+            name: option.normalize(bound.arguments.pop(name, None))
+            for name, option in OPTIONS.items()
+        }
         (instance, *rest), named = bound.args, bound.kwargs
         init(instance, given, *rest, **named)
 
     take.__signature__ = signature  # type: ignore[attr-defined]
     return take
+
+
+def refuse_unknown(config: type[SimilarityConfig], keywords: Mapping[str, Any]) -> None:
+    """Raises if keywords are unknown: FiftyOne would save them in the run, secrets included.
+
+    Args:
+        config: the class of the config, which takes its own keywords and the connection settings
+        keywords: all other keywords that it was given
+
+    Raises:
+        SettingsError: if there are unknown ones
+    """
+    unknown = keywords.keys() - _BASE_PARAMETERS
+    if unknown:
+        known = {*inspect.signature(config).parameters, *settings.NAMES, *_BASE_PARAMETERS}
+        raise SettingsError(
+            f"Unknown parameters of the redis backend: {list_unknown(unknown, known)}; check their "
+            "names."
+        )
 
 
 def document_options(described: type[T]) -> type[T]:

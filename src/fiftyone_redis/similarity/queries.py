@@ -6,24 +6,31 @@ and :meth:`fiftyone.brain.similarity.DuplicatesMixin._radius_neighbors`.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from bson import ObjectId
 from fiftyone.brain.similarity import DuplicatesMixin
 
 from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact_search
 from fiftyone_redis.engine.options import check_choice
-from fiftyone_redis.engine.subset_search import Subset
-from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, InputError, list_first
-from fiftyone_redis.similarity.progress import bar as progress_bar
-from fiftyone_redis.similarity.run_index import RunIndex
+from fiftyone_redis.engine.search import read_count, read_k
+from fiftyone_redis.engine.subset_search import IdSubset, Subset
+from fiftyone_redis.errors import InputError
+from fiftyone_redis.similarity.aggregation import aggregate_neighbors
+from fiftyone_redis.similarity.current_view import CurrentView
+from fiftyone_redis.similarity.existing import (
+    Search,
+    note_samples,
+    search_each_slice,
+    search_existing,
+)
+from fiftyone_redis.similarity.ids import report_missing, strings
+from fiftyone_redis.similarity.query_forms import read_number, read_query, shorten
+from fiftyone_redis.similarity.thread_views import PerThread
 from fiftyone_redis.similarity.view_subset import ViewSubset
-
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
 
 AGGREGATIONS: dict[str, Callable[..., Any]] = {
     "post-mean": np.nanmean,
@@ -33,31 +40,10 @@ AGGREGATIONS: dict[str, Callable[..., Any]] = {
 """Functions that aggregate the distances of several queries. ("mean" averages the queries.)"""
 
 
-class NeighborsMixin(RunIndex, DuplicatesMixin):
+class NeighborsMixin(CurrentView, DuplicatesMixin):
     """The part of a similarity index that answers queries within the current view."""
 
-    # Class attributes, since FiftyOne's constructor reads them before ours can set them.
-    _id_columns: tuple[Any, Any] | None = None
-    _points: Any = None
-
-    @property
-    def sample_ids(self) -> Any:
-        """The sample ids of the whole index, sorted by id; one per patch in an index of patches."""
-        return self._indexed_ids()[0]
-
-    @property
-    def label_ids(self) -> Any:
-        """The sorted label ids of the whole index; None in an index of samples."""
-        return self._indexed_ids()[1]
-
-    def use_view(self, samples: Any, allow_missing: bool = True, warn_missing: bool = False) -> Any:
-        """Restricts the index to a view.
-
-        See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
-        """
-        self._clear_cache()
-        super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
-        return self
+    _sorts = PerThread(lambda _: False)
 
     def sort_by_similarity(
         self,
@@ -82,14 +68,55 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
             distances = dict(zip(label_ids, dists, strict=True))
             self.view.set_label_values(path, distances, dynamic=True)
             dist_field = None
-        return super().sort_by_similarity(
-            query,
-            k=k,
-            reverse=reverse,
-            aggregation=aggregation,
-            dist_field=dist_field,
-            _mongo=_mongo,
-        )
+        self._sorts = True
+        try:
+            return super().sort_by_similarity(
+                query,
+                k=k,
+                reverse=reverse,
+                aggregation=aggregation,
+                dist_field=dist_field,
+                _mongo=_mongo,
+            )
+        finally:
+            self._sorts = False
+
+    def find_unique(self, count: int) -> None:
+        """Finds samples or patches that are as different from each other as possible.
+
+        See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_unique`.
+        """
+        super().find_unique(read_count("count", count, 0))
+
+    def find_duplicates(self, thresh: float | None = None, fraction: float | None = None) -> None:
+        """Finds near-duplicates, by their distance or their number.
+
+        See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_duplicates`.
+        """
+        if thresh is None and fraction is None:
+            raise InputError("Provide thresh, a distance, or fraction, a share of the samples.")
+        thresh = None if thresh is None else read_number("thresh", thresh)
+        fraction = None if fraction is None else read_number("fraction", fraction)
+        # FiftyOne looks for the nearest of each duplicate among those of the active slice only.
+        self._takes_all_slices = True
+        try:
+            super().find_duplicates(thresh=thresh, fraction=fraction)
+        finally:
+            self._takes_all_slices = False
+
+    def _parse_query(self, query: Any) -> Any:
+        query = read_query(query)
+        texts = [query] if isinstance(query, str) else query
+        if (
+            isinstance(texts, list)
+            and not ObjectId.is_valid(texts[0])
+            and not self.supports_prompts
+        ):
+            raise InputError(
+                f"{shorten(texts[0])} is not an id, and this index has no model that embeds "
+                "prompts; provide an id or a vector."
+            )
+        return super()._parse_query(query)
 
     def find_nearest(self, query: Any, k: int) -> tuple[Any, Any, Any]:
         """Finds the nearest samples or patches, without a view of them.
@@ -116,49 +143,79 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     ) -> Any:
         if aggregation is not None:
             check_choice("aggregation", aggregation, self.config.supported_aggregations)
+        if k is not None:
+            k = read_k(k)
+        if query is not None:
+            query = read_query(query)
         if query is not None and self.was_never_filled():
             return self._find_nothing(query, aggregation, return_dists)
         index = self._open_index()
         if query is None:
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
 
-        ids, single = _read_query(query)
-        single = single or aggregation is not None
-        if ids is not None and (aggregation is None or (aggregation == "mean" and len(ids) == 1)):
-            within, most = self._subset_and_k(index, k)
-            found = index.search_ids(ids, most, within=within, farthest=reverse)
-            return self._format_results(found, single, return_dists)
+        ids, single = _read_ids(query)
+        subset = self._subset()
+        within, most = self._choose_documents(index, subset, k)
+        search = self._make_search(index, query, ids, most, reverse, aggregation)
+        found = search(within=within)
+        sorts_slices = within is None and self._sorts and self._is_grouped_dataset()
+        if sorts_slices:
+            subset = self._slices()
+        if sorts_slices and k is not None:
+            known = self._find_some_slices(index)
+            found = search_each_slice(search, self._slices, found, known, reverse)
+        elif within is None and subset is not None:
+            found = search_existing(search, subset, found, k)
+        if self.config.patches_field is not None and subset is not None:
+            found = note_samples(found, subset, self._sample_tag)
+        return self._format_results(found, single or aggregation is not None, return_dists)
 
+    def _choose_documents(
+        self, index: VectorIndex, subset: ViewSubset | None, k: int | None
+    ) -> tuple[Subset | None, int]:
+        """Returns the documents to search first, and k: the number of documents if k is None."""
+        if not self.has_view:
+            return None, max(1, len(index)) if k is None else k
+        if k is not None:
+            return subset, k
+        ids = IdSubset(strings(self._current_ids()))
+        return ids, max(1, len(ids.ids()))
+
+    def _make_search(
+        self,
+        index: VectorIndex,
+        query: Any,
+        ids: list[str] | None,
+        k: int,
+        reverse: bool,
+        aggregation: str | None,
+    ) -> Search:
+        """Returns the search for a query, which takes the subset to search in as ``within``."""
+        if ids is not None and (aggregation is None or (aggregation == "mean" and len(ids) == 1)):
+            return partial(index.search_ids, ids, k, farthest=reverse)
         queries = self._query_vectors(index, query, ids)
         if aggregation in AGGREGATIONS:
-            found = [
-                aggregate_neighbors(
-                    index, queries, ids, aggregation, k, within=self._subset(), farthest=reverse
-                )
-            ]
-            return self._format_results(found, single, return_dists)
+            return partial(
+                aggregate_neighbors,
+                index,
+                queries,
+                ids,
+                AGGREGATIONS[aggregation],
+                k,
+                is_whole=not self.has_view,
+                farthest=reverse,
+            )
         if aggregation == "mean":
             queries = queries.mean(axis=0, keepdims=True)
-        within, most = self._subset_and_k(index, k)
-        found = index.search(queries, most, within=within, farthest=reverse)
-        return self._format_results(found, single, return_dists)
+        return partial(index.search, queries, k, farthest=reverse)
 
     def _find_nothing(self, query: Any, aggregation: str | None, return_dists: bool) -> Any:
         """Returns what a query finds in an index to which nothing was ever added."""
-        ids, single = _read_query(query)
+        ids, single = _read_ids(query)
         report_missing(ids or [], allow_missing=False)
         single = single or aggregation is not None
         nothing = Neighbors([], np.zeros(0), {self._sample_tag: []})
         return self._format_results([nothing] * (1 if single else len(query)), single, return_dists)
-
-    def _subset_and_k(
-        self, index: VectorIndex, k: int | None
-    ) -> tuple[Subset | list[str] | None, int]:
-        """Returns the subset that a query searches, and k: the size of the subset if k is None."""
-        if k is not None:
-            return self._subset(), k
-        within = strings(self._current_ids()) if self.has_view else None
-        return within, max(1, len(index) if within is None else len(within))
 
     def _format_results(self, found: list[Neighbors], single: bool, return_dists: bool) -> Any:
         """Returns neighbours as FiftyOne expects them: sample ids, label ids, distances."""
@@ -193,12 +250,14 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
     ) -> Any:
         if thresh is None:
             raise InputError("A radius query needs a threshold; provide thresh.")
+        thresh = read_number("thresh", thresh)
         index = self._open_index()
         metric = self.config.metric
         points = self._current_points()
         queries, single = None, False
         if query is not None:
-            ids, single = _read_query(query)
+            query = read_query(query)
+            ids, single = _read_ids(query)
             queries = self._query_vectors(index, query, ids)
         inds = list(exact_search.find_within_radius(points, queries, thresh, metric))
         asked = points if queries is None else queries
@@ -224,48 +283,6 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
         kept = exact_search.drop_duplicates(self._current_points(), thresh, self.config.metric)
         return [ids[row] for row in kept]
 
-    def _indexed_ids(self) -> tuple[Any, Any]:
-        """Returns the sample and label ids of the whole index, sorted, cached until a reload."""
-        if self._id_columns is None:
-            try:
-                index = self._open_index()
-                ids = sorted(index.existing(index.ids()))
-                samples = index.tags(ids)[self._sample_tag] if self.config.patches_field else ids
-            except IndexNotFoundError:
-                ids = samples = []
-            labels = id_array(ids) if self.config.patches_field else None
-            self._id_columns = id_array(samples), labels
-        return self._id_columns
-
-    def _current_ids(self) -> Any:
-        patches = self.config.patches_field is not None
-        return self.current_label_ids if patches else self.current_sample_ids
-
-    def _current_points(self) -> Any:
-        """Returns the embeddings of the current ids, in their order."""
-        if self._points is None:
-            index = self._open_index()
-            ids = strings(self._current_ids())
-            with progress_bar(len(ids)) as bar:
-                found = index.fetch(ids, progress=bar.update)
-            if len(found.ids) < len(ids):
-                raise IncompleteResultError(
-                    f"{len(ids) - len(found.ids)} embeddings were removed from the index while it "
-                    "was read; call reload() and try again."
-                )
-            self._points = found.vectors
-        return self._points
-
-    def _clear_cache(self) -> None:
-        """Clears cached ids and points, since the index or the view may have changed."""
-        self._id_columns = None
-        self._points = None
-
-    def _subset(self) -> ViewSubset | None:
-        if not self.has_view:
-            return None
-        return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
-
     def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
         """Returns the vectors of a query as a matrix; fetches them if the query consists of ids."""
         if ids is None:
@@ -277,102 +294,10 @@ class NeighborsMixin(RunIndex, DuplicatesMixin):
         return found.vectors
 
 
-def _read_query(query: Any) -> tuple[list[str] | None, bool]:
+def _read_ids(query: str | list[str] | codec.Array) -> tuple[list[str] | None, bool]:
     """Returns the ids of a query, None if it is vectors; and whether it is a single one."""
     if isinstance(query, str):
-        return [str(query)], True
-    array = np.asarray(query)
-    if np.issubdtype(array.dtype, np.number):
-        return None, array.ndim == 1
-    return strings(query), False
-
-
-def aggregate_neighbors(
-    index: VectorIndex,
-    queries: Any,
-    query_ids: Sequence[str] | None,
-    aggregation: str,
-    k: int | None,
-    *,
-    within: Subset | None,
-    farthest: bool,
-) -> Neighbors:
-    """Finds the nearest or farthest neighbours of several queries, by their aggregated distances.
-
-    Reads all vectors, in bounded memory, since the distances of every document are needed.
-
-    Args:
-        index: the index
-        queries: ``n x dim`` floats
-        query_ids: the queries' ids, if they are documents. If all of them are in the subset, the
-            distance of a document to itself is ignored, as in FiftyOne's in-memory backend
-        aggregation: one of :data:`AGGREGATIONS`
-        k: the number of neighbours; None for all
-        within: the subset to search in; None for the whole index
-        farthest: whether to find the farthest, farthest first
-
-    Returns:
-        the neighbours, with aggregated distances
-    """
-    aggregate = AGGREGATIONS[aggregation]
-    ids = None if within is None else within.ids()
-    rows = {id: row for row, id in enumerate(query_ids or ())}
-    if ids is not None and not rows.keys() <= set(ids):
-        rows = {}
-    found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
-    distances = []
-    for page in index.vectors(ids):
-        block = exact_search.compute_distances(queries, page.vectors, index.schema.metric)
-        for column, id in enumerate(page.ids):
-            if id in rows:
-                block[rows[id], column] = np.nan
-        with warnings.catch_warnings():
-            # A query that is compared only with itself has no distance; use 0.
-            warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice", RuntimeWarning)
-            distances.append(np.nan_to_num(aggregate(block, axis=0), nan=0.0))
-        found.ids.extend(page.ids)
-        for tag, values in page.tags.items():
-            found.tags[tag].extend(values)
-    return _sort_neighbors(found, np.concatenate([np.zeros(0), *distances]), k, farthest)
-
-
-def _sort_neighbors(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:
-    keys = -distances if farthest else distances
-    order = sorted(range(len(found.ids)), key=lambda row: (keys[row], found.ids[row]))[:k]
-    return Neighbors(
-        [found.ids[row] for row in order],
-        distances[order],
-        {tag: [values[row] for row in order] for tag, values in found.tags.items()},
-    )
-
-
-def strings(ids: Any) -> list[str]:
-    """Returns one id, or several, as a list of text."""
-    if isinstance(ids, str):
-        return [str(ids)]
-    return [str(id) for id in ids]
-
-
-def id_array(ids: Sequence[str]) -> Any:
-    """Returns ids as FiftyOne represents them: an array of text."""
-    return np.array(ids, dtype=np.str_)
-
-
-def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool = False) -> None:
-    """Raises, warns or does nothing about ids that are not in the index.
-
-    Args:
-        missing: the ids
-        allow_missing: False to raise an error
-        warn_missing: True to log a warning, if they are allowed
-
-    Raises:
-        InputError: if there are missing ids and they are not allowed
-    """
-    if not missing:
-        return
-    named = f"{len(missing)} IDs that are not in the index ({list_first(missing)})"
-    if not allow_missing:
-        raise InputError(f"Found {named}.")
-    if warn_missing:
-        logger.warning("Ignoring %s", named)
+        return [query], True
+    if isinstance(query, list):
+        return query, False
+    return None, query.ndim == 1

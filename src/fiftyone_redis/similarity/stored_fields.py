@@ -18,6 +18,7 @@ from bson import ObjectId
 
 from fiftyone_redis.engine import Attribute
 from fiftyone_redis.engine.document_formats import FieldValues
+from fiftyone_redis.engine.options import match_choice
 from fiftyone_redis.engine.schema import KINDS, SEPARATOR
 from fiftyone_redis.errors import SettingsError, list_first
 
@@ -85,7 +86,7 @@ def _parse_field(item: Any) -> tuple[str, str | None]:
     if isinstance(item, str):
         return item, None
     if isinstance(item, (list, tuple)) and len(item) == 2 and isinstance(item[0], str):
-        path, kind = item
+        path, kind = item[0], match_choice(item[1], {name: name for name in KINDS})
         if kind is None or kind in KINDS:
             return path, kind
     raise SettingsError(

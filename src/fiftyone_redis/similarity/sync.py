@@ -99,7 +99,7 @@ def sync(
     if dry_run:
         return SyncResult(found.missing, [*changed], found.gone, is_dry_run=True)
     removed = remove_gone(index, found)
-    with progress_bar(len(wanted) + len(changed), progress) as bar:
+    with progress_bar(len(wanted) + len(changed), progress, "Embedding") as bar:
         without = embed_and_add(
             index,
             {**wanted, **changed},

@@ -136,9 +136,9 @@ def _embed_query(ctx: Any, index: Any) -> Any:
     """Returns the query vector of the filled-in form."""
     source = ctx.params.get("source")
     if source == "path":
-        return pictures.embed_file(index, ctx.params["path"])
+        return pictures.embed_file(index, str(ctx.params.get("path") or ""))
     if source != "region":
-        return pictures.embed_upload(index, ctx.params.get("picture") or {})
+        return pictures.embed_upload(index, ctx.params.get("picture"))
     wanted = ctx.params.get("region")
     for region in _list_regions(ctx):
         if wanted in (None, region.label_id):

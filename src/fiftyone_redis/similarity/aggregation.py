@@ -1,0 +1,73 @@
+"""Finds neighbours of several queries by their aggregated distances."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fiftyone_redis.engine import Neighbors, VectorIndex, exact_search
+from fiftyone_redis.engine.subset_search import Subset
+
+
+def aggregate_neighbors(
+    index: VectorIndex,
+    queries: Any,
+    query_ids: Sequence[str] | None,
+    aggregate: Callable[..., Any],
+    k: int | None,
+    *,
+    is_whole: bool,
+    within: Subset | None,
+    farthest: bool,
+) -> list[Neighbors]:
+    """Finds the nearest or farthest neighbours of several queries, by their aggregated distances.
+
+    Reads all vectors, in bounded memory, since the distances of every document are needed.
+
+    Args:
+        index: the index
+        queries: ``n x dim`` floats
+        query_ids: the queries' ids, if they are documents. If all of them are in the subset, the
+            distance of a document to itself is ignored, as in FiftyOne's in-memory backend
+        aggregate: the function that aggregates distances, such as ``np.nanmean``
+        k: the number of neighbours; None for all
+        is_whole: whether the subset, if there is one, is the whole dataset; then the queries' ids
+            are taken to be in it, although some may have been deleted
+        within: the subset to search in; None for the whole index
+        farthest: whether to find the farthest, farthest first
+
+    Returns:
+        a list of one: the neighbours, with aggregated distances
+    """
+    ids = None if within is None else within.ids()
+    rows = {id: row for row, id in enumerate(query_ids or ())}
+    if ids is not None and not is_whole and not rows.keys() <= set(ids):
+        rows = {}
+    found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
+    distances = []
+    for page in index.vectors(ids):
+        block = exact_search.compute_distances(queries, page.vectors, index.schema.metric)
+        for column, id in enumerate(page.ids):
+            if id in rows:
+                block[rows[id], column] = np.nan
+        with warnings.catch_warnings():
+            # A query that is compared only with itself has no distance; use 0.
+            warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice", RuntimeWarning)
+            distances.append(np.nan_to_num(aggregate(block, axis=0), nan=0.0))
+        found.ids.extend(page.ids)
+        for tag, values in page.tags.items():
+            found.tags[tag].extend(values)
+    return [_sort_neighbors(found, np.concatenate([np.zeros(0), *distances]), k, farthest)]
+
+
+def _sort_neighbors(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:
+    keys = -distances if farthest else distances
+    order = sorted(range(len(found.ids)), key=lambda row: (keys[row], found.ids[row]))[:k]
+    return Neighbors(
+        [found.ids[row] for row in order],
+        distances[order],
+        {tag: [values[row] for row in order] for tag, values in found.tags.items()},
+    )

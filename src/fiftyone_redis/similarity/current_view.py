@@ -1,0 +1,137 @@
+"""The current view of a similarity index: its ids, embeddings and slices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from fiftyone.core.media import GROUP
+
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.replies import Hit
+from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError
+from fiftyone_redis.similarity.ids import id_array, strings
+from fiftyone_redis.similarity.progress import bar as progress_bar
+from fiftyone_redis.similarity.run_index import RunIndex
+from fiftyone_redis.similarity.thread_views import PerThread, ThreadViews
+from fiftyone_redis.similarity.view_subset import ViewSubset
+
+
+class CurrentView(ThreadViews, RunIndex):
+    """The part of a similarity index that tells what is in the current view."""
+
+    # A class attribute, since FiftyOne's constructor reads it before ours can set it.
+    _id_columns: tuple[Any, Any] | None = None
+    _some_slices: tuple[list[Hit], set[str]] | None = None
+    _points = PerThread()
+    _takes_all_slices = PerThread(lambda _: False)
+
+    @property
+    def sample_ids(self) -> Any:
+        """The sample ids of the whole index, sorted by id; one per patch in an index of patches."""
+        return self._indexed_ids()[0]
+
+    @property
+    def label_ids(self) -> Any:
+        """The sorted label ids of the whole index; None in an index of samples."""
+        return self._indexed_ids()[1]
+
+    def use_view(self, samples: Any, allow_missing: bool = True, warn_missing: bool = False) -> Any:
+        """Restricts the index to a view, for the calling thread; others keep their own views.
+
+        See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
+        """
+        self._clear_cache()
+        if self._takes_all_slices and samples._root_dataset.media_type == GROUP:
+            samples = _select_all_slices(samples)
+        self._takes_all_slices = False
+        super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
+        return self
+
+    def _indexed_ids(self) -> tuple[Any, Any]:
+        """Returns the sample and label ids of the whole index, sorted, cached until a reload."""
+        columns = self._id_columns
+        if columns is None:
+            try:
+                index = self._open_index()
+                ids = sorted(index.existing(index.ids()))
+                samples = index.tags(ids)[self._sample_tag] if self.config.patches_field else ids
+            except IndexNotFoundError:
+                ids = samples = []
+            labels = id_array(ids) if self.config.patches_field else None
+            self._id_columns = columns = id_array(samples), labels
+        return columns
+
+    def _apply_view(self) -> None:
+        super()._apply_view()
+        subset = self._subset()
+        if self.has_view or subset is None:
+            return
+        # FiftyOne takes the whole index; some of it may not be in the dataset any more.
+        owners = subset.read_owners()
+        ids, samples = strings(self._current_ids()), strings(self._curr_sample_ids)
+        rows = [row for row, id in enumerate(ids) if id in owners]
+        if len(rows) < len(ids):
+            self._curr_keep_inds = np.array(rows, dtype=int)
+        self._curr_sample_ids = id_array([owners[ids[row]] or samples[row] for row in rows])
+        if self.config.patches_field is not None:
+            self._curr_label_ids = id_array([ids[row] for row in rows])
+
+    def _current_ids(self) -> Any:
+        patches = self.config.patches_field is not None
+        return self.current_label_ids if patches else self.current_sample_ids
+
+    def _current_points(self) -> Any:
+        """Returns the embeddings of the current ids, in their order."""
+        if self._points is None:
+            index = self._open_index()
+            ids = strings(self._current_ids())
+            with progress_bar(len(ids), caption="Reading") as bar:
+                found = index.fetch(ids, progress=bar.update)
+            if len(found.ids) < len(ids):
+                raise IncompleteResultError(
+                    f"{len(ids) - len(found.ids)} embeddings were removed from the index while it "
+                    "was read; call reload() and try again."
+                )
+            self._points = found.vectors
+        return self._points
+
+    def _clear_cache(self) -> None:
+        """Clears cached ids and points, since the index or the view may have changed."""
+        self._id_columns = None
+        self._points = None
+
+    def _subset(self) -> ViewSubset | None:
+        """Returns the current view; None for all frames if FiftyOne has made their dataset anew."""
+        if not self.has_view and self.view._dataset.deleted:
+            return None
+        return ViewSubset(self.view, self.config.patches_field, self._sample_tag)
+
+    def _is_grouped_dataset(self) -> bool:
+        """Returns whether the current view is a grouped dataset, which shows one of its slices.
+
+        A view that only chooses another slice equals the dataset, so FiftyOne does not set it.
+        """
+        return isinstance(self.view, fo.Dataset) and self.view.media_type == GROUP
+
+    def _find_some_slices(self, index: VectorIndex) -> set[str]:
+        """Returns the slices that a few documents of the index are in, drawn in the last minute."""
+        some = index.sample()
+        known = self._some_slices
+        if known is None or known[0] is not some:
+            self._some_slices = known = some, set(self._slices().count_slices(some))
+        return known[1]
+
+    def _slices(self, *names: str) -> ViewSubset:
+        """Returns some slices of a grouped dataset, or all of them."""
+        slices = self.view.select_group_slices(list(names) or None, _allow_mixed=True)
+        return ViewSubset(slices, self.config.patches_field, self._sample_tag)
+
+
+def _select_all_slices(samples: Any) -> Any:
+    """Returns a view of a grouped dataset with the same stages, of all slices."""
+    view = samples._root_dataset.select_group_slices(_allow_mixed=True)
+    for stage in samples._stages:
+        view = view.add_stage(stage)
+    return view

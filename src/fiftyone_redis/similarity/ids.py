@@ -1,0 +1,46 @@
+"""Ids of samples and labels: as text, as FiftyOne's arrays, and missing ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fiftyone_redis.errors import InputError, list_first
+
+# FiftyOne configures loggers under its own name, so this one is shown too.
+logger = logging.getLogger("fiftyone." + __name__)
+
+
+def strings(ids: Any) -> list[str]:
+    """Returns one id, or several, as a list of text."""
+    if isinstance(ids, str):
+        return [str(ids)]
+    return [str(id) for id in ids]
+
+
+def id_array(ids: Sequence[str]) -> Any:
+    """Returns ids as FiftyOne represents them: an array of text."""
+    return np.array(ids, dtype=np.str_)
+
+
+def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool = False) -> None:
+    """Raises, warns or does nothing about ids that are not in the index.
+
+    Args:
+        missing: the ids
+        allow_missing: False to raise an error
+        warn_missing: True to log a warning, if they are allowed
+
+    Raises:
+        InputError: if there are missing ids and they are not allowed
+    """
+    if not missing:
+        return
+    named = f"{len(missing)} IDs that are not in the index ({list_first(missing)})"
+    if not allow_missing:
+        raise InputError(f"Found {named}.")
+    if warn_missing:
+        logger.warning("Ignoring %s", named)
