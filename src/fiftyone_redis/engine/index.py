@@ -196,7 +196,8 @@ class VectorIndex:
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
-        return [hit.id for hit in self.sample() if hit.id]
+        drawn = self._definition.read(reading.sample_documents)
+        return [hit.id for hit in drawn if hit.id]
 
     def sample(self) -> list[Hit]:
         """Returns a few documents, drawn in the last minute; none if there are none."""
