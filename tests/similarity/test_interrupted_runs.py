@@ -200,12 +200,12 @@ def test_a_run_that_is_uploading_holds_its_lease(samples, client, begun):
     held = []
 
     def look(bar):
-        held.extend(client.keys("fiftyone-redis:run-*:lease"))
+        held.extend(client.keys("fiftyone-{redis}:lease:run-*"))
 
     run = begun()
     run.add_to_index(samples.embeddings, samples.ids, progress=look)
     assert held
-    assert client.keys("fiftyone-redis:*") == []
+    assert client.keys("fiftyone-{redis}:*") == []
 
 
 def test_a_key_that_was_taken_while_embedding_is_not_overwritten(samples, client, begun, compute):
