@@ -81,10 +81,11 @@ class Lease:
 
     def release(self) -> None:
         """Releases the lease, unless another owner has it by now. If that fails, it expires."""
+        self._ended.set()
         if self._thread.ident is None:
             return  # it was never held
-        self._ended.set()
-        self._thread.join()
+        if self._thread.is_alive():  # not if starting it was interrupted
+            self._thread.join()
         try:
             execute(self._client, "EVAL", _RELEASE, 1, self._key, self._owner)
         except FiftyOneRedisError as error:
