@@ -108,6 +108,6 @@ def list_unknown(unknown: Iterable[str], known: Iterable[str]) -> str:
     candidates = sorted(known)
     described = []
     for name in sorted(unknown):
-        near = get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)
+        near = get_close_matches(name.lower(), candidates, n=1, cutoff=0.7)
         described.append(f"{name} (did you mean {near[0]}?)" if near else name)
     return list_first(described)

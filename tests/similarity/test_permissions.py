@@ -89,8 +89,8 @@ def test_the_reading_user_searches_and_reads_patches(patches, make_patch_index, 
 @pytest.mark.parametrize(
     ("change", "missing"),
     [
-        (lambda index, samples: index.add_to_index(samples.embeddings, samples.ids), "hset"),
-        (lambda index, samples: index.remove_from_index(sample_ids=samples.ids[:2]), "unlink"),
+        (lambda index, samples: index.add_to_index(samples.embeddings, samples.ids), "mget"),
+        (lambda index, samples: index.remove_from_index(sample_ids=samples.ids[:2]), "mget"),
         (lambda index, _: index.rebuild(algorithm="HNSW"), "set"),
         (lambda index, _: index.cleanup(), "set"),
     ],

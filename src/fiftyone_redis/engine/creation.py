@@ -6,10 +6,10 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 
-from fiftyone_redis.connection import naming
+from fiftyone_redis.connection import naming, wire
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import aliases, commands, lease, leftovers, replies
+from fiftyone_redis.engine import aliases, commands, lease, leftovers
 from fiftyone_redis.engine.definition import Definition
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.dropping import delete_orphans
@@ -27,7 +27,8 @@ def create_index(documents: Documents) -> Definition:
 
     Raises:
         SettingsError: if the name of an attribute cannot be used
-        IndexMismatchError: if an index of that name exists, or one that would share documents
+        IndexMismatchError: if an index of that name exists, or one that would share documents; or
+            if keys under its prefix are no documents of it
         UnsupportedServerError: if the server cannot hold such an index
     """
     client, schema = documents.client, documents.schema
@@ -38,17 +39,18 @@ def create_index(documents: Documents) -> Definition:
         _refuse_taken(name, aliases.is_taken(client, name))
         leftovers.remove_all(client, name, schema.prefixes)
         refuse_overlap(documents)
-        schema = replace(schema, server_name=naming.make_index_name(name))
-        _refuse_other_keys(Documents(client, schema))
-        execute(client, *commands.create(schema))
-        undo.callback(execute, client, *commands.drop(schema.server_name, documents=False))
+        made = Documents(client, replace(schema, server_name=naming.make_index_name(name)))
+        has_documents = _refuse_other_keys(made)
+        execute(client, *commands.create(made.schema))
+        undo.callback(execute, client, *commands.drop(made.schema.server_name, documents=False))
         # Another process may have made one at the same moment.
-        refuse_overlap(Documents(client, schema))
-        time.sleep(_SCAN_SECONDS)
-        reply = wait_until_indexed(client, schema.server_name)
-        execute(client, *commands.add_alias(name, schema.server_name))
+        refuse_overlap(made)
+        if has_documents:
+            time.sleep(_SCAN_SECONDS)
+            wait_until_indexed(client, made.schema.server_name)
+        execute(client, *commands.add_alias(name, made.schema.server_name))
         undo.pop_all()
-    return Definition(Documents(client, schema), name, replies.read_identity(reply))
+    return Definition(made, name, (wire.to_bytes(made.schema.server_name),))
 
 
 def remove_leftovers(client: Client, name: str) -> None:
@@ -63,9 +65,13 @@ def remove_leftovers(client: Client, name: str) -> None:
         delete_orphans(Documents(client, Schema(name, dim=1)))
 
 
-def _refuse_other_keys(documents: Documents) -> None:
-    """Raises if keys under the prefix are not documents of the index, which would own them."""
-    others = documents.find_other_keys()
+def _refuse_other_keys(documents: Documents) -> bool:
+    """Raises if keys under the prefix are not documents of the index, which would own them.
+
+    Returns:
+        whether there are documents under the prefix
+    """
+    keys, others = documents.find_keys()
     if others:
         prefix = documents.schema.prefix
         raise IndexMismatchError(
@@ -73,6 +79,7 @@ def _refuse_other_keys(documents: Documents) -> None:
             f"{list_first([repr(key) for key in others])}; choose another index_name, or remove "
             "them."
         )
+    return bool(keys)
 
 
 def _refuse_taken(name: str, is_taken: bool) -> None:

@@ -39,6 +39,7 @@ SIGNS_OF_CHANGE = (IndexChangedError, IndexNotFoundError, InputError)
 
 _MOST_CHANGES = 10  # of an index by others, during one piece of work
 _REMEMBERED_SECONDS = 60.0
+_NEW_SECONDS = 1.0  # in which an index that was just made is not looked for before it is filled
 _SAMPLE = 64
 
 T = TypeVar("T")
@@ -50,14 +51,15 @@ class Definition:
     Args:
         documents: the documents of the index
         alias: the name that survives a rebuild: its alias, or its own name if it has none
-        identity: what tells the index from others of its name; empty for one that was neither made
-            nor opened here, which is not confirmed
+        identity: what tells the index from others of its name: its own name alone if it was just
+            made; empty for one that was neither made nor opened here, which is not confirmed
     """
 
     def __init__(self, documents: Documents, alias: str, identity: tuple[Any, ...] = ()) -> None:
         self.documents = documents
         self.alias = alias
         self.identity = identity
+        self._made_at = time.monotonic()
         self._estimates: dict[Any, tuple[float, Any]] = {}
 
     @property
@@ -110,12 +112,14 @@ class Definition:
             return
         if reply is None:
             reply = execute(self.client, *commands.info(self.schema.name))
-        is_same = replies.read_identity(reply) == self.identity
+        found = replies.read_identity(reply)
+        is_same = found[: len(self.identity)] == self.identity
         if not (is_same and replies.read_indexing(reply).is_complete):
             raise IndexChangedError(
                 f"The index {self.schema.name!r} was rebuilt or made anew by others while it was "
                 "used; repeat this."
             )
+        self.identity = found
 
     def follow(self, error: FiftyOneRedisError, changes: int) -> int:
         """Reads the definition again, so that work that failed is repeated, if it has changed.
@@ -162,7 +166,8 @@ class Definition:
             self.forget()
             try:
                 self.settle()
-                self.confirm()
+                if not self._is_new():
+                    self.confirm()
                 done = write(self.documents)
                 if self._is_settled():
                     self.confirm()
@@ -193,6 +198,11 @@ class Definition:
         if switch is not None and switch.new != self.schema.server_name:
             switching.finish_switch(self.client, switch)
             self.refresh()
+
+    def _is_new(self) -> bool:
+        """Returns whether the index was made just now, and not looked at since."""
+        age = time.monotonic() - self._made_at
+        return len(self.identity) == 1 and age < _NEW_SECONDS
 
     def _is_settled(self) -> bool:
         is_leased, record = read_state(self.client, self.alias)

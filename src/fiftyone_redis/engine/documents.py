@@ -201,15 +201,17 @@ class Documents:
         """Returns the sorted ids of all documents, including HASHes without a vector."""
         return sorted(id for page in self.walk_ids() for id in page)
 
-    def find_other_keys(self) -> list[str]:
-        """Returns the keys under the prefix that hold no vector of the index's dimension and type.
+    def find_keys(self) -> tuple[int, list[str]]:
+        """Counts the keys under the prefix, of all types.
 
-        Keys of all types count.
+        Returns:
+            the number of keys, and those that hold no vector of the index's dimension and type
         """
         command, path = document_formats.vector_size_command(self.schema)
-        others = []
+        count, others = 0, []
         # All are listed first: a walk keeps its connection, and the pool may have one only.
         for found in list(scan.walk_keys(self.client, self.schema.prefix)):
+            count += len(found)
             request = pack_keyed(((command, key, path) for key in found), found)
             for keys, replies in exchange(self.client, [request]):
                 for key, reply in zip(keys, replies, strict=True):
@@ -217,7 +219,7 @@ class Documents:
                         raise translate(reply, get_address(self.client))
                     if not document_formats.has_vector(self.schema, reply):
                         others.append(to_text(key))
-        return sorted(set(others))
+        return count, sorted(set(others))
 
     def draw_keys(self, scanned: int) -> list[str]:
         """Returns the keys of a few documents, in the random order of the server's hash table.

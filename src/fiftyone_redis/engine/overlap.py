@@ -35,11 +35,12 @@ def find_overlapping(documents: Documents) -> list[str]:
     """Returns the names of other indexes that share documents with an index."""
     client, schema = documents.client, documents.schema
     names = wire.read_names(execute(client, *commands.names()))
-    requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
+    others = [name for name in names if name not in (schema.name, schema.server_name)]
+    requests = (wire.pack_queries([commands.info(name)], [name]) for name in others)
     return [
         repr(naming.get_alias(name))
         for [name], [reply] in exchange(client, requests)
-        if name not in (schema.name, schema.server_name) and _overlaps(reply, schema)
+        if _overlaps(reply, schema)
     ]
 
 
