@@ -109,8 +109,7 @@ def test_values_have_the_types_that_redis_py_gives_them():
     ("query", "said"),
     [
         ("max_conections=sEcr3t", r"max_conections \(did you mean max_connections\?\)"),
-        ("pwd=sEcr3t", r"pwd \(did you mean password\?\)"),
-        ("timeout=9", r"timeout \(did you mean socket_timeout\?\)"),
+        ("socket_timout=9", r"socket_timout \(did you mean socket_timeout\?\)"),
         ("retries=9", "set this package's own settings beside the url"),
         ("sEcr3t=1", "does not take in one; correct them"),
         ("max_connections=sEcr3t", "The url's max_connections cannot be used"),
