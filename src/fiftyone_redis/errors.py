@@ -99,6 +99,12 @@ def list_first(values: list[str], most: int = 3) -> str:
     return listed if len(values) <= most else f"{listed} and {len(values) - most} more"
 
 
+def name_missing(missing: list[str]) -> str:
+    """Names ids that are not in an index: ``"1 ID that is not in the index ('a')"``."""
+    what = "1 ID that is" if len(missing) == 1 else f"{len(missing)} IDs that are"
+    return f"{what} not in the index ({list_first([repr(id) for id in missing])})"
+
+
 def list_unknown(unknown: Iterable[str], known: Iterable[str]) -> str:
     """Lists unknown names, each with the known name that it resembles most, if any.
 

@@ -229,7 +229,7 @@ def test_nothing_is_found_where_nothing_was_added(samples, compute, client):
     assert len(samples.dataset.sort_by_similarity(np.ones(16), k=3, brain_key="key")) == 0
     samples.dataset.clear_cache()
     assert len(samples.dataset.sort_by_similarity(np.ones(16), k=3, brain_key="key")) == 0
-    with pytest.raises(InputError, match="1 IDs that are not in the index"):
+    with pytest.raises(InputError, match="1 ID that is not in the index"):
         samples.dataset.sort_by_similarity(samples.ids[0], k=3, brain_key="key")
 
 

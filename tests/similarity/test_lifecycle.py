@@ -124,7 +124,7 @@ def test_warnings_say_how_many(index, samples, caplog):
     index.add_to_index(samples.embeddings[:3], samples.ids[:3], warn_existing=True)
     index.remove_from_index(sample_ids=["0" * 24], warn_missing=True)
     assert "Overwriting 3 IDs" in caplog.text
-    assert "Ignoring 1 IDs" in caplog.text
+    assert "Ignoring 1 ID that" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -295,3 +295,24 @@ def test_samples_of_groups_are_indexed(redis_backend):
     assert found.first().id == left.first().id
     assert len(found) == 3
     dataset.delete()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda index: index.sample_ids,
+        lambda index: index.get_embeddings(),
+        lambda index: index.find_duplicates(thresh=0.1),
+        lambda index: index.find_unique(3),
+        lambda index: index.sort_by_similarity(index.samples.first().id, k=3),
+        lambda index: index._kneighbors(k=2),
+    ],
+    ids=["sample_ids", "get_embeddings", "find_duplicates", "find_unique", "sort", "all points"],
+)
+def test_an_index_that_is_gone_is_never_an_empty_one(index, samples, client, read):
+    client.execute_command("FT.DROPINDEX", index.config.index_name, "DD")
+    samples.dataset.clear_cache()
+    loaded = samples.dataset.load_brain_results("key")
+    for held in (index, loaded):
+        with pytest.raises(IndexNotFoundError):
+            read(held)

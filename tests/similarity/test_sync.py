@@ -13,7 +13,6 @@ from sklearn.datasets import load_digits
 
 from fiftyone_redis.demo.model import register_model
 from fiftyone_redis.engine.documents import Documents
-from fiftyone_redis.errors import IndexNotFoundError
 from fiftyone_redis.similarity import embedding, sync
 
 COUNT = 24
@@ -214,10 +213,11 @@ def test_a_sync_after_a_sync_reads_only_what_is_new(index, dataset, pictures, mo
     assert loaded.sync().added == added
 
 
-def test_an_index_that_is_gone_is_an_error_and_not_filled_anew(index, client):
+def test_an_index_that_is_gone_is_filled_anew_with_a_warning(index, dataset, caplog):
     index.open_index().drop()
-    with pytest.raises(IndexNotFoundError):
-        index.sync()
+    assert len(index.sync().added) == COUNT
+    assert "is not on the server any more" in caplog.text
+    assert sorted(vectors_of(index)) == sorted(dataset.values("id"))
 
 
 def test_an_index_of_all_slices_is_kept_in_step(redis_backend, pictures):

@@ -13,7 +13,7 @@ from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.errors import InputError, name_missing
 
 Progress = Callable[[int], None]
 
@@ -61,10 +61,8 @@ def read_encoded(documents: Documents, ids: Sequence[str]) -> list[bytes]:
         found += [row[0] for row in rows]
     there = [blob for blob in found if blob is not None]
     if len(there) < len(found):
-        missing = [repr(id) for id, blob in zip(ids, found, strict=True) if blob is None]
-        raise InputError(
-            f"Found {len(missing)} IDs that are not in the index ({list_first(missing)})."
-        )
+        missing = [id for id, blob in zip(ids, found, strict=True) if blob is None]
+        raise InputError(f"Found {name_missing(missing)}; add them, or call index.sync().")
     codec.check_lengths(there, schema.dtype, schema.dim, ids)
     return there
 

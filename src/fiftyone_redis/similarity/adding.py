@@ -129,7 +129,12 @@ def _rows_to_add(
     existing = index.existing(ids)
     if not existing:
         return everything
-    named = f"{len(existing)} IDs that already exist in the index ({list_first(sorted(existing))})"
+    what = (
+        "1 ID that already exists"
+        if len(existing) == 1
+        else f"{len(existing)} IDs that already exist"
+    )
+    named = f"{what} in the index ({list_first(sorted(existing))})"
     if not allow_existing:
         raise InputError(f"Found {named}; nothing was added.")
     if warn_existing:

@@ -46,7 +46,7 @@ def difference(index: Any) -> Difference:
         FiftyOneRedisError: if the server cannot be read
     """
     # Redis is read first, so that a concurrent addition counts as missing, never as gone.
-    opened = open_if_filled(index)
+    opened = index.find_index()
     indexed, others = id_sets.from_pages([] if opened is None else opened.walk_ids())
     ids, owners = _read_dataset_ids(index)
     lacking = id_sets.find_missing(ids, indexed)
@@ -57,18 +57,6 @@ def difference(index: Any) -> Difference:
         index.drop_used_elsewhere(unseen + others),
         len(indexed) + len(others),
     )
-
-
-def open_if_filled(index: Any) -> VectorIndex | None:
-    """Returns the engine's index of a run; None if nothing was ever added to it.
-
-    Raises:
-        FiftyOneRedisError: if the index is gone, or cannot be used
-    """
-    if index.was_never_filled():
-        return None
-    opened: VectorIndex = index.open_index()
-    return opened
 
 
 def find_modified(index: Any, since: datetime) -> list[str]:
@@ -88,7 +76,7 @@ def find_changed(index: Any, sample_ids: Sequence[str]) -> dict[str, str]:
         the id of the sample of each of them
     """
     field, changed = index.config.embeddings_field, dict[str, str]()
-    opened = open_if_filled(index)
+    opened = index.find_index()
     if opened is None or (field is None and index.config.model is None):
         return {}
     samples, patches_field = select_all_slices(index.samples), index.config.patches_field

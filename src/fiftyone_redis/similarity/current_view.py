@@ -55,9 +55,11 @@ class CurrentView(ThreadViews, RunIndex):
         if columns is None:
             try:
                 index = self._open_index()
-                ids = sorted(index.existing(index.ids()))
+                ids = index.ids()
                 samples = index.tags(ids)[self._sample_tag] if self.config.patches_field else ids
             except IndexNotFoundError:
+                if not self.was_never_filled():
+                    raise
                 ids = samples = []
             labels = id_array(ids) if self.config.patches_field else None
             self._id_columns = columns = id_array(samples), labels

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.errors import InputError, name_missing
 
 # FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
@@ -39,8 +39,7 @@ def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool =
     """
     if not missing:
         return
-    named = f"{len(missing)} IDs that are not in the index ({list_first(missing)})"
     if not allow_missing:
-        raise InputError(f"Found {named}.")
+        raise InputError(f"Found {name_missing(missing)}; add them, or call index.sync().")
     if warn_missing:
-        logger.warning("Ignoring %s", named)
+        logger.warning("Ignoring %s", name_missing(missing))

@@ -197,6 +197,16 @@ class RunIndex(SimilarityIndex):
         """
         return self._open_index()
 
+    def find_index(self) -> VectorIndex | None:
+        """Opens the engine's index of the run; None if it was never made, or is gone."""
+        try:
+            index = self._open_index()
+            index.info()
+        except IndexNotFoundError:
+            self._index = None
+            return None
+        return index
+
     def was_never_filled(self) -> bool:
         """Returns whether nothing was ever added, so that there is no index to be lost."""
         if self.config.is_empty:

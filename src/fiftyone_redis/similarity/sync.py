@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -17,7 +18,6 @@ from fiftyone_redis.similarity.comparison import (
     difference,
     find_changed,
     find_modified,
-    open_if_filled,
 )
 from fiftyone_redis.similarity.embedding import Progress, embed_and_add
 from fiftyone_redis.similarity.models import load_model, loading
@@ -33,6 +33,9 @@ __all__ = [
     "remove_gone",
     "sync",
 ]
+
+# FiftyOne shows what its own loggers say.
+logger = logging.getLogger("fiftyone." + __name__)
 
 _CLOCK_SKEW = timedelta(seconds=10)  # between the machines that write to the dataset
 _UPDATED_TOGETHER = 10_000
@@ -87,6 +90,9 @@ def sync(
 ) -> SyncResult:
     """Brings an index in step with its dataset; see :meth:`RedisSimilarityIndex.sync`."""
     now = datetime.now(timezone.utc)
+    if not index.was_never_filled() and index.find_index() is None:
+        name = index.config.index_name
+        logger.warning("The index %r is not on the server any more; it is filled anew", name)
     last = _read_last_sync(index)
     found = _find_new(index, last) if last else None
     if found is None:
@@ -192,7 +198,7 @@ def _find_new(index: Any, last: _LastSync) -> Difference | None:
         the difference; None if samples or vectors were removed since, so that all ids must be
         compared
     """
-    opened = open_if_filled(index)
+    opened = index.find_index()
     if opened is None:
         return None
     count, created = _count_samples(index, last.at)
@@ -230,7 +236,7 @@ def _started_at(index: Any) -> datetime:
 
 def _record_sync(index: Any, began: datetime) -> None:
     """Notes what the next sync can rely on."""
-    opened = open_if_filled(index) if _is_whole_dataset(index) and index.key else None
+    opened = index.find_index() if _is_whole_dataset(index) and index.key else None
     if opened is None:
         return
     count, created = _count_samples(index, began)
@@ -242,7 +248,7 @@ def _record_sync(index: Any, began: datetime) -> None:
 
 
 def _read_last_sync(index: Any) -> _LastSync | None:
-    opened = open_if_filled(index) if _is_whole_dataset(index) and index.key else None
+    opened = index.find_index() if _is_whole_dataset(index) and index.key else None
     if opened is None:
         return None
     found = execute(opened.client, "HGET", *_sync_field(index))
@@ -257,7 +263,7 @@ def _sync_field(index: Any) -> tuple[str, str]:
 
 
 def _update_stored_fields(index: Any, sample_ids: Sequence[str]) -> int:
-    if not index.config.stored_fields or open_if_filled(index) is None:
+    if not index.config.stored_fields or index.find_index() is None:
         return 0
     return sum(
         index.update_attributes(sample_ids=sample_ids[start : start + _UPDATED_TOGETHER])
