@@ -7,7 +7,9 @@ from typing import Any
 
 import griffe
 
-_OPTIONS = "metric, algorithm, … (None): the [settings](settings.md#settings-of-an-index) of the index"
+_OPTIONS = (
+    "metric, algorithm, … (None): the [settings](settings.md#settings-of-an-index) of the index"
+)
 _ROLE = re.compile(r":(?:class|meth|func|data|attr|mod):`~?([^`]+?)`")
 
 
