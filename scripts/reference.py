@@ -9,7 +9,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -22,7 +22,7 @@ from fiftyone_redis.similarity.settings import DEFAULTS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("cli.md", "guide.md", "settings.md")
+PAGES = ("cli.md", "settings.md")
 
 _BACKEND = ROOT / "src" / "fiftyone_redis" / "backend.py"
 
@@ -30,8 +30,10 @@ _BACKEND = ROOT / "src" / "fiftyone_redis" / "backend.py"
 def filled(page: str) -> str:
     """Returns a page with its tables as they should be."""
     for name, make in TABLES.items():
-        place = re.compile(rf"(<!-- {name}:.*?-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        page = place.sub(lambda found, make=make: f"{found[1]}\n{make()}\n{found[2]}", page)
+        head, end = f"<!-- {name}: written by `make tables` -->\n", f"<!-- end of {name} -->"
+        if head in page:
+            before, rest = page.split(head)
+            page = f"{before}{head}\n{make()}\n{end}{rest.split(end)[1]}"
     return page
 
 
@@ -106,7 +108,7 @@ def _markdown(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("``", "`")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines).replace("|  |", "| |")
 
