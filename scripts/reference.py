@@ -60,19 +60,27 @@ def connection_table() -> str:
     return _table(("keyword", "environment", "meaning", "default"), rows)
 
 
-def commands() -> Iterator[tuple[str, click.Command]]:
-    """Yields each command with what is typed to run it, groups before their members."""
-    todo: list[tuple[str, click.Command]] = [("fiftyone-redis", main)]
+def contexts() -> Iterator[click.Context]:
+    """Yields each command in its context, groups before their members.
+
+    Click keeps the help option of a command as its first context has it, so these are the contexts
+    in which the commands run.
+    """
+    todo = [click.Context(main, info_name="fiftyone-redis", **main.context_settings)]
     while todo:
-        typed, command = todo.pop(0)
-        yield typed, command
+        context = todo.pop(0)
+        yield context
+        command = context.command
         members = command.commands if isinstance(command, click.Group) else {}
-        todo[:0] = [(f"{typed} {name}", member) for name, member in members.items()]
+        todo[:0] = [
+            click.Context(member, parent=context, info_name=name, **member.context_settings)
+            for name, member in members.items()
+        ]
 
 
 def commands_text() -> str:
     """Returns the reference of the command line."""
-    return "\n".join(_command(typed, command) for typed, command in commands())
+    return "\n".join(map(_command, contexts()))
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -83,8 +91,8 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def _command(typed: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=typed)
+def _command(context: click.Context) -> str:
+    command, typed = context.command, context.command_path
     usage = " ".join([typed, *command.collect_usage_pieces(context)])
     parts = [f"## `{typed}`", command.help or "", f"    {usage}"]
     records = [option.get_help_record(context) for option in command.params]

@@ -10,7 +10,7 @@ from fiftyone_redis.connection.parameters import NAMES
 from fiftyone_redis.engine.options import OPTIONS
 
 SETTINGS = (reference.DOCS / "settings.md").read_text()
-COMMANDS = dict(reference.commands())
+COMMANDS = {context.command_path: context.command for context in reference.contexts()}
 
 
 @pytest.mark.parametrize("name", reference.PAGES)
