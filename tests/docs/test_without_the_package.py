@@ -38,7 +38,9 @@ def run_without(quickstart, redis_backend):
 def test_a_run_is_listed_renamed_and_deleted(run_without, client):
     ran = run_without("""
 dataset.rename_brain_run("key", "renamed")
-print("listed", dataset.list_brain_runs(), dataset.clone().list_brain_runs())
+clone = dataset.clone()
+print("listed", dataset.list_brain_runs(), clone.list_brain_runs())
+clone.delete()
 dataset.delete_brain_run("renamed")
 print("left", dataset.list_brain_runs())
 """)
