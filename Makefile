@@ -16,7 +16,7 @@ DEMO_ENV := FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models FIFTYONE_BRAIN_CONFIG_PATH=$(D
 WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo app browser test test-slow screenshots test-oldest bench lint format types check tables package clean
+.PHONY: help env demo app browser test test-slow screenshots test-oldest bench lint format types check tables docs package clean
 
 help: ## Say what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -70,12 +70,15 @@ check: lint types test ## Do what CI does first.
 bench: env ## Measure everything against FiftyOne's own backends, in about 15 minutes.
 	$(BIN)/python benchmarks/run.py
 
-tables: env ## Write the table of settings in docs/guide.md anew.
-	$(BIN)/python scripts/options_table.py
+tables: env ## Write the reference tables of docs/ anew.
+	$(BIN)/python scripts/reference.py
+
+docs: env ## Build the documentation as a site in site/.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 package: env ## Build the wheel and the source archive in dist/.
 	$(BIN)/python -m build --outdir dist .
 
 clean: ## Remove the environment, the demo and what was built.
 	-[ -x $(BIN)/fiftyone-redis ] && $(DEMO_ENV) $(BIN)/fiftyone-redis server stop
-	rm -rf $(VENV) .venv-oldest .bench $(DEMO) dist build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .bench $(DEMO) dist build site .mypy_cache .pytest_cache .ruff_cache

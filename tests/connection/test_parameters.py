@@ -1,8 +1,6 @@
 """Connection parameters: the types they may come in, and what does not go together."""
 
-import re
 import ssl
-from pathlib import Path
 
 import pytest
 
@@ -137,13 +135,6 @@ def test_secrets_are_not_shown():
     )
     more = {"sentinels": "a", "service_name": "s", "sentinel_password": SECRET}
     assert SECRET not in shown + repr(check_parameters(more))
-
-
-def test_every_parameter_is_documented():
-    page = (Path(__file__).parents[2] / "docs" / "connections.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| `\.\.\._(\w+)` \|", page, re.MULTILINE)
-    assert rows == [(name, name.upper()) for name, _ in rows]
-    assert {name for name, _ in rows} == set(NAMES)
 
 
 @pytest.mark.parametrize("given", [{}, {"ssl": True}, {"url": "rediss://host"}])

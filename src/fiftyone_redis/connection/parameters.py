@@ -37,25 +37,27 @@ class Parameters:
     do not.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``; replaces host, port, db, username, password
-            and ssl
+        url: ``redis://``, ``rediss://`` (with TLS) or ``unix://``; replaces host, port, db,
+            username, password and ssl
         host: the server's name or address
         port: its TCP port
         db: its database; only 0 can be indexed
-        username: the user to log in as
+        username: the user to log in as; by default Redis's ``default``
         password: that user's password
         ssl: whether to use TLS
-        ssl_ca_certs: a file of the certificate authorities to trust besides the system's
-        ssl_certfile: a file with this client's certificate
-        ssl_keyfile: a file with the certificate's private key, if ssl_certfile lacks it
+        ssl_ca_certs: a PEM file of the certificate authorities to trust besides the system's
+        ssl_certfile: a PEM file with this client's certificate
+        ssl_keyfile: a PEM file with the certificate's private key, if ssl_certfile lacks it; set a
+            key's password as ``ssl_password`` in the url
         ssl_check_hostname: whether the server's certificate must match its host name
-        socket_timeout: seconds to wait for a reply; searches may have a shorter timeout
-        socket_connect_timeout: seconds to wait for a connection
-        sentinels: the addresses of the sentinels
+        socket_timeout: seconds to wait for a reply; a search waits for ``query_timeout`` and 5
+            seconds if that is less
+        socket_connect_timeout: seconds to wait for a connection, including TLS
+        sentinels: the addresses of the sentinels: ``host1:26379,host2:26379``, or a list
         service_name: the service name that the sentinels monitor
         sentinel_username: the user to log in to the sentinels as
         sentinel_password: that user's password
-        cluster: whether the server is a Redis Cluster node; None detects it
+        cluster: whether the server is a Redis Cluster node; by default, the server is asked
         retries: the most retries of one operation, 0 or more
         retry_timeout: the time budget for retries in seconds, 0 or more
     """

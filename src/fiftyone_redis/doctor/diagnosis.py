@@ -143,7 +143,8 @@ def _check_runs(client: Client) -> list[Finding]:
     except ConnectionError as error:
         return [Finding("runs", WARNING, f"{error}, so its runs were not looked at.")]
     if known is None:
-        return [Finding("runs", NOTE, "FiftyOne's database does not run, so its runs are unknown.")]
+        text = "FiftyOne's database is not running; brain runs were not checked."
+        return [Finding("runs", NOTE, text)]
     try:
         lost = [run for run in known if not VectorIndex.exists(client, run.index_name)]
     except FiftyOneRedisError as error:

@@ -1,8 +1,8 @@
 """The settings of an index, each defined once. No input or output.
 
 The schema, the FT.CREATE and FT.SEARCH commands, the parser of FT.INFO, the config of a brain run,
-``rebuild()``, the App's forms and the table in ``docs/guide.md`` all read them from here. To add a
-setting, add a field to :class:`IndexOptions`.
+``rebuild()``, the App's forms and the table in ``docs/settings.md`` all read them from here. To add
+a setting, add a field to :class:`IndexOptions`.
 """
 
 from __future__ import annotations

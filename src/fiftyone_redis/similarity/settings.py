@@ -152,7 +152,7 @@ def _source(name: str, keyword: Any, configured: Any) -> Source:
     if keyword is not None:
         return Source(name, show(name, keyword), "keyword")
     if configured is None:
-        default = _DEFAULTS.get(name)
+        default = DEFAULTS.get(name)
         return Source(name, None if default is None else str(default), "default")
     raw = _from_environment(name, configured)
     if raw is not None:
@@ -178,7 +178,7 @@ def _from_environment(name: str, value: Any) -> str | None:
     return raw if _parse_env_value(raw) == value else None
 
 
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "host": DEFAULT_HOST,
     "port": DEFAULT_PORT,
     "db": 0,
