@@ -159,8 +159,8 @@ def _report_lost(lost: list[runs.Run]) -> list[Finding]:
         return []
     text = f"{len(lost)} runs have no index on this server: {_list_runs(lost)}."
     advice = (
-        "An index is made when something is added. One that was lost is made again by index.sync(), "
-        "or by adding the vectors again."
+        "An index is made when something is added. One that was lost is made again by "
+        "index.sync(), or by adding the vectors again."
     )
     return [Finding("runs", WARNING, text, advice)]
 
