@@ -221,6 +221,26 @@ def test_stop_ends_the_server(default_folder):
         client.ping()
 
 
+def test_a_restarted_server_is_another_process_with_the_same_port_and_data(
+    default_folder, free_port
+):
+    before = table(run("server", "start", "--port", free_port))
+    with redis.Redis(port=free_port) as client:
+        client.set("kept", "yes")
+    after = table(run("server", "restart"))
+    assert (after["url"], after["pid"] != before["pid"]) == (before["url"], True)
+    with redis.Redis(port=free_port) as client:
+        assert client.get("kept") == b"yes"
+
+
+def test_the_end_of_the_log_is_printed(default_folder):
+    assert run("server", "logs").stdout == ""
+    run("server", "start")
+    lines = run("server", "logs", "-n", "3").stdout.splitlines()
+    assert len(lines) == 3
+    assert "Ready to accept connections" in run("server", "logs", "-n", "200").stdout
+
+
 def test_nothing_to_stop_is_no_failure(default_folder):
     result = run("server", "stop")
     assert (result.exit_code, result.stdout) == (0, "Not running.\n")

@@ -299,6 +299,17 @@ def test_settings_are_told_with_their_sources_and_without_secrets(
     assert "wrong one" not in result.output
 
 
+def test_settings_that_nothing_reads_are_told_with_what_they_resemble(here, config, monkeypatch):
+    monkeypatch.setenv(f"{VARIABLE}PROT", "6380")
+    file = json.loads(config.read_text())
+    file["similarity_backends"]["redis"]["usernam"] = "geheim"
+    config.write_text(json.dumps(file))
+    output = doctor().output
+    assert "prot (did you mean port?)" in " ".join(output.split())
+    assert "usernam (did you mean username?)" in " ".join(output.split())
+    assert "geheim" not in output
+
+
 def test_settings_in_conflict_are_a_problem(here, monkeypatch):
     monkeypatch.setenv(f"{VARIABLE}HOST", "elsewhere")
     assert doctor().exit_code == 1

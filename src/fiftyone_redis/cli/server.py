@@ -1,4 +1,4 @@
-"""The commands ``server start``, ``stop`` and ``status``: a private Redis."""
+"""The commands of ``server``, which run a private Redis on this machine."""
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
@@ -54,6 +54,32 @@ def stop(folder: Path | None) -> None:
     from fiftyone_redis.server import stop as stop_server
 
     click.echo("Stopped." if stop_server(folder) else "Not running.")
+
+
+@server.command()
+@_folder
+def restart(folder: Path | None) -> None:
+    """Stop the private Redis, and start it on the same port with its data."""
+    from fiftyone_redis.server import start as start_server
+    from fiftyone_redis.server import status as server_status
+    from fiftyone_redis.server import stop as stop_server
+
+    running = server_status(folder)
+    stop_server(folder)
+    click.echo(_table(start_server(folder, port=running.port if running else None)))
+
+
+@server.command()
+@click.option(
+    "--lines", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many lines."
+)
+@_folder
+def logs(lines: int, folder: Path | None) -> None:
+    """Print the end of the private Redis's log."""
+    from fiftyone_redis.server import read_log
+
+    for line in read_log(folder, lines):
+        click.echo(line)
 
 
 @server.command()

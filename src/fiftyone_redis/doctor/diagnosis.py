@@ -18,6 +18,7 @@ from fiftyone_redis.doctor import runs
 from fiftyone_redis.doctor.findings import try_execute
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
 from fiftyone_redis.engine import VectorIndex, commands
+from fiftyone_redis.engine.options import OPTIONS
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -25,12 +26,17 @@ from fiftyone_redis.errors import (
     PrivateServerError,
     SettingsError,
     list_first,
+    list_unknown,
 )
 from fiftyone_redis.similarity import settings
 
 __all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "diagnose", "examine", "works"]
 
 _VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
+_RUN_SETTINGS = (
+    *("config_cls", "index_name", "vector_field", "id_field", "sample_id_field"),
+    *("query_timeout", "attributes"),
+)
 _BACKENDS = "FIFTYONE_BRAIN_SIMILARITY_BACKENDS"
 
 
@@ -46,6 +52,7 @@ def diagnose() -> list[Finding]:
     try:
         findings.append(_check_package())
         findings += _report_sources()
+        findings += _report_unknown_settings()
         wanted = settings.read(read_configured())
     except SettingsError as error:
         return [*findings, Finding("settings", PROBLEM, str(error))]
@@ -102,6 +109,22 @@ def _report_sources() -> list[Finding]:
     ]
     where = f"{settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}, else a private server"
     return findings or [Finding("settings", OK, f"Nothing is set: {where}.")]
+
+
+def _report_unknown_settings() -> list[Finding]:
+    """Reports variables and settings that nothing reads, since their names are misspelt."""
+    known = {*settings.NAMES, *OPTIONS, *_RUN_SETTINGS}
+    variables = [name.removeprefix(_VARIABLE) for name in os.environ if name.startswith(_VARIABLE)]
+    unread = {name.lower() for name in variables} - known
+    unread_keys = brain_config.redis_settings().keys() - known
+    found = []
+    if unread:
+        text = f"Variables that nothing reads, after {_VARIABLE}: {list_unknown(unread, known)}."
+        found.append(Finding("settings", WARNING, text, "Correct the names, or unset them."))
+    if unread_keys:
+        text = f"Settings of redis that nothing reads: {list_unknown(unread_keys, known)}."
+        found.append(Finding("settings", WARNING, text, "Correct the names, or take them out."))
+    return found
 
 
 def _connect(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]:

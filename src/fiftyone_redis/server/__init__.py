@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fiftyone_redis.server.folder import default_folder
 from fiftyone_redis.server.locate import find_program
-from fiftyone_redis.server.process import PrivateServer, start, status, stop
+from fiftyone_redis.server.process import PrivateServer, read_log, start, status, stop
 from fiftyone_redis.server.program import Program
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Program",
     "default_folder",
     "find_program",
+    "read_log",
     "start",
     "status",
     "stop",

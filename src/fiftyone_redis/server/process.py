@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from socket import gethostname
@@ -128,6 +129,26 @@ def status(folder: str | Path | None = None) -> PrivateServer | None:
         return None
     url = "unix://" + quote(str(place / SOCKET))
     return PrivateServer(url, place, found["process_id"], found["tcp_port"] or None)
+
+
+def read_log(folder: str | Path | None = None, lines: int = 20) -> list[str]:
+    """Returns the last lines of the log of a folder's server; none if it has no log.
+
+    Args:
+        folder: its folder, by default :func:`default_folder`
+        lines: how many lines
+
+    Raises:
+        PrivateServerError: if the log cannot be read
+    """
+    log = resolve_folder(folder) / LOG
+    try:
+        with log.open(encoding="utf-8", errors="replace") as file:
+            return [line.rstrip("\n") for line in deque(file, lines)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PrivateServerError(f"Cannot read {log} ({error.strerror or error}).") from error
 
 
 def stop(folder: str | Path | None = None) -> bool:
