@@ -94,21 +94,59 @@ def pack_keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Reque
     return Request(packed, items, cast("list[bytes]", keys))
 
 
+IF_HELD = (
+    "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then "
+    "return redis.error_reply('FENCED another process has changed the index') end "
+)
+"""The beginning of a script that goes on only if its first key holds its first argument."""
+
 # A command of its own kind for each storage; the key is declared, so that a cluster can route it.
 _IF_EXISTS = "return redis.call('EXISTS', KEYS[1]) == 1 and redis.call(unpack(ARGV))"
+_IF_HELD_AND_EXISTS = (
+    IF_HELD + "return redis.call('EXISTS', KEYS[2]) == 1 and redis.call(unpack(ARGV, 2))"
+)
 
 
-def pack_if_exists(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
+def pack_if_exists(
+    commands: Iterable[Sequence[Arg]],
+    items: Sequence[Any],
+    held: tuple[str, str] | None = None,
+) -> Request:
     """Packs commands that run only if their key exists; the reply is None if it does not.
 
     Args:
         commands: the commands; their first argument is their key, as bytes
         items: the item that each command is about
+        held: another key, and the value without which all commands are refused
     """
     given = list(commands)
-    scripts = [["EVAL", _IF_EXISTS, 1, command[1], *command] for command in given]
+    scripts: list[Command]
+    if held is None:
+        scripts = [["EVAL", _IF_EXISTS, 1, command[1], *command] for command in given]
+    else:
+        key, value = held
+        scripts = [
+            ["EVAL", _IF_HELD_AND_EXISTS, 2, key, command[1], value, *command] for command in given
+        ]
     keys = cast("list[bytes]", [command[1] for command in given])
     return Request([(pack(script),) for script in scripts], items, keys)
+
+
+_UNLINK_IF_EQUAL = (
+    "return redis.pcall('HGET', KEYS[1], ARGV[1]) == ARGV[2] and redis.call('UNLINK', KEYS[1])"
+)
+
+
+def pack_unlink_if_equal(held: Iterable[tuple[bytes, str, bytes]], items: Sequence[Any]) -> Request:
+    """Packs commands that delete HASHes if a field still holds a value.
+
+    Args:
+        held: keys, fields and values
+        items: the item that each command is about
+    """
+    given = list(held)
+    scripts = [(pack(["EVAL", _UNLINK_IF_EQUAL, 1, *each]),) for each in given]
+    return Request(scripts, items, [key for key, _, _ in given])
 
 
 def read_name(packed: bytes) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import aliases, commands, lease, leftovers, replies
+from fiftyone_redis.engine import aliases, commands, lease, leftovers, replies, switching
 from fiftyone_redis.engine.definition import Definition
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.dropping import delete_orphans
@@ -34,19 +34,19 @@ def create_index(documents: Documents) -> Definition:
     check_attributes(schema)
     require_support(client, schema)
     name = schema.name
-    with lease.hold(client, name), ExitStack() as undo:
+    with lease.hold(client, name) as held, ExitStack() as undo:
         _refuse_taken(name, aliases.is_taken(client, name))
-        leftovers.remove_all(client, name, schema.prefixes)
+        leftovers.remove_all(client, name, schema.prefixes, held.fence)
         refuse_overlap(documents)
         schema = replace(schema, server_name=naming.make_index_name(name))
         _refuse_other_keys(Documents(client, schema))
         execute(client, *commands.create(schema))
-        undo.callback(execute, client, *commands.drop(schema.server_name, documents=False))
+        undo.callback(switching.drop, client, schema.server_name, documents=False)
         # Another process may have made one at the same moment.
         refuse_overlap(Documents(client, schema))
         time.sleep(_SCAN_SECONDS)
         reply = wait_until_indexed(client, schema.server_name)
-        execute(client, *commands.add_alias(name, schema.server_name))
+        held.fence.execute(*commands.add_alias(name, schema.server_name))
         undo.pop_all()
     return Definition(Documents(client, schema), name, replies.read_identity(reply))
 
@@ -57,10 +57,10 @@ def remove_leftovers(client: Client, name: str) -> None:
     Raises:
         IndexMismatchError: if the index exists
     """
-    with lease.hold(client, name, patient=False):
+    with lease.hold(client, name, patient=False) as held:
         _refuse_taken(name, aliases.find_index(client, name) is not None)
-        leftovers.remove_all(client, name, (f"{name}:",), documents=True)
-        delete_orphans(Documents(client, Schema(name, dim=1)))
+        leftovers.remove_all(client, name, (f"{name}:",), held.fence, documents=True)
+        delete_orphans(Documents(client, Schema(name, dim=1), held.fence))
 
 
 def _refuse_other_keys(documents: Documents) -> None:

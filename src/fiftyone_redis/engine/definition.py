@@ -24,7 +24,7 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.options import UNREPORTED
-from fiftyone_redis.engine.records import Record, read_state
+from fiftyone_redis.engine.records import Record, make_fence, read_state
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema
 from fiftyone_redis.errors import (
@@ -191,7 +191,8 @@ class Definition:
         """Finishes a switch to another index that was decided, and follows it."""
         switch = record.switch
         if switch is not None and switch.new != self.schema.server_name:
-            switching.finish_switch(self.client, switch)
+            fence = make_fence(self.client, self.alias, record)
+            switching.finish_switch(self.client, switch, fence)
             self.refresh()
 
     def _is_settled(self) -> bool:

@@ -11,10 +11,18 @@ from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.pipeline import exchange, exchange_or_raise
 from fiftyone_redis.connection.translate import translate
-from fiftyone_redis.connection.wire import Command, pack_if_exists, pack_keyed, to_text
+from fiftyone_redis.connection.wire import (
+    Command,
+    pack_if_exists,
+    pack_keyed,
+    pack_unlink_if_equal,
+    to_bytes,
+    to_text,
+)
 from fiftyone_redis.engine import document_formats, scan
-from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.codec import Array, encode
 from fiftyone_redis.engine.document_formats import FieldValues
+from fiftyone_redis.engine.fence import Fence
 from fiftyone_redis.engine.keys import Keys
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
@@ -34,12 +42,18 @@ class Documents:
     Args:
         client: a client of the server
         schema: the index
+        fence: what must hold whenever documents are deleted or lose or gain a field here
     """
 
-    def __init__(self, client: Client, schema: Schema) -> None:
+    def __init__(self, client: Client, schema: Schema, fence: Fence | None = None) -> None:
         self.client = client
         self.schema = schema
         self.keys = Keys(client, schema)
+        self._fence = fence
+
+    def of(self, schema: Schema) -> Documents:
+        """Returns the documents of another index, behind the same fence."""
+        return Documents(self.client, schema, self._fence)
 
     def batches(self, count: int) -> Iterator[slice]:
         """Yields slices of ``count`` documents, of about :data:`BATCH_BYTES` each."""
@@ -140,7 +154,8 @@ class Documents:
         """Removes a field from documents and returns how many had it."""
         command = "HDEL" if self.schema.storage == "HASH" else "JSON.DEL"
         path = self.schema.path(field)
-        return sum(sum(replies) for _, replies in self._send_per_id(ids, command, path))
+        replies = (replies for _, replies in self._send_per_id(ids, command, path))
+        return sum(reply or 0 for page in replies for reply in page)
 
     def update_fields(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """Writes and removes fields of documents in one batch, so of a few thousand at most.
@@ -176,7 +191,49 @@ class Documents:
         commands: Iterator[Command] = (
             ["HSETNX", key, field, blob.tobytes()] for key, blob in zip(found, blobs, strict=True)
         )
-        for _ in exchange_or_raise(self.client, [pack_if_exists(commands, ids)]):
+        pack = pack_if_exists if self._fence is None else self._fence.pack
+        for _ in exchange_or_raise(self.client, [pack(commands, ids)]):
+            pass
+
+    def withdraw(self, ids: Sequence[str], current: Schema) -> None:
+        """Removes what was written to documents after the index had become another one.
+
+        Args:
+            ids: the documents' ids
+            current: the index that has taken the place of this one
+        """
+        own = self.schema
+        command: Command
+        if own.storage == "JSON":
+            command = ["JSON.DEL"]
+        elif own.prefix != current.prefix:
+            command = ["UNLINK"]
+        else:
+            command = ["HDEL", own.vector_field]
+        if (own.storage, own.prefix, own.vector_field) == (
+            current.storage,
+            current.prefix,
+            current.vector_field,
+        ):
+            return  # the new index's documents are in the same place
+        keys = [to_bytes(own.prefix + id) for id in ids]
+        commands = ([command[0], key, *command[1:]] for key in keys)
+        for _ in exchange(self.client, [pack_keyed(commands, keys)]):
+            pass  # a refusal means that others have put a value of another type there
+
+    def take_back(self, ids: Sequence[str], matrix: Array) -> None:
+        """Deletes the HASHes that still hold exactly what was written to them.
+
+        Args:
+            ids: ``n`` ids
+            matrix: the ``n x dim`` floats that were written
+        """
+        if self.schema.storage == "JSON":
+            return
+        blobs, found = encode(matrix, self.schema.dtype), self.keys.look_up_for_reads(ids)(ids)
+        field, pairs = self.schema.vector_field, zip(found, blobs, strict=True)
+        commands = ((key, field, blob.tobytes()) for key, blob in pairs)
+        for _ in exchange_or_raise(self.client, [pack_unlink_if_equal(commands, ids)]):
             pass
 
     def walk_ids(self) -> Iterator[list[str]]:
@@ -233,8 +290,9 @@ class Documents:
     ) -> Iterator[tuple[Sequence[str], list[Any]]]:
         """Sends a command with the key of each id; yields batches of ids and replies."""
         to_keys = self.keys.look_up_for_reads(ids)
+        pack = pack_keyed if self._fence is None else self._fence.pack
         requests = (
-            pack_keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
+            pack(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
             for rows in self.batches(len(ids))
         )
         yield from exchange_or_raise(self.client, requests)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import (
     adding,
@@ -310,7 +309,8 @@ class VectorIndex:
         definition = self._definition
         with self._lease() as held:
             wanted = replace(self.schema, **changes)
-            self.schema = rebuild(self._documents, held, definition.alias, wanted, progress)
+            documents = Documents(self.client, self.schema, held.fence)
+            self.schema = rebuild(documents, held, definition.alias, wanted, progress)
         definition.refresh()
 
     def drop(self, documents: bool = True) -> None:
@@ -320,12 +320,14 @@ class VectorIndex:
         or :meth:`remove_leftovers` of the name goes on.
         """
         definition = self._definition
-        with self._lease(patient=False):
-            leftovers.remove(self._documents, definition.alias, fields_too=not documents)
+        with self._lease(patient=False) as held:
+            fence, name = held.fence, definition.alias
+            there = Documents(self.client, self.schema, fence)
+            leftovers.remove(there, name, fence, fields_too=not documents)
             if documents:
-                drop_with_documents(self._documents, definition.alias)
+                drop_with_documents(there, name, fence)
             else:
-                execute(self.client, *commands.drop(self.schema.name, documents=False))
+                fence.execute(*commands.drop(self.schema.server_name, documents=False))
         definition.forget()
 
     @staticmethod
