@@ -102,34 +102,41 @@ IF_HELD = (
 
 # A command of its own kind for each storage; the key is declared, so that a cluster can route it.
 _IF_EXISTS = "return redis.call('EXISTS', KEYS[1]) == 1 and redis.call(unpack(ARGV))"
-_IF_HELD_AND_EXISTS = (
-    IF_HELD + "return redis.call('EXISTS', KEYS[2]) == 1 and redis.call(unpack(ARGV, 2))"
+_IF_HELD = IF_HELD + "return redis.call(unpack(ARGV, 2))"
+_IF_HELD_AND_EXISTS = IF_HELD + (
+    "return redis.call('EXISTS', KEYS[2]) == 1 and redis.call(unpack(ARGV, 2))"
 )
 
 
-def pack_if_exists(
-    commands: Iterable[Sequence[Arg]],
-    items: Sequence[Any],
-    held: tuple[str, str] | None = None,
-) -> Request:
+def pack_if_exists(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
     """Packs commands that run only if their key exists; the reply is None if it does not.
 
     Args:
         commands: the commands; their first argument is their key, as bytes
         items: the item that each command is about
-        held: another key, and the value without which all commands are refused
     """
-    given = list(commands)
-    scripts: list[Command]
-    if held is None:
-        scripts = [["EVAL", _IF_EXISTS, 1, command[1], *command] for command in given]
-    else:
-        key, value = held
-        scripts = [
-            ["EVAL", _IF_HELD_AND_EXISTS, 2, key, command[1], value, *command] for command in given
-        ]
-    keys = cast("list[bytes]", [command[1] for command in given])
-    return Request([(pack(script),) for script in scripts], items, keys)
+    scripts = (([_IF_EXISTS, 1, each[1], *each], each[1]) for each in commands)
+    return _pack_scripts(scripts, items)
+
+
+def pack_if_held(
+    commands: Iterable[Sequence[Arg]],
+    items: Sequence[Any],
+    held: tuple[str, str],
+    *,
+    creates: bool = False,
+) -> Request:
+    """Packs commands that run only if another key holds a value, and if their own key exists.
+
+    Args:
+        commands: the commands; their first argument is their key, as bytes
+        items: the item that each command is about
+        held: the other key and the value, without which all commands are refused
+        creates: whether the commands' own keys need not exist
+    """
+    (key, value), script = held, _IF_HELD if creates else _IF_HELD_AND_EXISTS
+    scripts = (([script, 2, key, each[1], value, *each], each[1]) for each in commands)
+    return _pack_scripts(scripts, items)
 
 
 _UNLINK_IF_EQUAL = (
@@ -144,9 +151,18 @@ def pack_unlink_if_equal(held: Iterable[tuple[bytes, str, bytes]], items: Sequen
         held: keys, fields and values
         items: the item that each command is about
     """
-    given = list(held)
-    scripts = [(pack(["EVAL", _UNLINK_IF_EQUAL, 1, *each]),) for each in given]
-    return Request(scripts, items, [key for key, _, _ in given])
+    scripts = (([_UNLINK_IF_EQUAL, 1, *each], each[0]) for each in held)
+    return _pack_scripts(scripts, items)
+
+
+def _pack_scripts(scripts: Iterable[tuple[Sequence[Arg | Any], Arg]], items: Sequence[Any]) -> Request:
+    """Packs scripts, given with the key of the document that each is about."""
+    packed: list[Parts] = []
+    keys = []
+    for script, key in scripts:
+        packed.append((pack(["EVAL", *script]),))
+        keys.append(key)
+    return Request(packed, items, cast("list[bytes]", keys))
 
 
 def read_name(packed: bytes) -> str:

@@ -66,20 +66,23 @@ class Fence:
         counted = [part for command in commands for part in (len(command), *command)]
         execute(self._client, "EVAL", _EXECUTE_ALL, 1, self.key, self.value, *counted)
 
-    def pack(self, commands: Iterable[Sequence[wire.Arg]], items: Sequence[Any]) -> wire.Request:
+    def pack(
+        self, commands: Iterable[Sequence[wire.Arg]], items: Sequence[Any], *, creates: bool = False
+    ) -> wire.Request:
         """Packs commands that run only if their key exists; the reply is None if it does not.
 
         Args:
             commands: the commands; their first argument is their key, as bytes
             items: the item that each command is about
+            creates: whether the keys need not exist
 
         Raises:
             IndexChangedError: in a cluster, if the key of this fence holds another value by now
         """
         if self._is_cluster:
             self._check()
-            return wire.pack_if_exists(commands, items)
-        return wire.pack_if_exists(commands, items, (self.key, self.value))
+            return (wire.pack_keyed if creates else wire.pack_if_exists)(commands, items)
+        return wire.pack_if_held(commands, items, (self.key, self.value), creates=creates)
 
     def _check(self) -> None:
         found = execute(self._client, "GET", self.key)

@@ -256,7 +256,8 @@ class _Rebuild:
             )
             for id, (members, _) in held.items()
         )
-        for _ in exchange_or_raise(self._client, [wire.pack_keyed(writes, list(held))]):
+        request = self._lease.fence.pack(writes, list(held), creates=True)
+        for _ in exchange_or_raise(self._client, [request]):
             pass
 
     def _refuse_shared(self) -> None:
