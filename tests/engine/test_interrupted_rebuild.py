@@ -4,16 +4,13 @@ Processes are really killed: each is a child that ends itself by SIGKILL before 
 that it sends, the first, the second, and so on.
 """
 
-import multiprocessing
-import os
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import children
 import numpy as np
 import pytest
 import redis
-from redis.connection import AbstractConnection
 from waiting import wait_until
 
 from fiftyone_redis.engine import Schema, VectorIndex, commands, connect, lease, switching
@@ -71,29 +68,8 @@ def changes_of(index: VectorIndex) -> list[dict[str, str]]:
     return [{"algorithm": "HNSW"}, {"dtype": "float16"}]
 
 
-def rebuild_and_die(url: str, requests: int, changes: dict[str, str]) -> None:
-    """Rebuilds an index in a process that is killed before it sends one request too many."""
-    index = VectorIndex.open(connect(url), "docs")
-    send = AbstractConnection.send_packed_command
-    left = [requests]
-
-    def send_or_die(connection, *arguments, **options):
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return send(connection, *arguments, **options)
-
-    AbstractConnection.send_packed_command = send_or_die
-    index.rebuild(**changes)
-
-
 def was_killed(url: str, requests: int, changes: dict[str, str]) -> bool:
-    context = multiprocessing.get_context("fork")
-    child = context.Process(target=rebuild_and_die, args=(url, requests, changes))
-    child.start()
-    child.join(60)
-    assert child.exitcode in (0, -signal.SIGKILL)
-    return child.exitcode != 0
+    return children.was_killed(url, lambda index: index.rebuild(**changes), requests)
 
 
 def indexes(client) -> list[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
+import psutil
 from redis.connection import AbstractConnection
 from waiting import wait_until
 
@@ -47,8 +48,10 @@ def was_killed(url: str, work: Work, requests: int) -> bool:
 
 def is_frozen(child: BaseProcess) -> bool:
     """Waits until a child is frozen or has ended; returns whether it is frozen."""
-    wait_until(lambda: _state(child) in ("T", "Z"))
-    return _state(child) == "T"
+    process = psutil.Process(child.pid)
+    ends = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    wait_until(lambda: process.status() in ends)
+    return process.status() == psutil.STATUS_STOPPED
 
 
 def thaw(child: BaseProcess) -> bool:
@@ -57,11 +60,6 @@ def thaw(child: BaseProcess) -> bool:
     child.join(SECONDS)
     assert child.exitcode in (0, FAILED)
     return child.exitcode == 0
-
-
-def _state(child: BaseProcess) -> str:
-    with open(f"/proc/{child.pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0]
 
 
 def _work(url: str, work: Work, requests: int, signal_number: int) -> None:
@@ -80,6 +78,5 @@ def _work(url: str, work: Work, requests: int, signal_number: int) -> None:
     AbstractConnection.send_packed_command = send_or_die
     try:
         work(index)
-    except FiftyOneRedisError as error:
-        print(f"child after {requests} requests: {error!r}", file=sys.stderr)
+    except FiftyOneRedisError:
         sys.exit(FAILED)

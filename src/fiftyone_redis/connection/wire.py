@@ -155,7 +155,7 @@ def pack_unlink_if_equal(held: Iterable[tuple[bytes, str, bytes]], items: Sequen
     return _pack_scripts(scripts, items)
 
 
-def _pack_scripts(scripts: Iterable[tuple[Sequence[Arg | Any], Arg]], items: Sequence[Any]) -> Request:
+def _pack_scripts(scripts: Iterable[tuple[Sequence[Any], Arg]], items: Sequence[Any]) -> Request:
     """Packs scripts, given with the key of the document that each is about."""
     packed: list[Parts] = []
     keys = []

@@ -261,7 +261,7 @@ class Documents:
     def find_other_keys(self) -> list[str]:
         """Returns the keys under the prefix that hold no vector of the index's dimension and type.
 
-        Keys of all types count.
+        Keys of all types count, and those with a NUL, which the server leaves out of the index.
         """
         command, path = document_formats.vector_size_command(self.schema)
         others = []
@@ -271,7 +271,7 @@ class Documents:
                 for key, reply in zip(keys, replies, strict=True):
                     if isinstance(reply, redis.RedisError) and not _is_wrong_type(reply):
                         raise translate(reply, get_address(self.client))
-                    if not document_formats.has_vector(self.schema, reply):
+                    if not document_formats.has_vector(self.schema, reply) or b"\0" in key:
                         others.append(to_text(key))
         return sorted(set(others))
 

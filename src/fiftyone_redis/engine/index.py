@@ -286,6 +286,7 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
+        self._definition.read(lambda _: None)
         yield from reading.read_pages(self._documents, ids, progress)
         self._definition.confirm()
 
