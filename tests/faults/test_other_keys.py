@@ -1,4 +1,4 @@
-"""Keys of other people under an index's prefix: refused at first, then neither counted nor deleted."""
+"""Keys of other people under a prefix: refused at first, then neither counted nor deleted."""
 
 import children
 import numpy as np
@@ -26,7 +26,7 @@ def test_keys_that_were_there_before_are_refused_by_name(client, put, storage):
     put(client)
     [key] = client.keys()
     held = client.dump(key)
-    with pytest.raises(IndexMismatchError, match="1 keys that begin with 'docs:' .*42"):
+    with pytest.raises(IndexMismatchError, match=r"1 keys that begin with 'docs:' .*42"):
         VectorIndex.create(client, Schema("docs", DIM, storage=storage))
     assert (client.keys(), client.dump(key)) == ([key], held)
     assert client.execute_command("FT._LIST") == []

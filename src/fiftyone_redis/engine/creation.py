@@ -15,6 +15,7 @@ from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.dropping import delete_orphans
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.overlap import refuse_overlap
+from fiftyone_redis.engine.records import read_record, remove_record
 from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.engine.schema import Schema, check_attributes
 from fiftyone_redis.errors import IndexMismatchError, list_first
@@ -38,6 +39,7 @@ def create_index(documents: Documents) -> Definition:
         _refuse_taken(name, aliases.is_taken(client, name))
         leftovers.remove_all(client, name, schema.prefixes, held.fence)
         refuse_overlap(documents)
+        leftovers.take_over(Documents(client, schema, held.fence), name)
         schema = replace(schema, server_name=naming.make_index_name(name))
         _refuse_other_keys(Documents(client, schema))
         execute(client, *commands.create(schema))
@@ -46,7 +48,8 @@ def create_index(documents: Documents) -> Definition:
         refuse_overlap(Documents(client, schema))
         time.sleep(_SCAN_SECONDS)
         reply = wait_until_indexed(client, schema.server_name)
-        held.fence.execute(*commands.add_alias(name, schema.server_name))
+        execute(client, *commands.add_alias(name, schema.server_name))
+        remove_record(held.fence, name)
         undo.pop_all()
     return Definition(Documents(client, schema), name, replies.read_identity(reply))
 
@@ -60,7 +63,10 @@ def remove_leftovers(client: Client, name: str) -> None:
     with lease.hold(client, name, patient=False) as held:
         _refuse_taken(name, aliases.find_index(client, name) is not None)
         leftovers.remove_all(client, name, (f"{name}:",), held.fence, documents=True)
-        delete_orphans(Documents(client, Schema(name, dim=1), held.fence))
+        orphans = Documents(client, Schema(name, dim=1), held.fence)
+        for field in {orphans.schema.vector_field, *read_record(client, name).fields}:
+            delete_orphans(orphans.of(replace(orphans.schema, vector_field=field)))
+        remove_record(held.fence, name)
 
 
 def _refuse_other_keys(documents: Documents) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
 
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.pipeline import exchange, exchange_or_raise
+from fiftyone_redis.connection.pipeline import exchange, exchange_or_raise, raise_errors
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.connection.wire import (
     Command,
-    pack_if_exists,
+    Request,
+    pack_if_passed,
     pack_keyed,
     pack_unlink_if_equal,
     to_bytes,
@@ -26,9 +27,12 @@ from fiftyone_redis.engine.fence import Fence
 from fiftyone_redis.engine.keys import Keys
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import ServerError
 
 BATCH_BYTES = 1 << 21
 """The size of a batch, in bytes of vectors."""
+
+Packer = Callable[[Iterable[Sequence[Any]], Sequence[str]], Request]
 
 AttributeReader = Callable[[Sequence[str]], FieldValues]
 """Returns the attributes of a batch of documents, given their ids."""
@@ -117,14 +121,14 @@ class Documents:
         schema, to_keys = self.schema, self.keys.look_up_for_reads(ids)
         if len(ids) == 1:
             command = document_formats.read_command(schema, to_keys(ids)[0], fields)
-            reply = execute(self.client, *command)
+            reply = self._read_one(command, len(fields))
             yield ids, document_formats.read_values(schema, fields, [reply])
             return
         requests = (
             document_formats.pack_reads(schema, to_keys(ids[rows]), ids[rows], fields)
             for rows in self.batches(len(ids))
         )
-        for batch, replies in exchange_or_raise(self.client, requests):
+        for batch, replies in self._exchange(requests, len(fields)):
             yield batch, document_formats.read_values(schema, fields, replies)
 
     def find_existing(self, ids: Sequence[str]) -> set[str]:
@@ -140,12 +144,12 @@ class Documents:
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Deletes documents and returns the ids of those that were there.
 
-        Some may be missing after a lost connection: a retry does not count documents whose deletion
-        succeeded without a reply.
+        Keys that hold something else are left alone. Some ids may be missing after a lost
+        connection: a retry does not count documents whose deletion succeeded without a reply.
         """
         return [
             id
-            for batch, replies in self._send_per_id(ids, "UNLINK")
+            for batch, replies in self._send_per_id(ids, "UNLINK", pack=self._pack_removals)
             for id, deleted in zip(batch, replies, strict=True)
             if deleted
         ]
@@ -175,7 +179,7 @@ class Documents:
             for key, id in zip(found, ids, strict=True)
             for command in document_formats.update_commands(self.schema, key, changes[id])
         ]
-        request = pack_if_exists((command for _, command in commands), [id for id, _ in commands])
+        request = pack_if_passed((command for _, command in commands), [id for id, _ in commands])
         for _ in exchange_or_raise(self.client, [request]):
             pass
 
@@ -191,7 +195,7 @@ class Documents:
         commands: Iterator[Command] = (
             ["HSETNX", key, field, blob.tobytes()] for key, blob in zip(found, blobs, strict=True)
         )
-        pack = pack_if_exists if self._fence is None else self._fence.pack
+        pack = pack_if_passed if self._fence is None else self._fence.pack
         for _ in exchange_or_raise(self.client, [pack(commands, ids)]):
             pass
 
@@ -285,19 +289,53 @@ class Documents:
         found = scan.draw_keys(self.client, prefix, kind, scanned)
         return list(dict.fromkeys(map(to_text, found)))
 
+    def _pack_removals(self, commands: Iterable[Sequence[Any]], ids: Sequence[str]) -> Request:
+        test = document_formats.removal_test(self.schema)
+        if self._fence is None:
+            return pack_if_passed(commands, ids, test)
+        return self._fence.pack(commands, ids, test)
+
     def _send_per_id(
-        self, ids: Sequence[str], command: str, *rest: str
+        self, ids: Sequence[str], command: str, *rest: str, pack: Packer | None = None
     ) -> Iterator[tuple[Sequence[str], list[Any]]]:
-        """Sends a command with the key of each id; yields batches of ids and replies."""
+        """Sends a command with the key of each id; yields batches of ids and replies.
+
+        The reply is None where a key holds a value of another type than documents have.
+        """
         to_keys = self.keys.look_up_for_reads(ids)
-        pack = pack_keyed if self._fence is None else self._fence.pack
+        if pack is None:
+            pack = pack_keyed if self._fence is None else self._fence.pack
         requests = (
             pack(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
             for rows in self.batches(len(ids))
         )
-        yield from exchange_or_raise(self.client, requests)
+        yield from self._exchange(requests)
+
+    def _exchange(
+        self, requests: Iterable[Request], fields: int = 0
+    ) -> Iterator[tuple[Sequence[str], list[Any]]]:
+        """Sends requests; a key that holds a value of another type counts as missing."""
+        missing = self._missing(fields)
+        for ids, replies in exchange(self.client, requests):
+            kept = [missing if _is_wrong_type(reply) else reply for reply in replies]
+            raise_errors(self.client, ids, kept)
+            yield ids, kept
+
+    def _read_one(self, command: Command, fields: int) -> Any:
+        try:
+            return execute(self.client, *command)
+        except ServerError as error:
+            if _is_wrong_type(error.__cause__):
+                return self._missing(fields)
+            raise
+
+    def _missing(self, fields: int) -> list[None] | None:
+        """Returns the reply of a read of some fields where there is no document."""
+        return [None] * fields if fields and self.schema.storage == "HASH" else None
 
 
-def _is_wrong_type(error: redis.RedisError) -> bool:
+def _is_wrong_type(reply: Any) -> bool:
     """Returns whether a command was refused since its key holds a value of another type."""
-    return "WRONGTYPE" in str(error) or "wrong Redis type" in str(error)
+    if not isinstance(reply, redis.RedisError):
+        return False
+    return "WRONGTYPE" in str(reply) or "wrong Redis type" in str(reply)

@@ -14,7 +14,7 @@ from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import switching
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.fence import Fence
-from fiftyone_redis.engine.overlap import find_overlapping
+from fiftyone_redis.engine.overlap import find_overlapping_prefixes
 from fiftyone_redis.engine.records import (
     Record,
     Removal,
@@ -64,12 +64,29 @@ def finish_removal(client: Client, alias: str, fence: Fence) -> None:
     remove_record(fence, alias)
 
 
+def drop_without_documents(documents: Documents, alias: str, fence: Fence) -> None:
+    """Drops an index; a new one of its name takes its documents over.
+
+    Args:
+        documents: the documents of the index
+        alias: its alias, or its own name if it has none
+        fence: the fence of its lease
+    """
+    schema = documents.schema
+    if schema.vector_field != schema.vector_name:
+        with suppress(ServerError):  # a full server takes no record
+            write_record(fence, alias, Record(fields={schema.vector_field: schema.dtype}))
+    switching.drop(fence, schema.server_name, documents=False)
+
+
 def delete_orphans(documents: Documents) -> None:
-    """Deletes the documents of an index that is gone, unless another index has them by now."""
-    if not find_overlapping(documents):
-        _delete(documents)
+    """Deletes the documents of an index that is gone, but those that another index has by now."""
+    _delete(documents)
 
 
 def _delete(documents: Documents) -> None:
+    prefix = documents.schema.prefix
+    others = tuple(find_overlapping_prefixes(documents))
     for ids in documents.walk_ids():
-        documents.delete(list(documents.find_existing(ids)))
+        own = [id for id in ids if not (prefix + id).startswith(others)]
+        documents.delete(list(documents.find_existing(own)))

@@ -67,22 +67,25 @@ class Fence:
         execute(self._client, "EVAL", _EXECUTE_ALL, 1, self.key, self.value, *counted)
 
     def pack(
-        self, commands: Iterable[Sequence[wire.Arg]], items: Sequence[Any], *, creates: bool = False
+        self,
+        commands: Iterable[Sequence[wire.Arg]],
+        items: Sequence[Any],
+        test: Sequence[str] = wire.EXISTS,
     ) -> wire.Request:
-        """Packs commands that run only if their key exists; the reply is None if it does not.
+        """Packs commands that run only if their key passes a test.
 
         Args:
             commands: the commands; their first argument is their key, as bytes
             items: the item that each command is about
-            creates: whether the keys need not exist
+            test: as for :func:`~fiftyone_redis.connection.wire.pack_if_passed`
 
         Raises:
             IndexChangedError: in a cluster, if the key of this fence holds another value by now
         """
         if self._is_cluster:
             self._check()
-            return (wire.pack_keyed if creates else wire.pack_if_exists)(commands, items)
-        return wire.pack_if_held(commands, items, (self.key, self.value), creates=creates)
+            return wire.pack_if_passed(commands, items, test)
+        return wire.pack_if_passed(commands, items, test, (self.key, self.value))
 
     def _check(self) -> None:
         found = execute(self._client, "GET", self.key)

@@ -16,7 +16,6 @@ from fiftyone_redis.engine import (
     aliases,
     attribute_values,
     codec,
-    commands,
     creation,
     lease,
     leftovers,
@@ -26,7 +25,7 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.creation import create_index
 from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
 from fiftyone_redis.engine.documents import AttributeReader, Documents
-from fiftyone_redis.engine.dropping import drop_with_documents
+from fiftyone_redis.engine.dropping import drop_with_documents, drop_without_documents
 from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
@@ -328,7 +327,7 @@ class VectorIndex:
             if documents:
                 drop_with_documents(there, name, fence)
             else:
-                fence.execute(*commands.drop(self.schema.server_name, documents=False))
+                drop_without_documents(there, name, fence)
         definition.forget()
 
     @staticmethod

@@ -56,6 +56,8 @@ def remove_all(
 ) -> None:
     """Removes all indexes that were made for an alias that points at none of them.
 
+    The record stays, since it names the fields that their documents may have.
+
     Args:
         client: a client of the server
         alias: the alias
@@ -68,7 +70,16 @@ def remove_all(
         own = [replies.read_prefixes(info, storage) for storage in ("HASH", "JSON")]
         if tuple(prefixes) in own:
             _drop(fence, name, documents=documents)
-    remove_record(fence, alias)
+
+
+def take_over(documents: Documents, alias: str) -> None:
+    """Makes documents of an index that is gone fit a new index, if their vectors were converted.
+
+    Args:
+        documents: the documents of the new index, behind the fence
+        alias: its alias
+    """
+    _remove_fields(documents, read_record(documents.client, alias).fields)
 
 
 def _find_other_indexes(

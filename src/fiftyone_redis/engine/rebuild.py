@@ -256,7 +256,7 @@ class _Rebuild:
             )
             for id, (members, _) in held.items()
         )
-        request = self._lease.fence.pack(writes, list(held), creates=True)
+        request = self._lease.fence.pack(writes, list(held), test=())
         for _ in exchange_or_raise(self._client, [request]):
             pass
 
