@@ -203,6 +203,9 @@ def test_what_others_were_told_stays_so_whenever_a_process_is_frozen(
         (rebuild_algorithm, "HASH", make_again, 5),
         (rebuild_storage, "JSON", write_and_rebuild, 15),  # left copies that nobody deleted
         (rebuild_storage, "JSON", make_again, 16),
+        (rebuild_storage, "JSON", write, 21),  # dropped the new index for the old one
+        (rebuild_storage, "JSON", write, 22),
+        (rebuild_storage, "JSON", write, 23),
         (drop, "HASH", write_and_rebuild, 4),
         (drop, "HASH", make_again, 8),  # deleted the documents of the new index
         (add, "HASH", rebuild_and_write, 3),  # left a field in the form of before

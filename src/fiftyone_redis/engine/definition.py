@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.options import UNREPORTED
-from fiftyone_redis.engine.records import Record, make_fence, read_state
+from fiftyone_redis.engine.records import Record, read_state
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema
 from fiftyone_redis.errors import (
@@ -191,8 +192,8 @@ class Definition:
         """Finishes a switch to another index that was decided, and follows it."""
         switch = record.switch
         if switch is not None and switch.new != self.schema.server_name:
-            fence = make_fence(self.client, self.alias, record)
-            switching.finish_switch(self.client, switch, fence)
+            with suppress(IndexChangedError):  # others were faster
+                switching.finish_switch(self.client, self.alias, record)
             self.refresh()
 
     def _is_settled(self) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from fiftyone_redis.connection import naming, wire
@@ -42,7 +42,6 @@ from fiftyone_redis.engine.reading import Progress
 from fiftyone_redis.engine.records import (
     Record,
     Switch,
-    make_fence,
     remove_record,
     write_record,
 )
@@ -208,17 +207,16 @@ class _Rebuild:
             record: what was decided
             converted: the new index, if its vectors are of another type
         """
-        client, old, fence = self._client, self._old, self._lease.fence
+        old = self._old
+        with suppress(IndexChangedError):  # others were faster, or only a reply was lost
+            switching.finish_switch(self._client, self._alias, record)
         try:
-            if record.switch is not None:
-                record_fence = make_fence(client, self._alias, record)
-                switching.finish_switch(client, record.switch, record_fence)
             if converted is not None:
                 # Vectors that other programs have added.
                 found = old.of(replace(old.schema, server_name=converted.server_name))
                 dtype_conversion.convert_vectors(found, converted)
                 dtype_conversion.remove_field(old.of(converted), old.schema.vector_field)
-            remove_record(fence, self._alias)
+            remove_record(self._lease.fence, self._alias)
         except IndexChangedError:
             logger.info("Another process went on with the rebuild of %r", self._alias)
 

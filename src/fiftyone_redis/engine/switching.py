@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.wire import Command
 from fiftyone_redis.engine import aliases, commands
 from fiftyone_redis.engine.fence import Fence
-from fiftyone_redis.engine.records import Switch, read_record
+from fiftyone_redis.engine.records import Record, make_fence, read_record
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError
 
 _GAP_SECONDS = 1.0
@@ -26,25 +28,35 @@ _POLL_SECONDS = 0.02
 logger = logging.getLogger("fiftyone." + __name__)
 
 
-def finish_switch(client: Client, switch: Switch, fence: Fence) -> None:
+def finish_switch(client: Client, alias: str, record: Record) -> None:
     """Does what a switch that was decided takes; passes over what is done already.
 
     Args:
         client: a client of the server
-        switch: the switch
-        fence: the fence of its record
+        alias: the alias of the index
+        record: the record, which has no switch any more afterwards
 
     Raises:
         IndexNotFoundError: if the new index was dropped in the meantime
         IndexChangedError: if there is another record, or none: others have finished the switch
     """
+    switch, fence = record.switch, make_fence(client, alias, record)
+    if switch is None:
+        return
+    ended = replace(record, switch=None, text="").to_json()
+    done: Command = ["SET", commands.record_key(alias), ended]
     for name in switch.names:
         if name != switch.old:
             fence.execute(*commands.move_alias(name, switch.new))
-    if switch.old in switch.names:
-        _replace_with_alias(client, switch, fence)
-    else:
+    if switch.old not in switch.names:
         drop(fence, switch.old, documents=switch.drops_documents)
+    elif aliases.find_index(client, switch.old) != switch.new:
+        # In one step with the end of this record: if it were repeated, the alias would be taken for
+        # the old index, and the new one dropped.
+        steps = [commands.drop(switch.old, switch.drops_documents)]
+        fence.execute_all([*steps, commands.add_alias(switch.old, switch.new), done])
+        return
+    fence.execute(*done)
 
 
 def await_switch(client: Client, alias: str) -> bool:
@@ -84,17 +96,3 @@ def drop(by: Client | Fence, name: str, *, documents: bool) -> None:
             execute(by, *command)
     except IndexNotFoundError:
         return
-
-
-def _replace_with_alias(client: Client, switch: Switch, fence: Fence) -> None:
-    """Replaces an index with an alias of the same name; both cannot exist at once."""
-    old, new = switch.old, switch.new
-    if aliases.find_index(client, old) == new:
-        return
-    steps = [commands.drop(old, switch.drops_documents), commands.add_alias(old, new)]
-    try:
-        fence.execute_all(steps)
-    except (IndexNotFoundError, IndexMismatchError):
-        # Only the reply was lost, or another process was faster.
-        if aliases.find_index(client, old) != new:
-            raise
