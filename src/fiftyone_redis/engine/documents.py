@@ -121,7 +121,12 @@ class Documents:
         schema, to_keys = self.schema, self.keys.look_up_for_reads(ids)
         if len(ids) == 1:
             command = document_formats.read_command(schema, to_keys(ids)[0], fields)
-            reply = self._read_one(command, len(fields))
+            try:
+                reply = execute(self.client, *command)
+            except ServerError as error:
+                if not _is_wrong_type(error.__cause__):
+                    raise
+                reply = self._missing(len(fields))
             yield ids, document_formats.read_values(schema, fields, [reply])
             return
         requests = (
@@ -320,14 +325,6 @@ class Documents:
             kept = [missing if _is_wrong_type(reply) else reply for reply in replies]
             raise_errors(self.client, ids, kept)
             yield ids, kept
-
-    def _read_one(self, command: Command, fields: int) -> Any:
-        try:
-            return execute(self.client, *command)
-        except ServerError as error:
-            if _is_wrong_type(error.__cause__):
-                return self._missing(fields)
-            raise
 
     def _missing(self, fields: int) -> list[None] | None:
         """Returns the reply of a read of some fields where there is no document."""
