@@ -163,8 +163,8 @@ def test_a_key_of_another_type_is_named_by_writes_and_is_no_document_for_reads(l
 
     with pytest.raises(ServerError, match=r"WRONGTYPE.* 2 documents: '00002', '00003'"):
         write(lone_client, schema, names(20), vectors(20))
-    found = read(lone_client, schema, names(20))
-    assert [id for id, [blob] in found.items() if blob is None] == names(20)[2:4]
+    found = read(lone_client, schema, names(5))
+    assert [id for id, [blob] in found.items() if blob is None] == ["00002", "00003"]
 
     assert lone_client.echo("still there") == b"still there"
     assert lone_client.get("docs:00002") == b"text"
