@@ -212,4 +212,4 @@ def test_two_handles_see_what_was_done_through_either(client, redis_server):
 
 @pytest.mark.slow
 def test_two_handles_see_it_through_any_calls_at_all(client, redis_server):
-    run(redis_server.url, examples=250, steps=50, derandomize=False)
+    run(redis_server.url, examples=120, steps=50, derandomize=False)
