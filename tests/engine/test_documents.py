@@ -157,7 +157,9 @@ def test_a_second_write_replaces_the_first(client, schema, vectors):
     assert read(client, schema, ["a"]) == {"a": [second.tobytes()]}
 
 
-def test_a_key_of_another_type_is_named_by_writes_and_is_no_document_for_reads(lone_client, schema, vectors, small_batches):
+def test_a_key_of_another_type_is_named_by_writes_and_missing_for_reads(
+    lone_client, schema, vectors, small_batches
+):
     lone_client.set("docs:00002", "text")
     lone_client.lpush("docs:00003", "text")
 
