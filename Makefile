@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINT ?=
+MINUTES ?= 5
 OLDEST_PYTHON ?= python3.10
 READY := $(VENV)/.ready
 
@@ -16,7 +17,7 @@ DEMO_ENV := FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models FIFTYONE_BRAIN_CONFIG_PATH=$(D
 WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo app browser test test-slow screenshots test-oldest bench lint format types check tables docs package clean
+.PHONY: help env demo app browser test test-slow screenshots test-oldest bench soak lint format types check tables docs package clean
 
 help: ## Say what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -69,6 +70,10 @@ check: lint types test ## Do what CI does first.
 
 bench: env ## Measure everything against FiftyOne's own backends, in about 15 minutes.
 	$(BIN)/python benchmarks/run.py
+
+soak: env ## Use one index from several processes and inject faults, for MINUTES=5.
+	$(BIN)/python benchmarks/soak.py $(MINUTES)
+	$(BIN)/python -m pytest -m slow tests/faults/test_model.py
 
 tables: env ## Write the reference tables of docs/ anew.
 	$(BIN)/python scripts/reference.py

@@ -735,7 +735,16 @@ def test_threads_can_share_a_client_while_a_node_fails_over(client, nodes, small
 
 
 def test_all_nodes_are_reached_as_the_same_user_of_few_rights(nodes):
-    rights = ["+hset", "+hmget", "+scan", "+unlink", "+cluster|slots", "+cluster|nodes"]
+    rights = [
+        "+hset",
+        "+hmget",
+        "+scan",
+        "+unlink",
+        "+eval",
+        "+hstrlen",
+        "+cluster|slots",
+        "+cluster|nodes",
+    ]
     for node in nodes:
         node("ACL", "SETUSER", "tester", "reset", "on", ">sEcr3t", "~docs:*", *rights, "+command")
     with nodes[0].client(username="tester", password="sEcr3t") as seed:

@@ -9,8 +9,8 @@ from recorded import reply
 from fiftyone_redis.connection import capabilities
 from fiftyone_redis.doctor import findings, indexes, redis_server
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
-from fiftyone_redis.engine import Schema, VectorIndex, connect
-from fiftyone_redis.engine.records import Record, write_record
+from fiftyone_redis.engine import Schema, VectorIndex, commands, connect
+from fiftyone_redis.engine.records import Record
 
 REDIS_8 = "redis-8.8-search-8.8.0"
 CLUSTER = f"{REDIS_8}-cluster-of-3"
@@ -176,7 +176,8 @@ def test_an_index_that_an_interrupted_rebuild_left_is_a_warning(client, alias):
 
 
 def test_fields_that_an_interrupted_change_of_type_left_are_a_warning(client, index):
-    write_record(client, "docs", Record(fields={"vector_0a1b2c3d": "float16"}))
+    record = Record(fields={"vector_0a1b2c3d": "float16"})
+    client.set(commands.record_key("docs"), record.to_json())
     [finding] = [each for each in examine(client) if "vector_0a1b2c3d" in each.text]
     assert finding.status == WARNING
     assert finding.text.startswith("docs: documents may hold vectors twice")

@@ -4,20 +4,17 @@ Processes are really killed: each is a child that ends itself by SIGKILL before 
 that it sends, the first, the second, and so on.
 """
 
-import multiprocessing
-import os
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import children
 import numpy as np
 import pytest
 import redis
-from redis.connection import AbstractConnection
 from waiting import wait_until
 
-from fiftyone_redis.engine import Schema, VectorIndex, connect, lease, switching
-from fiftyone_redis.engine.records import Record, Switch, write_record
+from fiftyone_redis.engine import Schema, VectorIndex, commands, connect, lease, switching
+from fiftyone_redis.engine.records import Record, Switch
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -71,29 +68,8 @@ def changes_of(index: VectorIndex) -> list[dict[str, str]]:
     return [{"algorithm": "HNSW"}, {"dtype": "float16"}]
 
 
-def rebuild_and_die(url: str, requests: int, changes: dict[str, str]) -> None:
-    """Rebuilds an index in a process that is killed before it sends one request too many."""
-    index = VectorIndex.open(connect(url), "docs")
-    send = AbstractConnection.send_packed_command
-    left = [requests]
-
-    def send_or_die(connection, *arguments, **options):
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return send(connection, *arguments, **options)
-
-    AbstractConnection.send_packed_command = send_or_die
-    index.rebuild(**changes)
-
-
 def was_killed(url: str, requests: int, changes: dict[str, str]) -> bool:
-    context = multiprocessing.get_context("fork")
-    child = context.Process(target=rebuild_and_die, args=(url, requests, changes))
-    child.start()
-    child.join(60)
-    assert child.exitcode in (0, -signal.SIGKILL)
-    return child.exitcode != 0
+    return children.was_killed(url, lambda index: index.rebuild(**changes), requests)
 
 
 def indexes(client) -> list[str]:
@@ -172,7 +148,7 @@ def test_a_switch_that_was_interrupted_between_two_names_is_finished_by_whoever_
 def decide_switch(client, name: str) -> None:
     """Notes that the alias is about to move to an index, as a rebuild does."""
     switch = Switch("docs", name, ("docs",), drops_documents=False)
-    write_record(client, "docs", Record(switch))
+    client.set(commands.record_key("docs"), Record(switch).to_json())
 
 
 def test_a_search_waits_in_the_gap_between_two_names(client, matrix):
@@ -224,7 +200,7 @@ def test_an_index_that_is_dropped_while_it_is_rebuilt_stays_dropped(client, matr
         self.set_if_held(key, value)
 
     monkeypatch.setattr(lease.Lease, "set_if_held", drop_and_go_on)
-    with pytest.raises(IndexMismatchError, match="dropped or changed by another process"):
+    with pytest.raises(IndexMismatchError, match="another process dropped or changed"):
         index.rebuild(algorithm="HNSW")
     assert (indexes(client), client.keys()) == ([], [])
 

@@ -137,11 +137,12 @@ def exchange_or_raise(
         ServerError: if the server refuses commands; the message names the first documents
     """
     for items, replies in exchange(client, requests):
-        _raise_errors(client, items, replies)
+        raise_errors(client, items, replies)
         yield items, replies
 
 
-def _raise_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
+def raise_errors(client: Client, ids: Sequence[str], replies: list[Any]) -> None:
+    """Raises the first error among replies; the message names the first documents."""
     errors = [
         (id, reply)
         for id, reply in zip(ids, replies, strict=True)

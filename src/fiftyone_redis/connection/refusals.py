@@ -46,6 +46,8 @@ class Refusal(Enum):
     NODES_UNREACHABLE = auto()
     INDEX_DIFFERS = auto()
     """The nodes of a cluster have different indexes of that name."""
+    FENCED = auto()
+    """This package's own script found that another process has changed the index."""
 
 
 TRANSIENT = frozenset(
@@ -137,6 +139,7 @@ _FORMS = (
         "|bad arguments for vector similarity.*",
     ),
     _form(Refusal.NO_JSON, None, "invalid rule type: json"),
+    _form(Refusal.FENCED, "FENCED"),
     _form(Refusal.OUT_OF_MEMORY, "SEARCH_OOM|SEARCH_OOM_SHARD|SEARCH_OOM_COORD"),
     _form(
         Refusal.OUT_OF_MEMORY,

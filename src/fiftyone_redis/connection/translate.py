@@ -15,6 +15,7 @@ from fiftyone_redis.errors import (
     ConnectionFailedError,
     FiftyOneRedisError,
     IncompleteResultError,
+    IndexChangedError,
     IndexMismatchError,
     IndexNotFoundError,
     ResultLimitError,
@@ -84,6 +85,10 @@ _REFUSED: dict[Refusal, tuple[type[FiftyOneRedisError], str]] = {
     Refusal.ALIAS_TARGET: (
         IndexNotFoundError,
         "no index has that name, which may be an alias; check index_name",
+    ),
+    Refusal.FENCED: (
+        IndexChangedError,
+        "another process dropped or changed the index meanwhile; check what it is now",
     ),
     Refusal.CURSOR_NOT_FOUND: (ServerError, "it gave up a query that was being read; repeat it"),
     Refusal.QUERY_TIMEOUT: (

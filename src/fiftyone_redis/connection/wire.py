@@ -101,21 +101,75 @@ def pack_keyed(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Reque
     return Request(packed, items, cast("list[bytes]", keys))
 
 
-# A command of its own kind for each storage; the key is declared, so that a cluster can route it.
-_IF_EXISTS = "return redis.call('EXISTS', KEYS[1]) == 1 and redis.call(unpack(ARGV))"
+IF_HELD = (
+    "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then "
+    "return redis.error_reply('FENCED another process has changed the index') end "
+)
+"""The beginning of a script that goes on only if its first key holds its first argument."""
+
+# The number of arguments of the test stands before it; its last key is that of the document, which
+# is declared, so that a cluster can route it.
+_IF_PASSED = (
+    "local at = #KEYS local last = at + tonumber(ARGV[at]) if last > at then "
+    "local found = redis.pcall(ARGV[at + 1], KEYS[#KEYS], unpack(ARGV, at + 2, last)) "
+    "if not found or found == 0 then return false end "
+    "if type(found) == 'table' and found.err then "
+    "if found.err:find('WRONGTYPE') or found.err:find('wrong Redis type') then return false end "
+    "return found end end "
+    "return redis.call(unpack(ARGV, last + 1))"
+)
+_IF_HELD_AND_PASSED = IF_HELD + _IF_PASSED
+
+EXISTS: tuple[str, ...] = ("EXISTS",)
+"""The test whether a key exists; see :func:`pack_if_passed`."""
 
 
-def pack_if_exists(commands: Iterable[Sequence[Arg]], items: Sequence[Any]) -> Request:
-    """Packs commands that run only if their key exists; the reply is None if it does not.
+def pack_if_passed(
+    commands: Iterable[Sequence[Arg]],
+    items: Sequence[Any],
+    test: Sequence[str] = EXISTS,
+    held: tuple[str, str] | None = None,
+) -> Request:
+    """Packs commands that run only if their key passes a test; the reply is None if it does not.
 
     Args:
         commands: the commands; their first argument is their key, as bytes
         items: the item that each command is about
+        test: a command without its key; it must not return 0 or None, or find a value of another
+            type; empty for none
+        held: another key, and the value without which all commands are refused
     """
-    given = list(commands)
-    scripts = [["EVAL", _IF_EXISTS, 1, command[1], *command] for command in given]
-    keys = cast("list[bytes]", [command[1] for command in given])
-    return Request([(pack(script),) for script in scripts], items, keys)
+    lease, value = ([held[0]], [held[1]]) if held else ([], [])
+    script = _IF_HELD_AND_PASSED if held else _IF_PASSED
+    head = [script, 1 + len(lease), *lease]
+    tested = [*value, len(test), *test]
+    return _pack_scripts((([*head, c[1], *tested, *c], c[1]) for c in commands), items)
+
+
+_UNLINK_IF_EQUAL = (
+    "return redis.pcall('HGET', KEYS[1], ARGV[1]) == ARGV[2] and redis.call('UNLINK', KEYS[1])"
+)
+
+
+def pack_unlink_if_equal(held: Iterable[tuple[bytes, str, bytes]], items: Sequence[Any]) -> Request:
+    """Packs commands that delete HASHes if a field still holds a value.
+
+    Args:
+        held: keys, fields and values
+        items: the item that each command is about
+    """
+    scripts = (([_UNLINK_IF_EQUAL, 1, *each], each[0]) for each in held)
+    return _pack_scripts(scripts, items)
+
+
+def _pack_scripts(scripts: Iterable[tuple[Sequence[Any], Arg]], items: Sequence[Any]) -> Request:
+    """Packs scripts, given with the key of the document that each is about."""
+    packed: list[Parts] = []
+    keys = []
+    for script, key in scripts:
+        packed.append((pack(["EVAL", *script]),))
+        keys.append(key)
+    return Request(packed, items, cast("list[bytes]", keys))
 
 
 def read_name(packed: bytes) -> str:

@@ -143,6 +143,12 @@ def check_ids(
     _check_texts("ids", ids)
     if "" in ids:
         raise InputError("An id is empty.")
+    with_nul = [repr(id) for id in ids if "\0" in id] if schema.vectors_only else []
+    if with_nul:
+        raise InputError(
+            f"{len(with_nul)} ids hold a NUL character, and the server leaves such documents out "
+            f"of the index: {list_first(with_nul)}."
+        )
     for tag, values in tags.items():
         _check_texts(f"values of {tag}", values)
     if len(set(ids)) < len(ids):
@@ -150,12 +156,17 @@ def check_ids(
         raise InputError(f"{len(twice)} ids occur more than once: {list_first(twice)}.")
 
 
-def _check_texts(name: str, texts: Sequence[str]) -> None:
+def check_ids_to_read(ids: Sequence[str]) -> None:
+    """Raises an :class:`InputError` unless ids are texts that keys could hold."""
+    _check_texts("ids", ids, "surrogateescape")
+
+
+def _check_texts(name: str, texts: Sequence[str], errors: str = "strict") -> None:
     wrong = [repr(text) for text in texts if not isinstance(text, str)]
     if wrong:
         raise InputError(f"{len(wrong)} {name} are not text: {list_first(wrong)}.")
     try:
-        "".join(texts).encode()
+        "".join(texts).encode(errors=errors)
     except UnicodeEncodeError:
         odd = [repr(text) for text in texts if not text.isprintable()]
         raise InputError(f"Some {name} cannot be encoded as UTF-8: {list_first(odd)}.") from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fiftyone_redis.connection.wire import LIST, SEARCH, Arg, Command
+from fiftyone_redis.connection.wire import LIST, SEARCH, Arg, Command, to_bytes
 from fiftyone_redis.engine import existing_index
 from fiftyone_redis.engine.options import OPTIONS, tuning_options
 from fiftyone_redis.engine.schema import DISTANCE, Schema
@@ -126,7 +126,15 @@ def knn(
 
 def keys_with_tag(schema: Schema, tag: str, values: Sequence[str], *, timeout_ms: int) -> Command:
     """Returns the command that opens a cursor on the documents with one of some tag values."""
-    return _keys(schema, _tagged(tag, values), timeout_ms)
+    # The query language has no escape for control characters.
+    odd = [value for value in values if not value.isprintable()]
+    names = {value: f"value{number}" for number, value in enumerate(odd)}
+    terms = [f"${names[value]}" if value in names else escape(value) for value in values]
+    command = _keys(schema, f"@{tag}:{{{'|'.join(terms)}}}", timeout_ms)
+    if names:
+        command += ["PARAMS", 2 * len(names)]
+        command += [part for value, name in names.items() for part in (name, to_bytes(value))]
+    return command
 
 
 def all_keys(schema: Schema, *, timeout_ms: int) -> Command:
@@ -165,10 +173,6 @@ def id_path(schema: Schema) -> list[str]:
     if schema.id_field is None:
         return []
     return [schema.path(schema.id_field), "AS", ID]
-
-
-def _tagged(tag: str, values: Sequence[str]) -> str:
-    return f"@{tag}:{{{'|'.join(escape(value) for value in values)}}}"
 
 
 def _runtime(schema: Schema, k: int) -> str:

@@ -9,12 +9,13 @@ from dataclasses import replace
 from fiftyone_redis.connection import naming, wire
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import aliases, commands, lease, leftovers
+from fiftyone_redis.engine import aliases, commands, lease, leftovers, switching
 from fiftyone_redis.engine.definition import Definition
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.dropping import delete_orphans
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.overlap import refuse_overlap
+from fiftyone_redis.engine.records import read_record, remove_record
 from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.engine.schema import Schema, check_attributes
 from fiftyone_redis.errors import IndexMismatchError, list_first
@@ -35,20 +36,22 @@ def create_index(documents: Documents) -> Definition:
     check_attributes(schema)
     require_support(client, schema)
     name = schema.name
-    with lease.hold(client, name), ExitStack() as undo:
+    with lease.hold(client, name) as held, ExitStack() as undo:
         _refuse_taken(name, aliases.is_taken(client, name))
-        leftovers.remove_all(client, name, schema.prefixes)
+        leftovers.remove_all(client, name, schema.prefixes, held.fence)
         refuse_overlap(documents)
+        leftovers.take_over(Documents(client, schema, held.fence), name)
         made = Documents(client, replace(schema, server_name=naming.make_index_name(name)))
         has_documents = _refuse_other_keys(made)
         execute(client, *commands.create(made.schema))
-        undo.callback(execute, client, *commands.drop(made.schema.server_name, documents=False))
+        undo.callback(switching.drop, client, made.schema.server_name, documents=False)
         # Another process may have made one at the same moment.
         refuse_overlap(made)
         if has_documents:
             time.sleep(_SCAN_SECONDS)
             wait_until_indexed(client, made.schema.server_name)
         execute(client, *commands.add_alias(name, made.schema.server_name))
+        remove_record(held.fence, name)
         undo.pop_all()
     return Definition(made, name, (wire.to_bytes(made.schema.server_name),))
 
@@ -59,10 +62,13 @@ def remove_leftovers(client: Client, name: str) -> None:
     Raises:
         IndexMismatchError: if the index exists
     """
-    with lease.hold(client, name, patient=False):
+    with lease.hold(client, name, patient=False) as held:
         _refuse_taken(name, aliases.find_index(client, name) is not None)
-        leftovers.remove_all(client, name, (f"{name}:",), documents=True)
-        delete_orphans(Documents(client, Schema(name, dim=1)))
+        leftovers.remove_all(client, name, (f"{name}:",), held.fence, documents=True)
+        orphans = Documents(client, Schema(name, dim=1), held.fence)
+        for field in {orphans.schema.vector_field, *read_record(client, name).fields}:
+            delete_orphans(orphans.of(replace(orphans.schema, vector_field=field)))
+        remove_record(held.fence, name)
 
 
 def _refuse_other_keys(documents: Documents) -> bool:

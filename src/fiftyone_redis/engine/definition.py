@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -98,11 +99,12 @@ class Definition:
         self.identity = found.identity
         self.forget()
 
-    def confirm(self, reply: Any = None) -> None:
-        """Makes sure that the index is what it was when its definition was read, and is whole.
+    def confirm(self, reply: Any = None, *, must_be_complete: bool = True) -> None:
+        """Makes sure that the index is what it was when its definition was read, and is complete.
 
         Args:
             reply: what FT.INFO says of it now; it is asked if that is None
+            must_be_complete: whether all documents must be indexed; writing needs no complete index
 
         Raises:
             IndexNotFoundError: if it is gone
@@ -114,7 +116,8 @@ class Definition:
             reply = execute(self.client, *commands.info(self.schema.name))
         found = replies.read_identity(reply)
         is_same = found[: len(self.identity)] == self.identity
-        if not (is_same and replies.read_indexing(reply).is_complete):
+        is_complete = not must_be_complete or replies.read_indexing(reply).is_complete
+        if not (is_same and is_complete):
             raise IndexChangedError(
                 f"The index {self.schema.name!r} was rebuilt or made anew by others while it was "
                 "used; repeat this."
@@ -167,10 +170,10 @@ class Definition:
             try:
                 self.settle()
                 if not self._is_new():
-                    self.confirm()
+                    self.confirm(must_be_complete=False)
                 done = write(self.documents)
                 if self._is_settled():
-                    self.confirm()
+                    self.confirm(must_be_complete=False)
                     return done
             except SIGNS_OF_CHANGE as error:
                 changes = self.follow(error, changes)
@@ -196,7 +199,8 @@ class Definition:
         """Finishes a switch to another index that was decided, and follows it."""
         switch = record.switch
         if switch is not None and switch.new != self.schema.server_name:
-            switching.finish_switch(self.client, switch)
+            with suppress(IndexChangedError):  # others were faster
+                switching.finish_switch(self.client, self.alias, record)
             self.refresh()
 
     def _is_new(self) -> bool:

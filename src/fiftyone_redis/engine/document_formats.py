@@ -118,6 +118,17 @@ def has_vector(schema: Schema, reply: Any) -> bool:
     return reply in (size, [size])
 
 
+def removal_test(schema: Schema) -> tuple[str, ...]:
+    """Returns the test that a key passes if a document of an index is there; empty for none.
+
+    See :func:`~fiftyone_redis.connection.wire.pack_if_passed`. In indexes of others, documents need
+    not have a vector.
+    """
+    if schema.storage == "JSON":
+        return "JSON.TYPE", "$"
+    return ("HSTRLEN", schema.vector_field) if schema.vectors_only else ()
+
+
 def read_document_command(key: bytes) -> Command:
     """Returns the command that reads a whole JSON document."""
     return ["JSON.GET", key, "$"]

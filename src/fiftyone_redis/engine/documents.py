@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
 
 from fiftyone_redis.connection.client import execute, get_address
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.pipeline import exchange, exchange_or_raise
+from fiftyone_redis.connection.pipeline import exchange, exchange_or_raise, raise_errors
 from fiftyone_redis.connection.translate import translate
-from fiftyone_redis.connection.wire import Command, add_counts, pack_if_exists, pack_keyed, to_text
+from fiftyone_redis.connection.wire import (
+    Command,
+    Request,
+    add_counts,
+    pack_if_passed,
+    pack_keyed,
+    pack_unlink_if_equal,
+    to_bytes,
+    to_text,
+)
 from fiftyone_redis.engine import document_formats, scan
-from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.codec import Array, encode
 from fiftyone_redis.engine.document_formats import FieldValues
+from fiftyone_redis.engine.fence import Fence
 from fiftyone_redis.engine.keys import Keys
 from fiftyone_redis.engine.options import DTYPES
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import ServerError
 
 BATCH_BYTES = 1 << 21
 """The size of a batch, in bytes of vectors."""
+
+Packer = Callable[[Iterable[Sequence[Any]], Sequence[str]], Request]
 
 AttributeReader = Callable[[Sequence[str]], FieldValues]
 """Returns the attributes of a batch of documents, given their ids."""
@@ -34,12 +47,18 @@ class Documents:
     Args:
         client: a client of the server
         schema: the index
+        fence: what must hold whenever documents are deleted or lose or gain a field here
     """
 
-    def __init__(self, client: Client, schema: Schema) -> None:
+    def __init__(self, client: Client, schema: Schema, fence: Fence | None = None) -> None:
         self.client = client
         self.schema = schema
         self.keys = Keys(client, schema)
+        self._fence = fence
+
+    def of(self, schema: Schema) -> Documents:
+        """Returns the documents of another index, behind the same fence."""
+        return Documents(self.client, schema, self._fence)
 
     def batches(self, count: int) -> Iterator[slice]:
         """Yields slices of ``count`` documents, of about :data:`BATCH_BYTES` each."""
@@ -103,14 +122,19 @@ class Documents:
         schema, to_keys = self.schema, self.keys.look_up_for_reads(ids)
         if len(ids) == 1:
             command = document_formats.read_command(schema, to_keys(ids)[0], fields)
-            reply = execute(self.client, *command)
+            try:
+                reply = execute(self.client, *command)
+            except ServerError as error:
+                if not _is_wrong_type(error.__cause__):
+                    raise
+                reply = self._missing(len(fields))
             yield ids, document_formats.read_values(schema, fields, [reply])
             return
         requests = (
             document_formats.pack_reads(schema, to_keys(ids[rows]), ids[rows], fields)
             for rows in self.batches(len(ids))
         )
-        for batch, replies in exchange_or_raise(self.client, requests):
+        for batch, replies in self._exchange(requests, len(fields)):
             yield batch, document_formats.read_values(schema, fields, replies)
 
     def find_existing(self, ids: Sequence[str]) -> set[str]:
@@ -126,12 +150,12 @@ class Documents:
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Deletes documents and returns the ids of those that were there.
 
-        Some may be missing after a lost connection: a retry does not count documents whose deletion
-        succeeded without a reply.
+        Keys that hold something else are left alone. Some ids may be missing after a lost
+        connection: a retry does not count documents whose deletion succeeded without a reply.
         """
         return [
             id
-            for batch, replies in self._send_per_id(ids, "UNLINK")
+            for batch, replies in self._send_per_id(ids, "UNLINK", pack=self._pack_removals)
             for id, deleted in zip(batch, replies, strict=True)
             if deleted
         ]
@@ -140,7 +164,8 @@ class Documents:
         """Removes a field from documents and returns how many had it."""
         command = "HDEL" if self.schema.storage == "HASH" else "JSON.DEL"
         path = self.schema.path(field)
-        return sum(add_counts(each) for _, each in self._send_per_id(ids, command, path))
+        sent = self._send_per_id(ids, command, path)
+        return sum(add_counts([reply or 0 for reply in replies]) for _, replies in sent)
 
     def update_fields(self, changes: Mapping[str, Mapping[str, str | None]]) -> None:
         """Writes and removes fields of documents in one batch, so of a few thousand at most.
@@ -160,7 +185,7 @@ class Documents:
             for key, id in zip(found, ids, strict=True)
             for command in document_formats.update_commands(self.schema, key, changes[id])
         ]
-        request = pack_if_exists((command for _, command in commands), [id for id, _ in commands])
+        request = pack_if_passed((command for _, command in commands), [id for id, _ in commands])
         for _ in exchange_or_raise(self.client, [request]):
             pass
 
@@ -176,7 +201,49 @@ class Documents:
         commands: Iterator[Command] = (
             ["HSETNX", key, field, blob.tobytes()] for key, blob in zip(found, blobs, strict=True)
         )
-        for _ in exchange_or_raise(self.client, [pack_if_exists(commands, ids)]):
+        pack = pack_if_passed if self._fence is None else self._fence.pack
+        for _ in exchange_or_raise(self.client, [pack(commands, ids)]):
+            pass
+
+    def withdraw(self, ids: Sequence[str], current: Schema) -> None:
+        """Removes what was written to documents after the index had become another one.
+
+        Args:
+            ids: the documents' ids
+            current: the index that has taken the place of this one
+        """
+        own = self.schema
+        command: Command
+        if own.storage == "JSON":
+            command = ["JSON.DEL"]
+        elif own.prefix != current.prefix:
+            command = ["UNLINK"]
+        else:
+            command = ["HDEL", own.vector_field]
+        if (own.storage, own.prefix, own.vector_field) == (
+            current.storage,
+            current.prefix,
+            current.vector_field,
+        ):
+            return  # the new index's documents are in the same place
+        keys = [to_bytes(own.prefix + id) for id in ids]
+        commands = ([command[0], key, *command[1:]] for key in keys)
+        for _ in exchange(self.client, [pack_keyed(commands, keys)]):
+            pass  # a refusal means that others have put a value of another type there
+
+    def take_back(self, ids: Sequence[str], matrix: Array) -> None:
+        """Deletes the HASHes that still hold exactly what was written to them.
+
+        Args:
+            ids: ``n`` ids
+            matrix: the ``n x dim`` floats that were written
+        """
+        if self.schema.storage == "JSON":
+            return
+        blobs, found = encode(matrix, self.schema.dtype), self.keys.look_up_for_reads(ids)(ids)
+        field, pairs = self.schema.vector_field, zip(found, blobs, strict=True)
+        commands = ((key, field, blob.tobytes()) for key, blob in pairs)
+        for _ in exchange_or_raise(self.client, [pack_unlink_if_equal(commands, ids)]):
             pass
 
     def walk_ids(self) -> Iterator[list[str]]:
@@ -206,6 +273,8 @@ class Documents:
 
         Returns:
             the number of keys, and those that hold no vector of the index's dimension and type
+
+        Keys with a NUL count among the latter: the server leaves them out of the index.
         """
         command, path = document_formats.vector_size_command(self.schema)
         count, others = 0, []
@@ -217,7 +286,7 @@ class Documents:
                 for key, reply in zip(keys, replies, strict=True):
                     if isinstance(reply, redis.RedisError) and not _is_wrong_type(reply):
                         raise translate(reply, get_address(self.client))
-                    if not document_formats.has_vector(self.schema, reply):
+                    if not document_formats.has_vector(self.schema, reply) or b"\0" in key:
                         others.append(to_text(key))
         return count, sorted(set(others))
 
@@ -231,18 +300,45 @@ class Documents:
         found = scan.draw_keys(self.client, prefix, kind, scanned)
         return list(dict.fromkeys(map(to_text, found)))
 
+    def _pack_removals(self, commands: Iterable[Sequence[Any]], ids: Sequence[str]) -> Request:
+        test = document_formats.removal_test(self.schema)
+        if self._fence is None:
+            return pack_if_passed(commands, ids, test)
+        return self._fence.pack(commands, ids, test)
+
     def _send_per_id(
-        self, ids: Sequence[str], command: str, *rest: str
+        self, ids: Sequence[str], command: str, *rest: str, pack: Packer | None = None
     ) -> Iterator[tuple[Sequence[str], list[Any]]]:
-        """Sends a command with the key of each id; yields batches of ids and replies."""
+        """Sends a command with the key of each id; yields batches of ids and replies.
+
+        The reply is None where a key holds a value of another type than documents have.
+        """
         to_keys = self.keys.look_up_for_reads(ids)
+        if pack is None:
+            pack = pack_keyed if self._fence is None else self._fence.pack
         requests = (
-            pack_keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
+            pack(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
             for rows in self.batches(len(ids))
         )
-        yield from exchange_or_raise(self.client, requests)
+        yield from self._exchange(requests)
+
+    def _exchange(
+        self, requests: Iterable[Request], fields: int = 0
+    ) -> Iterator[tuple[Sequence[str], list[Any]]]:
+        """Sends requests; a key that holds a value of another type counts as missing."""
+        missing = self._missing(fields)
+        for ids, replies in exchange(self.client, requests):
+            kept = [missing if _is_wrong_type(reply) else reply for reply in replies]
+            raise_errors(self.client, ids, kept)
+            yield ids, kept
+
+    def _missing(self, fields: int) -> list[None] | None:
+        """Returns the reply of a read of some fields where there is no document."""
+        return [None] * fields if fields and self.schema.storage == "HASH" else None
 
 
-def _is_wrong_type(error: redis.RedisError) -> bool:
+def _is_wrong_type(reply: Any) -> bool:
     """Returns whether a command was refused since its key holds a value of another type."""
-    return "WRONGTYPE" in str(error) or "wrong Redis type" in str(error)
+    if not isinstance(reply, redis.RedisError):
+        return False
+    return "WRONGTYPE" in str(reply) or "wrong Redis type" in str(reply)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.engine import commands
+from fiftyone_redis.engine import switching
 from fiftyone_redis.engine.documents import Documents
-from fiftyone_redis.engine.overlap import find_overlapping
+from fiftyone_redis.engine.fence import Fence
+from fiftyone_redis.engine.overlap import find_overlapping_prefixes
 from fiftyone_redis.engine.records import (
     Record,
     Removal,
@@ -26,28 +26,29 @@ from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import ServerError
 
 
-def drop_with_documents(documents: Documents, alias: str) -> None:
+def drop_with_documents(documents: Documents, alias: str, fence: Fence) -> None:
     """Drops an index and deletes its documents.
 
     Args:
-        documents: the documents of the index
+        documents: the documents of the index, behind the fence
         alias: its alias, or its own name if it has none
+        fence: the fence of its lease
     """
-    client, schema = documents.client, documents.schema
+    schema = documents.schema
     if not schema.owns_prefix:
         # Only the index tells which documents it has.
         _delete(documents)
-        execute(client, *commands.drop(schema.name, documents=False))
+        switching.drop(fence, schema.server_name, documents=False)
         return
     removal = Removal(schema.prefix, schema.storage, schema.vector_field)
     with suppress(ServerError):  # a full server takes no record
-        write_record(client, alias, Record(removal=removal))
-    execute(client, *commands.drop(schema.name, documents=False))
+        write_record(fence, alias, Record(removal=removal))
+    switching.drop(fence, schema.server_name, documents=False)
     _delete(documents)
-    remove_record(client, alias)
+    remove_record(fence, alias)
 
 
-def finish_removal(client: Client, alias: str) -> None:
+def finish_removal(client: Client, alias: str, fence: Fence) -> None:
     """Deletes the documents that an interrupted drop left."""
     removal = read_record(client, alias).removal
     if removal is None:
@@ -59,17 +60,34 @@ def finish_removal(client: Client, alias: str) -> None:
         storage=removal.storage,
         vector_field=removal.vector_field,
     )
-    delete_orphans(Documents(client, schema))
-    remove_record(client, alias)
+    delete_orphans(Documents(client, schema, fence))
+    remove_record(fence, alias)
+
+
+def drop_without_documents(documents: Documents, alias: str, fence: Fence) -> None:
+    """Drops an index; a new one of its name takes its documents over.
+
+    Args:
+        documents: the documents of the index
+        alias: its alias, or its own name if it has none
+        fence: the fence of its lease
+    """
+    schema = documents.schema
+    if schema.vector_field != schema.vector_name:
+        with suppress(ServerError):  # a full server takes no record
+            write_record(fence, alias, Record(fields={schema.vector_field: schema.dtype}))
+    switching.drop(fence, schema.server_name, documents=False)
 
 
 def delete_orphans(documents: Documents) -> None:
-    """Deletes the documents of an index that is gone, unless another index has them by now."""
-    if not find_overlapping(documents):
-        _delete(documents)
+    """Deletes the documents of an index that is gone, but those that another index has by now."""
+    _delete(documents)
 
 
 def _delete(documents: Documents) -> None:
+    prefix = documents.schema.prefix
+    others = tuple(find_overlapping_prefixes(documents))
     # All are listed first: a walk keeps its connection, and the pool may have one only.
     for ids in list(documents.walk_ids()):
-        documents.delete(list(documents.find_existing(ids)))
+        own = [id for id in ids if not (prefix + id).startswith(others)]
+        documents.delete(list(documents.find_existing(own)))

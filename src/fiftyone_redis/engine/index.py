@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import (
     adding,
@@ -27,7 +26,7 @@ from fiftyone_redis.engine import (
 from fiftyone_redis.engine.creation import create_index
 from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
 from fiftyone_redis.engine.documents import AttributeReader, Documents
-from fiftyone_redis.engine.dropping import drop_with_documents
+from fiftyone_redis.engine.dropping import drop_with_documents, drop_without_documents
 from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import rebuild
@@ -305,6 +304,7 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
+        self._definition.read(lambda _: None)
         yield from reading.read_pages(self._documents, ids, progress)
         self._definition.confirm()
 
@@ -328,7 +328,8 @@ class VectorIndex:
         definition = self._definition
         with self._lease() as held:
             wanted = replace(self.schema, **changes)
-            self.schema = rebuild(self._documents, held, definition.alias, wanted, progress)
+            documents = Documents(self.client, self.schema, held.fence)
+            self.schema = rebuild(documents, held, definition.alias, wanted, progress)
         definition.refresh()
 
     def drop(self, documents: bool = True) -> None:
@@ -338,13 +339,15 @@ class VectorIndex:
         or :meth:`remove_leftovers` of the name goes on.
         """
         definition = self._definition
-        with self._lease(patient=False):
-            leftovers.remove(self._documents, definition.alias, fields_too=not documents)
+        with self._lease(patient=False) as held:
+            fence, name = held.fence, definition.alias
+            there = Documents(self.client, self.schema, fence)
+            leftovers.remove(there, name, fence, fields_too=not documents)
             if documents:
-                drop_with_documents(self._documents, definition.alias)
+                drop_with_documents(there, name, fence)
             else:
-                execute(self.client, *commands.drop(self.schema.name, documents=False))
-            execute(self.client, "UNLINK", commands.sync_key(definition.alias))
+                drop_without_documents(there, name, fence)
+            fence.execute("UNLINK", commands.sync_key(name))
         definition.forget()
 
     @staticmethod

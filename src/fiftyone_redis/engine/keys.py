@@ -19,7 +19,7 @@ from fiftyone_redis.connection.pipeline import exchange_or_raise
 from fiftyone_redis.connection.retry import Attempts
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import pack, to_bytes
-from fiftyone_redis.engine import commands, document_formats, replies
+from fiftyone_redis.engine import codec, commands, document_formats, replies
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 from fiftyone_redis.errors import IndexMismatchError, list_first
 
@@ -53,7 +53,9 @@ class Keys:
 
         Raises:
             IndexMismatchError: if two documents have the same id
+            InputError: if ids are not text
         """
+        codec.check_ids_to_read(ids)
         prefix = self._schema.prefix
         if self._schema.has_direct_keys:
             return lambda some_ids: [to_bytes(prefix + id) for id in some_ids]
@@ -84,7 +86,9 @@ class Keys:
 
         Raises:
             IndexMismatchError: if two documents have the same id
+            InputError: if ids are not text
         """
+        codec.check_ids_to_read(ids)
         schema = self._schema
         if schema.has_direct_keys:
             return {id: schema.prefix + id for id in ids}

@@ -1,8 +1,8 @@
 """A lock with an expiry: only one process at a time creates, rebuilds or drops an index.
 
 The lease is a key that holds its owner. A thread renews it, so it expires within seconds after the
-owner is killed. An owner that lost the lease never gets it back: renewing, releasing and
-:meth:`Lease.set_if_held` test the owner in the same step (a script) as they write.
+owner is killed. An owner that lost the lease never gets it back: renewing, releasing and every
+change behind its fence test the owner in the same step (a script) as they write.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.engine import commands
-from fiftyone_redis.errors import FiftyOneRedisError, IndexMismatchError, ServerError
+from fiftyone_redis.engine.fence import Fence
+from fiftyone_redis.errors import FiftyOneRedisError, IndexChangedError, ServerError
 
 EXPIRY = 6.0
 """Seconds after which a lease expires unless it is renewed."""
@@ -33,7 +34,6 @@ _RENEWAL = 1.5
 _IF_OWNED = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call({})"
 _RENEW = _IF_OWNED.format("'SET', KEYS[1], ARGV[1], 'PX', ARGV[2]")
 _RELEASE = _IF_OWNED.format("'UNLINK', KEYS[1]")
-_SET = _IF_OWNED.format("'SET', KEYS[2], ARGV[2]")
 
 # FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
@@ -54,6 +54,7 @@ class Lease:
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
+        self.fence = Fence(client, self._key, self._owner)
 
     def acquire(self) -> None:
         """Waits until the lease is free, and takes it."""
@@ -77,6 +78,7 @@ class Lease:
             execute(self._client, *self._set())
         except ServerError:
             execute(self._client, "UNLINK", self._key)
+            self.fence = Fence(self._client, self._key, "")
         self._thread.start()
 
     def release(self) -> None:
@@ -95,14 +97,15 @@ class Lease:
         """Sets a key, in the same step as it tests that the lease is still held.
 
         Raises:
-            IndexMismatchError: if another owner has the lease, or it expired
+            IndexChangedError: if another owner has the lease, or it expired
         """
-        done = execute(self._client, "EVAL", _SET, 2, self._key, key, self._owner, value)
-        if done is None:
-            raise IndexMismatchError(
-                f"The index {self._alias!r} was dropped or changed by another process in the "
-                "meantime; check what it is now, and try again if necessary."
-            )
+        try:
+            self.fence.execute("SET", key, value)
+        except IndexChangedError:
+            # The first attempt may have succeeded, and its reply may have been lost.
+            found = execute(self._client, "GET", key)
+            if found is None or wire.to_text(found) != value:
+                raise
 
     def _keep(self) -> None:
         milliseconds = round(1000 * EXPIRY)

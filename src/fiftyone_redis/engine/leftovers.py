@@ -12,6 +12,7 @@ from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.engine import aliases, commands, dtype_conversion, replies, switching
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.dropping import finish_removal
+from fiftyone_redis.engine.fence import Fence
 from fiftyone_redis.engine.records import Record, read_record, remove_record, write_record
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import IndexNotFoundError
@@ -20,12 +21,13 @@ from fiftyone_redis.errors import IndexNotFoundError
 logger = logging.getLogger("fiftyone." + __name__)
 
 
-def remove(documents: Documents, alias: str, *, fields_too: bool = True) -> None:
+def remove(documents: Documents, alias: str, fence: Fence, *, fields_too: bool = True) -> None:
     """Removes indexes and vector fields that interrupted rebuilds left behind.
 
     Args:
-        documents: the documents of the current index
+        documents: the documents of the current index, behind the fence
         alias: its alias, or its own name if it has none
+        fence: the fence of its lease
         fields_too: whether to remove fields too; False if the documents are about to be deleted
     """
     client, schema = documents.client, documents.schema
@@ -41,31 +43,43 @@ def remove(documents: Documents, alias: str, *, fields_too: bool = True) -> None
         if is_ours:
             found.append((name, bool(copies)))
     if fields and fields_too:
-        write_record(client, alias, Record(fields=fields))
+        write_record(fence, alias, Record(fields=fields))
     for name, has_copies in found:
-        _drop(client, name, documents=has_copies)
+        _drop(fence, name, documents=has_copies)
     if fields_too:
         _remove_fields(documents, fields)
-    remove_record(client, alias)
+    remove_record(fence, alias)
 
 
 def remove_all(
-    client: Client, alias: str, prefixes: Sequence[str], *, documents: bool = False
+    client: Client, alias: str, prefixes: Sequence[str], fence: Fence, *, documents: bool = False
 ) -> None:
     """Removes all indexes that were made for an alias that points at none of them.
+
+    The record stays, since it names the fields that their documents may have.
 
     Args:
         client: a client of the server
         alias: the alias
         prefixes: the prefixes of the indexes; indexes with other prefixes are left alone
+        fence: the fence of the alias's lease
         documents: whether to remove their documents too
     """
-    finish_removal(client, alias)
+    finish_removal(client, alias, fence)
     for name, info in _find_other_indexes(client, alias, None):
         own = [replies.read_prefixes(info, storage) for storage in ("HASH", "JSON")]
         if tuple(prefixes) in own:
-            _drop(client, name, documents=documents)
-    remove_record(client, alias)
+            _drop(fence, name, documents=documents)
+
+
+def take_over(documents: Documents, alias: str) -> None:
+    """Makes documents of an index that is gone fit a new index, if their vectors were converted.
+
+    Args:
+        documents: the documents of the new index, behind the fence
+        alias: its alias
+    """
+    _remove_fields(documents, read_record(documents.client, alias).fields)
 
 
 def _find_other_indexes(
@@ -95,11 +109,11 @@ def _find_conversion_fields(info: Mapping[str, Any], schema: Schema) -> dict[str
 
 def _remove_fields(documents: Documents, fields: Mapping[str, str]) -> None:
     """Removes unused vector fields, after converting vectors that the index's own field lacks."""
-    client, schema = documents.client, documents.schema
+    schema = documents.schema
     for path, dtype in fields.items():
         if path == schema.vector_field or schema.storage == "JSON":
             continue
-        unused = Documents(client, replace(schema, vector_field=path, dtype=dtype))
+        unused = documents.of(replace(schema, vector_field=path, dtype=dtype))
         dtype_conversion.convert_vectors(unused, schema)
         dtype_conversion.remove_field(documents, path)
 
@@ -122,6 +136,6 @@ def _other_storage(storage: str) -> str:
     return "JSON" if storage == "HASH" else "HASH"
 
 
-def _drop(client: Client, name: str, *, documents: bool) -> None:
+def _drop(fence: Fence, name: str, *, documents: bool) -> None:
     logger.info("Removing the index %r, which an interrupted rebuild left behind", name)
-    switching.drop(client, name, documents=documents)
+    switching.drop(fence, name, documents=documents)

@@ -33,19 +33,29 @@ def refuse_overlap(documents: Documents) -> None:
 
 def find_overlapping(documents: Documents) -> list[str]:
     """Returns the names of other indexes that share documents with an index."""
+    return [repr(naming.get_alias(name)) for name, _ in _find_overlapping(documents)]
+
+
+def find_overlapping_prefixes(documents: Documents) -> set[str]:
+    """Returns the prefixes of other indexes that share documents with an index."""
+    return {prefix for _, prefixes in _find_overlapping(documents) for prefix in prefixes}
+
+
+def _find_overlapping(documents: Documents) -> list[tuple[str, list[str]]]:
+    """Returns the names of indexes that share documents with an index, and their prefixes."""
     client, schema = documents.client, documents.schema
     names = wire.read_names(execute(client, *commands.names()))
     others = [name for name in names if name not in (schema.name, schema.server_name)]
     requests = (wire.pack_queries([commands.info(name)], [name]) for name in others)
-    return [
-        repr(naming.get_alias(name))
-        for [name], [reply] in exchange(client, requests)
-        if _overlaps(reply, schema)
+    found = [
+        (name, _read_overlapping(reply, schema)) for [name], [reply] in exchange(client, requests)
     ]
+    return [(name, prefixes) for name, prefixes in found if prefixes]
 
 
-def _overlaps(reply: Any, schema: Schema) -> bool:
+def _read_overlapping(reply: Any, schema: Schema) -> list[str]:
     if isinstance(reply, redis.RedisError):
-        return False  # dropped in the meantime, or not visible to this user
+        return []  # dropped in the meantime, or not visible to this user
     others = replies.read_prefixes(replies.read_info(reply), schema.storage)
-    return any(o.startswith(p) or p.startswith(o) for o in others for p in schema.prefixes)
+    own = schema.prefixes
+    return [o for o in others if any(o.startswith(p) or p.startswith(o) for p in own)]

@@ -15,14 +15,16 @@ those that they change.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from fiftyone_redis.connection import naming, wire
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.pipeline import exchange_or_raise
 from fiftyone_redis.engine import (
+    aliases,
     codec,
     commands,
     document_formats,
@@ -37,10 +39,23 @@ from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.overlap import find_overlapping, refuse_overlap
 from fiftyone_redis.engine.reading import Progress
-from fiftyone_redis.engine.records import Record, Switch, remove_record, write_record
+from fiftyone_redis.engine.records import (
+    Record,
+    Switch,
+    remove_record,
+    write_record,
+)
 from fiftyone_redis.engine.requirements import require_support
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.errors import IndexMismatchError, list_first
+from fiftyone_redis.errors import (
+    IndexChangedError,
+    IndexMismatchError,
+    ServerError,
+    list_first,
+)
+
+# FiftyOne configures loggers under its own name, so this one is shown too.
+logger = logging.getLogger("fiftyone." + __name__)
 
 
 def rebuild(
@@ -49,7 +64,7 @@ def rebuild(
     """Rebuilds an index.
 
     Args:
-        documents: the documents of the old index
+        documents: the documents of the old index, behind the lease's fence
         lease: the lease of the index's alias
         alias: the alias, or the index's own name if it has none
         wanted: the new index, with the name, prefix, fields and dimension of the old one
@@ -74,7 +89,7 @@ def rebuild(
             f"A rebuild cannot carry over some properties of the index {schema.name!r}: "
             f"{list_first(list(schema.lost))}; it was left unchanged."
         )
-    leftovers.remove(documents, alias)
+    leftovers.remove(documents, alias, lease.fence)
     dtype_conversion.check_vectors(documents, wanted)
     wanted = replace(wanted, server_name=naming.make_index_name(alias))
     running = _Rebuild(documents, lease, alias, wanted, progress)
@@ -108,9 +123,8 @@ class _Rebuild:
         with ExitStack() as undo:
             self._create(undo, self._wanted, documents=False)
             wait_until_indexed(self._client, self._wanted.server_name, self._progress)
-            switch = self._decide(undo, self._wanted, {})
-        switching.finish_switch(self._client, switch)
-        remove_record(self._client, self._alias)
+            record = self._decide(undo, self._wanted, {})
+        self._finish(record)
         return self._wanted
 
     def convert_dtype(self) -> Schema:
@@ -120,21 +134,17 @@ class _Rebuild:
         wanted = replace(self._wanted, vector_field=dtype_conversion.new_vector_field(old.schema))
         new_field = {wanted.vector_field: wanted.dtype}
         fields = {**new_field, old.schema.vector_field: old.schema.dtype}
-        write_record(client, self._alias, Record(fields=new_field))
+        write_record(self._lease.fence, self._alias, Record(fields=new_field))
         with ExitStack() as undo:
-            undo.callback(remove_record, client, self._alias)
-            undo.callback(dtype_conversion.remove_field, old, wanted.vector_field)
+            undo.callback(remove_record, self._lease.fence, self._alias)
+            undo.callback(
+                dtype_conversion.remove_field, Documents(client, old.schema), wanted.vector_field
+            )
             dtype_conversion.convert_vectors(old, wanted)
             self._create(undo, wanted, documents=False)
             wait_until_indexed(client, wanted.server_name, self._progress)
-            switch = self._decide(undo, wanted, fields)
-        switching.finish_switch(client, switch)
-        # Vectors that other programs have added.
-        dtype_conversion.convert_vectors(
-            Documents(client, replace(old.schema, server_name=wanted.server_name)), wanted
-        )
-        dtype_conversion.remove_field(Documents(client, wanted), old.schema.vector_field)
-        remove_record(client, self._alias)
+            record = self._decide(undo, wanted, fields)
+        self._finish(record, wanted)
         return wanted
 
     def copy_to_hashes(self) -> Schema:
@@ -151,9 +161,8 @@ class _Rebuild:
             self._copy_missing(copies, self._progress)
             found = self._copy_missing(copies, None)  # documents added meanwhile
             copies.delete(list(set(copies.list_ids()) - found.keys()))
-            switch = self._decide(undo, built, {})
-        switching.finish_switch(self._client, switch)
-        remove_record(self._client, self._alias)
+            record = self._decide(undo, built, {})
+        self._finish(record)
         return built
 
     def _create(self, undo: ExitStack, wanted: Schema, *, documents: bool) -> None:
@@ -161,7 +170,7 @@ class _Rebuild:
         execute(self._client, *commands.create(wanted))
         undo.callback(switching.drop, self._client, wanted.server_name, documents=documents)
 
-    def _decide(self, undo: ExitStack, built: Schema, fields: dict[str, str]) -> Switch:
+    def _decide(self, undo: ExitStack, built: Schema, fields: dict[str, str]) -> Record:
         """Decides for the new index: from here on, a rebuild is finished later, never undone.
 
         Args:
@@ -170,7 +179,7 @@ class _Rebuild:
             fields: the vector fields that only one of the two indexes uses, with their types
 
         Raises:
-            IndexMismatchError: if the lease was lost
+            IndexChangedError: if the lease was lost
         """
         old = self._old.schema
         switch = Switch(
@@ -180,9 +189,36 @@ class _Rebuild:
             drops_documents=old.storage != built.storage,
         )
         record = Record(switch, fields)
-        self._lease.set_if_held(commands.record_key(self._alias), record.to_json())
-        undo.pop_all()
-        return switch
+        # If no answer comes, it may be decided: nothing is undone then.
+        undoing = undo.pop_all()
+        try:
+            self._lease.set_if_held(commands.record_key(self._alias), record.to_json())
+        except (IndexChangedError, ServerError):
+            # Others may have found the decision, and have gone on from there.
+            if aliases.find_index(self._client, self._alias) != built.server_name:
+                undoing.close()
+                raise
+        return record
+
+    def _finish(self, record: Record, converted: Schema | None = None) -> None:
+        """Finishes a rebuild that was decided, unless another process has gone on with it.
+
+        Args:
+            record: what was decided
+            converted: the new index, if its vectors are of another type
+        """
+        old = self._old
+        with suppress(IndexChangedError):  # others were faster, or only a reply was lost
+            switching.finish_switch(self._client, self._alias, record)
+        try:
+            if converted is not None:
+                # Vectors that other programs have added.
+                found = old.of(replace(old.schema, server_name=converted.server_name))
+                dtype_conversion.convert_vectors(found, converted)
+                dtype_conversion.remove_field(old.of(converted), old.schema.vector_field)
+            remove_record(self._lease.fence, self._alias)
+        except IndexChangedError:
+            logger.info("Another process went on with the rebuild of %r", self._alias)
 
     def _copy_missing(self, copies: Documents, progress: Progress | None) -> dict[str, str]:
         """Copies the JSON documents that the new index lacks to HASHes.
@@ -218,7 +254,8 @@ class _Rebuild:
             )
             for id, (members, _) in held.items()
         )
-        for _ in exchange_or_raise(self._client, [wire.pack_keyed(writes, list(held))]):
+        request = self._lease.fence.pack(writes, list(held), test=())
+        for _ in exchange_or_raise(self._client, [request]):
             pass
 
     def _refuse_shared(self) -> None:

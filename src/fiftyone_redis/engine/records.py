@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.engine import commands
+from fiftyone_redis.engine.fence import Fence
 from fiftyone_redis.errors import AuthenticationError
 
 
@@ -54,20 +56,28 @@ class Record:
         switch: the switch to the new index, once it is decided
         fields: vector fields of the documents, with their types; all but one must be removed
         removal: the removal of the documents, once the index is about to be dropped
+        text: what the server holds, if it was read from there
     """
 
     switch: Switch | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     removal: Removal | None = None
+    text: str = field(default="", compare=False)
 
     def to_json(self) -> str:
         """Returns the record as text."""
-        return json.dumps(asdict(self))
+        held = asdict(self)
+        return held.pop("text") or json.dumps(held)
 
 
-def write_record(client: Client, alias: str, record: Record) -> None:
+def make_fence(client: Client, alias: str, record: Record) -> Fence:
+    """Returns a fence that lets changes pass while the record is the current one."""
+    return Fence(client, commands.record_key(alias), record.to_json())
+
+
+def write_record(fence: Fence, alias: str, record: Record) -> None:
     """Stores what would be left behind if this process were killed from now on."""
-    execute(client, "SET", commands.record_key(alias), record.to_json())
+    fence.execute("SET", commands.record_key(alias), record.to_json())
 
 
 def read_record(client: Client, alias: str) -> Record:
@@ -84,9 +94,9 @@ def read_state(client: Client, alias: str) -> tuple[bool, Record]:
     return owner is not None, _parse(record)
 
 
-def remove_record(client: Client, alias: str) -> None:
+def remove_record(fence: Fence, alias: str) -> None:
     """Removes the record, once nothing is left behind."""
-    execute(client, "UNLINK", commands.record_key(alias))
+    fence.execute("UNLINK", commands.record_key(alias))
 
 
 def _parse(found: Any) -> Record:
@@ -94,9 +104,10 @@ def _parse(found: Any) -> Record:
         return Record()
     with parsing("GET", found):
         known = json.loads(found)
-        switch, removal = known["switch"], known["removal"]
+        switch, removal = known.get("switch"), known.get("removal")
         return Record(
             switch and Switch(**{**switch, "names": tuple(switch["names"])}),
-            known["fields"],
+            known.get("fields", {}),
             removal and Removal(**removal),
+            wire.to_text(found),
         )

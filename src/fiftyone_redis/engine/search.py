@@ -182,6 +182,8 @@ def _query_subset(request: KnnRequest, blobs: list[bytes], within: Subset) -> li
         if not found:
             request.confirm(None)
             return [[] for _ in numbers]
+        if any("\0" in key for key in found):
+            raise ResultLimitError("The server cannot filter by keys that hold a NUL.")
         return _query_server(request, [blobs[n] for n in numbers], width, found)
 
     index = IndexQueries(

@@ -1,8 +1,8 @@
 """Points the names of an index at a complete new index, and drops the old one.
 
 An index made by others or by version 0.1.0 has no alias. It is dropped, and an alias of its name is
-added, in one transaction. In a cluster these commands have no transaction: searches in between
-wait (:func:`await_switch`).
+added, in one script. In a cluster these commands cannot be in a script: searches in between wait
+(:func:`await_switch`).
 
 Every step can be repeated, by this process or by another one that finds the record.
 """
@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from dataclasses import replace
 
-import redis
-
-from fiftyone_redis.connection import cluster, wire
-from fiftyone_redis.connection.client import execute, get_address
+from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.pool import borrow_connection
-from fiftyone_redis.connection.retry import Attempts
-from fiftyone_redis.connection.translate import translate_errors
+from fiftyone_redis.connection.wire import Command
 from fiftyone_redis.engine import aliases, commands
-from fiftyone_redis.engine.records import Switch, read_record
+from fiftyone_redis.engine.fence import Fence
+from fiftyone_redis.engine.records import Record, make_fence, read_record
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError
 
 _GAP_SECONDS = 1.0
@@ -32,19 +28,35 @@ _POLL_SECONDS = 0.02
 logger = logging.getLogger("fiftyone." + __name__)
 
 
-def finish_switch(client: Client, switch: Switch) -> None:
+def finish_switch(client: Client, alias: str, record: Record) -> None:
     """Does what a switch that was decided takes; passes over what is done already.
+
+    Args:
+        client: a client of the server
+        alias: the alias of the index
+        record: the record, which has no switch any more afterwards
 
     Raises:
         IndexNotFoundError: if the new index was dropped in the meantime
+        IndexChangedError: if there is another record, or none: others have finished the switch
     """
+    switch, fence = record.switch, make_fence(client, alias, record)
+    if switch is None:
+        return
+    ended = replace(record, switch=None, text="").to_json()
+    done: Command = ["SET", commands.record_key(alias), ended]
     for name in switch.names:
         if name != switch.old:
-            execute(client, *commands.move_alias(name, switch.new))
-    if switch.old in switch.names:
-        _replace_with_alias(client, switch)
-    else:
-        drop(client, switch.old, documents=switch.drops_documents)
+            fence.execute(*commands.move_alias(name, switch.new))
+    if switch.old not in switch.names:
+        drop(fence, switch.old, documents=switch.drops_documents)
+    elif aliases.find_index(client, switch.old) != switch.new:
+        # In one step with the end of this record: if it were repeated, the alias would be taken for
+        # the old index, and the new one dropped.
+        steps = [commands.drop(switch.old, switch.drops_documents)]
+        fence.execute_all([*steps, commands.add_alias(switch.old, switch.new), done])
+        return
+    fence.execute(*done)
 
 
 def await_switch(client: Client, alias: str) -> bool:
@@ -74,52 +86,13 @@ def await_switch(client: Client, alias: str) -> bool:
     return True
 
 
-def drop(client: Client, name: str, *, documents: bool) -> None:
-    """Drops an index if it exists."""
+def drop(by: Client | Fence, name: str, *, documents: bool) -> None:
+    """Drops an index if it exists, and if a fence allows it."""
+    command = commands.drop(name, documents)
     try:
-        execute(client, *commands.drop(name, documents))
+        if isinstance(by, Fence):
+            by.execute(*command)
+        else:
+            execute(by, *command)
     except IndexNotFoundError:
         return
-
-
-def _replace_with_alias(client: Client, switch: Switch) -> None:
-    """Replaces an index with an alias of the same name; both cannot exist at once."""
-    old, new = switch.old, switch.new
-    if aliases.find_index(client, old) == new:
-        return
-    if isinstance(client, redis.RedisCluster):
-        drop(client, old, documents=switch.drops_documents)
-        execute(client, *commands.add_alias(old, new))
-        return
-    steps = [commands.drop(old, switch.drops_documents), commands.add_alias(old, new)]
-    transaction: list[wire.Command] = [["MULTI"], *steps, ["EXEC"]]
-    request = b"".join(wire.pack(command) for command in transaction)
-    attempts = Attempts(client)
-    with translate_errors(get_address(client)):
-        while True:
-            try:
-                _execute_transaction(client, request, len(transaction))
-            except redis.RedisError as error:
-                # Raises unless the connection was lost.
-                cluster.wait_and_recover(client, attempts, error)
-                if aliases.find_index(client, old) == new:
-                    return  # only the reply was lost
-            else:
-                return
-
-
-def _execute_transaction(client: redis.Redis, request: bytes, count: int) -> None:
-    """Sends MULTI, some commands and EXEC in one request; raises the first error of any of them."""
-    answers: list[Any] = []
-    with borrow_connection(client) as connection:
-        connection.send_packed_command([request])
-        while len(answers) < count:
-            try:
-                answers.append(connection.read_response())
-            except redis.ResponseError as error:
-                answers.append(error)
-    executed = answers.pop()
-    answers += executed if isinstance(executed, list) else [executed]
-    for answer in answers:
-        if isinstance(answer, redis.RedisError):
-            raise answer

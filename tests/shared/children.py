@@ -1,0 +1,82 @@
+"""Child processes that are killed or frozen before one of the requests that they send."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+import psutil
+from redis.connection import AbstractConnection
+from waiting import wait_until
+
+from fiftyone_redis.engine import VectorIndex, connect
+from fiftyone_redis.errors import FiftyOneRedisError
+
+Work = Callable[[VectorIndex], object]
+
+SECONDS = 60
+FAILED = 3
+"""The exit code of a child whose work ended with an error of this package."""
+
+
+def start(url: str, work: Work, requests: int, signal_number: int) -> BaseProcess:
+    """Starts a child that works on the index "docs", and sends itself a signal meanwhile.
+
+    Args:
+        url: the server
+        work: what the child does with the index
+        requests: how many requests it sends before the signal
+        signal_number: SIGKILL, or SIGSTOP
+    """
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=_work, args=(url, work, requests, signal_number))
+    child.start()
+    return child
+
+
+def was_killed(url: str, work: Work, requests: int) -> bool:
+    """Runs a child that is killed before one request too many; returns whether it was."""
+    child = start(url, work, requests, signal.SIGKILL)
+    child.join(SECONDS)
+    assert child.exitcode in (0, -signal.SIGKILL)
+    return child.exitcode != 0
+
+
+def is_frozen(child: BaseProcess) -> bool:
+    """Waits until a child is frozen or has ended; returns whether it is frozen."""
+    process = psutil.Process(child.pid)
+    ends = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    wait_until(lambda: process.status() in ends)
+    return process.status() == psutil.STATUS_STOPPED
+
+
+def thaw(child: BaseProcess) -> bool:
+    """Has a frozen child go on to its end; returns whether its work succeeded."""
+    os.kill(child.pid, signal.SIGCONT)
+    child.join(SECONDS)
+    assert child.exitcode in (0, FAILED)
+    return child.exitcode == 0
+
+
+def _work(url: str, work: Work, requests: int, signal_number: int) -> None:
+    index = VectorIndex.open(connect(url), "docs")
+    send = AbstractConnection.send_packed_command
+    left = [requests]
+
+    def send_or_die(connection, *arguments, **options):
+        if threading.current_thread() is threading.main_thread():
+            left[0] -= 1
+            if left[0] == -1:
+                os.kill(os.getpid(), signal_number)
+                time.sleep(0.01)  # a process may go on for a moment
+        return send(connection, *arguments, **options)
+
+    AbstractConnection.send_packed_command = send_or_die
+    try:
+        work(index)
+    except FiftyOneRedisError:
+        sys.exit(FAILED)
