@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -29,8 +30,6 @@ import services
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import cluster, complete_answers, primaries, topology, wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.connection.retry import RetryPolicy
 from fiftyone_redis.engine import Schema, VectorIndex, codec, commands, connect, replies, search
 from fiftyone_redis.server.program import Program, build_command, build_environment
@@ -81,7 +80,7 @@ def _median(work: Callable[[], object]) -> float:
 def _check(ports: list[int], blocks: int) -> list[float]:
     """Measures the check of a cluster."""
     seed = redis.Redis(port=ports[0], protocol=3, retry=RetryPolicy(0, 0))
-    client = cluster.connect_cluster(seed)
+    client: Any = cluster.connect_cluster(seed)
     schema, vectors = Schema("{docs}", _DIM), _vectors()
     with ExitStack() as stack:
         stack.callback(client.close)
@@ -89,9 +88,9 @@ def _check(ports: list[int], blocks: int) -> list[float]:
         owner = client.get_node_from_key(schema.name)
         names = sorted(str(node.name) for node in client.get_primaries())
         stack.enter_context(patch.object(cluster, "_PREFERRED", names.index(str(owner.name))))
-        execute(client, *commands.create(schema))
+        client.execute(*commands.create(schema))
         for row, vector in enumerate(vectors):
-            execute(client, "HSET", f"{schema.prefix}{row}", "vector", vector.tobytes())
+            client.execute("HSET", f"{schema.prefix}{row}", "vector", vector.tobytes())
         query = commands.knn(schema, vectors[0].tobytes(), _K, timeout_ms=30_000)
         known = complete_answers._get_known(client)
         shards = wire.pack(["CLUSTER", "SHARDS"])
@@ -100,7 +99,7 @@ def _check(ports: list[int], blocks: int) -> list[float]:
 
         def search_with(is_checked: bool) -> None:
             known.has_coordinator = is_checked
-            execute(client, *query)
+            client.execute(*query)
 
         time.sleep(complete_answers.SETTLE_SECONDS + 1)
         return compare(lambda: search_with(True), lambda: search_with(False), blocks)
@@ -126,7 +125,7 @@ def _answers_alone(request: search.KnnRequest, blobs: list[bytes], k: int) -> ob
     schema, timeout_ms = request.schema, request.timeout_ms
     commands = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
     requests = (wire.pack_queries([each], [None]) for each in commands)
-    found = [reply for _, page in exchange(request.documents.client, requests) for reply in page]
+    found = [reply for _, page in request.documents.client.exchange(requests) for reply in page]
     return [replies.read_hits(reply, request.schema) for reply in found]
 
 

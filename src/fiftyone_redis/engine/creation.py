@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from fiftyone_redis.connection import naming
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import aliases, commands, lease, leftovers, replies
 from fiftyone_redis.engine.definition import Definition
 from fiftyone_redis.engine.documents import Documents
@@ -40,13 +39,13 @@ def create_index(documents: Documents) -> Definition:
         refuse_overlap(documents)
         schema = replace(schema, server_name=naming.make_index_name(name))
         _refuse_other_keys(Documents(client, schema))
-        execute(client, *commands.create(schema))
-        undo.callback(execute, client, *commands.drop(schema.server_name, documents=False))
+        client.execute(*commands.create(schema))
+        undo.callback(client.execute, *commands.drop(schema.server_name, documents=False))
         # Another process may have made one at the same moment.
         refuse_overlap(Documents(client, schema))
         time.sleep(_SCAN_SECONDS)
         reply = wait_until_indexed(client, schema.server_name)
-        execute(client, *commands.add_alias(name, schema.server_name))
+        client.execute(*commands.add_alias(name, schema.server_name))
         undo.pop_all()
     return Definition(Documents(client, schema), name, replies.read_identity(reply))
 

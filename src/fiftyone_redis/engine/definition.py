@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import (
     aliases,
     commands,
@@ -109,7 +108,7 @@ class Definition:
         if not self.identity:
             return
         if reply is None:
-            reply = execute(self.client, *commands.info(self.schema.name))
+            reply = self.client.execute(*commands.info(self.schema.name))
         is_same = replies.read_identity(reply) == self.identity
         if not (is_same and replies.read_indexing(reply).is_complete):
             raise IndexChangedError(
@@ -240,7 +239,7 @@ def open_index(
     info = replies.read_info(reply)
     some_keys: list[str] = []
     if existing_index.may_lack_separator(info["index_definition"]["prefixes"]):
-        found = execute(client, *commands.some_keys(info["index_name"], _SAMPLE))
+        found = client.execute(*commands.some_keys(info["index_name"], _SAMPLE))
         some_keys = replies.read_some_keys(found)
     schema = replies.read_schema(
         info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys

@@ -7,9 +7,7 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection.client import execute, get_address
-from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.pipeline import exchange, exchange_or_raise
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.connection.wire import Command, add_counts, pack_if_exists, pack_keyed, to_text
 from fiftyone_redis.engine import document_formats, scan
@@ -81,7 +79,7 @@ class Documents:
             )
             for rows in self.batches(len(ids))
         )
-        for _, replies in exchange_or_raise(self.client, requests):
+        for _, replies in self.client.exchange_or_raise(requests):
             yield len(replies)
 
     def read(
@@ -103,14 +101,14 @@ class Documents:
         schema, to_keys = self.schema, self.keys.look_up_for_reads(ids)
         if len(ids) == 1:
             command = document_formats.read_command(schema, to_keys(ids)[0], fields)
-            reply = execute(self.client, *command)
+            reply = self.client.execute(*command)
             yield ids, document_formats.read_values(schema, fields, [reply])
             return
         requests = (
             document_formats.pack_reads(schema, to_keys(ids[rows]), ids[rows], fields)
             for rows in self.batches(len(ids))
         )
-        for batch, replies in exchange_or_raise(self.client, requests):
+        for batch, replies in self.client.exchange_or_raise(requests):
             yield batch, document_formats.read_values(schema, fields, replies)
 
     def find_existing(self, ids: Sequence[str]) -> set[str]:
@@ -161,7 +159,7 @@ class Documents:
             for command in document_formats.update_commands(self.schema, key, changes[id])
         ]
         request = pack_if_exists((command for _, command in commands), [id for id, _ in commands])
-        for _ in exchange_or_raise(self.client, [request]):
+        for _ in self.client.exchange_or_raise([request]):
             pass
 
     def set_missing(self, ids: Sequence[str], field: str, blobs: Array) -> None:
@@ -176,7 +174,7 @@ class Documents:
         commands: Iterator[Command] = (
             ["HSETNX", key, field, blob.tobytes()] for key, blob in zip(found, blobs, strict=True)
         )
-        for _ in exchange_or_raise(self.client, [pack_if_exists(commands, ids)]):
+        for _ in self.client.exchange_or_raise([pack_if_exists(commands, ids)]):
             pass
 
     def walk_ids(self) -> Iterator[list[str]]:
@@ -211,10 +209,10 @@ class Documents:
         # All are listed first: a walk keeps its connection, and the pool may have one only.
         for found in list(scan.walk_keys(self.client, self.schema.prefix)):
             request = pack_keyed(((command, key, path) for key in found), found)
-            for keys, replies in exchange(self.client, [request]):
+            for keys, replies in self.client.exchange([request]):
                 for key, reply in zip(keys, replies, strict=True):
                     if isinstance(reply, redis.RedisError) and not _is_wrong_type(reply):
-                        raise translate(reply, get_address(self.client))
+                        raise translate(reply, self.client.address)
                     if not document_formats.has_vector(self.schema, reply):
                         others.append(to_text(key))
         return sorted(set(others))
@@ -238,7 +236,7 @@ class Documents:
             pack_keyed(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
             for rows in self.batches(len(ids))
         )
-        yield from exchange_or_raise(self.client, requests)
+        yield from self.client.exchange_or_raise(requests)
 
 
 def _is_wrong_type(error: redis.RedisError) -> bool:

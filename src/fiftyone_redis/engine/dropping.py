@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import commands
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.overlap import find_overlapping
@@ -37,12 +36,12 @@ def drop_with_documents(documents: Documents, alias: str) -> None:
     if not schema.owns_prefix:
         # Only the index tells which documents it has.
         _delete(documents)
-        execute(client, *commands.drop(schema.name, documents=False))
+        client.execute(*commands.drop(schema.name, documents=False))
         return
     removal = Removal(schema.prefix, schema.storage, schema.vector_field)
     with suppress(ServerError):  # a full server takes no record
         write_record(client, alias, Record(removal=removal))
-    execute(client, *commands.drop(schema.name, documents=False))
+    client.execute(*commands.drop(schema.name, documents=False))
     _delete(documents)
     remove_record(client, alias)
 

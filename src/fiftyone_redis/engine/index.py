@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import (
     adding,
     aliases,
@@ -342,8 +341,8 @@ class VectorIndex:
             if documents:
                 drop_with_documents(self._documents, definition.alias)
             else:
-                execute(self.client, *commands.drop(self.schema.name, documents=False))
-            execute(self.client, "UNLINK", commands.sync_key(definition.alias))
+                self.client.execute(*commands.drop(self.schema.name, documents=False))
+            self.client.execute("UNLINK", commands.sync_key(definition.alias))
         definition.forget()
 
     @staticmethod

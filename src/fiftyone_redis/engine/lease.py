@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.engine import commands
 from fiftyone_redis.errors import FiftyOneRedisError, IndexMismatchError, ServerError
@@ -58,7 +57,7 @@ class Lease:
     def acquire(self) -> None:
         """Waits until the lease is free, and takes it."""
         is_logged = False
-        while execute(self._client, *self._set("NX")) is None:
+        while self._client.execute(*self._set("NX")) is None:
             if self._owns():
                 break  # the reply to the first attempt was lost
             if not is_logged:
@@ -74,9 +73,9 @@ class Lease:
         memory, must still work.
         """
         try:
-            execute(self._client, *self._set())
+            self._client.execute(*self._set())
         except ServerError:
-            execute(self._client, "UNLINK", self._key)
+            self._client.execute("UNLINK", self._key)
         self._thread.start()
 
     def release(self) -> None:
@@ -86,7 +85,7 @@ class Lease:
         self._ended.set()
         self._thread.join()
         try:
-            execute(self._client, "EVAL", _RELEASE, 1, self._key, self._owner)
+            self._client.execute("EVAL", _RELEASE, 1, self._key, self._owner)
         except FiftyOneRedisError as error:
             logger.debug("Could not release the lease of %r: %s", self._alias, error)
 
@@ -96,7 +95,7 @@ class Lease:
         Raises:
             IndexMismatchError: if another owner has the lease, or it expired
         """
-        done = execute(self._client, "EVAL", _SET, 2, self._key, key, self._owner, value)
+        done = self._client.execute("EVAL", _SET, 2, self._key, key, self._owner, value)
         if done is None:
             raise IndexMismatchError(
                 f"The index {self._alias!r} was dropped or changed by another process in the "
@@ -107,8 +106,8 @@ class Lease:
         milliseconds = round(1000 * EXPIRY)
         while not self._ended.wait(_RENEWAL):
             try:
-                renewed = execute(
-                    self._client, "EVAL", _RENEW, 1, self._key, self._owner, milliseconds
+                renewed = self._client.execute(
+                    "EVAL", _RENEW, 1, self._key, self._owner, milliseconds
                 )
             except FiftyOneRedisError as error:
                 logger.debug("Could not renew the lease of %r: %s", self._alias, error)
@@ -117,7 +116,7 @@ class Lease:
                     return
 
     def _owns(self) -> bool:
-        found = execute(self._client, "GET", self._key)
+        found = self._client.execute("GET", self._key)
         with parsing("GET", found):
             return found is not None and wire.to_text(found) == self._owner
 

@@ -7,8 +7,6 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import naming, wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.engine import commands, replies
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.schema import Schema
@@ -34,11 +32,11 @@ def refuse_overlap(documents: Documents) -> None:
 def find_overlapping(documents: Documents) -> list[str]:
     """Returns the names of other indexes that share documents with an index."""
     client, schema = documents.client, documents.schema
-    names = wire.read_names(execute(client, *commands.names()))
+    names = wire.read_names(client.execute(*commands.names()))
     requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
     return [
         repr(naming.get_alias(name))
-        for [name], [reply] in exchange(client, requests)
+        for [name], [reply] in client.exchange(requests)
         if name not in (schema.name, schema.server_name) and _overlaps(reply, schema)
     ]
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.engine import commands
 from fiftyone_redis.errors import AuthenticationError
@@ -67,26 +66,26 @@ class Record:
 
 def write_record(client: Client, alias: str, record: Record) -> None:
     """Stores what would be left behind if this process were killed from now on."""
-    execute(client, "SET", commands.record_key(alias), record.to_json())
+    client.execute("SET", commands.record_key(alias), record.to_json())
 
 
 def read_record(client: Client, alias: str) -> Record:
     """Reads the record of a running or interrupted change; an empty record if there is none."""
     try:
-        return _parse(execute(client, "GET", commands.record_key(alias)))
+        return _parse(client.execute("GET", commands.record_key(alias)))
     except AuthenticationError:
         return Record()  # this user may only search
 
 
 def read_state(client: Client, alias: str) -> tuple[bool, Record]:
     """Reads whether a process holds the lease of an alias, and the record, in one step."""
-    owner, record = execute(client, *commands.state(alias))
+    owner, record = client.execute(*commands.state(alias))
     return owner is not None, _parse(record)
 
 
 def remove_record(client: Client, alias: str) -> None:
     """Removes the record, once nothing is left behind."""
-    execute(client, "UNLINK", commands.record_key(alias))
+    client.execute("UNLINK", commands.record_key(alias))
 
 
 def _parse(found: Any) -> Record:

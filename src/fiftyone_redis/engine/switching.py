@@ -15,9 +15,8 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import cluster, wire
-from fiftyone_redis.connection.client import execute, get_address
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection import wire
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.retry import Attempts
 from fiftyone_redis.connection.translate import translate_errors
@@ -40,7 +39,7 @@ def finish_switch(client: Client, switch: Switch) -> None:
     """
     for name in switch.names:
         if name != switch.old:
-            execute(client, *commands.move_alias(name, switch.new))
+            client.execute(*commands.move_alias(name, switch.new))
     if switch.old in switch.names:
         _replace_with_alias(client, switch)
     else:
@@ -65,7 +64,7 @@ def await_switch(client: Client, alias: str) -> bool:
             return True
         time.sleep(_POLL_SECONDS)
     try:
-        execute(client, *commands.add_alias(alias, switch.new))
+        client.execute(*commands.add_alias(alias, switch.new))
     except IndexNotFoundError:
         return False
     except IndexMismatchError:
@@ -77,7 +76,7 @@ def await_switch(client: Client, alias: str) -> bool:
 def drop(client: Client, name: str, *, documents: bool) -> None:
     """Drops an index if it exists."""
     try:
-        execute(client, *commands.drop(name, documents))
+        client.execute(*commands.drop(name, documents))
     except IndexNotFoundError:
         return
 
@@ -87,21 +86,21 @@ def _replace_with_alias(client: Client, switch: Switch) -> None:
     old, new = switch.old, switch.new
     if aliases.find_index(client, old) == new:
         return
-    if isinstance(client, redis.RedisCluster):
+    if client.is_cluster:
         drop(client, old, documents=switch.drops_documents)
-        execute(client, *commands.add_alias(old, new))
+        client.execute(*commands.add_alias(old, new))
         return
     steps = [commands.drop(old, switch.drops_documents), commands.add_alias(old, new)]
     transaction: list[wire.Command] = [["MULTI"], *steps, ["EXEC"]]
     request = b"".join(wire.pack(command) for command in transaction)
-    attempts = Attempts(client)
-    with translate_errors(get_address(client)):
+    attempts = Attempts(client.retry_policy)
+    with translate_errors(client.address):
         while True:
             try:
-                _execute_transaction(client, request, len(transaction))
+                _execute_transaction(client.pick_node(), request, len(transaction))
             except redis.RedisError as error:
                 # Raises unless the connection was lost.
-                cluster.wait_and_recover(client, attempts, error)
+                client.wait_and_recover(attempts, error)
                 if aliases.find_index(client, old) == new:
                     return  # only the reply was lost
             else:
