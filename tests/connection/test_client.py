@@ -11,6 +11,7 @@ from redis.retry import Retry
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import pool
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -64,9 +65,9 @@ def without_engine(tmp_path, unused_port):
     return running
 
 
-def impatient(port: int) -> redis.Redis:
-    """Returns a client of redis-py's own that tries once."""
-    return redis.Redis("127.0.0.1", port, protocol=2, retry=Retry(NoBackoff(), 0))
+def impatient(port: int) -> Server:
+    """Returns a client that tries once."""
+    return Server("127.0.0.1", port, protocol=2, retry=Retry(NoBackoff(), 0))
 
 
 def wait_for(port: int) -> None:
