@@ -92,7 +92,7 @@ def _check(ports: list[int], blocks: int) -> list[float]:
         for row, vector in enumerate(vectors):
             client.execute("HSET", f"{schema.prefix}{row}", "vector", vector.tobytes())
         query = commands.knn(schema, vectors[0].tobytes(), _K, timeout_ms=30_000)
-        known = complete_answers._get_known(client)
+        known = client.known
         shards = wire.pack(["CLUSTER", "SHARDS"])
         stack.enter_context(patch.object(primaries, "_STATE", shards + primaries._NODES))
         stack.enter_context(patch.object(topology, "read_searched", _living_primaries))

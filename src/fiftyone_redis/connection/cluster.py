@@ -25,8 +25,9 @@ from redis.exceptions import (
     RedisClusterException,
 )
 
-from fiftyone_redis.connection import complete_answers, routing
-from fiftyone_redis.connection.base_client import BaseClient, Replies
+from fiftyone_redis.connection import routing
+from fiftyone_redis.connection.base_client import Replies
+from fiftyone_redis.connection.complete_answers import Known, SearchedCluster
 from fiftyone_redis.connection.deadline import await_reply
 from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.connection.parsing import parsing
@@ -46,7 +47,6 @@ from fiftyone_redis.connection.retry import (
     is_retryable,
     read_policy,
 )
-from fiftyone_redis.connection.topology import Answer, ClusterState
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.connection.wire import Request, is_search_command, pack, read_index_name
 from fiftyone_redis.errors import (
@@ -83,7 +83,7 @@ def connect_cluster(seed: redis.Redis) -> Cluster:
     return _connect(seed.connection_pool, read_policy(seed.get_retry()))
 
 
-class Cluster(BaseClient, redis.RedisCluster):
+class Cluster(SearchedCluster, redis.RedisCluster):
     """A client of a cluster, with its own connection pool for each node.
 
     When redis-py 6 and 7 refresh the slot map, they close all connections to one node, even those
@@ -104,6 +104,7 @@ class Cluster(BaseClient, redis.RedisCluster):
         self._pool_class = pool_class
         self._options = options
         self._nodes: dict[str, Server] = {}
+        self.known = Known()
         super().__init__(
             url=url,
             connection_class=self._kind,
@@ -220,37 +221,15 @@ class Cluster(BaseClient, redis.RedisCluster):
         if first is None:
             return
         is_checked = first.keys is None and self.needs_checks()
-        send = complete_answers.exchange if is_checked else routing.exchange
-        yield from send(self, chain([first], upcoming))
-
-    def needs_checks(self) -> bool:
-        """Returns whether the query engine searches all nodes, and may leave some out."""
-        return complete_answers.has_coordinator(self)
-
-    def fetch_state(self) -> ClusterState | None:
-        """Fetches the cluster state; returns None if answers need no checks."""
-        return complete_answers.fetch_state(self) if self.needs_checks() else None
-
-    def pick_coordinator(self, failures: int) -> Server:
-        """Picks a node as :meth:`pick_node` does, but avoids one that hung lately."""
-        node: Server = complete_answers.pick_coordinator(self, failures)
-        return node
-
-    def send_checked(
-        self,
-        node: Server,
-        packed: Sequence[bytes],
-        before: ClusterState | None = None,
-        seconds: float | None = None,
-    ) -> Answer:
-        """Sends search commands to one node; accepts answers from the whole cluster only."""
-        send = complete_answers.send_checked if self.needs_checks() else BaseClient.send_checked
-        return send(self, node, packed, before, seconds)
+        requests = chain([first], upcoming)
+        yield from (
+            self._exchange_searches(requests) if is_checked else routing.exchange(self, requests)
+        )
 
     def _send(self, command: Sequence[Any], failures: int) -> Any:
         """Sends one command to the node of its key; without a key, to any node."""
         if is_search_command(str(command[0])) and self.needs_checks():
-            return complete_answers.send_command(self, command, failures)
+            return self._search(command, failures)
         try:
             return send_command(self.pick_node(failures), command)
         except MovedError:

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import redis
 
@@ -45,7 +44,7 @@ _AT_ONCE = 8  # commands in one batch
 
 
 @dataclass
-class _Known:
+class Known:
     """What is known about one client's cluster.
 
     Args:
@@ -68,129 +67,119 @@ class _Known:
             self.changed_at = time.monotonic()
 
 
-_known_clusters: WeakKeyDictionary[BaseClient, _Known] = WeakKeyDictionary()
+class SearchedCluster(BaseClient):
+    """The part of a cluster's client that searches."""
 
+    known: Known
+    """What is known about the cluster."""
 
-def has_coordinator(client: BaseClient) -> bool:
-    """Returns whether a cluster's query engine searches all nodes; fetches that once.
+    def needs_checks(self) -> bool:
+        """Returns whether the query engine searches all nodes; fetches that once.
 
-    Raises:
-        redis.RedisError: if no node answers
-    """
-    known = _get_known(client)
-    if known.has_coordinator is None:
-        known.has_coordinator = _fetch_has_coordinator(client)
-    return known.has_coordinator
+        Raises:
+            redis.RedisError: if no node answers
+        """
+        if self.known.has_coordinator is None:
+            self.known.has_coordinator = _fetch_has_coordinator(self)
+        return self.known.has_coordinator
 
+    def fetch_state(self) -> ClusterState | None:
+        """Fetches the cluster state; returns None if answers need no checks."""
+        if not self.needs_checks():
+            return None
+        with ExitStack() as stack:
+            return Primaries(self.list_primaries(), self.pick_node(), stack).fetch_state()
 
-def fetch_state(client: BaseClient) -> ClusterState:
-    """Fetches the cluster state.
+    def pick_coordinator(self, failures: int) -> Any:
+        """Picks a node as :meth:`pick_node` does, but avoids one that hung lately."""
+        node, known = self.pick_node(failures), self.known
+        is_avoided = time.monotonic() - known.hung_at <= _AVOID_SECONDS
+        return self.pick_node(failures + 1) if is_avoided and node.address == known.hung else node
 
-    Raises:
-        redis.RedisError: if no node answers, or this user lacks the permission
-    """
-    with ExitStack() as stack:
-        return Primaries(client.list_primaries(), client.pick_node(), stack).fetch_state()
+    def send_checked(
+        self,
+        node: Any,
+        packed: Sequence[bytes],
+        before: ClusterState | None = None,
+        seconds: float | None = None,
+    ) -> Answer:
+        """Sends search commands to one node, as :meth:`BaseClient.send_checked` explains.
 
+        Raises:
+            IncompleteClusterError: if the cluster is not complete, or changed during the query
+            NoAnswerError: if the node does not answer in time
+            redis.RedisError: if the commands cannot be sent
+        """
+        if not self.needs_checks():
+            return super().send_checked(node, packed, before, seconds)
+        known, is_change = self.known, changes_index(read_name(packed[0]))
+        with ExitStack() as stack:
+            primaries = Primaries(self.list_primaries(), node, stack)
+            at = primaries.coordinator.address
+            start = primaries.fetch_state() if is_change or primaries.are_broken else before
+            start = start or known.states.get(at) or primaries.fetch_state()
+            problem = _find_problem_before(known, primaries, start, is_change)
+            if problem is None:
+                try:
+                    replies = primaries.send_query(packed, seconds, fetch_state_next=not is_change)
+                except HangingCoordinatorError:
+                    known.hung, known.hung_at = at, time.monotonic()
+                    raise
+                end = start if is_change else primaries.fetch_state(is_sent=True)
+                problem = _find_problem_after(known, at, start, end)
+        if problem is not None:
+            raise problem
+        return Answer(replies, end)
 
-def pick_coordinator(client: BaseClient, failures: int) -> Any:
-    """Picks a node as :meth:`BaseClient.pick_node` does, but avoids one that hung lately."""
-    node, known = client.pick_node(failures), _get_known(client)
-    is_avoided = time.monotonic() - known.hung_at <= _AVOID_SECONDS
-    return client.pick_node(failures + 1) if is_avoided and node.address == known.hung else node
+    def _search(self, command: Sequence[Any], failures: int) -> Any:
+        """Sends one search command, and returns its complete answer."""
+        [found], _ = self.send_checked(self.pick_coordinator(failures), [pack(command)])
+        if isinstance(found, redis.RedisError):
+            raise found
+        return found
 
+    def _exchange_searches(self, requests: Iterable[Request]) -> Replies:
+        """Sends packed search commands in batches; see :meth:`exchange`."""
+        waiting: list[Request] = []
+        for request in requests:
+            waiting.append(request)
+            if sum(len(each.items) for each in waiting) >= _AT_ONCE:
+                yield from self._replies_to(waiting)
+                waiting = []
+        yield from self._replies_to(waiting)
 
-def send_checked(
-    client: BaseClient,
-    node: Any,
-    packed: Sequence[bytes],
-    before: ClusterState | None = None,
-    seconds: float | None = None,
-) -> Answer:
-    """Sends search commands to one node, as :meth:`BaseClient.send_checked` explains.
+    def _replies_to(self, requests: Sequence[Request]) -> Replies:
+        commands = [b"".join(parts) for request in requests for parts in request.commands]
+        replies: list[Any] = []
+        for start in range(0, len(commands), _AT_ONCE):
+            replies += self._send_until_complete(commands[start : start + _AT_ONCE])
+        for _, items, _ in requests:
+            yield items, replies[: len(items)]
+            replies = replies[len(items) :]
 
-    Raises:
-        IncompleteClusterError: if the cluster is not complete, or changed during the query
-        NoAnswerError: if the node does not answer in time
-        redis.RedisError: if the commands cannot be sent
-    """
-    known = _get_known(client)
-    is_change = changes_index(read_name(packed[0]))
-    with ExitStack() as stack:
-        primaries = Primaries(client.list_primaries(), node, stack)
-        at = primaries.coordinator.address
-        start = primaries.fetch_state() if is_change or primaries.are_broken else before
-        start = start or known.states.get(at) or primaries.fetch_state()
-        problem = _find_problem_before(known, primaries, start, is_change)
-        if problem is None:
-            try:
-                replies = primaries.send_query(packed, seconds, fetch_state_next=not is_change)
-            except HangingCoordinatorError:
-                known.hung, known.hung_at = at, time.monotonic()
-                raise
-            end = start if is_change else primaries.fetch_state(is_sent=True)
-            problem = _find_problem_after(known, at, start, end)
-    if problem is not None:
-        raise problem
-    return Answer(replies, end)
-
-
-def send_command(client: BaseClient, command: Sequence[Any], failures: int) -> Any:
-    """Sends one search command, and returns its complete answer.
-
-    Raises:
-        redis.RedisError: any error of redis-py
-    """
-    found = send_checked(client, pick_coordinator(client, failures), [pack(command)]).replies[0]
-    if isinstance(found, redis.RedisError):
-        raise found
-    return found
-
-
-def exchange(client: BaseClient, requests: Iterable[Request]) -> Replies:
-    """Sends packed search commands in batches; see :meth:`BaseClient.exchange`."""
-    waiting: list[Request] = []
-    for request in requests:
-        waiting.append(request)
-        if sum(len(each.items) for each in waiting) >= _AT_ONCE:
-            yield from _replies_to(client, waiting)
-            waiting = []
-    yield from _replies_to(client, waiting)
-
-
-def _replies_to(client: BaseClient, requests: Sequence[Request]) -> Replies:
-    commands = [b"".join(parts) for request in requests for parts in request.commands]
-    replies: list[Any] = []
-    for start in range(0, len(commands), _AT_ONCE):
-        replies += _send_until_complete(client, commands[start : start + _AT_ONCE])
-    for _, items, _ in requests:
-        yield items, replies[: len(items)]
-        replies = replies[len(items) :]
-
-
-def _send_until_complete(client: BaseClient, commands: Sequence[bytes]) -> list[Any]:
-    """Sends commands until each has a complete answer, or an error that is not transient."""
-    replies: list[Any] = [None] * len(commands)
-    left = list(range(len(commands)))
-    attempts = Attempts(client.retry_policy)
-    with translate_errors(client.address):
-        while left:
-            try:
-                node = pick_coordinator(client, attempts.failures)
-                found = send_checked(client, node, [commands[number] for number in left]).replies
-            except redis.RedisError as error:
-                client.wait_and_recover(attempts, error)
-                continue
-            for number, each in zip(left, found, strict=True):
-                replies[number] = each
-            left = [number for number in left if is_retryable(replies[number])]
-            if left:
-                client.wait_and_recover(attempts, replies[left[0]])
-    return replies
+    def _send_until_complete(self, commands: Sequence[bytes]) -> list[Any]:
+        """Sends commands until each has a complete answer, or an error that is not transient."""
+        replies: list[Any] = [None] * len(commands)
+        left = list(range(len(commands)))
+        attempts = Attempts(self.retry_policy)
+        with translate_errors(self.address):
+            while left:
+                try:
+                    node = self.pick_coordinator(attempts.failures)
+                    found, _ = self.send_checked(node, [commands[number] for number in left])
+                except redis.RedisError as error:
+                    self.wait_and_recover(attempts, error)
+                    continue
+                for number, each in zip(left, found, strict=True):
+                    replies[number] = each
+                left = [number for number in left if is_retryable(replies[number])]
+                if left:
+                    self.wait_and_recover(attempts, replies[left[0]])
+        return replies
 
 
 def _find_problem_before(
-    known: _Known, primaries: Primaries, state: ClusterState, is_change: bool
+    known: Known, primaries: Primaries, state: ClusterState, is_change: bool
 ) -> IncompleteClusterError | None:
     """Returns why a query would be incomplete, or None."""
     known.note_change(state)
@@ -204,7 +193,7 @@ def _find_problem_before(
 
 
 def _find_problem_after(
-    known: _Known, coordinator: str, before: ClusterState, after: ClusterState
+    known: Known, coordinator: str, before: ClusterState, after: ClusterState
 ) -> IncompleteClusterError | None:
     """Returns why an answer may be incomplete, or None; caches the new state."""
     if before == after and not after.lost:
@@ -252,7 +241,3 @@ def _is_managed(node: redis.Redis) -> bool:
     """
     reply = try_command(node, pack([COORDINATOR]))
     return not isinstance(reply, redis.RedisError) and topology.is_managed(reply)
-
-
-def _get_known(client: BaseClient) -> _Known:
-    return _known_clusters.setdefault(client, _Known())
