@@ -7,7 +7,7 @@ single server needs no care for has its plain form here, and ``cluster.py`` over
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import redis
@@ -23,6 +23,9 @@ from fiftyone_redis.errors import FiftyOneRedisError, list_first
 
 Replies = Iterator[tuple[Sequence[Any], list[Any]]]
 """The items of each request, and the replies to its commands."""
+
+Sender = Callable[[Sequence[Any]], Any]
+"""Sends one command, and returns its reply."""
 
 
 class BaseClient(ABC):
@@ -82,8 +85,8 @@ class BaseClient(ABC):
         """
 
     @abstractmethod
-    def _send(self, command: Sequence[Any], failures: int) -> Any:
-        """Sends one command, and returns its reply; raises redis-py's exceptions."""
+    def _find_sender(self, name: str, failures: int) -> Sender:
+        """Returns what sends a command of that name; it raises redis-py's exceptions."""
 
     def execute(self, *command: Any) -> Any:
         """Sends one command and returns its raw reply; retries transient errors.
@@ -97,7 +100,7 @@ class BaseClient(ABC):
         try:
             while True:
                 try:
-                    return self._send(command, attempts.failures)
+                    return self._find_sender(str(command[0]), attempts.failures)(command)
                 except redis.RedisError as error:
                     # The first attempt succeeded; only its reply was lost.
                     if lost and is_already_done(command, str(error)):

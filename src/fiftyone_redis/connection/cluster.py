@@ -13,6 +13,7 @@ import inspect
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -26,7 +27,7 @@ from redis.exceptions import (
 )
 
 from fiftyone_redis.connection import routing
-from fiftyone_redis.connection.base_client import Replies
+from fiftyone_redis.connection.base_client import Replies, Sender
 from fiftyone_redis.connection.complete_answers import Known, SearchedCluster
 from fiftyone_redis.connection.deadline import await_reply
 from fiftyone_redis.connection.one_server import Server
@@ -226,10 +227,12 @@ class Cluster(SearchedCluster, redis.RedisCluster):
             self._exchange_searches(requests) if is_checked else routing.exchange(self, requests)
         )
 
-    def _send(self, command: Sequence[Any], failures: int) -> Any:
+    def _find_sender(self, name: str, failures: int) -> Sender:
+        is_checked = is_search_command(name) and self.needs_checks()
+        return partial(self._search if is_checked else self._send_routed, failures)
+
+    def _send_routed(self, failures: int, command: Sequence[Any]) -> Any:
         """Sends one command to the node of its key; without a key, to any node."""
-        if is_search_command(str(command[0])) and self.needs_checks():
-            return self._search(command, failures)
         try:
             return send_command(self.pick_node(failures), command)
         except MovedError:

@@ -131,7 +131,7 @@ class SearchedCluster(BaseClient):
             raise problem
         return Answer(replies, end)
 
-    def _search(self, command: Sequence[Any], failures: int) -> Any:
+    def _search(self, failures: int, command: Sequence[Any]) -> Any:
         """Sends one search command, and returns its complete answer."""
         [found], _ = self.send_checked(self.pick_coordinator(failures), [pack(command)])
         if isinstance(found, redis.RedisError):

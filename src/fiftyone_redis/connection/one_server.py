@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import redis
 from redis.sentinel import SentinelConnectionPool
 
 from fiftyone_redis.connection import sentinel
-from fiftyone_redis.connection.base_client import BaseClient, Replies
+from fiftyone_redis.connection.base_client import BaseClient, Replies, Sender
 from fiftyone_redis.connection.deadline import await_reply
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import (
@@ -112,8 +113,8 @@ class Server(BaseClient, redis.Redis):
                 except redis.RedisError as error:
                     self.wait_and_recover(attempts, error)
 
-    def _send(self, command: Sequence[Any], failures: int) -> Any:  # noqa: ARG002
-        return send_command(self, command)
+    def _find_sender(self, name: str, failures: int) -> Sender:  # noqa: ARG002
+        return partial(send_command, self)
 
 
 @dataclass
