@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=4000, help="with, and as many without")
     blocks = max(1, parser.parse_args().searches // _BLOCK)
     with tempfile.TemporaryDirectory() as folder:
-        with _cluster(Path(folder)) as ports:
+        with run_cluster(Path(folder)) as ports:
             report("check of a cluster of 3 primaries", _check(ports, blocks), 1.0)
         with services.redis(Path(folder) / "one") as port:
             report("FT.INFO beside a search, one server", _info(port, blocks), 0.1)
@@ -123,8 +123,8 @@ def _info(port: int, blocks: int) -> list[float]:
 def _answers_alone(request: search.KnnRequest, blobs: list[bytes], k: int) -> object:
     """Does what the engine's own function does, without FT.INFO."""
     schema, timeout_ms = request.schema, request.timeout_ms
-    commands = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
-    requests = (wire.pack_queries([each], [None]) for each in commands)
+    queries = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
+    requests = (wire.pack_queries([each], [None]) for each in queries)
     found = [reply for _, page in request.documents.client.exchange(requests) for reply in page]
     return [replies.read_hits(reply, request.schema) for reply in found]
 
@@ -140,7 +140,7 @@ def _vectors() -> codec.Array:
 
 
 @contextmanager
-def _cluster(folder: Path) -> Iterator[list[int]]:
+def run_cluster(folder: Path) -> Iterator[list[int]]:
     """Runs three primaries that form a cluster, and yields their ports."""
     found = server.find_program()
     program = Program(found.executable, found.modules[:1], found.libraries)
