@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -29,8 +30,6 @@ import services
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import cluster, complete_answers, primaries, topology, wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.connection.retry import RetryPolicy
 from fiftyone_redis.engine import Schema, VectorIndex, codec, commands, connect, replies, search
 from fiftyone_redis.server.program import Program, build_command, build_environment
@@ -46,7 +45,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=4000, help="with, and as many without")
     blocks = max(1, parser.parse_args().searches // _BLOCK)
     with tempfile.TemporaryDirectory() as folder:
-        with _cluster(Path(folder)) as ports:
+        with run_cluster(Path(folder)) as ports:
             report("check of a cluster of 3 primaries", _check(ports, blocks), 1.0)
         with services.redis(Path(folder) / "one") as port:
             report("FT.INFO beside a search, one server", _info(port, blocks), 0.1)
@@ -81,7 +80,7 @@ def _median(work: Callable[[], object]) -> float:
 def _check(ports: list[int], blocks: int) -> list[float]:
     """Measures the check of a cluster."""
     seed = redis.Redis(port=ports[0], protocol=3, retry=RetryPolicy(0, 0))
-    client = cluster.connect_cluster(seed)
+    client: Any = cluster.connect_cluster(seed)
     schema, vectors = Schema("{docs}", _DIM), _vectors()
     with ExitStack() as stack:
         stack.callback(client.close)
@@ -89,18 +88,18 @@ def _check(ports: list[int], blocks: int) -> list[float]:
         owner = client.get_node_from_key(schema.name)
         names = sorted(str(node.name) for node in client.get_primaries())
         stack.enter_context(patch.object(cluster, "_PREFERRED", names.index(str(owner.name))))
-        execute(client, *commands.create(schema))
+        client.execute(*commands.create(schema))
         for row, vector in enumerate(vectors):
-            execute(client, "HSET", f"{schema.prefix}{row}", "vector", vector.tobytes())
+            client.execute("HSET", f"{schema.prefix}{row}", "vector", vector.tobytes())
         query = commands.knn(schema, vectors[0].tobytes(), _K, timeout_ms=30_000)
-        known = complete_answers._get_known(client)
+        known = client.known
         shards = wire.pack(["CLUSTER", "SHARDS"])
         stack.enter_context(patch.object(primaries, "_STATE", shards + primaries._NODES))
         stack.enter_context(patch.object(topology, "read_searched", _living_primaries))
 
         def search_with(is_checked: bool) -> None:
             known.has_coordinator = is_checked
-            execute(client, *query)
+            client.execute(*query)
 
         time.sleep(complete_answers.SETTLE_SECONDS + 1)
         return compare(lambda: search_with(True), lambda: search_with(False), blocks)
@@ -124,9 +123,9 @@ def _info(port: int, blocks: int) -> list[float]:
 def _answers_alone(request: search.KnnRequest, blobs: list[bytes], k: int) -> object:
     """Does what the engine's own function does, without FT.INFO."""
     schema, timeout_ms = request.schema, request.timeout_ms
-    commands = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
-    requests = (wire.pack_queries([each], [None]) for each in commands)
-    found = [reply for _, page in exchange(request.documents.client, requests) for reply in page]
+    queries = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
+    requests = (wire.pack_queries([each], [None]) for each in queries)
+    found = [reply for _, page in request.documents.client.exchange(requests) for reply in page]
     return [replies.read_hits(reply, request.schema) for reply in found]
 
 
@@ -141,7 +140,7 @@ def _vectors() -> codec.Array:
 
 
 @contextmanager
-def _cluster(folder: Path) -> Iterator[list[int]]:
+def run_cluster(folder: Path) -> Iterator[list[int]]:
     """Runs three primaries that form a cluster, and yields their ports."""
     found = server.find_program()
     program = Program(found.executable, found.modules[:1], found.libraries)

@@ -16,8 +16,7 @@ from fiftyone.brain.similarity import (
     SimilarityIndex,
 )
 
-from fiftyone_redis.connection.client import open_decoding_client
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex
 from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
 from fiftyone_redis.engine.requirements import require_support
@@ -277,7 +276,7 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
     def client(self) -> Client:
         """A ``redis.Redis`` or ``redis.RedisCluster`` client that decodes replies to text."""
         if self._text_client is None:
-            self._text_client = open_decoding_client(self._redis)
+            self._text_client = self._redis.open_decoding_client()
         return self._text_client
 
     @property

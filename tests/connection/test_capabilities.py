@@ -2,6 +2,7 @@
 
 import gc
 import subprocess
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -15,10 +16,9 @@ from fiftyone_redis.connection import capabilities as module
 from fiftyone_redis.connection.capabilities import (
     Capabilities,
     check_server,
-    fetch_untranslated,
-    get_capabilities,
     parse_replies,
 )
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
 from fiftyone_redis.engine.requirements import require_support
@@ -33,13 +33,13 @@ WITHOUT_SVS = ["redis-8.8-search-8.6.8", REDIS_8_8, f"{REDIS_8_8}-cluster-of-3"]
 SVS = Schema("wanted", 4, algorithm="SVS-VAMANA")
 
 
-class Svs(redis.Redis):
+class Svs(Server):
     """A client of Redis 8 that answers FT.CREATE and FT.DROPINDEX as it is told to."""
 
     def __init__(self, answer) -> None:
         super().__init__()
         self.answer, self.asked = answer, []
-        module._cache[self] = of_recorded(REDIS_8, 3)
+        self.known_capabilities = of_recorded(REDIS_8, 3)
 
     def execute_command(self, *command, **_options):
         self.asked.append(command)
@@ -53,7 +53,7 @@ def started(tmp_path, unused_port):
     """Starts another server with the query engine and certain options; gives a client of it."""
     processes, clients = [], []
 
-    def started(*options: str) -> redis.Redis:
+    def started(*options: str) -> Server:
         program = server.find_program()
         settings = {"port": str(unused_port()), "bind": "127.0.0.1", "save": ""}
         processes.append(
@@ -68,7 +68,7 @@ def started(tmp_path, unused_port):
         patience = Retry(ConstantBackoff(0.02), 500, (OSError, redis.ConnectionError))
         with redis.Redis(**where, retry=patience) as patient:
             assert patient.ping()
-        clients.append(redis.Redis(**where, retry=Retry(NoBackoff(), 0)))
+        clients.append(Server(**where, retry=Retry(NoBackoff(), 0)))
         return clients[-1]
 
     yield started
@@ -158,63 +158,59 @@ def test_a_server_that_says_nothing_is_not_known_to_lack_anything_or_to_have_it(
 
 @pytest.mark.needs("engine==2.10.5")
 def test_the_running_server_offers_what_it_is_known_to(client):
-    found = get_capabilities(client)
+    found = client.get_capabilities()
     assert found == of_recorded(STACK, 3)
 
 
 def test_a_client_of_another_kind_is_told_the_same(speaker, redis_server):
-    with redis.Redis.from_url(redis_server.url, decode_responses=True, protocol=3) as text:
-        assert get_capabilities(speaker).dtypes == get_capabilities(text).dtypes
+    with Server.from_url(redis_server.url, decode_responses=True, protocol=3) as text:
+        assert speaker.get_capabilities().dtypes == text.get_capabilities().dtypes
 
 
 def test_a_server_that_does_not_know_hello_is_asked_for_what_else_it_says(started):
-    found = get_capabilities(started("--rename-command", "HELLO", ""))
+    found = started("--rename-command", "HELLO", "").get_capabilities()
     with started() as alike:
-        assert found == replace(get_capabilities(alike), resp=2)
+        assert found == replace(alike.get_capabilities(), resp=2)
 
 
 @pytest.mark.needs("no coordinator")
 def test_a_node_of_a_cluster_without_coordinator_is_refused(started, unused_port):
     bus = ("--cluster-port", str(unused_port()))  # the usual one may be too large a number
     with pytest.raises(UnsupportedServerError, match="RESP2, cluster without coordinator"):
-        check_server(started("--cluster-enabled", "yes", *bus))
+        check_server(started("--cluster-enabled", "yes", *bus).get_capabilities())
 
 
 def test_a_server_that_is_gone_has_its_error(started):
     client = started()
     client.shutdown(nosave=True)
     with pytest.raises(ConnectionFailedError, match=r"No Redis answers at 127\.0\.0\.1:\d+"):
-        get_capabilities(client)
+        client.get_capabilities()
     with pytest.raises(redis.ConnectionError):
-        fetch_untranslated(client)
+        client.fetch_capabilities()
 
 
 def test_a_server_is_asked_once(client, redis_server):
-    with redis.Redis.from_url(redis_server.url, protocol=3) as asking:
+    with Server.from_url(redis_server.url, protocol=3) as asking:
         asking.ping()
         before = hellos(client)
-        assert get_capabilities(asking) is get_capabilities(asking)
+        assert asking.get_capabilities() is asking.get_capabilities()
         assert hellos(client) == before + 1
 
 
 def test_a_client_is_not_kept_alive_by_what_is_known_of_its_server(redis_server):
-    def known() -> int:
-        gc.collect()
-        return len(module._cache)
-
-    before = known()
-    with redis.Redis.from_url(redis_server.url) as asking:
-        get_capabilities(asking)
-        assert known() == before + 1
+    with Server.from_url(redis_server.url) as asking:
+        asking.get_capabilities()
+        alive = weakref.ref(asking)
     del asking
-    assert known() == before
+    gc.collect()
+    assert alive() is None
 
 
 def test_a_user_without_any_rights_learns_what_the_server_can_do(client, redis_server):
     client.execute_command("ACL", "SETUSER", "nobody", "reset", "on", ">nobody")
     url = f"redis://nobody:nobody@127.0.0.1:{redis_server.port}"
-    with redis.Redis.from_url(url, protocol=3) as nobody:
-        assert get_capabilities(nobody) == get_capabilities(client)
+    with Server.from_url(url, protocol=3) as nobody:
+        assert nobody.get_capabilities() == client.get_capabilities()
     client.execute_command("ACL", "DELUSER", "nobody")
 
 
@@ -233,10 +229,9 @@ def test_a_user_without_any_rights_learns_what_the_server_can_do(client, redis_s
         (parse_replies(None), "does not report the version of its search module; use Redis 8"),
     ],
 )
-def test_a_server_that_cannot_be_searched_is_refused_in_one_sentence(client, found, reason):
-    module._cache[client] = found
+def test_a_server_that_cannot_be_searched_is_refused_in_one_sentence(found, reason):
     with pytest.raises(UnsupportedServerError, match=reason) as refused:
-        check_server(client)
+        check_server(found)
     assert str(refused.value).count(". ") == 0
 
 
@@ -260,7 +255,7 @@ def test_an_index_that_the_server_cannot_hold_is_refused_before_anything_is_made
 ):
     with pytest.raises(UnsupportedServerError, match=reason) as refused:
         VectorIndex.create(client, Schema("any", 4, **wanted))
-    assert str(get_capabilities(client)) in str(refused.value)
+    assert str(client.get_capabilities()) in str(refused.value)
     assert not client.execute_command("FT._LIST")
 
 
@@ -295,7 +290,7 @@ def test_another_refusal_of_that_index_is_an_error_and_proves_nothing():
 def test_a_user_who_may_not_try_is_not_kept_from_what_may_be_allowed():
     client = Svs(redis.exceptions.NoPermissionError("NOPERM"))
     require_support(client, SVS)
-    assert get_capabilities(client).svs is None
+    assert client.get_capabilities().svs is None
 
 
 def test_every_type_and_algorithm_has_its_version():

@@ -11,7 +11,7 @@ from redis.retry import Retry
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import pool
-from fiftyone_redis.connection.client import execute, get_address, open_decoding_client
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -65,9 +65,9 @@ def without_engine(tmp_path, unused_port):
     return running
 
 
-def impatient(port: int) -> redis.Redis:
-    """Returns a client of redis-py's own that tries once."""
-    return redis.Redis("127.0.0.1", port, protocol=2, retry=Retry(NoBackoff(), 0))
+def impatient(port: int) -> Server:
+    """Returns a client that tries once."""
+    return Server("127.0.0.1", port, protocol=2, retry=Retry(NoBackoff(), 0))
 
 
 def wait_for(port: int) -> None:
@@ -166,7 +166,7 @@ def test_a_server_that_went_away_is_said(without_engine):
         client = impatient(port)
         client.ping()
     with pytest.raises(ConnectionFailedError):
-        execute(client, "PING")
+        client.execute("PING")
     client.close()
 
 
@@ -253,11 +253,11 @@ def test_a_server_that_repeats_the_password_is_not_quoted(without_engine):
 
 def test_clients_do_not_show_the_password(user, redis_server):
     with connect(f"redis://{user}:{SECRET}@127.0.0.1:{redis_server.port}") as reached:
-        speaking = open_decoding_client(reached)
+        speaking = reached.open_decoding_client()
         index = VectorIndex(reached, Schema("docs", 2))
         shown = [reached, reached.connection_pool, speaking, speaking.connection_pool, index]
         assert SECRET not in " ".join(repr(each) for each in shown)
-        assert SECRET not in get_address(reached)
+        assert SECRET not in reached.address
         speaking.close()
 
 
@@ -265,7 +265,7 @@ def test_clients_do_not_show_the_password(user, redis_server):
 def test_a_decoding_client_speaks_text_and_knows_the_indexes(client, redis_server, kind):
     index = VectorIndex.create(client, Schema("docs", 2))
     url = redis_server.url if kind == "unix" else f"redis://127.0.0.1:{redis_server.port}"
-    with connect(url) as reached, open_decoding_client(reached) as speaking:
+    with connect(url) as reached, reached.open_decoding_client() as speaking:
         speaking.set("key", "välue")
         assert speaking.get("key") == "välue"
         assert speaking.ft("docs").info()["index_name"] == index.schema.server_name
@@ -275,7 +275,7 @@ def test_a_decoding_client_speaks_text_and_knows_the_indexes(client, redis_serve
 def test_a_decoding_client_logs_in_too(user, redis_server):
     with (
         connect(f"redis://{user}:{SECRET}@127.0.0.1:{redis_server.port}") as reached,
-        open_decoding_client(reached) as speaking,
+        reached.open_decoding_client() as speaking,
     ):
         assert speaking.execute_command("ACL", "WHOAMI") == user
 
@@ -300,6 +300,6 @@ def test_a_borrowed_connection_is_closed_after_an_error_and_comes_back(redis_ser
 
 @pytest.mark.needs("socket")
 def test_the_address_is_the_socket_or_host_and_port(client, redis_server):
-    assert get_address(client) == str(redis_server.folder / "redis.sock")
+    assert client.address == str(redis_server.folder / "redis.sock")
     with connect(host="127.0.0.1", port=redis_server.port) as reached:
-        assert get_address(reached) == f"127.0.0.1:{redis_server.port}"
+        assert reached.address == f"127.0.0.1:{redis_server.port}"

@@ -26,10 +26,8 @@ from waiting import repeat_meanwhile
 from fiftyone_redis import server
 from fiftyone_redis.connection import client as connecting
 from fiftyone_redis.connection import cluster
-from fiftyone_redis.connection.capabilities import get_capabilities
-from fiftyone_redis.connection.client import execute, get_address, open_decoding_client
 from fiftyone_redis.connection.parameters import check_parameters
-from fiftyone_redis.connection.retry import RetryPolicy, get_retry_policy
+from fiftyone_redis.connection.retry import RetryPolicy, is_retryable
 from fiftyone_redis.connection.topology import SLOTS
 from fiftyone_redis.connection.wire import to_text
 from fiftyone_redis.engine import Schema, VectorIndex, connect, documents, reading, scan
@@ -302,7 +300,7 @@ def named_cluster():
     host, _, port = named.rpartition(":")
     where = {"host": host, "port": int(port)}
     with connect(**where) as client:
-        for node in cluster.list_primaries(client):
+        for node in client.list_primaries():
             if node.dbsize() or node.execute_command("FT._LIST"):
                 pytest.exit(f"The tests delete everything; the cluster at {named} is not empty.", 2)
     return where
@@ -315,15 +313,15 @@ def searched(request, named_cluster):
         yield request.getfixturevalue("client")
         return
     with connect(**named_cluster) as client:
-        empty([node.execute_command for node in cluster.list_primaries(client)])
+        empty([node.execute_command for node in client.list_primaries()])
         yield client
-        empty([node.execute_command for node in cluster.list_primaries(client)])
+        empty([node.execute_command for node in client.list_primaries()])
 
 
 @pytest.fixture
 def name(searched):
     """The name of an index that answers for all of its documents."""
-    return "birds" if get_capabilities(searched).coordinator else "{birds}"
+    return "birds" if searched.get_capabilities().coordinator else "{birds}"
 
 
 @pytest.fixture
@@ -375,9 +373,9 @@ def test_the_options_of_a_url_apply_to_every_node(nodes):
     url += "&health_check_interval=9&retry_on_timeout=yes"
     seed = connecting._make_pool(check_parameters({"url": url}))
     with cluster.connect_cluster(redis.Redis.from_pool(seed)) as client:
-        with open_decoding_client(client) as speaking:
+        with client.open_decoding_client() as speaking:
             for each in (client, speaking):
-                clients = cluster.list_primaries(each)
+                clients = each.list_primaries()
                 assert len(clients) == 3
                 for node in clients:
                     assert node.connection_pool.max_connections == 3
@@ -441,7 +439,7 @@ def test_documents_that_a_node_refuses_are_named(client, nodes):
 
 def test_connections_come_back(nodes):
     with nodes[0].client() as seed, cluster.connect_cluster(seed) as client:
-        for node in cluster.list_primaries(client):
+        for node in client.list_primaries():
             node.connection_pool.max_connections = 1
         for _ in range(3):
             write(client, 100)
@@ -491,7 +489,7 @@ def test_a_slot_on_the_move_is_asked_for_on_both_nodes(client, nodes):
 def test_keys_that_move_to_a_node_that_was_walked_are_found(client, nodes, monkeypatch):
     monkeypatch.setattr(scan, "_PAGE", 50)
     ids, _ = write(client, 2000)
-    first, second, third = [nodes.of(node) for node in cluster.list_primaries(client)]
+    first, second, third = [nodes.of(node) for node in client.list_primaries()]
     held = {client.keyslot(f"docs:{id}") for id in ids}
     moved = [slot for slot in slots_of(third) if slot in held][:40]
     pages = Documents(client, SCHEMA).walk_ids()
@@ -551,7 +549,7 @@ def test_a_primary_may_be_killed_in_the_middle_of_a_read(client, nodes, small_ba
 def test_a_primary_may_be_killed_in_the_middle_of_a_walk(client, nodes, monkeypatch):
     monkeypatch.setattr(scan, "_PAGE", 50)
     ids, _ = write(client, 2000)
-    victim = nodes.of(cluster.list_primaries(client)[1])
+    victim = nodes.of(client.list_primaries()[1])
     nodes.replicate(victim)
     pages = Documents(client, SCHEMA).walk_ids()
     seen = list(next(pages))
@@ -576,8 +574,8 @@ def test_a_node_that_is_lost_for_good_is_named(client, nodes):
 
 
 def test_commands_of_the_index_go_to_another_node_if_one_is_gone(client, nodes):
-    nodes.of(cluster.pick_node(client, 0)).kill()
-    assert list(execute(client, "FT._LIST")) == []
+    nodes.of(client.pick_node()).kill()
+    assert list(client.execute("FT._LIST")) == []
 
 
 def test_the_memory_of_a_write_and_a_read_is_bounded(client, monkeypatch):
@@ -624,7 +622,7 @@ def test_the_name_of_an_index_of_others_is_taken_over_while_it_is_searched(searc
     count, matrix = 500, matrix_of(500)
     vector = f"vector VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE"
     definition = f"FT.CREATE {name} PREFIX 1 {name}: SCHEMA {vector}"
-    execute(searched, *definition.split())
+    searched.execute(*definition.split())
     index = VectorIndex.open(searched, name)
     index.add(names(count), matrix)
     other = VectorIndex.open(searched, name)
@@ -633,7 +631,7 @@ def test_the_name_of_an_index_of_others_is_taken_over_while_it_is_searched(searc
             index.rebuild(**changes)
     assert answers
     assert all(ids == ["00007"] for ids in answers)
-    nodes = cluster.list_primaries(searched)
+    nodes = searched.list_primaries()
     listed = {to_text(each) for node in nodes for each in node.execute_command("FT._LIST")}
     assert listed == {index.schema.server_name}
 
@@ -657,7 +655,7 @@ def test_a_cursor_is_read_on_at_the_node_that_opened_it(searched, name):
 
 def test_a_client_of_text_reaches_all_nodes(client):
     write(client, 100)
-    with open_decoding_client(client) as speaking:
+    with client.open_decoding_client() as speaking:
         assert isinstance(speaking, redis.RedisCluster)
         assert speaking.ping() is True
         assert sorted(speaking.scan_iter(match="docs:*")) == [f"docs:{id}" for id in names(100)]
@@ -665,7 +663,7 @@ def test_a_client_of_text_reaches_all_nodes(client):
 
 def test_where_a_cluster_is_names_its_nodes(client, nodes):
     ports = [str(node.port) for node in nodes.primaries()]
-    assert all(port in get_address(client) for port in ports)
+    assert all(port in client.address for port in ports)
 
 
 @pytest.fixture
@@ -801,13 +799,13 @@ def test_all_nodes_are_reached_over_tls(own_server, unused_port, tmp_path, certi
 
 
 def test_connecting_to_one_node_leads_to_all(nodes, monkeypatch):
-    def with_coordinator(client):  # which Redis Stack has not
-        return replace(get_capabilities(client), coordinator=True)
+    def with_coordinator(found):  # which Redis Stack has not
+        return replace(found, coordinator=True)
 
     monkeypatch.setattr(connecting, "check_server", with_coordinator)
     with connect(host="127.0.0.1", port=nodes[4].port, retries=7) as client:
         assert isinstance(client, redis.RedisCluster)
-        assert get_retry_policy(client).count == 7
+        assert client.retry_policy.count == 7
         write(client, 100)
     with connect(host="127.0.0.1", port=nodes[0].port, cluster=False) as alone:
         assert isinstance(alone, redis.Redis)
@@ -826,8 +824,8 @@ def test_a_server_that_is_no_cluster_is_not_taken_for_one(redis_server):
     ],
 )
 def test_what_a_coordinator_says_of_nodes_out_of_reach_is_tried_again(said):
-    assert cluster.is_retryable(redis.ResponseError(said))
-    assert not cluster.is_retryable(redis.ResponseError("No such index nope"))
+    assert is_retryable(redis.ResponseError(said))
+    assert not is_retryable(redis.ResponseError("No such index nope"))
 
 
 def test_a_socket_does_not_lead_to_a_cluster(tmp_path):

@@ -22,9 +22,7 @@ from playback import (
     once,
 )
 
-from fiftyone_redis.connection import cluster, topology, wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.pipeline import exchange
+from fiftyone_redis.connection import topology, wire
 from fiftyone_redis.connection.retry import RetryPolicy
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.keys import Keys
@@ -45,14 +43,14 @@ def pages(client):
 
 def searches(client, count=3):
     requests = [wire.pack_queries([SEARCH], [number]) for number in range(count)]
-    return [(number, reply) for [number], [reply] in exchange(client, requests)]
+    return [(number, reply) for [number], [reply] in client.exchange(requests)]
 
 
 QUESTIONS = {
-    "search": lambda client: execute(client, *SEARCH),
-    "count": lambda client: execute(client, *COUNT),
+    "search": lambda client: client.execute(*SEARCH),
+    "count": lambda client: client.execute(*COUNT),
     "describe": lambda client: VectorIndex.open(client, "a"),
-    "list": lambda client: execute(client, "FT._LIST"),
+    "list": lambda client: client.execute("FT._LIST"),
     "many searches": searches,
     "all ids": pages,
     "existence": lambda client: VectorIndex.exists(client, "nope"),
@@ -69,7 +67,7 @@ def test_a_cluster_that_is_well_answers(nodes, cluster_client, asked):
         lambda words: words[:2] == ["FT.AGGREGATE", "a"] and "WITHCURSOR" in words, FULL_PAGE
     )
     nodes.answer(lambda words: words[:2] == ["FT.CURSOR", "READ"], FULL_PAGE, LAST_PAGE)
-    assert execute(cluster_client, *SEARCH)[b"total_results"] > 0
+    assert cluster_client.execute(*SEARCH)[b"total_results"] > 0
     assert len(VectorIndex.open(cluster_client, "a")) == 20
     assert [number for number, _ in searches(cluster_client, 20)] == list(range(20))
     assert all(reply[b"results"] for _, reply in searches(cluster_client))
@@ -78,10 +76,10 @@ def test_a_cluster_that_is_well_answers(nodes, cluster_client, asked):
 
 
 def test_an_answer_costs_one_look_at_the_cluster(nodes, cluster_client, asked):
-    execute(cluster_client, *SEARCH)
+    cluster_client.execute(*SEARCH)
     before = [node.counts["CLUSTER"] for node in nodes.nodes]
     for _ in range(10):
-        execute(cluster_client, *SEARCH)
+        cluster_client.execute(*SEARCH)
     assert [node.counts["CLUSTER"] for node in nodes.nodes] == [count + 10 for count in before]
     assert asked.counts["SEARCH.CLUSTERINFO"] == 13
     searches(cluster_client, 16)
@@ -134,18 +132,18 @@ def test_slots_on_the_move_are_waited_for(nodes, cluster_client, question):
 def test_slots_that_begin_to_move_during_a_search_make_it_be_asked_again(
     nodes, cluster_client, asked
 ):
-    execute(cluster_client, *SEARCH)
+    cluster_client.execute(*SEARCH)
     cluster_client.retry = RetryPolicy(20, 10)
     nodes.answer(once("FT.SEARCH", lambda: setattr(nodes, "state", MIGRATING)))
     later(0.3, lambda: setattr(nodes, "state", "as it should be"))
-    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert cluster_client.execute(*SEARCH)[b"results"]
     assert sum(node.counts["FT.SEARCH"] for node in nodes.nodes) >= 3
 
 
 def test_a_primary_that_ends_and_is_back_during_a_search_makes_it_be_asked_again(
     nodes, cluster_client, asked
 ):
-    execute(cluster_client, *SEARCH)
+    cluster_client.execute(*SEARCH)
     victim = next(node for node in nodes.nodes if node is not asked)
     cluster_client.retry = RetryPolicy(20, 10)
 
@@ -154,14 +152,14 @@ def test_a_primary_that_ends_and_is_back_during_a_search_makes_it_be_asked_again
         victim.restart()
 
     nodes.answer(once("FT.SEARCH", restart))
-    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert cluster_client.execute(*SEARCH)[b"results"]
     assert sum(node.counts["FT.SEARCH"] for node in nodes.nodes) == 3
 
 
 def test_a_primary_that_is_replaced_during_a_search_makes_it_be_asked_again(
     nodes, cluster_client, asked
 ):
-    execute(cluster_client, *SEARCH)
+    cluster_client.execute(*SEARCH)
     cluster_client.retry = RetryPolicy(20, 10)
 
     def new_epoch(words, reply):
@@ -170,7 +168,7 @@ def test_a_primary_that_is_replaced_during_a_search_makes_it_be_asked_again(
     nodes.answer(
         once("FT.SEARCH", lambda: [node.alter(new_epoch) for node in nodes.nodes] and None)
     )
-    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert cluster_client.execute(*SEARCH)[b"results"]
     assert sum(node.counts["FT.SEARCH"] for node in nodes.nodes) == 3
 
 
@@ -178,9 +176,9 @@ def test_a_primary_that_started_this_moment_is_given_time(nodes, cluster_client)
     young, old = bulk("uptime_in_seconds:0\r\n"), bulk("uptime_in_seconds:9\r\n")
     nodes.answer(lambda words: words[0] == "INFO", young)
     with pytest.raises(ConnectionFailedError, match="started 0 s ago"):
-        execute(cluster_client, *SEARCH)
+        cluster_client.execute(*SEARCH)
     nodes.answer(lambda words: words[0] == "INFO", old)
-    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert cluster_client.execute(*SEARCH)[b"results"]
 
 
 def test_pages_of_a_cursor_begin_anew_when_the_cluster_changes(nodes, cluster_client):
@@ -206,7 +204,7 @@ def test_pages_of_a_cursor_begin_anew_when_the_cluster_changes(nodes, cluster_cl
 def test_what_passes_is_asked_again(nodes, cluster_client, said):
     cluster_client.retry = RetryPolicy(20, 10)
     nodes.answer(lambda words: words[0] == "FT.SEARCH", f"-{said}\r\n".encode(), EMPTY)
-    assert execute(cluster_client, *SEARCH)[b"results"] == []
+    assert cluster_client.execute(*SEARCH)[b"results"] == []
     nodes.answer(lambda words: words[0] == "FT.SEARCH", f"-{said}\r\n".encode(), EMPTY)
     assert len(searches(cluster_client)) == 3
 
@@ -215,14 +213,14 @@ def test_nothing_is_made_or_dropped_while_a_part_is_lost(nodes, cluster_client):
     nodes.state = KILLED
     for command in [["FT.CREATE", "c", "SCHEMA", "t", "TAG"], ["FT.DROPINDEX", "a"]]:
         with pytest.raises(ConnectionFailedError, match="does not answer"):
-            execute(cluster_client, *command)
+            cluster_client.execute(*command)
         assert not any(node.counts[command[0]] for node in nodes.nodes)
 
 
 def test_indexes_are_made_while_slots_move(nodes, cluster_client):
     nodes.answer(lambda words: words[0] == "FT.CREATE", b"+OK\r\n")
     nodes.state = MIGRATING
-    assert execute(cluster_client, "FT.CREATE", "c", "SCHEMA", "t", "TAG") == b"OK"
+    assert cluster_client.execute("FT.CREATE", "c", "SCHEMA", "t", "TAG") == b"OK"
 
 
 def refuse(nodes, *command):
@@ -237,28 +235,28 @@ def test_a_user_who_may_not_look_at_the_cluster_is_told_what_is_needed(
 ):
     refuse(nodes, *command)
     with pytest.raises(AuthenticationError, match=re.escape("|".join(command))):
-        execute(cluster_client, *SEARCH)
+        cluster_client.execute(*SEARCH)
 
 
 def test_a_user_who_may_look_at_nothing_else_gets_answers(nodes, cluster_client):
     for command in [("INFO",), ("CLUSTER", "SHARDS"), ("FT._LIST",), ("FT.EXPLAIN",)]:
         refuse(nodes, *command)
-    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert cluster_client.execute(*SEARCH)[b"results"]
     assert not VectorIndex.exists(cluster_client, "nope")
 
 
 def test_nodes_that_a_service_manages_are_not_looked_at(nodes, cluster_client):
     told = b"%2\r\n+num_partitions\r\n:1\r\n+cluster_type\r\n+redislabs\r\n"
     nodes.answer(lambda words: words[0] == "SEARCH.CLUSTERINFO", told)
-    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert cluster_client.execute(*SEARCH)[b"results"]
 
 
 def test_threads_get_whole_answers_or_errors(nodes, cluster_client):
-    whole_answer = execute(cluster_client, *COUNT)
+    whole_answer = cluster_client.execute(*COUNT)
 
     def work(_):
         try:
-            return execute(cluster_client, *COUNT)
+            return cluster_client.execute(*COUNT)
         except FiftyOneRedisError as error:
             return error
 
@@ -276,7 +274,7 @@ def test_threads_get_whole_answers_or_errors(nodes, cluster_client):
 
 
 def test_connections_come_back(nodes, cluster_client):
-    for node in cluster.list_primaries(cluster_client):
+    for node in cluster_client.list_primaries():
         node.connection_pool.max_connections = 1
     for state in [GONE, MIGRATING]:
         nodes.state = state

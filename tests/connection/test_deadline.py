@@ -8,9 +8,7 @@ import pytest
 import redis
 from playback import FULL_PAGE, LAST_PAGE, SEARCH, Playback, later, unused_port
 
-from fiftyone_redis.connection import cluster, deadline
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.pipeline import exchange
+from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.retry import RetryPolicy
 from fiftyone_redis.connection.wire import pack_queries
 from fiftyone_redis.engine import connect, keys
@@ -27,8 +25,8 @@ SCHEMA = Schema("a", 4)
 @pytest.fixture
 def server(monkeypatch):
     """One server, and no time to spare beyond a query's own limit."""
-    monkeypatch.setattr(deadline, "MARGIN", 0.2)
-    monkeypatch.setattr(deadline, "QUICK_TIMEOUT", 0.2)
+    monkeypatch.setattr(wire, "MARGIN", 0.2)
+    monkeypatch.setattr(wire, "QUICK_TIMEOUT", 0.2)
     with Playback(RECORDING) as server:
         yield server
 
@@ -48,8 +46,8 @@ def test_a_search_waits_for_its_own_time_limit_and_a_little(server):
     server.hang("FT.SEARCH")
     with alone(server) as client:
         for ask in [
-            lambda: execute(client, *SEARCH, "TIMEOUT", 100),
-            lambda: list(exchange(client, [pack_queries([[*SEARCH, "TIMEOUT", 100]], [0])])),
+            lambda: client.execute(*SEARCH, "TIMEOUT", 100),
+            lambda: list(client.exchange([pack_queries([[*SEARCH, "TIMEOUT", 100]], [0])])),
         ]:
             server.counts.clear()
             with pytest.raises(ConnectionFailedError, match=r"within 0.3 s.*raise query_timeout"):
@@ -61,14 +59,14 @@ def test_a_search_waits_for_its_own_time_limit_and_a_little(server):
 def test_a_command_that_takes_no_time_is_not_waited_for_long(server, command):
     server.hang(command[0])
     with alone(server) as client, pytest.raises(ConnectionFailedError, match=r"within 0\.2 s"):
-        execute(client, *command)
+        client.execute(*command)
 
 
 def test_dropping_documents_may_take_as_long_as_the_connection_waits(server):
     server.hang("FT.DROPINDEX")
     later(0.5, server.go_on)
     with alone(server) as client, pytest.raises(IndexNotFoundError):
-        execute(client, "FT.DROPINDEX", "nope", "DD")
+        client.execute("FT.DROPINDEX", "nope", "DD")
 
 
 def test_pages_are_waited_for_as_long_as_the_query_may_take(server, monkeypatch):
@@ -85,17 +83,17 @@ def test_a_smaller_time_limit_of_the_connection_holds(server):
     server.hang("FT.SEARCH")
     with alone(server, socket_timeout=0.1, retries=1) as client:
         with pytest.raises(ConnectionFailedError, match="Timeout reading"):
-            execute(client, *SEARCH, "TIMEOUT", 60_000)
+            client.execute(*SEARCH, "TIMEOUT", 60_000)
         assert server.counts["FT.SEARCH"] == 2
 
 
 def test_a_smaller_time_limit_leads_to_another_coordinator(nodes):
     port = nodes.nodes[1].port
     with connect(host="127.0.0.1", port=port, socket_timeout=0.3) as client:
-        execute(client, *SEARCH)
+        client.execute(*SEARCH)
         hanging = next(node for node in nodes.nodes if node.counts["FT.SEARCH"])
         hanging.hang("FT.SEARCH")
-        assert execute(client, *SEARCH, "TIMEOUT", 60_000)[b"results"]
+        assert client.execute(*SEARCH, "TIMEOUT", 60_000)[b"results"]
     hanging.go_on()
 
 
@@ -122,8 +120,8 @@ def test_a_coordinator_that_waits_for_a_dead_node_is_left_for_another(nodes, clu
     cluster_client.retry = RetryPolicy(20, 10)
     with_a_dead_primary(nodes)
     asked.hang("FT.SEARCH", "FT.AGGREGATE")
-    assert execute(cluster_client, *SEARCH)[b"results"]
-    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert cluster_client.execute(*SEARCH)[b"results"]
+    assert cluster_client.execute(*SEARCH)[b"results"]
     assert asked.counts["FT.SEARCH"] == 1
     asked.go_on()
 
@@ -134,7 +132,7 @@ def test_a_dead_node_for_which_all_coordinators_wait_is_named(nodes, cluster_cli
         node.hang("FT.SEARCH")
     named = f"does not answer queries, and 127.0.0.1:{port}, which has failed.*bring that back"
     with pytest.raises(ConnectionFailedError, match=named):
-        execute(cluster_client, *SEARCH)
+        cluster_client.execute(*SEARCH)
 
 
 def test_a_coordinator_is_left_when_another_primary_dies(nodes, cluster_client, asked):
@@ -142,15 +140,15 @@ def test_a_coordinator_is_left_when_another_primary_dies(nodes, cluster_client, 
     victim = next(node for node in nodes.nodes if node is not asked)
     later(0.3, victim.die)
     with pytest.raises(ConnectionFailedError, match=rf"127.0.0.1:{victim.port} cannot be reached"):
-        execute(cluster_client, *SEARCH)
+        cluster_client.execute(*SEARCH)
     asked.go_on()
 
 
 def test_a_coordinator_that_is_busy_is_waited_for(nodes, cluster_client, asked):
-    execute(cluster_client, *SEARCH)
+    cluster_client.execute(*SEARCH)
     asked.hang("FT.SEARCH")
     later(1.5, asked.go_on)
-    assert execute(cluster_client, *SEARCH)[b"results"]
+    assert cluster_client.execute(*SEARCH)[b"results"]
 
 
 def test_a_server_that_takes_connections_and_says_nothing_is_said_soon(listening_port):
@@ -165,10 +163,10 @@ def test_a_fresh_client_passes_nodes_over_that_say_nothing(nodes):
     with connect(
         host="127.0.0.1", port=second.port, socket_connect_timeout=0.2, retry_timeout=0.2
     ) as client:
-        assert len(cluster.list_primaries(client)) == 3
+        assert len(client.list_primaries()) == 3
         with pytest.raises(ConnectionFailedError, match=f"127.0.0.1:{first.port}.*does not answer"):
-            execute(client, *SEARCH)
-        with cluster.open_decoding_client(client) as speaking:
+            client.execute(*SEARCH)
+        with client.open_decoding_client() as speaking:
             assert isinstance(speaking, redis.RedisCluster)
     assert time.monotonic() - began < 30
     first.go_on()

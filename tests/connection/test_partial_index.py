@@ -3,7 +3,6 @@
 import pytest
 from playback import Playback, bulk
 
-from fiftyone_redis.connection.client import execute
 from fiftyone_redis.connection.partial_index import explain_partial_index
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.errors import IndexMismatchError
@@ -37,7 +36,7 @@ def test_an_index_that_a_node_lacks_is_named_with_what_repairs_it(nodes, cluster
     with pytest.raises(IndexMismatchError, match=named):
         VectorIndex.exists(cluster_client, "docs")
     with pytest.raises(IndexMismatchError, match=named):
-        execute(cluster_client, "FT.CREATE", "docs", "SCHEMA", "t", "TAG")
+        cluster_client.execute("FT.CREATE", "docs", "SCHEMA", "t", "TAG")
 
 
 def test_an_alias_that_a_node_lacks_is_named_with_what_repairs_it(nodes, cluster_client):
@@ -65,4 +64,4 @@ def test_an_index_that_no_node_has_does_not_exist(nodes, cluster_client):
 def test_an_index_that_a_node_lacks_can_be_dropped(nodes, cluster_client):
     partial_index(nodes, "docs")
     nodes.answer(lambda words: words[:2] == ["FT.DROPINDEX", "docs"], b"+OK\r\n")
-    assert execute(cluster_client, "FT.DROPINDEX", "docs") == b"OK"
+    assert cluster_client.execute("FT.DROPINDEX", "docs") == b"OK"

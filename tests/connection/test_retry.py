@@ -21,7 +21,7 @@ from redis.exceptions import (
 )
 
 from fiftyone_redis.connection import retry
-from fiftyone_redis.connection.client import execute
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex, connect, documents, scan
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import (
@@ -163,14 +163,14 @@ def test_progress_gives_all_attempts_back(monkeypatch):
 
 
 def attempts_of(count: int, seconds: float) -> retry.Attempts:
-    """Returns the attempts by a client with such rules, which is never connected."""
-    return retry.Attempts(redis.Redis(retry=retry.RetryPolicy(count, seconds)))
+    """Returns the attempts under such a policy."""
+    return retry.Attempts(retry.RetryPolicy(count, seconds))
 
 
 def test_a_client_made_elsewhere_is_left_to_its_own_rules(client, redis_server):
-    with redis.Redis.from_url(redis_server.url) as own:
-        assert retry.get_retry_policy(own) == retry.RetryPolicy(0, 0)
-    assert retry.get_retry_policy(client) == retry.RetryPolicy(retry.RETRIES, retry.RETRY_TIMEOUT)
+    with Server.from_url(redis_server.url) as own:
+        assert own.retry_policy == retry.RetryPolicy(0, 0)
+    assert client.retry_policy == retry.RetryPolicy(retry.RETRIES, retry.RETRY_TIMEOUT)
 
 
 # Connections that are lost
@@ -178,7 +178,7 @@ def test_a_client_made_elsewhere_is_left_to_its_own_rules(client, redis_server):
 
 def test_a_command_survives_that_its_connection_is_killed(client):
     client.client_kill_filter(_type="normal", skipme=False)
-    assert execute(client, "ECHO", "text") == b"text"
+    assert client.execute("ECHO", "text") == b"text"
 
 
 def test_a_query_survives_that_its_reply_is_lost(client, cutter, far):
@@ -237,7 +237,7 @@ def test_what_was_answered_is_not_sent_again(client, cutter, far, small_batches)
 
 def test_an_index_is_made_and_dropped_although_the_replies_are_lost(client, cutter, far):
     cutter.cut_next_reply()
-    execute(far, "PING")
+    far.execute("PING")
     index = VectorIndex(far, SCHEMA)
     for command in (
         ["FT.CREATE", "docs", "SCHEMA", "a", "TAG"],
@@ -245,14 +245,14 @@ def test_an_index_is_made_and_dropped_although_the_replies_are_lost(client, cutt
         ["FT.DROPINDEX", "docs"],
     ):
         cutter.cut_next_reply()
-        assert execute(far, *command) == b"OK"
+        assert far.execute(*command) == b"OK"
     assert not VectorIndex.exists(far, index.schema.name)
 
 
 def test_an_index_that_others_made_is_still_in_the_way(client, far):
     client.execute_command("FT.CREATE", "docs", "SCHEMA", "a", "TAG")
     with pytest.raises(IndexMismatchError, match="already"):
-        execute(far, "FT.CREATE", "docs", "SCHEMA", "a", "TAG")
+        far.execute("FT.CREATE", "docs", "SCHEMA", "a", "TAG")
 
 
 def test_no_page_of_a_cursor_is_lost_with_its_reply(client, cutter, far):
@@ -337,7 +337,7 @@ def test_a_server_that_loads_is_waited_for(own_server):
     server.start(wait=False)
     wait_for_loading(server)
     with reached(server) as client:
-        assert execute(client, "DBSIZE") == 200
+        assert client.execute("DBSIZE") == 200
 
 
 def wait_for_loading(server) -> None:
@@ -358,7 +358,7 @@ def test_a_server_that_is_busy_is_asked_again(lasting):
         sleeper = threading.Thread(target=own.execute_command, args=("DEBUG", "SLEEP", 1))
         sleeper.start()
         time.sleep(0.1)
-        assert execute(client, "ECHO", "text") == b"text"
+        assert client.execute("ECHO", "text") == b"text"
         sleeper.join()
 
 
@@ -394,9 +394,9 @@ def test_a_cluster_that_is_down_is_waited_for(own_server, unused_port):
     server = own_server("--cluster-enabled", "yes", *bus, modules=False)
     with server.client() as own:
         rules = retry.RetryPolicy(retry.RETRIES, retry.RETRY_TIMEOUT)
-        client = redis.Redis("127.0.0.1", server.port, retry=rules)
+        client = Server("127.0.0.1", server.port, retry=rules)
         with later(0.2, lambda: own.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)):
-            assert execute(client, "SET", "key", "value")
+            assert client.execute("SET", "key", "value")
         client.close()
 
 
@@ -407,14 +407,14 @@ def test_a_refusal_is_not_repeated(client):
     before = errors(client)
     for command in (["HSET", "key"], ["FT.SEARCH", "docs", "("]):
         with pytest.raises(Exception, match=r"."):
-            execute(client, *command)
+            client.execute(*command)
     assert errors(client) == before + 2
 
 
 def test_a_full_server_is_not_asked_again(client, full_server):
     before = errors(client)
     with pytest.raises(ServerError, match="memory is full"):
-        execute(client, "SET", "key", "value")
+        client.execute("SET", "key", "value")
     assert errors(client) == before + 1
 
 
@@ -444,7 +444,7 @@ def test_the_number_and_the_total_time_are_settings(lasting, rules):
         lasting.kill()
         begun = time.monotonic()
         with pytest.raises(ConnectionFailedError):
-            execute(client, "PING")
+            client.execute("PING")
         with pytest.raises(ConnectionFailedError):
             write(client)
         with pytest.raises(ConnectionFailedError):

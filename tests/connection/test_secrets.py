@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from fiftyone_redis.connection.client import connect, open_decoding_client
+from fiftyone_redis.connection.client import connect
 from fiftyone_redis.connection.parameters import (
     NAMES,
     SECRETS,
@@ -178,7 +178,7 @@ def test_a_client_that_is_logged_in_holds_no_password_in_sight(user, redis_serve
         "url": {"url": f"redis://{user}:s3cr%40t@127.0.0.1:{port}"},
         "option": {"url": f"redis://127.0.0.1:{port}?username={user}&password=s3cr%40t"},
     }[how]
-    with connect(**settings) as client, open_decoding_client(client) as speaking:
+    with connect(**settings) as client, client.open_decoding_client() as speaking:
         assert client.acl_whoami() == user.encode()
         assert speaking.acl_whoami() == user
         for each in (client, speaking):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import redis
 
-from fiftyone_redis.connection.client import execute, get_address, open_decoding_client
 from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import (
@@ -55,11 +54,11 @@ def test_the_primary_is_found(own_server, sentinel_for, unused_port):
     sentinel = sentinel_for(server)
     for addresses in (sentinel, [sentinel], f"127.0.0.1:{unused_port()},{sentinel}"):
         with reached(addresses) as client:
-            assert execute(client, "CONFIG", "GET", "port") == {b"port": b"%d" % server.port}
+            assert client.execute("CONFIG", "GET", "port") == {b"port": b"%d" % server.port}
 
 
 def test_a_decoding_client_finds_it_too(own_server, sentinel_for):
-    with reached(sentinel_for(own_server())) as client, open_decoding_client(client) as speaking:
+    with reached(sentinel_for(own_server())) as client, client.open_decoding_client() as speaking:
         assert speaking.echo("text") == "text"
         assert client.echo("text") == b"text"
 
@@ -67,7 +66,7 @@ def test_a_decoding_client_finds_it_too(own_server, sentinel_for):
 def test_the_address_names_the_service_and_the_sentinels(own_server, sentinel_for):
     sentinel = sentinel_for(own_server())
     with reached(sentinel) as client:
-        assert get_address(client) == f"'photos' of the sentinels {sentinel}"
+        assert client.address == f"'photos' of the sentinels {sentinel}"
 
 
 def test_the_server_and_the_sentinels_have_credentials_of_their_own(own_server, sentinel_for):
@@ -163,7 +162,7 @@ def test_a_failover_in_the_middle_of_an_upload_is_followed(own_server, sentinel_
                 wait_for_documents(new, 50)
                 old.kill()
         assert written == 100
-        port = execute(client, "CONFIG", "GET", "port")
+        port = client.execute("CONFIG", "GET", "port")
         assert port == {b"port": b"%d" % new.port}
         assert len(index.fetch(IDS).ids) == 100
         [found] = index.search(MATRIX[7:8], 1)
@@ -179,7 +178,7 @@ def test_a_first_connection_waits_for_a_failover(own_server, sentinel_for):
     wait_for_replica(sentinel)
     old.kill()  # which the sentinel has not noticed yet
     with reached(sentinel) as client:
-        assert execute(client, "CONFIG", "GET", "port") == {b"port": b"%d" % new.port}
+        assert client.execute("CONFIG", "GET", "port") == {b"port": b"%d" % new.port}
 
 
 def wait_for_documents(server, count: int) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import redis
 
-from fiftyone_redis.connection.client import open_decoding_client
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import ConnectionFailedError, SettingsError
 
@@ -108,7 +107,7 @@ def test_an_index_is_filled_and_searched_over_tls(tls_server, authority):
         index.add(["a", "b"], np.eye(2, 4, dtype=np.float32))
         [found] = index.search(np.eye(1, 4), 1)
         assert found.ids == ["a"]
-        with open_decoding_client(client) as speaking:
+        with client.open_decoding_client() as speaking:
             assert speaking.echo("text") == "text"
 
 
@@ -193,7 +192,7 @@ def test_a_key_may_have_a_password_which_is_not_shown(tls_server, authority, tmp
     if not beside:
         url += "".join(f"&{name}={file}" for name, file in files.items())
     options = files if beside else {}
-    with connect(url, **options) as client, open_decoding_client(client) as speaking:
+    with connect(url, **options) as client, client.open_decoding_client() as speaking:
         assert speaking.ping()
         pool = client.connection_pool
         shown = [client, pool, pool.connection_kwargs, vars(pool.make_connection())]

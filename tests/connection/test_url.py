@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import redis
 
-from fiftyone_redis.connection.client import connect, open_decoding_client
+from fiftyone_redis.connection.client import connect
 from fiftyone_redis.connection.tls import TlsConnection
 from fiftyone_redis.connection.url import find_options, parse_url, show_url
 from fiftyone_redis.engine import Schema, VectorIndex
@@ -56,7 +56,7 @@ def test_every_option_that_redis_py_takes_is_taken(client, redis_server, kind):
         reached_by = f"{url}?{name}={EXAMPLES[name]}"
         with redis.Redis.from_url(reached_by) as theirs:
             theirs.ping()
-        with connect(reached_by) as ours, open_decoding_client(ours) as speaking:
+        with connect(reached_by) as ours, ours.open_decoding_client() as speaking:
             index = VectorIndex.create(ours, Schema("docs", 2))
             index.add(["a"], np.ones((1, 2), np.float32))
             [found] = index.search(np.ones((1, 2), np.float32), 1)
@@ -68,7 +68,7 @@ def test_every_option_that_redis_py_takes_is_taken(client, redis_server, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_options_have_their_effect(client, redis_server, kind):
     url = f"{url_of(redis_server, kind)}?max_connections=3&client_name=anna&health_check_interval=9"
-    with connect(url) as reached, open_decoding_client(reached) as speaking:
+    with connect(url) as reached, reached.open_decoding_client() as speaking:
         assert reached.client_getname() == b"anna"
         assert speaking.client_getname() == "anna"
         for each in (reached, speaking):

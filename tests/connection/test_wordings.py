@@ -7,7 +7,6 @@ from cutter import Cutter
 from redis.exceptions import ResponseError
 from rewording import Rewording
 
-from fiftyone_redis.connection.client import execute
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import (
     IncompleteResultError,
@@ -132,7 +131,7 @@ def test_what_was_done_before_its_reply_was_lost_is_done(cutter, far):
         ["FT.DROPINDEX", "docs"],
     ):
         cutter.cut_reply_to(command[0].encode())
-        assert execute(far, *command) == b"OK"
+        assert far.execute(*command) == b"OK"
         assert cutter.is_done
     assert not VectorIndex.exists(far, "docs")
 
@@ -150,4 +149,4 @@ def test_what_was_done_before_its_reply_was_lost_is_done(cutter, far):
 def test_what_cannot_be_done_is_refused_when_no_reply_was_lost(client, far, command):
     client.execute_command("FT.CREATE", "docs", "SCHEMA", "a", "TAG")
     with pytest.raises((IndexNotFoundError, IndexMismatchError)):
-        execute(far, *command)
+        far.execute(*command)

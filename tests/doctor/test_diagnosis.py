@@ -20,6 +20,7 @@ from server_under_test import set_search_limit
 
 from fiftyone_redis import CONFIG_CLS, brain_config, server
 from fiftyone_redis.cli.main import main
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.doctor.diagnosis import Finding, diagnose
 from fiftyone_redis.server.program import Program, build_command, build_environment
 from fiftyone_redis.similarity import settings
@@ -56,7 +57,7 @@ def own_server(tmp_path, free_port):
                 env=build_environment(program, tmp_path),
                 stdout=log,
             )
-        client = redis.Redis(
+        client = Server(
             "127.0.0.1", free_port, protocol=3, retry=Retry(NoBackoff(), 0), password=password
         )
         processes.append((process, client))

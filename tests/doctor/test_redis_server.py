@@ -7,6 +7,7 @@ import redis
 from recorded import reply
 
 from fiftyone_redis.connection import capabilities
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.doctor import findings, indexes, redis_server
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
 from fiftyone_redis.engine import Schema, VectorIndex, commands, connect
@@ -204,8 +205,8 @@ def test_a_number_of_documents_that_cannot_be_is_a_note(told):
 def test_a_node_that_is_lost_keeps_nobody_from_looking_at_the_others(
     client, index, unused_port, monkeypatch
 ):
-    with redis.Redis(port=unused_port()) as lost:
-        monkeypatch.setattr(redis_server, "list_primaries", lambda _: [lost, client])
+    with Server(port=unused_port()) as lost:
+        monkeypatch.setattr(client, "list_primaries", lambda: [lost, client])
         found = examine(client)
     assert [each.status for each in found if each.step == "connection"] == [PROBLEM, OK]
     assert [each.status for each in found if each.step == "memory"] == [OK]
@@ -214,7 +215,7 @@ def test_a_node_that_is_lost_keeps_nobody_from_looking_at_the_others(
 
 def test_a_search_module_that_is_not_redisearch_is_a_problem(client, monkeypatch):
     said = {"server": "valkey", "version": "9.0.1", "modules": [{"name": "search", "ver": 66048}]}
-    monkeypatch.setitem(capabilities._cache, client, capabilities.parse_replies(said))
+    monkeypatch.setattr(client, "known_capabilities", capabilities.parse_replies(said))
     finding = of_step(examine(client), "server")
     assert finding.status == PROBLEM
     assert "not RediSearch" in finding.text

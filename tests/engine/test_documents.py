@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import redis
 
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.engine import Schema, codec, documents, scan
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import ServerError
@@ -39,7 +39,7 @@ def small_batches(monkeypatch, schema):
 @pytest.fixture
 def lone_client(client, redis_server):
     """A client that has one connection, and so notices if it does not come back."""
-    lone = redis.Redis(port=redis_server.port, protocol=3, max_connections=1)
+    lone = Server(port=redis_server.port, protocol=3, max_connections=1)
     yield lone
     lone.close()
 

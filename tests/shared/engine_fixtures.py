@@ -17,6 +17,7 @@ from waiting import wait_until
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import cluster, complete_answers
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.server.program import Program, build_command, build_environment
 
@@ -98,7 +99,7 @@ def timeout_policy(client, request):
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
 def speaker(client, redis_server, request):
     """A client of redis-py's own in one of the two protocols, for the empty server."""
-    speaker = redis.Redis.from_url(redis_server.url, protocol=request.param)
+    speaker = Server.from_url(redis_server.url, protocol=request.param)
     yield speaker
     speaker.close()
 
@@ -226,5 +227,5 @@ def cluster_client(nodes):
 @pytest.fixture
 def asked(nodes, cluster_client) -> Playback:
     """The node that the client asks first."""
-    port = cluster.pick_node(cluster_client, 0).connection_pool.connection_kwargs["port"]
+    port = cluster_client.pick_node().connection_pool.connection_kwargs["port"]
     return next(node for node in nodes.nodes if node.port == port)

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import redis
 
 from fiftyone_redis import server
-from fiftyone_redis.connection.capabilities import get_capabilities
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client, list_primaries
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.errors import FiftyOneRedisError
 
 FEATURES = {
@@ -83,7 +81,7 @@ class ServerUnderTest:
 
 def describe(client: Client) -> ServerUnderTest:
     """Asks a server, or a cluster, what it is; makes and drops indexes to find out."""
-    found, node = get_capabilities(client), list_primaries(client)[0]
+    found, node = client.get_capabilities(), client.list_primaries()[0]
     modules = str(node.execute_command("MODULE", "LIST")).lower()
     return ServerUnderTest(
         server=str(found),
@@ -127,8 +125,8 @@ def _text(value: str | bytes) -> str:
 def _can_make(client: Client, algorithm: str, dtype: str) -> bool:
     vector = ("VECTOR", algorithm, 6, "TYPE", dtype, "DIM", 4, "DISTANCE_METRIC", "L2")
     try:
-        execute(client, "FT.CREATE", _PROBE, "PREFIX", 1, f"{_PROBE}:", "SCHEMA", "v", *vector)
+        client.execute("FT.CREATE", _PROBE, "PREFIX", 1, f"{_PROBE}:", "SCHEMA", "v", *vector)
     except FiftyOneRedisError:
         return False
-    execute(client, "FT.DROPINDEX", _PROBE)
+    client.execute("FT.DROPINDEX", _PROBE)
     return True

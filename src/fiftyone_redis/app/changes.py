@@ -14,7 +14,6 @@ import fiftyone.zoo as foz
 from fiftyone_redis.app import cache, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.progress import Report, count_progress
-from fiftyone_redis.connection.capabilities import get_capabilities
 from fiftyone_redis.engine import Schema
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
 from fiftyone_redis.errors import (
@@ -111,7 +110,7 @@ def fetch_capabilities() -> tuple[tuple[str, ...], tuple[str, ...]]:
     except ConnectionFailedError:
         return ALGORITHMS, tuple(DTYPES)
     try:
-        found = get_capabilities(client)
+        found = client.get_capabilities()
     finally:
         client.close()
     return found.algorithms, found.dtypes

@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone.brain as fob
 
 from fiftyone_redis.backend import RedisSimilarityConfig
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import VectorIndex, replies
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.inventory import estimate_memory

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fiftyone_redis.connection.capabilities import get_capabilities, pick_node
-from fiftyone_redis.connection.client import execute, get_address
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.secret import Login
 from fiftyone_redis.doctor import redis_server
@@ -42,11 +40,11 @@ def fetch_status(client: Client) -> ServerStatus:
     Raises:
         FiftyOneRedisError: if it does not answer
     """
-    found = get_capabilities(client)
+    found = client.get_capabilities()
     engine = f", query engine {found.search}" if found.search else ""
     version = f"{found.server.capitalize()} {found.version}{engine}"
     return ServerStatus(
-        get_address(client), _login(client), version, _memory(client), find_problems(client)
+        client.address, _login(client), version, _memory(client), find_problems(client)
     )
 
 
@@ -65,7 +63,7 @@ def find_problems(client: Client) -> list[str]:
 
 
 def _login(client: Client) -> str:
-    options = pick_node(client).connection_pool.connection_kwargs
+    options = client.pick_node().connection_pool.connection_kwargs
     login = options.get("credential_provider") or Login(None, None)
     password = "with a password" if login.has_password else "no password"
     return f"{login.username or 'default'}, {password}"
@@ -74,7 +72,7 @@ def _login(client: Client) -> str:
 def _memory(client: Client) -> str:
     """Describes used memory and limit, summed over the nodes of a cluster."""
     try:
-        info = execute(client, "INFO", "memory")
+        info = client.execute("INFO", "memory")
     except AuthenticationError:
         return "not told to this user"
     with parsing("INFO memory", info):

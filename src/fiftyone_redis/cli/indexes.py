@@ -14,7 +14,7 @@ from fiftyone_redis.cli.group import Command
 from fiftyone_redis.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from fiftyone_redis.connection.cluster import Client
+    from fiftyone_redis.connection.client import Client
     from fiftyone_redis.engine.inventory import IndexEntry
 
 _OWN = "fiftyone-"  # names that were chosen for a run begin so

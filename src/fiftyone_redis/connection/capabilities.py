@@ -9,15 +9,12 @@ For the features of each version, see https://redis.io/docs/latest/develop/ai/se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import redis
 
 from fiftyone_redis.connection.parsing import parses, parsing
-from fiftyone_redis.connection.pool import read_address
-from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import COORDINATOR, SEARCH
 from fiftyone_redis.errors import UnsupportedServerError
 
@@ -74,48 +71,13 @@ class Capabilities:
         return f"{self.server.capitalize()} {self.version}, {engine}, RESP{self.resp}, {mode}"
 
 
-_cache: WeakKeyDictionary[Any, Capabilities] = WeakKeyDictionary()
-
-
-def get_capabilities(client: Any) -> Capabilities:
-    """Returns the server's capabilities; fetches them on the first call.
-
-    Args:
-        client: a :class:`redis.Redis`, or a :class:`redis.RedisCluster`, whose nodes are assumed
-            to be alike
-
-    Raises:
-        FiftyOneRedisError: if the server does not answer
-    """
-    if client not in _cache:
-        with translate_errors(read_address(pick_node(client).connection_pool.connection_kwargs)):
-            fetch_untranslated(client)
-    return _cache[client]
-
-
-def fetch_untranslated(client: Any) -> Capabilities:
-    """Does the same as :func:`get_capabilities`, but raises redis-py's exceptions."""
-    known = _cache.get(client)
-    if known is None:
-        with parsing("HELLO, MODULE LIST, COMMAND INFO or INFO"):
-            known = _cache[client] = _fetch(pick_node(client))
-    return known
-
-
-def cache_capabilities(client: Any, found: Capabilities) -> None:
-    """Caches the capabilities that another client of the same server fetched."""
-    _cache[client] = found
-
-
-def check_server(client: Any) -> Capabilities:
-    """Returns the server's capabilities; raises if the server cannot search.
+def check_server(found: Capabilities) -> Capabilities:
+    """Returns a server's capabilities; raises if the server cannot search.
 
     Raises:
         UnsupportedServerError: if it has no query engine, or one that is not RediSearch, or is a
             cluster node whose query engine searches that node only
-        FiftyOneRedisError: if the server does not answer
     """
-    found = get_capabilities(client)
     if not found.search:
         raise UnsupportedServerError(
             f"This server ({found}) cannot search; use Redis 8, Redis Stack or a private one."
@@ -171,26 +133,20 @@ def parse_replies(
     )
 
 
-def record_svs(client: Any, has_svs: bool) -> Capabilities:
-    """Records whether the server has SVS-VAMANA; only creating an index shows it."""
-    found = _cache[client] = replace(_cache[client], svs=has_svs)
-    return found
+def fetch(client: redis.Redis) -> Capabilities:
+    """Fetches what a server can do.
 
+    Args:
+        client: a client of one server or cluster node
 
-def pick_node(client: Any) -> redis.Redis:
-    """Returns a client of one cluster node; for a single server, the client itself."""
-    if isinstance(client, redis.RedisCluster):
-        node: redis.Redis = client.get_redis_connection(client.get_default_node())
-        return node
-    known: redis.Redis = client
-    return known
-
-
-def _fetch(client: redis.Redis) -> Capabilities:
-    hello = _fetch_hello(client)
-    found = parse_replies(hello)
-    is_enough = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
-    return found if is_enough else parse_replies(hello, *_fetch_details(client))
+    Raises:
+        redis.RedisError: if it does not answer
+    """
+    with parsing("HELLO, MODULE LIST, COMMAND INFO or INFO"):
+        hello = _fetch_hello(client)
+        found = parse_replies(hello)
+        is_enough = found.search not in ("", UNKNOWN) and (found.coordinator or not found.clustered)
+        return found if is_enough else parse_replies(hello, *_fetch_details(client))
 
 
 def _fetch_hello(client: redis.Redis) -> dict[str, Any] | None:

@@ -1,20 +1,20 @@
-"""Redis Cluster: picks nodes, sends commands to them, and recovers when slots or roles move.
+"""A client of a Redis Cluster: picks nodes, and recovers when slots or roles move.
 
-Search commands go to one node, whose coordinator queries the others. Documents live on the node
-that holds their key's hash slot; ``routing.py`` sends them there. Slots and roles can move at any
-time: commands that fail because of it are retried under the client's retry policy, after the slot
-map was refreshed.
+Search commands go to one node, whose coordinator queries the others (``complete_answers.py``).
+Documents live on the node that holds their key's hash slot; ``routing.py`` sends them there. Slots
+and roles can move at any time: commands that fail because of it are retried under the client's
+retry policy, after the slot map was refreshed.
 https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ has the protocol.
-
-The functions also accept a client of a single server, so callers need not distinguish the two.
 """
 
 from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import redis
@@ -26,37 +26,41 @@ from redis.exceptions import (
     RedisClusterException,
 )
 
-from fiftyone_redis.connection import retry
+from fiftyone_redis.connection import routing
+from fiftyone_redis.connection.base_client import Replies, Sender
+from fiftyone_redis.connection.complete_answers import Known, SearchedCluster
 from fiftyone_redis.connection.deadline import await_reply
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.connection.partial_index import explain_partial_index
 from fiftyone_redis.connection.pool import (
     DEFAULT_HOST,
     DEFAULT_PORT,
     add_handshake_timeout,
     borrow_connection,
-    read_address,
     read_options,
     send_command,
 )
-from fiftyone_redis.connection.retry import Attempts, RetryPolicy
+from fiftyone_redis.connection.retry import (
+    Attempts,
+    IncompleteClusterError,
+    RetryPolicy,
+    is_retryable,
+    read_policy,
+)
 from fiftyone_redis.connection.translate import translate
-from fiftyone_redis.connection.wire import pack
+from fiftyone_redis.connection.wire import Request, is_search_command, pack, read_index_name
 from fiftyone_redis.errors import (
     ConnectionFailedError,
+    FiftyOneRedisError,
+    IndexMismatchError,
+    IndexNotFoundError,
     ProtocolError,
     UnsupportedServerError,
     list_first,
 )
 
-Client = redis.Redis | redis.RedisCluster
-"""A client of one server, or of a cluster."""
-
 _REACH_SECONDS = 2.0  # how long to wait for a node that may be down
-
-
-class IncompleteClusterError(ClusterDownError):
-    """Some shards are missing from search results; the message names them."""
-
 
 # Options of a connection that its node alone has, or that this module sets.
 _OF_ONE_NODE = ("connection_class", "db", "host", "port", "redis_connect_func", "retry")
@@ -65,7 +69,7 @@ _OF_ONE_NODE = ("connection_class", "db", "host", "port", "redis_connect_func", 
 _PREFERRED = random.randrange(1 << 16)  # noqa: S311
 
 
-def connect_cluster(seed: redis.Redis) -> redis.RedisCluster:
+def connect_cluster(seed: redis.Redis) -> Cluster:
     """Returns a client of the cluster that a server is a node of.
 
     Args:
@@ -77,130 +81,191 @@ def connect_cluster(seed: redis.Redis) -> redis.RedisCluster:
         ConnectionFailedError: if the server does not report its cluster's nodes
         AuthenticationError: if the user lacks the permission to list them
     """
-    return _connect(seed.connection_pool, retry.get_retry_policy(seed))
+    return _connect(seed.connection_pool, read_policy(seed.get_retry()))
 
 
-def open_decoding_client(client: redis.RedisCluster) -> redis.RedisCluster:
-    """Returns a client of the same cluster that decodes replies to text."""
-    return _copy_client(client, client.retry, decode_responses=True)
+class Cluster(SearchedCluster, redis.RedisCluster):
+    """A client of a cluster, with its own connection pool for each node.
 
-
-@contextmanager
-def limit_retries(client: Client, seconds: float) -> Iterator[Client]:
-    """Opens a second client that retries for a shorter time; closes it at the end.
-
-    Args:
-        client: a client of a cluster; a client of a single server is returned as it is
-        seconds: the time budget for retries
-
-    Raises:
-        FiftyOneRedisError: if no node reports the cluster's nodes
+    When redis-py 6 and 7 refresh the slot map, they close all connections to one node, even those
+    in use. These reconnect with the next request, and replies get attributed to other requests.
     """
-    policy = retry.get_retry_policy(client)
-    if not isinstance(client, redis.RedisCluster) or policy.seconds <= seconds:
-        yield client
-        return
-    brief = _copy_client(client, RetryPolicy(policy.count, seconds))
-    try:
-        yield brief
-    finally:
-        brief.close()
 
+    is_cluster = True
 
-def list_primaries(client: Client) -> list[redis.Redis]:
-    """Returns clients of all primaries; for a single server, the client itself."""
-    if not isinstance(client, redis.RedisCluster):
-        return [client]
-    nodes = sorted(client.get_primaries(), key=lambda pick_node: str(pick_node.name))
-    return [client.get_redis_connection(pick_node) for pick_node in nodes]
+    def __init__(
+        self, url: str, kind: type[Any], pool_class: type[Any], options: dict[str, Any]
+    ) -> None:
+        # redis-py's own connections only fetch the slot map, so a short timeout will do. A decoding
+        # client is for users, whose pipelines run on these connections too.
+        brief = options.get("socket_timeout")
+        if not options.get("decode_responses"):
+            brief = options.get("socket_connect_timeout", brief)
+        self._kind = _add_options(add_handshake_timeout(kind), options)
+        self._pool_class = pool_class
+        self._options = options
+        self._nodes: dict[str, Server] = {}
+        self.known = Known()
+        super().__init__(
+            url=url,
+            connection_class=self._kind,
+            connection_pool_class=pool_class,
+            require_full_coverage=False,
+            **{**options, "socket_timeout": brief},
+        )
 
+    def get_redis_connection(self, node: ClusterNode) -> Server:
+        """Returns a client of a node that does not retry."""
+        name = str(node.name)
+        if name not in self._nodes:
+            pool = self._pool_class(
+                connection_class=self._kind,
+                host=node.host,
+                port=node.port,
+                redis_connect_func=self.on_connect,
+                retry=RetryPolicy(0, 0),
+                **self._options,
+            )
+            self._nodes.setdefault(name, Server.from_pool(pool))
+        return self._nodes[name]
 
-def pick_node(client: Client, failures: int) -> redis.Redis:
-    """Returns a client of the node for commands without keys; for a single server, the client.
+    def close(self) -> None:
+        """Closes all connections."""
+        for node in self._nodes.values():
+            node.close()
+        if hasattr(self, "nodes_manager"):  # missing if no node was found
+            self.disconnect_connection_pools()  # type: ignore[no-untyped-call]
+        super().close()
 
-    Args:
-        client: a client of a cluster or of a single server
-        failures: how many attempts failed; each failure moves on to the next node
-    """
-    nodes = list_primaries(client)
-    return nodes[(_PREFERRED + failures) % len(nodes)]
+    @property
+    def address(self) -> str:
+        """The addresses of the primaries, without credentials."""
+        return list_first([node.address for node in self.list_primaries()])
 
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How often, and for how long, to retry."""
+        return read_policy(self.retry)  # redis-py 8 lacks get_retry() for clusters
 
-def get_address(client: redis.RedisCluster) -> str:
-    """Returns the addresses of the primaries, without credentials."""
-    return list_first([_get_node_address(pick_node) for pick_node in list_primaries(client)])
+    def list_primaries(self) -> list[Server]:
+        """Returns clients of all primaries, in the order of their names."""
+        primaries = self.get_primaries()  # type: ignore[no-untyped-call]
+        nodes = sorted(primaries, key=lambda node: str(node.name))
+        return [self.get_redis_connection(node) for node in nodes]
 
+    def pick_node(self, failures: int = 0) -> Server:
+        """Returns a client of the node for commands without keys; another one after a failure."""
+        nodes = self.list_primaries()
+        return nodes[(_PREFERRED + failures) % len(nodes)]
 
-def wait_and_recover(client: Client, attempts: Attempts, error: redis.RedisError) -> None:
-    """Waits before the next attempt; refreshes the slot map, or closes idle connections.
+    def open_decoding_client(self) -> Cluster:
+        """Returns a client of the same cluster that decodes replies to text."""
+        return self._copy(self.retry, decode_responses=True)
 
-    Args:
-        client: the client
-        attempts: the attempts so far
-        error: the error of the last attempt
+    @contextmanager
+    def limit_retries(self, seconds: float) -> Iterator[Cluster]:
+        """Opens a second client that retries for a shorter time; closes it at the end.
 
-    Raises:
-        ConnectionFailedError: if a cluster node is down, and no replica took over
-        redis.RedisError: the error itself, if it is not retried
-    """
-    try:
-        attempts.wait_or_raise(error)
-    except redis.RedisError:
-        if isinstance(error, IncompleteClusterError):
-            raise ConnectionFailedError(f"{error}.") from error
-        if isinstance(client, redis.RedisCluster) and is_retryable(error):
-            raise _make_lost_node_error(client, error) from error
-        raise
-    if isinstance(client, redis.RedisCluster):
-        refresh_slots(client)
-    else:
-        retry.close_idle_connections(client)
+        Args:
+            seconds: the time budget for retries
 
-
-def refresh_slots(client: redis.RedisCluster) -> None:
-    """Refreshes the slot map; keeps the old one if no node answers."""
-    try:
-        with parsing("CLUSTER SLOTS"):
-            client.nodes_manager.initialize()
-    except (RedisClusterException, redis.RedisError, ProtocolError):
-        return  # the next attempt refreshes again
-
-
-def send_routed(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
-    """Sends one command to the node of its key; without a key, to any node.
-
-    Args:
-        client: a client of the cluster
-        command: the command
-        failures: how many attempts failed; each failure moves on to the next node
-
-    Raises:
-        redis.RedisError: any error of redis-py
-    """
-    try:
-        return send_command(pick_node(client, failures), command)
-    except MovedError:
+        Raises:
+            FiftyOneRedisError: if no node reports the cluster's nodes
+        """
+        policy = self.retry_policy
+        if policy.seconds <= seconds:
+            yield self
+            return
+        brief = self._copy(RetryPolicy(policy.count, seconds))
         try:
-            with parsing(str(command[0])):
-                return client.execute_command(*command)
-        except RedisClusterException as error:
-            raise ClusterDownError(str(error)) from error  # no node holds the slot
+            yield brief
+        finally:
+            brief.close()
+
+    def wait_and_recover(self, attempts: Attempts, error: redis.RedisError) -> None:
+        """Waits before the next attempt, and refreshes the slot map.
+
+        Raises:
+            ConnectionFailedError: if a node is down, and no replica took over
+            redis.RedisError: the error itself, if it is not retried
+        """
+        try:
+            attempts.wait_or_raise(error)
+        except redis.RedisError:
+            if isinstance(error, IncompleteClusterError):
+                raise ConnectionFailedError(f"{error}.") from error
+            if is_retryable(error):
+                raise self._make_lost_node_error(error) from error
+            raise
+        self.refresh_slots()
+
+    def refresh_slots(self) -> None:
+        """Refreshes the slot map; keeps the old one if no node answers."""
+        try:
+            with parsing("CLUSTER SLOTS"):
+                self.nodes_manager.initialize()
+        except (RedisClusterException, redis.RedisError, ProtocolError):
+            return  # the next attempt refreshes again
+
+    def scan_nodes(self, pages: Callable[[Server], Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
+        """Yields the pages of all nodes; see :func:`routing.scan`."""
+        return routing.scan(self, pages)
+
+    def exchange(self, requests: Iterable[Request]) -> Replies:
+        """Sends each command to the node of its key, search commands to one node; yields replies.
+
+        Raises:
+            ConnectionFailedError: if a node is down, and no replica takes over in time
+        """
+        upcoming = iter(requests)
+        first = next(upcoming, None)
+        if first is None:
+            return
+        is_checked = first.keys is None and self.needs_checks()
+        requests = chain([first], upcoming)
+        yield from (
+            self._exchange_searches(requests) if is_checked else routing.exchange(self, requests)
+        )
+
+    def _find_sender(self, name: str, failures: int) -> Sender:
+        is_checked = is_search_command(name) and self.needs_checks()
+        return partial(self._search if is_checked else self._send_routed, failures)
+
+    def _send_routed(self, failures: int, command: Sequence[Any]) -> Any:
+        """Sends one command to the node of its key; without a key, to any node."""
+        try:
+            return send_command(self.pick_node(failures), command)
+        except MovedError:
+            try:
+                with parsing(str(command[0])):
+                    return self.execute_command(*command)  # type: ignore[no-untyped-call]
+            except RedisClusterException as error:
+                raise ClusterDownError(str(error)) from error  # no node holds the slot
+
+    def _explain(self, command: Sequence[Any], problem: FiftyOneRedisError) -> FiftyOneRedisError:
+        """Returns a more precise error if only some nodes have the index."""
+        is_about_existence = isinstance(problem, IndexNotFoundError | IndexMismatchError)
+        name = read_index_name(command) if is_about_existence else None
+        return problem if name is None else explain_partial_index(self, name) or problem
+
+    def _copy(self, policy: Any, **changes: Any) -> Cluster:
+        nodes = self.list_primaries()
+        seed = next((node for node in nodes if _responds(node)), nodes[0])
+        copy = _connect(seed.connection_pool, policy, **changes)
+        copy.known_capabilities = self.known_capabilities
+        return copy
+
+    def _make_lost_node_error(self, error: redis.RedisError) -> ConnectionFailedError:
+        """Returns the error for a cluster that did not recover; names the nodes that are down."""
+        lost = [node.address for node in self.list_primaries() if not _responds(node)]
+        return ConnectionFailedError(
+            f"Redis at {list_first(lost) if lost else self.address} does not answer for its "
+            f"part of the cluster ({str(error).rstrip(' ,.')}), and no other node took its place; "
+            "bring it back, or have a replica take over, and repeat this."
+        )
 
 
-def is_retryable(error: Any) -> bool:
-    """Returns whether a reply is an error that a retry may fix."""
-    return isinstance(error, redis.RedisError) and (
-        retry.is_transient(error) or retry.is_connection_lost(error)
-    )
-
-
-def _copy_client(client: redis.RedisCluster, policy: Any, **changes: Any) -> redis.RedisCluster:
-    nodes = list_primaries(client)
-    seed = next((node for node in nodes if _responds(node)), nodes[0])
-    return _connect(seed.connection_pool, policy, **changes)
-
-
-def _connect(pool: redis.ConnectionPool, policy: Any, **changes: Any) -> redis.RedisCluster:
+def _connect(pool: redis.ConnectionPool, policy: Any, **changes: Any) -> Cluster:
     known = read_options(pool)
     if "path" in known:
         raise UnsupportedServerError(
@@ -213,7 +278,7 @@ def _connect(pool: redis.ConnectionPool, policy: Any, **changes: Any) -> redis.R
     try:
         # redis-py raises an IndexError if the node holds no slots.
         with parsing("CLUSTER SLOTS or COMMAND"):
-            found = _Cluster(f"redis://{where}", known["connection_class"], type(pool), options)
+            found = Cluster(f"redis://{where}", known["connection_class"], type(pool), options)
     except redis.RedisError as error:
         raise translate(error, where) from error
     except (RedisClusterException, ProtocolError) as error:
@@ -234,57 +299,6 @@ def _find_no_permission(error: BaseException | None) -> NoPermissionError | None
     return error
 
 
-class _Cluster(redis.RedisCluster):
-    """A cluster client with its own connection pool for each node.
-
-    When redis-py 6 and 7 refresh the slot map, they close all connections to one node, even those
-    in use. These reconnect with the next request, and replies get attributed to other requests.
-    """
-
-    def __init__(
-        self, url: str, kind: type[Any], pool_class: type[Any], options: dict[str, Any]
-    ) -> None:
-        # redis-py's own connections only fetch the slot map, so a short timeout will do. A decoding
-        # client is for users, whose pipelines run on these connections too.
-        brief = options.get("socket_timeout")
-        if not options.get("decode_responses"):
-            brief = options.get("socket_connect_timeout", brief)
-        self._kind = _add_options(add_handshake_timeout(kind), options)
-        self._pool_class = pool_class
-        self._options = options
-        self._nodes: dict[str, redis.Redis] = {}
-        super().__init__(
-            url=url,
-            connection_class=self._kind,
-            connection_pool_class=pool_class,
-            require_full_coverage=False,
-            **{**options, "socket_timeout": brief},
-        )
-
-    def get_redis_connection(self, node: ClusterNode) -> redis.Redis:
-        """Returns a client of a node that does not retry."""
-        name = str(node.name)
-        if name not in self._nodes:
-            pool = self._pool_class(
-                connection_class=self._kind,
-                host=node.host,
-                port=node.port,
-                redis_connect_func=self.on_connect,
-                retry=RetryPolicy(0, 0),
-                **self._options,
-            )
-            self._nodes.setdefault(name, redis.Redis.from_pool(pool))
-        return self._nodes[name]
-
-    def close(self) -> None:
-        """Closes all connections."""
-        for node in self._nodes.values():
-            node.close()
-        if hasattr(self, "nodes_manager"):  # missing if no node was found
-            self.disconnect_connection_pools()  # type: ignore[no-untyped-call]
-        super().close()
-
-
 def _add_options(kind: type[redis.Connection], options: dict[str, Any]) -> type[redis.Connection]:
     """Returns a connection class with options built in.
 
@@ -301,18 +315,6 @@ def _add_options(kind: type[redis.Connection], options: dict[str, Any]) -> type[
     return NodeConnection
 
 
-def _make_lost_node_error(
-    client: redis.RedisCluster, error: redis.RedisError
-) -> ConnectionFailedError:
-    """Returns the error for a cluster that did not recover; names the nodes that are down."""
-    lost = [_get_node_address(node) for node in list_primaries(client) if not _responds(node)]
-    return ConnectionFailedError(
-        f"Redis at {list_first(lost) if lost else get_address(client)} does not answer for its "
-        f"part of the cluster ({str(error).rstrip(' ,.')}), and no other node took its place; "
-        "bring it back, or have a replica take over, and repeat this."
-    )
-
-
 def _responds(node: redis.Redis) -> bool:
     try:
         with borrow_connection(node) as connection:
@@ -324,7 +326,3 @@ def _responds(node: redis.Redis) -> bool:
     except redis.RedisError:
         return False
     return True
-
-
-def _get_node_address(node: redis.Redis) -> str:
-    return read_address(node.connection_pool.connection_kwargs)

@@ -14,21 +14,24 @@ primary restarts in between, its connection breaks.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import capabilities, cluster, topology
-from fiftyone_redis.connection.cluster import Client, IncompleteClusterError
-from fiftyone_redis.connection.pool import read_address
-from fiftyone_redis.connection.pool import send_command as ask_node
+from fiftyone_redis.connection import topology
+from fiftyone_redis.connection.base_client import BaseClient, Replies
+from fiftyone_redis.connection.pool import try_command
 from fiftyone_redis.connection.primaries import HangingCoordinatorError, Primaries
-from fiftyone_redis.connection.retry import Attempts, is_connection_lost
-from fiftyone_redis.connection.topology import ClusterState
+from fiftyone_redis.connection.retry import (
+    Attempts,
+    IncompleteClusterError,
+    is_connection_lost,
+    is_retryable,
+)
+from fiftyone_redis.connection.topology import Answer, ClusterState
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import COORDINATOR, Request, changes_index, pack, read_name
 from fiftyone_redis.errors import list_first
@@ -40,15 +43,8 @@ _AVOID_SECONDS = 60.0  # how long a hung coordinator is avoided
 _AT_ONCE = 8  # commands in one batch
 
 
-class Answer(NamedTuple):
-    """Replies, which may be errors, and the cluster state; None without a coordinator."""
-
-    replies: list[Any]
-    state: ClusterState | None
-
-
 @dataclass
-class _Known:
+class Known:
     """What is known about one client's cluster.
 
     Args:
@@ -71,149 +67,119 @@ class _Known:
             self.changed_at = time.monotonic()
 
 
-_known_clusters: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+class SearchedCluster(BaseClient):
+    """The part of a cluster's client that searches."""
 
+    known: Known
+    """What is known about the cluster."""
 
-def needs_checks(client: Client) -> bool:
-    """Returns whether a client's server is a cluster with a coordinator; fetches that once.
+    def needs_checks(self) -> bool:
+        """Returns whether the query engine searches all nodes; fetches that once.
 
-    Raises:
-        redis.RedisError: if no node answers
-    """
-    if not isinstance(client, redis.RedisCluster):
-        return False
-    known = _get_known(client)
-    if known.has_coordinator is None:
-        known.has_coordinator = _has_coordinator(client)
-    return known.has_coordinator
+        Raises:
+            redis.RedisError: if no node answers
+        """
+        if self.known.has_coordinator is None:
+            self.known.has_coordinator = _fetch_has_coordinator(self)
+        return self.known.has_coordinator
 
+    def fetch_state(self) -> ClusterState | None:
+        """Fetches the cluster state; returns None if answers need no checks."""
+        if not self.needs_checks():
+            return None
+        with ExitStack() as stack:
+            return Primaries(self.list_primaries(), self.pick_node(), stack).fetch_state()
 
-def fetch_state(client: Client) -> ClusterState | None:
-    """Fetches the cluster state; returns None if answers need no checks.
+    def pick_coordinator(self, failures: int) -> Any:
+        """Picks a node as :meth:`pick_node` does, but avoids one that hung lately."""
+        node, known = self.pick_node(failures), self.known
+        is_avoided = time.monotonic() - known.hung_at <= _AVOID_SECONDS
+        return self.pick_node(failures + 1) if is_avoided and node.address == known.hung else node
 
-    Raises:
-        redis.RedisError: if no node answers, or this user lacks the permission
-    """
-    if not isinstance(client, redis.RedisCluster) or not needs_checks(client):
-        return None
-    with ExitStack() as stack:
-        return Primaries(client, cluster.pick_node(client, 0), stack).fetch_state()
+    def send_checked(
+        self,
+        node: Any,
+        packed: Sequence[bytes],
+        before: ClusterState | None = None,
+        seconds: float | None = None,
+    ) -> Answer:
+        """Sends search commands to one node, as :meth:`BaseClient.send_checked` explains.
 
+        Raises:
+            IncompleteClusterError: if the cluster is not complete, or changed during the query
+            NoAnswerError: if the node does not answer in time
+            redis.RedisError: if the commands cannot be sent
+        """
+        if not self.needs_checks():
+            return super().send_checked(node, packed, before, seconds)
+        known, is_change = self.known, changes_index(read_name(packed[0]))
+        with ExitStack() as stack:
+            primaries = Primaries(self.list_primaries(), node, stack)
+            at = primaries.coordinator.address
+            start = primaries.fetch_state() if is_change or primaries.are_broken else before
+            start = start or known.states.get(at) or primaries.fetch_state()
+            problem = _find_problem_before(known, primaries, start, is_change)
+            if problem is None:
+                try:
+                    replies = primaries.send_query(packed, seconds, fetch_state_next=not is_change)
+                except HangingCoordinatorError:
+                    known.hung, known.hung_at = at, time.monotonic()
+                    raise
+                end = start if is_change else primaries.fetch_state(is_sent=True)
+                problem = _find_problem_after(known, at, start, end)
+        if problem is not None:
+            raise problem
+        return Answer(replies, end)
 
-def pick_coordinator(client: Client, failures: int) -> redis.Redis:
-    """Picks a node as :func:`cluster.pick_node` does, but avoids one that hung lately."""
-    node = cluster.pick_node(client, failures)
-    known = _get_known(client)
-    is_avoided = time.monotonic() - known.hung_at <= _AVOID_SECONDS
-    if is_avoided and read_address(node.connection_pool.connection_kwargs) == known.hung:
-        return cluster.pick_node(client, failures + 1)
-    return node
+    def _search(self, failures: int, command: Sequence[Any]) -> Any:
+        """Sends one search command, and returns its complete answer."""
+        [found], _ = self.send_checked(self.pick_coordinator(failures), [pack(command)])
+        if isinstance(found, redis.RedisError):
+            raise found
+        return found
 
+    def _exchange_searches(self, requests: Iterable[Request]) -> Replies:
+        """Sends packed search commands in batches; see :meth:`exchange`."""
+        waiting: list[Request] = []
+        for request in requests:
+            waiting.append(request)
+            if sum(len(each.items) for each in waiting) >= _AT_ONCE:
+                yield from self._replies_to(waiting)
+                waiting = []
+        yield from self._replies_to(waiting)
 
-def send_checked(
-    client: Client,
-    node: redis.Redis,
-    packed: Sequence[bytes],
-    before: ClusterState | None = None,
-    seconds: float | None = None,
-) -> Answer:
-    """Sends search commands to one node, and returns complete answers.
+    def _replies_to(self, requests: Sequence[Request]) -> Replies:
+        commands = [b"".join(parts) for request in requests for parts in request.commands]
+        replies: list[Any] = []
+        for start in range(0, len(commands), _AT_ONCE):
+            replies += self._send_until_complete(commands[start : start + _AT_ONCE])
+        for _, items, _ in requests:
+            yield items, replies[: len(items)]
+            replies = replies[len(items) :]
 
-    Args:
-        client: a client of a cluster or of a single server
-        node: a client of the node; for a single server, the client itself
-        packed: the packed commands
-        before: the required cluster state; None for the state of the last answer
-        seconds: the timeout for each reply; None for the command's own
-
-    Raises:
-        IncompleteClusterError: if the cluster is not complete, or changed during the query
-        NoAnswerError: if the node does not answer in time
-        redis.RedisError: if the commands cannot be sent
-    """
-    if not isinstance(client, redis.RedisCluster) or not needs_checks(client):
-        return Answer([_send_one(node, each, seconds) for each in packed], None)
-    known = _get_known(client)
-    is_change = changes_index(read_name(packed[0]))
-    with ExitStack() as stack:
-        primaries = Primaries(client, node, stack)
-        at = primaries.coordinator.address
-        start = primaries.fetch_state() if is_change or primaries.are_broken else before
-        start = start or known.states.get(at) or primaries.fetch_state()
-        problem = _find_problem_before(known, primaries, start, is_change)
-        if problem is None:
-            try:
-                replies = primaries.send_query(packed, seconds, fetch_state_next=not is_change)
-            except HangingCoordinatorError:
-                known.hung, known.hung_at = at, time.monotonic()
-                raise
-            end = start if is_change else primaries.fetch_state(is_sent=True)
-            problem = _find_problem_after(known, at, start, end)
-    if problem is not None:
-        raise problem
-    return Answer(replies, end)
-
-
-def send_command(client: redis.RedisCluster, command: Sequence[Any], failures: int) -> Any:
-    """Sends one search command, and returns its complete answer.
-
-    Raises:
-        redis.RedisError: any error of redis-py
-    """
-    found = send_checked(client, pick_coordinator(client, failures), [pack(command)]).replies[0]
-    if isinstance(found, redis.RedisError):
-        raise found
-    return found
-
-
-def exchange(
-    client: redis.RedisCluster, requests: Iterable[Request]
-) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    """Sends packed search commands in batches; see ``pipeline.exchange``."""
-    waiting: list[Request] = []
-    for request in requests:
-        waiting.append(request)
-        if sum(len(each.items) for each in waiting) >= _AT_ONCE:
-            yield from _replies_to(client, waiting)
-            waiting = []
-    yield from _replies_to(client, waiting)
-
-
-def _replies_to(
-    client: redis.RedisCluster, requests: Sequence[Request]
-) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    commands = [b"".join(parts) for request in requests for parts in request.commands]
-    replies: list[Any] = []
-    for start in range(0, len(commands), _AT_ONCE):
-        replies += _send_until_complete(client, commands[start : start + _AT_ONCE])
-    for _, items, _ in requests:
-        yield items, replies[: len(items)]
-        replies = replies[len(items) :]
-
-
-def _send_until_complete(client: redis.RedisCluster, commands: Sequence[bytes]) -> list[Any]:
-    """Sends commands until each has a complete answer, or an error that is not transient."""
-    replies: list[Any] = [None] * len(commands)
-    left = list(range(len(commands)))
-    attempts = Attempts(client)
-    with translate_errors(cluster.get_address(client)):
-        while left:
-            try:
-                node = pick_coordinator(client, attempts.failures)
-                found = send_checked(client, node, [commands[number] for number in left]).replies
-            except redis.RedisError as error:
-                cluster.wait_and_recover(client, attempts, error)
-                continue
-            for number, each in zip(left, found, strict=True):
-                replies[number] = each
-            left = [number for number in left if cluster.is_retryable(replies[number])]
-            if left:
-                cluster.wait_and_recover(client, attempts, replies[left[0]])
-    return replies
+    def _send_until_complete(self, commands: Sequence[bytes]) -> list[Any]:
+        """Sends commands until each has a complete answer, or an error that is not transient."""
+        replies: list[Any] = [None] * len(commands)
+        left = list(range(len(commands)))
+        attempts = Attempts(self.retry_policy)
+        with translate_errors(self.address):
+            while left:
+                try:
+                    node = self.pick_coordinator(attempts.failures)
+                    found, _ = self.send_checked(node, [commands[number] for number in left])
+                except redis.RedisError as error:
+                    self.wait_and_recover(attempts, error)
+                    continue
+                for number, each in zip(left, found, strict=True):
+                    replies[number] = each
+                left = [number for number in left if is_retryable(replies[number])]
+                if left:
+                    self.wait_and_recover(attempts, replies[left[0]])
+        return replies
 
 
 def _find_problem_before(
-    known: _Known, primaries: Primaries, state: ClusterState, is_change: bool
+    known: Known, primaries: Primaries, state: ClusterState, is_change: bool
 ) -> IncompleteClusterError | None:
     """Returns why a query would be incomplete, or None."""
     known.note_change(state)
@@ -227,7 +193,7 @@ def _find_problem_before(
 
 
 def _find_problem_after(
-    known: _Known, coordinator: str, before: ClusterState, after: ClusterState
+    known: Known, coordinator: str, before: ClusterState, after: ClusterState
 ) -> IncompleteClusterError | None:
     """Returns why an answer may be incomplete, or None; caches the new state."""
     if before == after and not after.lost:
@@ -255,15 +221,15 @@ def _make_incomplete_error(lost: Sequence[str], moving: Sequence[str]) -> Incomp
     )
 
 
-def _has_coordinator(client: redis.RedisCluster) -> bool:
+def _fetch_has_coordinator(client: BaseClient) -> bool:
     """Fetches from the first node that answers whether its query engine coordinates."""
-    nodes = cluster.list_primaries(client)
-    for number, _ in enumerate(nodes, start=1):
-        node = cluster.pick_node(client, number - 1)
+    count = len(client.list_primaries())
+    for failures in range(count):
+        node = client.pick_node(failures)
         try:
-            return capabilities.fetch_untranslated(node).coordinator and not _is_managed(node)
+            return node.fetch_capabilities().coordinator and not _is_managed(node)
         except redis.RedisError as error:
-            if number == len(nodes) or not is_connection_lost(error):
+            if failures == count - 1 or not is_connection_lost(error):
                 raise
     return False
 
@@ -273,16 +239,5 @@ def _is_managed(node: redis.Redis) -> bool:
 
     Its coordinators list other nodes than CLUSTER NODES does.
     """
-    reply = _send_one(node, pack([COORDINATOR]), None)
+    reply = try_command(node, pack([COORDINATOR]))
     return not isinstance(reply, redis.RedisError) and topology.is_managed(reply)
-
-
-def _get_known(client: Client) -> _Known:
-    return _known_clusters.setdefault(client, _Known())
-
-
-def _send_one(node: redis.Redis, packed: bytes, seconds: float | None) -> Any:
-    try:
-        return ask_node(node, packed, seconds)
-    except redis.ResponseError as error:
-        return error

@@ -1,48 +1,27 @@
-"""Reply timeouts for single commands, and a timeout for the handshake.
+"""Timeouts for single replies, and for the handshake.
 
-redis-py has one timeout for all replies of a connection, which must suit the slowest command. A
-query with a TIMEOUT of its own needs little more than that, and most other commands are fast.
+redis-py has one timeout for all replies of a connection, which must suit the slowest command.
+``wire.py`` knows how long each command may take.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from fiftyone_redis.connection.parsing import parsing
-from fiftyone_redis.connection.translate import NoAnswerError
-from fiftyone_redis.connection.wire import (
-    is_search_command,
-    may_take_long,
-    read_name,
-    read_query_timeout,
-)
+import redis
 
-MARGIN = 5.0
-"""Seconds to wait beyond a query's own TIMEOUT."""
+from fiftyone_redis.connection.parsing import parsing
 
 REPLY_TIMEOUT = 120.0
 """Default socket timeout in seconds, for commands without a timeout of their own."""
 
-QUICK_TIMEOUT = 30.0
-"""Seconds to wait for search commands whose work does not grow with the data."""
 
+class NoAnswerError(redis.TimeoutError):
+    """A command got no reply in time; it is not retried.
 
-def get_reply_timeout(packed: bytes) -> float | None:
-    """Returns the reply timeout of a packed command.
-
-    Args:
-        packed: the command, as :func:`~fiftyone_redis.connection.wire.pack` packs it
-
-    Returns:
-        the timeout in seconds; None to use the connection's socket timeout
+    For internal use; it is translated to
+    :class:`~fiftyone_redis.errors.ConnectionFailedError`.
     """
-    name = read_name(packed)
-    if not is_search_command(name) or may_take_long(name):
-        return None
-    own = read_query_timeout(packed)
-    if own is None:
-        return QUICK_TIMEOUT
-    return own + MARGIN if own else None
 
 
 def await_reply(connection: Any, seconds: float | None) -> None:

@@ -10,34 +10,29 @@ from collections.abc import Iterable, Mapping
 
 import redis
 
-from fiftyone_redis.connection import cluster, complete_answers
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.base_client import BaseClient
 from fiftyone_redis.connection.naming import SEPARATOR
-from fiftyone_redis.connection.pool import read_address, send_command
+from fiftyone_redis.connection.pool import send_command
 from fiftyone_redis.connection.wire import LIST, make_lookup, read_names
 from fiftyone_redis.errors import IndexMismatchError, list_first
 
 
-def explain_partial_index(client: Client, name: str) -> IndexMismatchError | None:
+def explain_partial_index(client: BaseClient, name: str) -> IndexMismatchError | None:
     """Returns the error for a partial index.
 
     Lists the indexes of every primary.
 
     Args:
-        client: a client of a cluster, or of one server
+        client: a client of a cluster
         name: the index's name, or an alias
 
     Returns:
         an error that names the nodes and the command that repairs it; None if no node has the
         index, all nodes have it, or some nodes do not reply
     """
-    if not isinstance(client, redis.RedisCluster):
-        return None
-    nodes = {
-        read_address(n.connection_pool.connection_kwargs): n for n in cluster.list_primaries(client)
-    }
+    nodes = {node.address: node for node in client.list_primaries()}
     try:
-        if not complete_answers.needs_checks(client):
+        if not client.needs_checks():
             return None
         listed = {at: set(read_names(send_command(node, [LIST]))) for at, node in nodes.items()}
         for index in sorted(set().union(*listed.values())):

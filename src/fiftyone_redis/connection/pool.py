@@ -1,4 +1,4 @@
-"""Connection pools that work around redis-py bugs, and functions that borrow from them.
+"""Connection pools that work around redis-py bugs, and what borrows connections from them.
 
 The bugs: the lock after a fork (version 6 on), the password in repr (6 and 7), and Unix sockets
 refused because of maintenance notifications (7).
@@ -10,15 +10,15 @@ import inspect
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import redis
 
-from fiftyone_redis.connection.deadline import HandshakeTimeout, await_reply, get_reply_timeout
+from fiftyone_redis.connection.deadline import HandshakeTimeout, await_reply
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.secret import hide_secrets
-from fiftyone_redis.connection.wire import pack, read_name
+from fiftyone_redis.connection.wire import get_reply_timeout, pack, read_name
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 6379
@@ -131,7 +131,7 @@ def send_command(
     Args:
         client: a client of the server
         command: the command, packed or not
-        seconds: the reply timeout; None for the command's own (``deadline.py``)
+        seconds: the reply timeout; None for the command's own (``wire.py``)
 
     Raises:
         redis.RedisError: any error of redis-py
@@ -146,3 +146,60 @@ def send_command(
         except redis.ResponseError as error:
             refusal = error  # a complete reply: keep the connection
     raise refusal
+
+
+def try_command(client: redis.Redis, packed: bytes, seconds: float | None = None) -> Any:
+    """Does what :func:`send_command` does, but returns a server error as the reply."""
+    try:
+        return send_command(client, packed, seconds)
+    except redis.ResponseError as error:
+        return error
+
+
+class NodeConnection:
+    """A connection to a node, and the error that broke it, if any.
+
+    Args:
+        node: a client of the node
+        stack: returns the connection to its pool when closed
+    """
+
+    def __init__(self, node: redis.Redis, stack: ExitStack) -> None:
+        self.address = read_address(node.connection_pool.connection_kwargs)
+        self.connection: Any = None
+        self.error: redis.RedisError | None = None
+        try:
+            self.connection = stack.enter_context(borrow_connection(node))
+        except redis.RedisError as error:
+            self.error = error
+
+    def send(self, request: bytes) -> None:
+        """Sends a request, unless the connection is broken."""
+        if self.error is None:
+            try:
+                self.connection.send_packed_command([request])
+            except redis.RedisError as error:
+                self._mark_broken(error)
+
+    def read_replies(self, count: int, seconds: float | None = None) -> list[Any]:
+        """Reads replies; server errors, and the error that broke the connection, count as replies.
+
+        Args:
+            count: how many replies to read
+            seconds: the timeout for each; None for the connection's socket timeout
+        """
+        found: list[Any] = []
+        with parsing(f"a command at {self.address}"):
+            while self.error is None and len(found) < count:
+                try:
+                    await_reply(self.connection, seconds)
+                    found.append(self.connection.read_response())
+                except redis.ResponseError as error:
+                    found.append(error)
+                except redis.RedisError as error:
+                    self._mark_broken(error)
+        return found + [self.error] * (count - len(found))
+
+    def _mark_broken(self, error: redis.RedisError) -> None:
+        self.error = error
+        self.connection.disconnect()  # unread replies may follow

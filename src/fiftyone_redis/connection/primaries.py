@@ -10,12 +10,12 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import cluster, deadline, topology
-from fiftyone_redis.connection.cluster import IncompleteClusterError
-from fiftyone_redis.connection.node_connection import NodeConnection
+from fiftyone_redis.connection import deadline, topology
 from fiftyone_redis.connection.parsing import parses
+from fiftyone_redis.connection.pool import NodeConnection
+from fiftyone_redis.connection.retry import IncompleteClusterError, is_retryable
 from fiftyone_redis.connection.topology import ClusterState
-from fiftyone_redis.connection.wire import COORDINATOR, pack
+from fiftyone_redis.connection.wire import COORDINATOR, get_reply_timeout, pack
 from fiftyone_redis.errors import list_first
 
 _STATE_SECONDS = 10.0  # timeout for cluster state; the node may be busy searching
@@ -36,18 +36,17 @@ class Primaries:
     """A connection to each primary of a cluster; one of them coordinates the query.
 
     Args:
-        client: a client of the cluster
-        coordinator: a client of the primary that coordinates the query
+        nodes: clients of all primaries
+        coordinator: the one of them that coordinates the query
         stack: returns the connections to their pools when closed
     """
 
     def __init__(
-        self, client: redis.RedisCluster, coordinator: redis.Redis, stack: ExitStack
+        self, nodes: Sequence[redis.Redis], coordinator: redis.Redis, stack: ExitStack
     ) -> None:
         self._client_of_coordinator = coordinator
         self.coordinator = NodeConnection(coordinator, stack)
-        others = [node for node in cluster.list_primaries(client) if node is not coordinator]
-        self._others = [NodeConnection(node, stack) for node in others]
+        self._others = [NodeConnection(node, stack) for node in nodes if node is not coordinator]
         self._all = [self.coordinator, *self._others]
 
     @property
@@ -74,7 +73,7 @@ class Primaries:
         self.coordinator.send(b"".join([*packed, _STATE if fetch_state_next else b""]))
         replies = []
         for command in packed:
-            self._await_reply(seconds or deadline.get_reply_timeout(command))
+            self._await_reply(seconds or get_reply_timeout(command))
             replies += self.coordinator.read_replies(1)
         return replies
 
@@ -95,7 +94,7 @@ class Primaries:
         replies = {self.coordinator.address: nodes}
         replies |= {line.address: line.read_replies(1, _STATE_SECONDS)[0] for line in self._others}
         for each in (searched, *replies.values()):
-            if isinstance(each, redis.ResponseError) and not cluster.is_retryable(each):
+            if isinstance(each, redis.ResponseError) and not is_retryable(each):
                 raise each
         return topology.read_state(self.coordinator.address, searched, replies)
 

@@ -13,7 +13,6 @@ import logging
 import time
 from typing import Any
 
-import redis
 from redis.backoff import EqualJitterBackoff, NoBackoff
 from redis.exceptions import (
     AskError,
@@ -31,8 +30,8 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.connection.certificates import find_tls_error
+from fiftyone_redis.connection.deadline import NoAnswerError
 from fiftyone_redis.connection.refusals import TRANSIENT, recognise
-from fiftyone_redis.connection.translate import NoAnswerError
 
 RETRIES = 20
 """The default for the most retries of one operation."""
@@ -51,6 +50,10 @@ logger = logging.getLogger("fiftyone." + __name__)
 
 class FailingOverError(MasterNotFoundError):
     """The sentinels know the service, but its primary is down at the moment."""
+
+
+class IncompleteClusterError(ClusterDownError):
+    """Some shards are missing from search results; the message names them."""
 
 
 # redis-py's exceptions for a loading or failing-over server, TRYAGAIN, and ASK (which includes
@@ -92,23 +95,21 @@ class RetryPolicy(Retry):
         )
 
 
-def get_retry_policy(client: redis.Redis | redis.RedisCluster) -> RetryPolicy:
-    """Returns a client's retry policy; no retries for a client that others made."""
-    # redis-py 8 lacks get_retry() for clusters; redis-py 5 shares the policy with all nodes.
-    found = client.retry if isinstance(client, redis.RedisCluster) else client.get_retry()
-    return found if isinstance(found, RetryPolicy) else RetryPolicy(0, 0)
+def read_policy(given: Any) -> RetryPolicy:
+    """Returns a client's own retry policy; no retries for a client that others made."""
+    return given if isinstance(given, RetryPolicy) else RetryPolicy(0, 0)
 
 
 class Attempts:
     """The attempts at one operation: counts failures, and waits between attempts.
 
     Args:
-        client: the client whose retry policy applies
+        policy: how often, and for how long, to retry
         retry_lost: whether lost and refused connections are retried
     """
 
-    def __init__(self, client: redis.Redis | redis.RedisCluster, retry_lost: bool = True) -> None:
-        self._client = client
+    def __init__(self, policy: RetryPolicy, retry_lost: bool = True) -> None:
+        self._policy = policy
         self._retry_lost = retry_lost
         self.reset()
 
@@ -127,9 +128,8 @@ class Attempts:
             redis.RedisError: the error itself, if it is not retried
         """
         self.failures += 1
-        policy = get_retry_policy(self._client)
-        left = self._began + policy.seconds - time.monotonic()
-        if self.failures > policy.count or left <= 0 or not self._is_retryable(error):
+        left = self._began + self._policy.seconds - time.monotonic()
+        if self.failures > self._policy.count or left <= 0 or not self._is_retryable(error):
             raise error
         wait = min(left, _BACKOFF.compute(self.failures))
         if wait >= _WORTH_A_LINE:
@@ -155,6 +155,6 @@ def is_connection_lost(error: RedisError) -> bool:
     )
 
 
-def close_idle_connections(client: redis.Redis) -> None:
-    """Closes a client's idle connections: after a failover they lead to the wrong server."""
-    client.connection_pool.disconnect(inuse_connections=False)
+def is_retryable(reply: Any) -> bool:
+    """Returns whether a reply is an error that a retry may fix."""
+    return isinstance(reply, RedisError) and (is_transient(reply) or is_connection_lost(reply))

@@ -12,18 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import redis
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, SlotNotCoveredError
 
-from fiftyone_redis.connection import cluster, complete_answers
-from fiftyone_redis.connection.client import get_address
-from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.node_connection import NodeConnection
-from fiftyone_redis.connection.retry import Attempts
+from fiftyone_redis.connection.pool import NodeConnection
+from fiftyone_redis.connection.retry import Attempts, is_retryable
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import Request, pack, to_text
 from fiftyone_redis.errors import FiftyOneRedisError
@@ -64,51 +60,34 @@ class _SentRequest:
 
 
 def exchange(
-    client: redis.RedisCluster, requests: Iterable[Request]
+    cluster: Any, requests: Iterable[Request]
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
-    """Sends requests, and yields their replies; the next request is already on its way.
-
-    Args:
-        client: a client of the cluster
-        requests: the requests: packed commands, and the item that each command is about
-
-    Yields:
-        the items of a request, and the replies; server errors count as replies
+    """Sends requests to the nodes of their keys; see :meth:`BaseClient.exchange`.
 
     Raises:
         ConnectionFailedError: if a node is down, and no replica takes over in time
     """
-    upcoming = iter(requests)
-    first = next(upcoming, None)
-    if first is None:
-        return
-    requests = chain([first], upcoming)
-    if first.keys is None and complete_answers.needs_checks(client):
-        yield from complete_answers.exchange(client, requests)
-        return
     with ExitStack() as stack:
         lines = _NodeConnections(stack)
         before: _SentRequest | None = None
         for request in requests:
             sent = _SentRequest(request, [], [None] * len(request.items))
-            _send(client, lines, sent, range(len(request.items)))
+            _send(cluster, lines, sent, range(len(request.items)))
             if before is not None:
-                yield before.request.items, _read_or_resend(client, before)
+                yield before.request.items, _read_or_resend(cluster, before)
             before = sent
         if before is not None:
-            yield before.request.items, _read_or_resend(client, before)
+            yield before.request.items, _read_or_resend(cluster, before)
 
 
-def scan(
-    client: Client, pages: Callable[[redis.Redis], Iterator[list[bytes]]]
-) -> Iterator[list[bytes]]:
+def scan(cluster: Any, pages: Callable[[Any], Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
     """Scans the keys of all primaries.
 
     A scan can miss keys that move to another node, so all nodes are scanned again if slots moved,
     or are moving. Keys can be returned more than once.
 
     Args:
-        client: a client of a cluster or of a single server
+        cluster: the client of the cluster
         pages: scans the keys of one node
 
     Yields:
@@ -117,40 +96,37 @@ def scan(
     Raises:
         ConnectionFailedError: if a node is down, and no replica takes over in time
     """
-    if not isinstance(client, redis.RedisCluster):
-        yield from pages(client)
-        return
     complete = 0
     failure: FiftyOneRedisError | None = None
     for _ in range(_MOST_SCANS):
-        before = _fetch_slot_layout(client)
+        before = _fetch_slot_layout(cluster)
         try:
-            for node in cluster.list_primaries(client):
+            for node in cluster.list_primaries():
                 yield from pages(node)
         except FiftyOneRedisError as error:
-            if not cluster.is_retryable(error.__cause__):
+            if not is_retryable(error.__cause__):
                 raise
             failure = error  # a replica may take over, or the node may come back
             continue
         complete += 1
         # "[" marks moving slots.
-        is_stable = before == _fetch_slot_layout(client) and "[" not in before
+        is_stable = before == _fetch_slot_layout(cluster) and "[" not in before
         if is_stable or complete == _COMPLETE_SCANS:
             return
     if failure is not None:
         raise failure
 
 
-def _fetch_slot_layout(client: redis.RedisCluster) -> str:
+def _fetch_slot_layout(cluster: Any) -> str:
     """Fetches which node holds which slots, and which slots are moving."""
-    attempts = Attempts(client)
-    cluster.refresh_slots(client)
-    with translate_errors(get_address(client)):
+    attempts = Attempts(cluster.retry_policy)
+    cluster.refresh_slots()
+    with translate_errors(cluster.address):
         while True:
             try:
-                return "\n".join(_fetch_own_slots(node) for node in cluster.list_primaries(client))
+                return "\n".join(_fetch_own_slots(node) for node in cluster.list_primaries())
             except redis.RedisError as error:
-                cluster.wait_and_recover(client, attempts, error)
+                cluster.wait_and_recover(attempts, error)
 
 
 def _fetch_own_slots(node: redis.Redis) -> str:
@@ -161,7 +137,7 @@ def _fetch_own_slots(node: redis.Redis) -> str:
 
 
 def _send(
-    client: redis.RedisCluster,
+    cluster: Any,
     lines: _NodeConnections,
     sent: _SentRequest,
     numbers: Iterable[int],
@@ -169,7 +145,7 @@ def _send(
 ) -> None:
     """Sends some commands of a request to the nodes of their keys, or where redirected to."""
     groups: dict[tuple[redis.Redis, bool], list[int]] = {}
-    target = _make_router(client, failures)
+    target = _make_router(cluster, failures)
     commands, _, keys = sent.request
     for number in numbers:
         reply = sent.replies[number]
@@ -185,22 +161,20 @@ def _send(
         line.send(b"".join(piece for n in part for piece in (ahead, *commands[n])))
 
 
-def _make_router(
-    client: redis.RedisCluster, failures: int
-) -> Callable[[bytes | None, Any], redis.Redis]:
+def _make_router(cluster: Any, failures: int) -> Callable[[bytes | None, Any], Any]:
     """Returns a function that picks the node for a command, by its key and last reply."""
     known: dict[int, redis.Redis] = {}  # by slot
 
-    def target(key: bytes | None, reply: Any) -> redis.Redis:
+    def target(key: bytes | None, reply: Any) -> Any:
         if key is None:
-            return cluster.pick_node(client, failures)
+            return cluster.pick_node(failures)
         if isinstance(reply, AskError):  # MovedError is one too
-            named = client.get_node(host=reply.host, port=reply.port)
+            named = cluster.get_node(host=reply.host, port=reply.port)
             if named is not None:
-                return client.get_redis_connection(named)
+                return cluster.get_redis_connection(named)
         slot = key_slot(key)
         if slot not in known:
-            known[slot] = client.get_redis_connection(client.get_node_from_key(key))
+            known[slot] = cluster.get_redis_connection(cluster.get_node_from_key(key))
         return known[slot]
 
     return target
@@ -215,34 +189,32 @@ def _receive(sent: _SentRequest) -> list[int]:
             replies = [ahead if _is_refusal(ahead) else reply for ahead, reply in pairs]
         for number, reply in zip(part, replies, strict=True):
             sent.replies[number] = reply
-    return [number for number, reply in enumerate(sent.replies) if cluster.is_retryable(reply)]
+    return [number for number, reply in enumerate(sent.replies) if is_retryable(reply)]
 
 
 def _is_refusal(reply: Any) -> bool:
     return isinstance(reply, redis.ResponseError)
 
 
-def _read_or_resend(client: redis.RedisCluster, sent: _SentRequest) -> list[Any]:
+def _read_or_resend(cluster: Any, sent: _SentRequest) -> list[Any]:
     """Reads the replies to a request, and sends commands again until each has a final reply."""
     left = _receive(sent)
     if left:
-        cluster.refresh_slots(client)  # most nodes know by now where slots moved
-        left = _resend(client, sent, left, 1)
-    attempts = Attempts(client)
+        cluster.refresh_slots()  # most nodes know by now where slots moved
+        left = _resend(cluster, sent, left, 1)
+    attempts = Attempts(cluster.retry_policy)
     while left:
-        with translate_errors(get_address(client)):
-            cluster.wait_and_recover(client, attempts, sent.replies[left[0]])
-        left = _resend(client, sent, left, attempts.failures + 1)
+        with translate_errors(cluster.address):
+            cluster.wait_and_recover(attempts, sent.replies[left[0]])
+        left = _resend(cluster, sent, left, attempts.failures + 1)
     return sent.replies
 
 
-def _resend(
-    client: redis.RedisCluster, sent: _SentRequest, numbers: list[int], failures: int
-) -> list[int]:
+def _resend(cluster: Any, sent: _SentRequest, numbers: list[int], failures: int) -> list[int]:
     """Sends some commands again; returns the indices of those that still need a retry.
 
     Uses other connections, because replies to the next request are pending on the first ones.
     """
     with ExitStack() as stack:
-        _send(client, _NodeConnections(stack), sent, numbers, failures)
+        _send(cluster, _NodeConnections(stack), sent, numbers, failures)
         return _receive(sent)

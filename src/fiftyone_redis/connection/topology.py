@@ -85,6 +85,13 @@ class ClusterState:
         return {node.id for node in (*self.searched, *self.held)}
 
 
+class Answer(NamedTuple):
+    """Replies, which may be errors, and the cluster state; None without a coordinator."""
+
+    replies: list[Any]
+    state: ClusterState | None
+
+
 def read_state(coordinator: str, searched: Any, replies: Mapping[str, Any]) -> ClusterState:
     """Parses the cluster state from replies of its nodes.
 

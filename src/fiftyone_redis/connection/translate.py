@@ -9,6 +9,7 @@ import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.connection.certificates import explain_tls_error, find_tls_error
+from fiftyone_redis.connection.deadline import NoAnswerError
 from fiftyone_redis.connection.refusals import Cut, Refusal, recognise
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -22,14 +23,6 @@ from fiftyone_redis.errors import (
     ServerError,
     UnsupportedServerError,
 )
-
-
-class NoAnswerError(redis.exceptions.TimeoutError):
-    """A command got no reply in time; it is not retried.
-
-    For internal use; it is translated to :class:`ConnectionFailedError`.
-    """
-
 
 # After this, Redis echoes the arguments of an unknown command, which may include a password.
 _ECHO = "with args beginning with"

@@ -33,6 +33,13 @@ COORDINATOR = "SEARCH.CLUSTERINFO"
 """A command that only a query engine with a coordinator has."""
 
 
+MARGIN = 5.0
+"""Seconds to wait beyond a query's own TIMEOUT."""
+
+QUICK_TIMEOUT = 30.0
+"""Seconds to wait for search commands whose work does not grow with the data."""
+
+
 _FIRST_WORD = re.compile(rb"\*\d+\r\n\$\d+\r\n([^\r]*)\r\n")
 
 
@@ -178,10 +185,25 @@ def read_name(packed: bytes) -> str:
     return found[1].decode() if found else ""
 
 
-def read_query_timeout(packed: bytes) -> float | None:
-    """Returns a packed query's own TIMEOUT in seconds; None if it has none."""
+def get_reply_timeout(packed: bytes) -> float | None:
+    """Returns how long to wait for the reply to a packed command.
+
+    A query with a TIMEOUT of its own needs little more than that; most other commands are fast.
+
+    Args:
+        packed: the command, as :func:`pack` packs it
+
+    Returns:
+        the timeout in seconds; None to use the connection's socket timeout
+    """
+    name = read_name(packed)
+    if not is_search_command(name) or may_take_long(name):
+        return None
     found = _OWN_LIMIT.search(packed)
-    return int(found[1]) / 1000 if found else None
+    if found is None:
+        return QUICK_TIMEOUT
+    own = int(found[1]) / 1000
+    return own + MARGIN if own else None
 
 
 def is_search_command(name: str) -> bool:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from itertools import chain
 
-import redis
-
-from fiftyone_redis.connection import complete_answers, topology
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client, get_address
+from fiftyone_redis.connection import topology
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.topology import Node, Shard
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import COORDINATOR
@@ -18,9 +15,9 @@ from fiftyone_redis.errors import list_first
 
 def check_shards(client: Client) -> list[Finding]:
     """Checks whether all shards of a cluster are alive and searched."""
-    if not isinstance(client, redis.RedisCluster):
+    if not client.is_cluster:
         return []
-    layouts = [execute(client, "CLUSTER", kind) for kind in ("SHARDS", "SLOTS")]
+    layouts = [client.execute("CLUSTER", kind) for kind in ("SHARDS", "SLOTS")]
     shards = topology.read_shards(*layouts)
     reply = try_execute(client, COORDINATOR)
     findings = check_layout(shards, [] if reply is None else topology.read_searched(reply))
@@ -69,10 +66,10 @@ def check_layout(shards: list[Shard], searched: list[Node]) -> list[Finding]:
     return [Finding("cluster", OK, text)]
 
 
-def _check_searches(client: redis.RedisCluster) -> Finding | None:
+def _check_searches(client: Client) -> Finding | None:
     """Checks whether a search would be answered now; nodes notice a dead node only later."""
-    with translate_errors(get_address(client)):
-        state = complete_answers.fetch_state(client)
+    with translate_errors(client.address):
+        state = client.fetch_state()
     if state is None or state.is_complete:
         return None
     if state.lost:

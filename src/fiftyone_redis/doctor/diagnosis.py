@@ -13,7 +13,7 @@ from typing import Any
 
 from fiftyone_redis import CONFIG_CLS, brain_config, server
 from fiftyone_redis.connection import naming, wire
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.doctor import runs
 from fiftyone_redis.doctor.findings import try_execute
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.errors import AuthenticationError, ServerError, UnsupportedServerError
 
 OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
@@ -33,7 +32,7 @@ class Finding:
 def try_execute(client: Client, *command: Any) -> Any:
     """Sends a command and returns its reply; None if the server refuses it."""
     try:
-        return execute(client, *command)
+        return client.execute(*command)
     except (AuthenticationError, ServerError, UnsupportedServerError):
         return None
 

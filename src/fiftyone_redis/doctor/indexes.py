@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import redis
-
 from fiftyone_redis.connection import naming, wire
-from fiftyone_redis.connection.client import execute, get_address
-from fiftyone_redis.connection.cluster import Client, list_primaries
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.doctor.findings import (
     NOTE,
@@ -40,7 +37,7 @@ def check_indexes(client: Client) -> list[Finding]:
     graphs: list[str] = []
     for name in names:
         try:
-            info = replies.read_info(execute(client, *commands.info(name)))
+            info = replies.read_info(client.execute(*commands.info(name)))
         except IndexNotFoundError:
             continue  # just dropped
         except ConnectionFailedError:
@@ -117,12 +114,12 @@ def compare_nodes(lists: Mapping[str, Sequence[str]]) -> tuple[list[str], list[F
 
 def _list_names(client: Client) -> tuple[list[str], list[Finding]]:
     """Lists the index names that all nodes have, and findings for partial indexes."""
-    if not isinstance(client, redis.RedisCluster):
-        return sorted(wire.read_names(execute(client, *commands.names()))), []
+    if not client.is_cluster:
+        return sorted(wire.read_names(client.execute(*commands.names()))), []
     lists = {}
-    for node in list_primaries(client):
+    for node in client.list_primaries():
         try:
-            lists[get_address(node)] = wire.read_names(execute(node, *commands.names()))
+            lists[node.address] = wire.read_names(node.execute(*commands.names()))
         except AuthenticationError:
             raise
         except ConnectionFailedError:

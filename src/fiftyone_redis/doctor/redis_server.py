@@ -15,13 +15,9 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.capabilities import (
-    cache_capabilities,
-    check_server,
-    get_capabilities,
-)
-from fiftyone_redis.connection.client import execute, get_address
-from fiftyone_redis.connection.cluster import Client, limit_retries, list_primaries
+from fiftyone_redis.connection.capabilities import check_server
+from fiftyone_redis.connection.client import Client
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.translate import translate_errors
@@ -66,26 +62,26 @@ def examine(client: Client) -> list[Finding]:
     query engine is not queried then, since it would not answer.
 
     Args:
-        client: a client from :func:`~fiftyone_redis.connection.client.connect`, or another one
+        client: a client from :func:`~fiftyone_redis.connection.client.connect`
 
     Returns:
         the findings, in the order of the checks; ends early if the server, or the last node of
         the cluster, is lost
     """
-    nodes = list_primaries(client)
+    nodes = client.list_primaries()
     several = len(nodes) > 1
     findings = _run_node_steps(("connection", "tls"), nodes, several)
     if not nodes:
         return findings
     try:
-        with limit_retries(client, _PATIENCE_SECONDS) as brief:
-            cache_capabilities(brief, get_capabilities(client))
+        client.get_capabilities()  # those of the brief client, too
+        with client.limit_retries(_PATIENCE_SECONDS) as brief:
             return findings + _run_remaining_steps(brief, nodes, several)
     except ConnectionFailedError as error:
         return [*findings, Finding("server", PROBLEM, str(error))]
 
 
-def _run_remaining_steps(client: Client, nodes: list[redis.Redis], several: bool) -> list[Finding]:
+def _run_remaining_steps(client: Client, nodes: list[Server], several: bool) -> list[Finding]:
     """Runs all checks but the first two."""
     findings, answers = _run_client_steps(("server", "cluster"), client)
     if not answers:
@@ -110,7 +106,7 @@ def _run_client_steps(steps: Sequence[str], client: Client) -> tuple[list[Findin
     return findings, True
 
 
-def _run_node_steps(steps: Sequence[str], nodes: list[redis.Redis], several: bool) -> list[Finding]:
+def _run_node_steps(steps: Sequence[str], nodes: list[Server], several: bool) -> list[Finding]:
     """Runs checks on each node, and removes lost nodes from the list."""
     findings: list[Finding] = []
     for step in steps:
@@ -139,29 +135,29 @@ def _run_step(
         return [Finding(step, NOTE, f"The server does not tell ({error})")], True
 
 
-def _prefix_address(node: redis.Redis, finding: Finding) -> Finding:
-    return replace(finding, text=f"{get_address(node)}: {finding.text}")
+def _prefix_address(node: Server, finding: Finding) -> Finding:
+    return replace(finding, text=f"{node.address}: {finding.text}")
 
 
-def _check_round_trip(client: redis.Redis) -> list[Finding]:
+def _check_round_trip(client: Server) -> list[Finding]:
     times = []
     for _ in range(_ROUND_TRIPS):
         start = time.perf_counter()
-        execute(client, "ECHO", "")
+        client.execute("ECHO", "")
         times.append(1000 * (time.perf_counter() - start))
     took = statistics.median(times)
-    text = f"{get_address(client)} answers in {took:.1f} ms."
+    text = f"{client.address} answers in {took:.1f} ms."
     if took < _FAR_MS:
         return [Finding("connection", OK, text)]
     advice = "Every search takes at least that long; run Redis nearer to FiftyOne."
     return [Finding("connection", WARNING, text, advice)]
 
 
-def _check_tls(client: redis.Redis) -> list[Finding]:
+def _check_tls(client: Server) -> list[Finding]:
     pool = client.connection_pool
     options = pool.connection_kwargs
     if issubclass(pool.connection_class, redis.SSLConnection):
-        with translate_errors(get_address(client)), borrow_connection(client) as connection:
+        with translate_errors(client.address), borrow_connection(client) as connection:
             sock = getattr(connection, "_sock", None)
         version = sock.version() if isinstance(sock, ssl.SSLSocket) else "TLS"
         if options.get("ssl_cert_reqs") in ("none", ssl.CERT_NONE):
@@ -176,7 +172,7 @@ def _check_tls(client: redis.Redis) -> list[Finding]:
 
 def _check_server(client: Client) -> list[Finding]:
     try:
-        text = f"{check_server(client)}."
+        text = f"{check_server(client.get_capabilities())}."
     except UnsupportedServerError as error:
         return [Finding("server", PROBLEM, str(error))]
     replication = try_execute(client, "INFO", "replication")
@@ -186,8 +182,8 @@ def _check_server(client: Client) -> list[Finding]:
     return [Finding("server", OK, text)]
 
 
-def _check_memory(client: redis.Redis) -> list[Finding]:
-    info = execute(client, "INFO", "memory")
+def _check_memory(client: Server) -> list[Finding]:
+    info = client.execute("INFO", "memory")
     used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
     policy = info.get("maxmemory_policy", "noeviction")
     if not limit:
@@ -211,8 +207,8 @@ def _check_memory(client: redis.Redis) -> list[Finding]:
     return [Finding("memory", OK, f"{text}.")]
 
 
-def _check_persistence(client: redis.Redis) -> list[Finding]:
-    info = execute(client, "INFO", "persistence")
+def _check_persistence(client: Server) -> list[Finding]:
+    info = client.execute("INFO", "persistence")
     log, snapshots = bool(int(info.get("aof_enabled", 0))), _fetch_snapshot_setting(client)
     ways = ["a log (appendonly)"] if log else []
     ways += [f"snapshots (save {snapshots})"] if snapshots else []
@@ -231,14 +227,14 @@ def _check_persistence(client: redis.Redis) -> list[Finding]:
     return [Finding("persistence", WARNING, text, advice)]
 
 
-def _fetch_snapshot_setting(client: redis.Redis) -> str | None:
+def _fetch_snapshot_setting(client: Server) -> str | None:
     """Fetches when the server saves snapshots; empty for never, None if not reported."""
     reply = try_execute(client, "CONFIG", "GET", "save")
     return None if reply is None else read_settings(reply).get("save", "")
 
 
 def _check_limits(client: Client) -> list[Finding]:
-    if not get_capabilities(client).search:
+    if not client.get_capabilities().search:
         return []
     since_8 = try_execute(client, "CONFIG", "GET", "search-*")
     asked = (
@@ -286,7 +282,7 @@ def _check_time_limit(client: Client, timeout: str) -> Finding:
     return _report_query_timeout(timeout)
 
 
-_NODE_STEPS: dict[str, Callable[[redis.Redis], list[Finding]]] = {
+_NODE_STEPS: dict[str, Callable[[Server], list[Finding]]] = {
     "connection": _check_round_trip,
     "tls": _check_tls,
     "memory": _check_memory,

@@ -6,11 +6,8 @@ Indexes made by others or by version 0.1.0 have no alias until their first rebui
 
 from __future__ import annotations
 
-import redis
-
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
 from fiftyone_redis.engine import commands, replies
 from fiftyone_redis.errors import IndexNotFoundError
@@ -47,18 +44,18 @@ def is_taken(client: Client, name: str) -> bool:
     if name in names:
         return True
     # In a cluster, the node that lists the names may lack an index that other nodes have.
-    is_sure = not isinstance(client, redis.RedisCluster) and name not in map(get_alias, names)
+    is_sure = not client.is_cluster and name not in map(get_alias, names)
     return not is_sure and find_index(client, name) is not None
 
 
 def find_index(client: Client, name: str) -> str | None:
     """Returns the name of the index that a name or alias resolves to; None if there is none."""
     try:
-        info = replies.read_info(execute(client, *commands.info(name)))
+        info = replies.read_info(client.execute(*commands.info(name)))
     except IndexNotFoundError:
         return None
     return str(info["index_name"])
 
 
 def _list_names(client: Client) -> list[str]:
-    return wire.read_names(execute(client, *commands.names()))
+    return wire.read_names(client.execute(*commands.names()))

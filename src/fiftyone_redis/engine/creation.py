@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from fiftyone_redis.connection import naming, wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import aliases, commands, lease, leftovers, switching
 from fiftyone_redis.engine.definition import Definition
 from fiftyone_redis.engine.documents import Documents
@@ -43,14 +42,14 @@ def create_index(documents: Documents) -> Definition:
         leftovers.take_over(Documents(client, schema, held.fence), name)
         made = Documents(client, replace(schema, server_name=naming.make_index_name(name)))
         has_documents = _refuse_other_keys(made)
-        execute(client, *commands.create(made.schema))
+        client.execute(*commands.create(made.schema))
         undo.callback(switching.drop, client, made.schema.server_name, documents=False)
         # Another process may have made one at the same moment.
         refuse_overlap(made)
         if has_documents:
             time.sleep(_SCAN_SECONDS)
             wait_until_indexed(client, made.schema.server_name)
-        execute(client, *commands.add_alias(name, made.schema.server_name))
+        client.execute(*commands.add_alias(name, made.schema.server_name))
         remove_record(held.fence, name)
         undo.pop_all()
     return Definition(made, name, (wire.to_bytes(made.schema.server_name),))

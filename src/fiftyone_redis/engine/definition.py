@@ -11,8 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import (
     aliases,
     commands,
@@ -113,7 +112,7 @@ class Definition:
         if not self.identity:
             return
         if reply is None:
-            reply = execute(self.client, *commands.info(self.schema.name))
+            reply = self.client.execute(*commands.info(self.schema.name))
         found = replies.read_identity(reply)
         is_same = found[: len(self.identity)] == self.identity
         is_complete = not must_be_complete or replies.read_indexing(reply).is_complete
@@ -254,7 +253,7 @@ def open_index(
     info = replies.read_info(reply)
     some_keys: list[str] = []
     if existing_index.may_lack_separator(info["index_definition"]["prefixes"]):
-        found = execute(client, *commands.some_keys(info["index_name"], _SAMPLE))
+        found = client.execute(*commands.some_keys(info["index_name"], _SAMPLE))
         some_keys = replies.read_some_keys(found)
     schema = replies.read_schema(
         info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys

@@ -7,9 +7,7 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection.client import execute, get_address
-from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.pipeline import exchange, exchange_or_raise, raise_errors
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.connection.wire import (
     Command,
@@ -100,7 +98,7 @@ class Documents:
             )
             for rows in self.batches(len(ids))
         )
-        for _, replies in exchange_or_raise(self.client, requests):
+        for _, replies in self.client.exchange_or_raise(requests):
             yield len(replies)
 
     def read(
@@ -123,7 +121,7 @@ class Documents:
         if len(ids) == 1:
             command = document_formats.read_command(schema, to_keys(ids)[0], fields)
             try:
-                reply = execute(self.client, *command)
+                reply = self.client.execute(*command)
             except ServerError as error:
                 if not _is_wrong_type(error.__cause__):
                     raise
@@ -186,7 +184,7 @@ class Documents:
             for command in document_formats.update_commands(self.schema, key, changes[id])
         ]
         request = pack_if_passed((command for _, command in commands), [id for id, _ in commands])
-        for _ in exchange_or_raise(self.client, [request]):
+        for _ in self.client.exchange_or_raise([request]):
             pass
 
     def set_missing(self, ids: Sequence[str], field: str, blobs: Array) -> None:
@@ -202,7 +200,7 @@ class Documents:
             ["HSETNX", key, field, blob.tobytes()] for key, blob in zip(found, blobs, strict=True)
         )
         pack = pack_if_passed if self._fence is None else self._fence.pack
-        for _ in exchange_or_raise(self.client, [pack(commands, ids)]):
+        for _ in self.client.exchange_or_raise([pack(commands, ids)]):
             pass
 
     def withdraw(self, ids: Sequence[str], current: Schema) -> None:
@@ -228,7 +226,7 @@ class Documents:
             return  # the new index's documents are in the same place
         keys = [to_bytes(own.prefix + id) for id in ids]
         commands = ([command[0], key, *command[1:]] for key in keys)
-        for _ in exchange(self.client, [pack_keyed(commands, keys)]):
+        for _ in self.client.exchange([pack_keyed(commands, keys)]):
             pass  # a refusal means that others have put a value of another type there
 
     def take_back(self, ids: Sequence[str], matrix: Array) -> None:
@@ -243,7 +241,7 @@ class Documents:
         blobs, found = encode(matrix, self.schema.dtype), self.keys.look_up_for_reads(ids)(ids)
         field, pairs = self.schema.vector_field, zip(found, blobs, strict=True)
         commands = ((key, field, blob.tobytes()) for key, blob in pairs)
-        for _ in exchange_or_raise(self.client, [pack_unlink_if_equal(commands, ids)]):
+        for _ in self.client.exchange_or_raise([pack_unlink_if_equal(commands, ids)]):
             pass
 
     def walk_ids(self) -> Iterator[list[str]]:
@@ -282,10 +280,10 @@ class Documents:
         for found in list(scan.walk_keys(self.client, self.schema.prefix)):
             count += len(found)
             request = pack_keyed(((command, key, path) for key in found), found)
-            for keys, replies in exchange(self.client, [request]):
+            for keys, replies in self.client.exchange([request]):
                 for key, reply in zip(keys, replies, strict=True):
                     if isinstance(reply, redis.RedisError) and not _is_wrong_type(reply):
-                        raise translate(reply, get_address(self.client))
+                        raise translate(reply, self.client.address)
                     if not document_formats.has_vector(self.schema, reply) or b"\0" in key:
                         others.append(to_text(key))
         return count, sorted(set(others))
@@ -327,9 +325,9 @@ class Documents:
     ) -> Iterator[tuple[Sequence[str], list[Any]]]:
         """Sends requests; a key that holds a value of another type counts as missing."""
         missing = self._missing(fields)
-        for ids, replies in exchange(self.client, requests):
+        for ids, replies in self.client.exchange(requests):
             kept = [missing if _is_wrong_type(reply) else reply for reply in replies]
-            raise_errors(self.client, ids, kept)
+            self.client.raise_errors(ids, kept)
             yield ids, kept
 
     def _missing(self, fields: int) -> list[None] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import switching
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.fence import Fence

@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client, list_primaries
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import AuthenticationError, ServerError, list_first
 
@@ -22,7 +21,7 @@ logger = logging.getLogger("fiftyone." + __name__)
 
 def warn_if_evicting(client: Client) -> bool:
     """Logs a warning if a server may evict documents; returns whether it may."""
-    policies = {_fetch_policy(node) for node in list_primaries(client)}
+    policies = {_fetch_policy(node) for node in client.list_primaries()}
     evicting = sorted(policy for policy in policies if policy.startswith("allkeys"))
     if evicting:
         logger.warning(
@@ -47,7 +46,7 @@ def refuse_lost(documents: Documents, ids: Sequence[str]) -> None:
 def _fetch_policy(node: Client) -> str:
     """Returns the eviction policy of a server with a memory limit; empty if it has none."""
     try:
-        info = execute(node, "INFO", "memory")
+        info = node.execute("INFO", "memory")
     except (AuthenticationError, ServerError):
         return ""  # this user may not ask
     is_limited = int(info.get("maxmemory") or 0) > 0

@@ -11,11 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import redis
-
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.errors import IndexChangedError
 
 _EXECUTE = wire.IF_HELD + "return redis.pcall(unpack(ARGV, 2))"
@@ -38,7 +35,6 @@ class Fence:
 
     def __init__(self, client: Client, key: str, value: str) -> None:
         self._client = client
-        self._is_cluster = isinstance(client, redis.RedisCluster)
         self.key = key
         self.value = value
 
@@ -48,10 +44,10 @@ class Fence:
         Raises:
             IndexChangedError: if the key holds another value by now; nothing was changed then
         """
-        if self._is_cluster:
+        if self._client.is_cluster:
             self._check()
-            return execute(self._client, *command)
-        return execute(self._client, "EVAL", _EXECUTE, 1, self.key, self.value, *command)
+            return self._client.execute(*command)
+        return self._client.execute("EVAL", _EXECUTE, 1, self.key, self.value, *command)
 
     def execute_all(self, commands: Sequence[wire.Command]) -> None:
         """Sends commands in one step; in a cluster, one after the other. An error ends them.
@@ -59,12 +55,12 @@ class Fence:
         Raises:
             IndexChangedError: if the key holds another value by now; nothing was changed then
         """
-        if self._is_cluster:
+        if self._client.is_cluster:
             for command in commands:
                 self.execute(*command)
             return
         counted = [part for command in commands for part in (len(command), *command)]
-        execute(self._client, "EVAL", _EXECUTE_ALL, 1, self.key, self.value, *counted)
+        self._client.execute("EVAL", _EXECUTE_ALL, 1, self.key, self.value, *counted)
 
     def pack(
         self,
@@ -82,13 +78,13 @@ class Fence:
         Raises:
             IndexChangedError: in a cluster, if the key of this fence holds another value by now
         """
-        if self._is_cluster:
+        if self._client.is_cluster:
             self._check()
             return wire.pack_if_passed(commands, items, test)
         return wire.pack_if_passed(commands, items, test, (self.key, self.value))
 
     def _check(self) -> None:
-        found = execute(self._client, "GET", self.key)
+        found = self._client.execute("GET", self.key)
         if wire.to_text(found or b"") != self.value:
             raise IndexChangedError(
                 "Another process dropped or changed the index meanwhile; check what it is now, "

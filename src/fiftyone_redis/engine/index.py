@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import (
     adding,
     aliases,

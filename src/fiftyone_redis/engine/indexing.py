@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import commands, replies
 
 _POLL_SECONDS = 0.02
@@ -41,7 +40,7 @@ def wait_until_indexed(
     """
     done, next_log = 0, time.monotonic() + _LOG_AFTER_SECONDS
     while True:
-        reply = execute(client, *commands.info(name))
+        reply = client.execute(*commands.info(name))
         state = replies.read_indexing(reply)
         if progress is not None:
             progress(state.documents - done)

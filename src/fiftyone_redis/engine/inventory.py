@@ -8,10 +8,8 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
-from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.engine import commands, replies
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import AuthenticationError, IndexMismatchError
@@ -53,9 +51,9 @@ def list_indexes(client: Client) -> list[IndexEntry]:
     Raises:
         FiftyOneRedisError: if the server refuses to list them
     """
-    names = [wire.to_text(name) for name in execute(client, *commands.names())]
+    names = [wire.to_text(name) for name in client.execute(*commands.names())]
     requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
-    entries = [_describe(client, reply) for _, [reply] in exchange(client, requests)]
+    entries = [_describe(client, reply) for _, [reply] in client.exchange(requests)]
     return sorted((each for each in entries if each is not None), key=lambda each: each.name)
 
 
@@ -70,7 +68,7 @@ def estimate_memory(documents: Documents, info: dict[str, Any], count: int) -> i
     total = replies.read_index_bytes(info)
     drawn = documents.draw_keys(_SCANNED)[:_SAMPLE]
     try:
-        each = [execute(documents.client, "MEMORY", "USAGE", key) or 0 for key in drawn]
+        each = [documents.client.execute("MEMORY", "USAGE", key) or 0 for key in drawn]
     except AuthenticationError:
         return total  # this user may not read the memory of documents
     return total + round(sum(each) / len(each) * count if each else 0)

@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import redis
 
-from fiftyone_redis.connection import cluster, complete_answers, wire
-from fiftyone_redis.connection.client import execute, get_address
-from fiftyone_redis.connection.cluster import Client
-from fiftyone_redis.connection.deadline import get_reply_timeout
-from fiftyone_redis.connection.pipeline import exchange_or_raise
+from fiftyone_redis.connection import wire
+from fiftyone_redis.connection.client import Client
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.connection.retry import Attempts
 from fiftyone_redis.connection.translate import translate_errors
-from fiftyone_redis.connection.wire import pack, to_bytes
+from fiftyone_redis.connection.wire import get_reply_timeout, pack, to_bytes
 from fiftyone_redis.engine import codec, commands, document_formats, replies
 from fiftyone_redis.engine.schema import NO_SEPARATOR, Schema
 from fiftyone_redis.errors import IndexMismatchError, list_first
@@ -108,10 +106,10 @@ class Keys:
         name = schema.id_field
         if name not in [field.name for field in schema.fields if not field.kind]:
             return
-        first = execute(self._client, *commands.some_keys(schema.server_name, 1))
+        first = self._client.execute(*commands.some_keys(schema.server_name, 1))
         for key in replies.read_some_keys(first):
             command, path = document_formats.existence_command(schema, name)
-            there = execute(self._client, command, to_bytes(key), path)
+            there = self._client.execute(command, to_bytes(key), path)
             if document_formats.read_existence(there):
                 return
         raise IndexMismatchError(
@@ -150,22 +148,20 @@ class Keys:
             IncompleteResultError: if the server cut the query short
         """
         first = command or commands.all_keys(self._schema, timeout_ms=TIMEOUT_MS)
-        attempts = Attempts(self._client)
-        with translate_errors(get_address(self._client)):
+        attempts = Attempts(self._client.retry_policy)
+        with translate_errors(self._client.address):
             while True:
                 try:
-                    node = complete_answers.pick_coordinator(self._client, attempts.failures)
+                    node = self._client.pick_coordinator(attempts.failures)
                     yield from self._read_pages_from(node, pack(first))
                     return
                 except redis.RedisError as error:
-                    cluster.wait_and_recover(self._client, attempts, error)
+                    self._client.wait_and_recover(attempts, error)
 
-    def _read_pages_from(self, node: redis.Redis, command: bytes) -> Iterator[dict[str, str]]:
+    def _read_pages_from(self, node: Server, command: bytes) -> Iterator[dict[str, str]]:
         state, seconds, name = None, get_reply_timeout(command), self._schema.server_name
         while True:
-            [reply], state = complete_answers.send_checked(
-                self._client, node, [command], state, seconds
-            )
+            [reply], state = self._client.send_checked(node, [command], state, seconds)
             if isinstance(reply, redis.RedisError):
                 raise reply
             cursor, is_read = replies.read_cursor(reply), False
@@ -174,7 +170,7 @@ class Keys:
                 is_read = True
             finally:
                 if cursor and not is_read:
-                    execute(node, *commands.close_cursor(name, cursor))
+                    node.execute(*commands.close_cursor(name, cursor))
             if not cursor:
                 return
             command = pack(commands.next_page(name, cursor))
@@ -206,7 +202,7 @@ class Keys:
             for batch in batches
         )
         found: list[str] = []
-        for batch, answers in exchange_or_raise(self._client, requests):
+        for batch, answers in self._client.exchange_or_raise(requests):
             found += [key for key, there in zip(batch, answers, strict=True) if there]
         return found
 

@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.engine import commands
 from fiftyone_redis.engine.fence import Fence
@@ -59,7 +58,7 @@ class Lease:
     def acquire(self) -> None:
         """Waits until the lease is free, and takes it."""
         is_logged = False
-        while execute(self._client, *self._set("NX")) is None:
+        while self._client.execute(*self._set("NX")) is None:
             if self._owns():
                 break  # the reply to the first attempt was lost
             if not is_logged:
@@ -75,9 +74,9 @@ class Lease:
         memory, must still work.
         """
         try:
-            execute(self._client, *self._set())
+            self._client.execute(*self._set())
         except ServerError:
-            execute(self._client, "UNLINK", self._key)
+            self._client.execute("UNLINK", self._key)
             self.fence = Fence(self._client, self._key, "")
         self._thread.start()
 
@@ -89,7 +88,7 @@ class Lease:
         if self._thread.is_alive():  # not if starting it was interrupted
             self._thread.join()
         try:
-            execute(self._client, "EVAL", _RELEASE, 1, self._key, self._owner)
+            self._client.execute("EVAL", _RELEASE, 1, self._key, self._owner)
         except FiftyOneRedisError as error:
             logger.debug("Could not release the lease of %r: %s", self._alias, error)
 
@@ -103,7 +102,7 @@ class Lease:
             self.fence.execute("SET", key, value)
         except IndexChangedError:
             # The first attempt may have succeeded, and its reply may have been lost.
-            found = execute(self._client, "GET", key)
+            found = self._client.execute("GET", key)
             if found is None or wire.to_text(found) != value:
                 raise
 
@@ -111,8 +110,8 @@ class Lease:
         milliseconds = round(1000 * EXPIRY)
         while not self._ended.wait(_RENEWAL):
             try:
-                renewed = execute(
-                    self._client, "EVAL", _RENEW, 1, self._key, self._owner, milliseconds
+                renewed = self._client.execute(
+                    "EVAL", _RENEW, 1, self._key, self._owner, milliseconds
                 )
             except FiftyOneRedisError as error:
                 logger.debug("Could not renew the lease of %r: %s", self._alias, error)
@@ -121,7 +120,7 @@ class Lease:
                     return
 
     def _owns(self) -> bool:
-        found = execute(self._client, "GET", self._key)
+        found = self._client.execute("GET", self._key)
         with parsing("GET", found):
             return found is not None and wire.to_text(found) == self._owner
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import aliases, commands, dtype_conversion, replies, switching
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.dropping import finish_removal
@@ -90,7 +89,7 @@ def _find_other_indexes(
         if name == current:
             continue
         try:
-            info = replies.read_info(execute(client, *commands.info(name)))
+            info = replies.read_info(client.execute(*commands.info(name)))
         except IndexNotFoundError:
             continue  # dropped in the meantime
         found.append((name, info))

@@ -7,8 +7,6 @@ from typing import Any
 import redis
 
 from fiftyone_redis.connection import naming, wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.engine import commands, replies
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.schema import Schema
@@ -44,11 +42,11 @@ def find_overlapping_prefixes(documents: Documents) -> set[str]:
 def _find_overlapping(documents: Documents) -> list[tuple[str, list[str]]]:
     """Returns the names of indexes that share documents with an index, and their prefixes."""
     client, schema = documents.client, documents.schema
-    names = wire.read_names(execute(client, *commands.names()))
+    names = wire.read_names(client.execute(*commands.names()))
     others = [name for name in names if name not in (schema.name, schema.server_name)]
     requests = (wire.pack_queries([commands.info(name)], [name]) for name in others)
     found = [
-        (name, _read_overlapping(reply, schema)) for [name], [reply] in exchange(client, requests)
+        (name, _read_overlapping(reply, schema)) for [name], [reply] in client.exchange(requests)
     ]
     return [(name, prefixes) for name, prefixes in found if prefixes]
 

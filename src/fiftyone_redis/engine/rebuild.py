@@ -21,8 +21,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from fiftyone_redis.connection import naming, wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.pipeline import exchange_or_raise
 from fiftyone_redis.engine import (
     aliases,
     codec,
@@ -167,7 +165,7 @@ class _Rebuild:
 
     def _create(self, undo: ExitStack, wanted: Schema, *, documents: bool) -> None:
         """Creates an index; drops it if what follows fails, with or without its documents."""
-        execute(self._client, *commands.create(wanted))
+        self._client.execute(*commands.create(wanted))
         undo.callback(switching.drop, self._client, wanted.server_name, documents=documents)
 
     def _decide(self, undo: ExitStack, built: Schema, fields: dict[str, str]) -> Record:
@@ -239,7 +237,7 @@ class _Rebuild:
     def _copy_batch(self, copies: Documents, ids: Sequence[str], old_keys: Sequence[str]) -> None:
         schema, built = self._old.schema, copies.schema
         reads = (document_formats.read_document_command(wire.to_bytes(key)) for key in old_keys)
-        [(_, answers)] = list(exchange_or_raise(self._client, [wire.pack_keyed(reads, ids)]))
+        [(_, answers)] = list(self._client.exchange_or_raise([wire.pack_keyed(reads, ids)]))
         held = {
             id: json_to_hash.read_document(schema, id, reply)
             for id, reply in zip(ids, answers, strict=True)
@@ -255,7 +253,7 @@ class _Rebuild:
             for id, (members, _) in held.items()
         )
         request = self._lease.fence.pack(writes, list(held), test=())
-        for _ in exchange_or_raise(self._client, [request]):
+        for _ in self._client.exchange_or_raise([request]):
             pass
 
     def _refuse_shared(self) -> None:

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.engine import commands
 from fiftyone_redis.engine.fence import Fence
@@ -83,14 +82,14 @@ def write_record(fence: Fence, alias: str, record: Record) -> None:
 def read_record(client: Client, alias: str) -> Record:
     """Reads the record of a running or interrupted change; an empty record if there is none."""
     try:
-        return _parse(execute(client, "GET", commands.record_key(alias)))
+        return _parse(client.execute("GET", commands.record_key(alias)))
     except AuthenticationError:
         return Record()  # this user may only search
 
 
 def read_state(client: Client, alias: str) -> tuple[bool, Record]:
     """Reads whether a process holds the lease of an alias, and the record, in one step."""
-    owner, record = execute(client, *commands.state(alias))
+    owner, record = client.execute(*commands.state(alias))
     return owner is not None, _parse(record)
 
 

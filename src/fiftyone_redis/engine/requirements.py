@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import capabilities as known
-from fiftyone_redis.connection.capabilities import get_capabilities
-from fiftyone_redis.connection.pool import read_address
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.refusals import Refusal, recognise
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.engine.commands import create, drop
@@ -18,14 +17,14 @@ from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import UnsupportedServerError
 
 
-def require_support(client: Any, wanted: IndexOptions) -> None:
+def require_support(client: Client, wanted: IndexOptions) -> None:
     """Raises unless the server supports an index; may create and drop an empty one to find out.
 
     Raises:
         UnsupportedServerError: if it does not support the index's type or algorithm
         FiftyOneRedisError: if the server does not answer
     """
-    found = get_capabilities(client)
+    found = client.get_capabilities()
     for setting, supported in (("dtype", found.dtypes), ("algorithm", found.algorithms)):
         value = getattr(wanted, setting)
         if value not in supported:
@@ -39,19 +38,19 @@ def require_support(client: Any, wanted: IndexOptions) -> None:
         )
 
 
-def _has_svs(client: Any) -> bool:
+def _has_svs(client: Client) -> bool:
     """Returns whether a server was built with SVS-VAMANA; the first call creates an empty index.
 
     That index has a unique name and prefix, and is dropped at once. If this user may not create it,
     the answer is True: creating the wanted index then shows which permission is missing.
     """
-    found = get_capabilities(client)
+    found = client.get_capabilities()
     if found.svs is None:
         name = f"fiftyone-probe~{secrets.token_hex(4)}"
         options = ("SKIPINITIALSCAN",)
         probe = Schema(name, 4, algorithm="SVS-VAMANA", prefix=f"{name}~:", options=options)
-        node = known.pick_node(client)
-        with translate_errors(read_address(node.connection_pool.connection_kwargs)):
+        node: Any = client.pick_node()
+        with translate_errors(node.address):
             try:
                 node.execute_command(*create(probe))
                 node.execute_command(*drop(name, documents=False))
@@ -60,7 +59,8 @@ def _has_svs(client: Any) -> bool:
             except redis.ResponseError as error:
                 if recognise(str(error)) is not Refusal.NO_SVS:
                     raise
-                found = known.record_svs(client, False)
+                found = replace(found, svs=False)
             else:
-                found = known.record_svs(client, True)
+                found = replace(found, svs=True)
+        client.known_capabilities = found
     return bool(found.svs)

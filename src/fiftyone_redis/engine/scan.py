@@ -7,12 +7,11 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import cluster, routing
-from fiftyone_redis.connection.client import get_address
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
+from fiftyone_redis.connection.one_server import Server
 from fiftyone_redis.connection.parsing import parsing
 from fiftyone_redis.connection.pool import borrow_connection
-from fiftyone_redis.connection.retry import Attempts, close_idle_connections
+from fiftyone_redis.connection.retry import Attempts
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.wire import read_scan
 
@@ -28,7 +27,7 @@ def walk_keys(client: Client, prefix: str, kind: str | None = None) -> Iterator[
         kind: the type of the values, as TYPE names it; None for all types
     """
     pattern = _glob(prefix) + "*"
-    return routing.scan(client, lambda node: _scan(node, pattern, _PAGE, kind))
+    return client.scan_nodes(lambda node: _scan(node, pattern, _PAGE, kind))
 
 
 def draw_keys(client: Client, prefix: str, kind: str, scanned: int) -> list[bytes]:
@@ -41,22 +40,22 @@ def draw_keys(client: Client, prefix: str, kind: str, scanned: int) -> list[byte
         scanned: the number of keys that the server scans per page; pages without a match are
             skipped
     """
-    pattern, nodes = _glob(prefix) + "*", cluster.list_primaries(client)
+    pattern, nodes = _glob(prefix) + "*", client.list_primaries()
     pages = (found for node in nodes for found in _scan(node, pattern, scanned, kind))
     return next((found for found in pages if found), [])
 
 
-def _scan(client: redis.Redis, pattern: str, count: int, kind: str | None) -> Iterator[list[bytes]]:
+def _scan(node: Server, pattern: str, count: int, kind: str | None) -> Iterator[list[bytes]]:
     """Yields pages of keys; a key may occur twice.
 
     A cursor is invalid after a restart or a failover. So all pages are read over one connection,
     and the scan starts over on a new one.
     """
-    attempts = Attempts(client)
-    with translate_errors(get_address(client)):
+    attempts = Attempts(node.retry_policy)
+    with translate_errors(node.address):
         while True:
             try:
-                with borrow_connection(client) as connection:
+                with borrow_connection(node) as connection:
                     for found in _scan_over(connection, pattern, count, kind):
                         try:
                             yield found
@@ -64,8 +63,7 @@ def _scan(client: redis.Redis, pattern: str, count: int, kind: str | None) -> It
                             return  # no reply is pending, so the connection can be reused
                 return
             except redis.RedisError as error:
-                attempts.wait_or_raise(error)
-                close_idle_connections(client)
+                node.wait_and_recover(attempts, error)
 
 
 def _scan_over(

@@ -17,8 +17,6 @@ import numpy.typing as npt
 import redis
 
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import get_address
-from fiftyone_redis.connection.pipeline import exchange
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.engine import (
     codec,
@@ -208,14 +206,14 @@ def _query_server(
     queries = [commands.info(schema.name), *map(knn, blobs)]
     groups = [queries] if len(blobs) == 1 else [[query] for query in queries]
     requests = (wire.pack_queries(group, [None] * len(group)) for group in groups)
-    answers = chain.from_iterable(map(itemgetter(1), exchange(request.documents.client, requests)))
+    answers = chain.from_iterable(map(itemgetter(1), request.documents.client.exchange(requests)))
     request.confirm(_check_reply(request, next(answers)))
     return [replies.read_hits(_check_reply(request, reply), schema) for reply in answers]
 
 
 def _check_reply(request: KnnRequest, reply: Any) -> Any:
     if isinstance(reply, redis.RedisError):
-        raise translate(reply, get_address(request.documents.client))
+        raise translate(reply, request.documents.client.address)
     return reply
 
 

@@ -13,8 +13,7 @@ import logging
 import time
 from dataclasses import replace
 
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.wire import Command
 from fiftyone_redis.engine import aliases, commands
 from fiftyone_redis.engine.fence import Fence
@@ -77,7 +76,7 @@ def await_switch(client: Client, alias: str) -> bool:
             return True
         time.sleep(_POLL_SECONDS)
     try:
-        execute(client, *commands.add_alias(alias, switch.new))
+        client.execute(*commands.add_alias(alias, switch.new))
     except IndexNotFoundError:
         return False
     except IndexMismatchError:
@@ -93,6 +92,6 @@ def drop(by: Client | Fence, name: str, *, documents: bool) -> None:
         if isinstance(by, Fence):
             by.execute(*command)
         else:
-            execute(by, *command)
+            by.execute(*command)
     except IndexNotFoundError:
         return

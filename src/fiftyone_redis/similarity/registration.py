@@ -22,8 +22,7 @@ from fiftyone.brain.similarity import Similarity
 
 from fiftyone_redis import CONFIG_CLS
 from fiftyone_redis.connection import wire
-from fiftyone_redis.connection.client import execute
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import commands, lease
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity import settings
@@ -166,7 +165,7 @@ def _reload_runs(samples: Any, key: str) -> ObjectId | None:
 def _refuse_living(client: Client, run: ObjectId, key: str) -> None:
     """Raises an :class:`InputError` if the lease of a run is renewed; waits to see that."""
     deadline = time.monotonic() + _PATIENCE
-    while (owner := execute(client, "GET", commands.lease_key(_lease_name(run)))) is not None:
+    while (owner := client.execute("GET", commands.lease_key(_lease_name(run)))) is not None:
         if time.monotonic() > deadline:
             raise InputError(
                 f"Another process ({wire.to_text(owner).rpartition(':')[0]}) is computing the run "

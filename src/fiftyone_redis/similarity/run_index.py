@@ -10,7 +10,7 @@ from typing import Any
 from bson import ObjectId
 from fiftyone.brain.similarity import SimilarityIndex
 
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine.documents import AttributeReader
 from fiftyone_redis.engine.options import OPTIONS, UNREPORTED

@@ -10,8 +10,7 @@ from typing import Any
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import deadline, pool
-from fiftyone_redis.connection.client import connect_with
-from fiftyone_redis.connection.cluster import Client
+from fiftyone_redis.connection.client import Client, connect_with
 from fiftyone_redis.connection.parameters import (
     CONNECT_TIMEOUT,
     NAMES,

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from fiftyone_redis.connection.client import execute
 from fiftyone_redis.engine import commands
 from fiftyone_redis.errors import InputError, list_first
 from fiftyone_redis.similarity import id_sets
@@ -244,14 +243,14 @@ def _record_sync(index: Any, began: datetime) -> None:
     indexed = len(opened) - len(there)
     last = _LastSync(began, count - len(created), indexed)
     value = json.dumps({**asdict(last), "at": began.timestamp()})
-    execute(opened.client, "HSET", *_sync_field(index), value)
+    opened.client.execute("HSET", *_sync_field(index), value)
 
 
 def _read_last_sync(index: Any) -> _LastSync | None:
     opened = index.find_index() if _is_whole_dataset(index) and index.key else None
     if opened is None:
         return None
-    found = execute(opened.client, "HGET", *_sync_field(index))
+    found = opened.client.execute("HGET", *_sync_field(index))
     if found is None:
         return None
     known = json.loads(found)
