@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from math import isnan
 from typing import Any
 
@@ -29,13 +28,12 @@ from fiftyone_redis.engine.documents import AttributeReader, Documents
 from fiftyone_redis.engine.dropping import drop_with_documents, drop_without_documents
 from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.reading import Progress, Vectors
-from fiftyone_redis.engine.rebuild import rebuild
+from fiftyone_redis.engine.rebuild import change_schema, rebuild
 from fiftyone_redis.engine.records import read_record
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import KnnRequest, Neighbors, read_k, search
-from fiftyone_redis.engine.subset_search import IdSubset, Subset
-from fiftyone_redis.errors import SettingsError
+from fiftyone_redis.engine.search import Neighbors, make_request, search
+from fiftyone_redis.engine.subset_search import Subset
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
@@ -250,12 +248,12 @@ class VectorIndex:
             InputError: if a query could not be compared, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-        matrix = codec.as_matrix(queries, self.schema.dim)
-        codec.check_queries(matrix, self.schema)
         index, changes = self._definition, 0
         while True:
             try:
-                return search(_make_request(index, matrix, k, within, farthest, self._timeout_ms()))
+                matrix = codec.as_matrix(queries, self.schema.dim)
+                codec.check_queries(matrix, self.schema)
+                return search(make_request(index, matrix, k, within, farthest, self._timeout_ms()))
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
 
@@ -288,7 +286,7 @@ class VectorIndex:
                 # They go back as they came: decoding, checking and encoding takes longer than
                 # sending.
                 blobs = reading.read_encoded(self._documents, ids)
-                request = _make_request(index, blobs, k, within, farthest, self._timeout_ms())
+                request = make_request(index, blobs, k, within, farthest, self._timeout_ms())
                 found = search(request)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
                     codec.check_vectors(request.queries, self.schema, ids)
@@ -309,7 +307,7 @@ class VectorIndex:
         self._definition.confirm()
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
-        """Makes the index another one over the documents that are there.
+        """Rebuilds the index with other settings, from the documents that are there.
 
         The old one answers until the new one is complete. A rebuild that dies leaves it working,
         and can be run again.
@@ -324,10 +322,9 @@ class VectorIndex:
             InputError: if vectors that are there cannot be held or compared that way
             UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
-        _refuse_json(changes)
         definition = self._definition
         with self._lease() as held:
-            wanted = replace(self.schema, **changes)
+            wanted = change_schema(self.schema, changes)
             documents = Documents(self.client, self.schema, held.fence)
             self.schema = rebuild(documents, held, definition.alias, wanted, progress)
         definition.refresh()
@@ -372,34 +369,3 @@ class VectorIndex:
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
-
-
-def _make_request(
-    index: Definition,
-    vectors: codec.Array | list[bytes],
-    k: int,
-    within: Sequence[str] | Subset | None,
-    farthest: bool,
-    timeout_ms: int,
-) -> KnnRequest:
-    if within is not None and not isinstance(within, Subset):
-        within = IdSubset(within)
-    return KnnRequest(
-        index.documents,
-        vectors,
-        read_k(k),
-        within,
-        farthest,
-        timeout_ms,
-        index.size,
-        index.sample,
-        index.confirm,
-    )
-
-
-def _refuse_json(changes: Mapping[str, Any]) -> None:
-    if str(changes.get("storage")).upper() == "JSON":
-        raise SettingsError(
-            "A rebuild makes no JSON documents; leave storage out to keep documents as they are, "
-            'or make HASHes of JSON documents with storage="HASH".'
-        )

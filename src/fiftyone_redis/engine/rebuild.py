@@ -16,9 +16,10 @@ those that they change.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import Any
 
 from fiftyone_redis.connection import naming, wire
 from fiftyone_redis.engine import (
@@ -49,11 +50,26 @@ from fiftyone_redis.errors import (
     IndexChangedError,
     IndexMismatchError,
     ServerError,
+    SettingsError,
     list_first,
 )
 
 # FiftyOne configures loggers under its own name, so this one is shown too.
 logger = logging.getLogger("fiftyone." + __name__)
+
+
+def change_schema(schema: Schema, changes: Mapping[str, Any]) -> Schema:
+    """Returns the schema of a rebuilt index.
+
+    Raises:
+        SettingsError: if a value is not supported, or JSON documents are asked for
+    """
+    if str(changes.get("storage")).upper() == "JSON":
+        raise SettingsError(
+            "A rebuild makes no JSON documents; leave storage out to keep documents as they are, "
+            'or make HASHes of JSON documents with storage="HASH".'
+        )
+    return replace(schema, **changes)
 
 
 def rebuild(

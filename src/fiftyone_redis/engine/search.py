@@ -29,10 +29,11 @@ from fiftyone_redis.engine import (
     subset_search,
 )
 from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.definition import Definition
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.subset_search import IndexQueries, Subset
+from fiftyone_redis.engine.subset_search import IdSubset, IndexQueries, Subset
 from fiftyone_redis.errors import InputError, ResultLimitError
 
 _nearness = attrgetter("distance", "id")
@@ -115,6 +116,34 @@ def read_count(name: str, value: Any, least: int) -> int:
     if not is_number or not value >= least or value % 1 != 0:
         raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     return int(value)
+
+
+def make_request(
+    index: Definition,
+    vectors: Array | list[bytes],
+    k: int,
+    within: Sequence[str] | Subset | None,
+    farthest: bool,
+    timeout_ms: int,
+) -> KnnRequest:
+    """Returns a request to an index; see :class:`KnnRequest`.
+
+    Raises:
+        InputError: if ``k`` is no whole number, or less than 1
+    """
+    if within is not None and not isinstance(within, Subset):
+        within = IdSubset(within)
+    return KnnRequest(
+        index.documents,
+        vectors,
+        read_k(k),
+        within,
+        farthest,
+        timeout_ms,
+        index.size,
+        index.sample,
+        index.confirm,
+    )
 
 
 def search(request: KnnRequest) -> list[Neighbors]:
