@@ -472,7 +472,14 @@ class RedisSimilarityIndex(AddingMixin, NeighborsMixin):
             InputError: if something is missing, and the run has neither a field nor a model
             FiftyOneRedisError: if the index is gone, or the server refuses
         """
-        return sync(self, dry_run, batch_size, num_workers, skip_failures, progress)
+        return sync(
+            self,
+            dry_run,
+            progress,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            skip_failures=skip_failures,
+        )
 
     def rebuild(self, progress: Any = None, force: bool = False, **changes: Any) -> None:
         """Rebuilds the index with other settings, from the embeddings in Redis.

@@ -79,51 +79,50 @@ class SyncResult:
         return text
 
 
-def sync(
-    index: Any,
-    dry_run: bool = False,
-    batch_size: int | None = None,
-    num_workers: int | None = None,
-    skip_failures: bool = True,
-    progress: Any = None,
-) -> SyncResult:
-    """Brings an index in step with its dataset; see :meth:`RedisSimilarityIndex.sync`."""
-    now = datetime.now(timezone.utc)
+def sync(index: Any, dry_run: bool = False, progress: Any = None, **options: Any) -> SyncResult:
+    """Brings an index in step with its dataset; see :meth:`RedisSimilarityIndex.sync`.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        dry_run (False): whether to only tell what would be done
+        progress (None): as for :meth:`RedisSimilarityIndex.sync`
+        **options: as for :func:`~fiftyone_redis.similarity.embedding.embed_and_add`
+    """
+    began = datetime.now(timezone.utc)
+    found, changed, modified = _find_work(index)
+    if dry_run:
+        return SyncResult(found.missing, [*changed], found.gone, is_dry_run=True)
+    removed = found.gone if remove_gone(index, found) else []
+    wanted = {**dict(zip(found.missing, found.samples, strict=True)), **changed}
+    with progress_bar(len(wanted), progress, "Embedding") as bar:
+        without = embed_and_add(index, wanted, progress=bar.update, **options)
+    updated = _update_stored_fields(index, modified)
+    failed = set(without)
+    if not failed:
+        _record_sync(index, began)
+    added = [id for id in found.missing if id not in failed]
+    again = [id for id in changed if id not in failed]
+    return SyncResult(added, again, removed, without, updated)
+
+
+def _find_work(index: Any) -> tuple[Difference, dict[str, str], list[str]]:
+    """Finds what a sync has to do.
+
+    Returns:
+        what is missing and gone; the samples or patches to embed again, with their samples; and the
+        samples that were modified since the last sync
+    """
     if not index.was_never_filled() and index.find_index() is None:
         name = index.config.index_name
         logger.warning("The index %r is not on the server any more; it is filled anew", name)
     last = _read_last_sync(index)
-    found = _find_new(index, last) if last else None
-    if found is None:
-        found = difference(index)
+    found = (_find_new(index, last) if last else None) or difference(index)
     # What was modified before the last sync was looked at then.
     since = last.at if last else _started_at(index)
     modified = find_modified(index, since - _CLOCK_SKEW)
-    wanted = dict(zip(found.missing, found.samples, strict=True))
-    changed = {id: of for id, of in find_changed(index, modified).items() if id not in wanted}
-    if dry_run:
-        return SyncResult(found.missing, [*changed], found.gone, is_dry_run=True)
-    removed = remove_gone(index, found)
-    with progress_bar(len(wanted) + len(changed), progress, "Embedding") as bar:
-        without = embed_and_add(
-            index,
-            {**wanted, **changed},
-            progress=bar.update,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            skip_failures=skip_failures,
-        )
-    updated = _update_stored_fields(index, modified)
-    failed = set(without)
-    if not failed:
-        _record_sync(index, now)
-    return SyncResult(
-        [id for id in wanted if id not in failed],
-        [id for id in changed if id not in failed],
-        found.gone if removed else [],
-        without,
-        updated,
-    )
+    missing = set(found.missing)
+    changed = {id: of for id, of in find_changed(index, modified).items() if id not in missing}
+    return found, changed, modified
 
 
 def add_missing(
