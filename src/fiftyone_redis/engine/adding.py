@@ -41,7 +41,7 @@ def add(
         before = definition.identity
         for rows in lacking:
             upload.write_part(definition, rows)
-        if len(parts) == 1 or definition.identity == before:
+        if len(parts) == 1 or definition.identity[: len(before)] == before:
             break
         # It may be a new index, which lacks what the one before it had.
         there = definition.read(lambda documents: documents.find_existing(ids))

@@ -90,4 +90,6 @@ def _delete(documents: Documents) -> None:
     # All are listed first: a walk keeps its connection, and the pool may have one only.
     for ids in list(documents.walk_ids()):
         own = [id for id in ids if not (prefix + id).startswith(others)]
-        documents.delete(list(documents.find_existing(own)))
+        # A removal from an index of vectors only tests this itself.
+        is_tested = documents.schema.vectors_only
+        documents.delete(own if is_tested else list(documents.find_existing(own)))
