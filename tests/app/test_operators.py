@@ -284,8 +284,65 @@ def test_an_index_is_dropped_after_a_tick(indexed, client):
     assert client.dbsize() == 0
 
 
+def test_a_search_writes_nothing_unless_a_distance_field_is_named(indexed, files):
+    indexed.set_values("distance", [1.5] * 60)
+    assert form("search_with_picture", indexed)["dist_field"]["default"] is None
+    params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5}
+    ran = run("search_with_picture", indexed, params)
+    assert ran.text == "The 5 samples nearest to it are shown."
+    assert indexed.values("distance") == [1.5] * 60
+    assert "set_active_fields" not in ran.messages
+
+
+def test_a_distance_field_with_values_is_named_and_cleared_after_a_tick(indexed, files):
+    indexed.set_values("score", [1.5] * 30 + [None] * 30)
+    params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5, "dist_field": "score"}
+    questions = form("search_with_picture", indexed, params)
+    assert "field score" in str(questions["replace"])
+    assert "all of its 30 values" in str(questions["replace"])
+    assert refusals(questions) == ["Tick this to go on."]
+    assert "holds 30 values already" in run("search_with_picture", indexed, params).text
+    assert indexed.count("score") == 30
+    params["replace"] = True
+    assert refusals(form("search_with_picture", indexed, params)) == []
+    run("search_with_picture", indexed, params)
+    assert indexed.count("score") == 5
+    assert indexed.bounds("score")[1] < 1.5
+
+
+def test_a_distance_field_of_labels_is_named_and_cleared_too(boxes):
+    label = boxes.first().ground_truth.detections[0]
+    boxes.add_sample(fo.Sample(filepath="no-labels.png"))
+    path = "ground_truth.detections.score"
+    labels = boxes.values("ground_truth.detections.id", unwind=True)
+    boxes.set_label_values(path, {id: 9.0 for id in labels if id}, dynamic=True)
+    params = {"brain_key": "key", "source": "region", "region": label.id, "dist_field": "score"}
+    more = {"current_sample": boxes.first().id}
+    params |= {"k": 4, "replace": True}
+    assert path in str(form("search_with_picture", boxes, params, **more)["replace"])
+    run("search_with_picture", boxes, params, **more)
+    assert boxes.count(path) == 4
+    assert boxes.bounds(path)[1] < 9.0
+    assert boxes.last().ground_truth is None
+
+
+def test_a_search_that_fails_clears_nothing(indexed, files, client):
+    index = indexed.load_brain_results("key")
+    indexed.set_values("score", [1.5] * 60)
+    client.execute_command("FT.DROPINDEX", index.config.index_name)
+    params = {"brain_key": "key", "source": "path", "path": files[7], "dist_field": "score"}
+    run("search_with_picture", indexed, params | {"replace": True})
+    assert indexed.values("score") == [1.5] * 60
+
+
+def test_a_field_of_other_values_is_refused_in_the_form(indexed):
+    [refusal] = refusals(form("search_with_picture", indexed, {"dist_field": "filepath"}))
+    assert "'filepath' holds other values" in refusal
+
+
 def test_a_picture_finds_what_looks_like_it_and_how_far_that_is(indexed, files):
     params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5}
+    params["dist_field"] = "distance"
     ran = run("search_with_picture", indexed, params)
     distances = ran.view.values("distance")
     assert ran.view.values("filepath")[0] == files[7]
@@ -367,6 +424,7 @@ def test_a_region_finds_what_looks_like_it(boxes, is_indexed):
         index.remove_from_index(label_ids=[label.id])
         expected -= {label.id}
     params = {"brain_key": "key", "source": "region", "region": label.id, "k": len(expected)}
+    params["dist_field"] = "distance"
     ran = run("search_with_picture", boxes, params, current_sample=sample.id)
     assert set(ran.view.values("id")) == expected
     distances = ran.view.values("ground_truth.distance")

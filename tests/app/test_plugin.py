@@ -149,6 +149,7 @@ def test_a_search_with_a_picture_shows_what_looks_like_it(panel, page, digits):
     panel.button("Search with a picture").click()
     panel.browser.locator("input[type=file]").set_input_files(file)
     panel.says(file.name)
+    panel.browser.get_by_label("Distance field").fill("distance")
     panel.picture("search-form", "Search")
     panel.run("Search")
     panel.says("25 samples nearest to it are shown")

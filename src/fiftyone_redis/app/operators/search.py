@@ -62,12 +62,7 @@ class SearchWithPicture(foo.Operator):
             return
         self._ask_picture(inputs, ctx, source, found)
         forms.number(inputs, "k", 25, 1, "How many to find")
-        inputs.str(
-            "dist_field",
-            default="distance",
-            label="Field for the distances",
-            description="What it held before is replaced",
-        )
+        _ask_distance_field(inputs, ctx, config.patches_field)
         if ctx.view is not None and ctx.view != ctx.dataset.view():
             inputs.bool("within", default=False, label="Only search the current view")
 
@@ -98,23 +93,53 @@ class SearchWithPicture(foo.Operator):
             index,
             vector,
             ctx.params.get("k", 25),
-            ctx.params.get("dist_field", "distance"),
-            ctx.view if ctx.params.get("within") else None,
+            dist_field=_read_distance_field(ctx),
+            replace=bool(ctx.params.get("replace")),
+            within=ctx.view if ctx.params.get("within") else None,
         )
-        shown = getattr(ctx, "active_fields", None) or []
         count = len(view)
         kind = "samples" if index.config.patches_field is None else "patches"
         found = forms.format_count(count, kind)
-        text = f"The {found} nearest to it are shown; their distances are in {path}."
+        text = f"The {found} nearest to it are shown"
+        if path is None:
+            return Outcome(f"{text}.", [ctx.ops.set_view(view=view)])
+        shown = getattr(ctx, "active_fields", None) or []
         then = [
             ctx.ops.reload_dataset(),
             ctx.ops.set_view(view=view),
             ctx.ops.set_active_fields([*shown, path]),
         ]
-        return Outcome(text, then)
+        return Outcome(f"{text}; their distances are in {path}.", then)
 
 
 OPERATORS = (SearchWithPicture,)
+
+
+def _ask_distance_field(inputs: Any, ctx: Any, patches_field: str | None) -> None:
+    """Adds an input for the field of the distances, and a checkbox if it holds values."""
+    question = inputs.str(
+        "dist_field",
+        label="Distance field (optional)",
+        description="A field to store the distances in; the grid then shows them",
+    )
+    name = _read_distance_field(ctx)
+    if name is None:
+        return
+    try:
+        path = pictures.find_distance_path(ctx.dataset, patches_field, name)
+    except InputError as error:
+        forms.mark_invalid(question, str(error))
+        return
+    if count := pictures.count_values(ctx.dataset, path):
+        values = "its value" if count == 1 else f"all of its {count:,} values"
+        label = f"Replace the field {path}"
+        text = f"It exists; {values} will be deleted before the distances are stored."
+        forms.confirm(inputs, ctx, label, text, name="replace")
+
+
+def _read_distance_field(ctx: Any) -> str | None:
+    """Returns the name of the field for the distances; None if none was entered."""
+    return (ctx.params.get("dist_field") or "").strip() or None
 
 
 def _list_regions(ctx: Any) -> list[pictures.Region]:
