@@ -16,6 +16,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.delegated as food
 import numpy as np
 import pytest
+from fiftyone.operators import types
 from fiftyone.operators.executor import ExecutionContext, Executor
 from PIL import Image
 
@@ -488,6 +489,13 @@ def test_a_form_without_a_server_says_what_to_do(name, indexed, redis_backend, f
 def test_a_form_without_an_index_says_what_to_do(name, written):
     [refusal] = refusals(form(name, written))
     assert "Create" in refusal
+
+
+@pytest.mark.skipif(not hasattr(types, "RiskLevel"), reason="This FiftyOne has no risk levels.")
+def test_operators_declare_what_they_can_do(written):
+    risks = {name: operator.config.to_json()["risk_level"] for name, operator in OPERATORS.items()}
+    deletes = {"remove_gone", "rebuild_index", "drop_index"}
+    assert risks == {name: "high" if name in deletes else "medium" for name in OPERATORS}
 
 
 def test_an_operation_can_be_delegated(indexed, files, monkeypatch, tmp_path):

@@ -22,6 +22,7 @@ from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexInUseError,
     InputError,
+    ServerStoppedError,
 )
 from fiftyone_redis.similarity import sync
 from fiftyone_redis.similarity.index_users import IndexUser, find_run_id, find_users
@@ -93,9 +94,16 @@ def fetch_schema(index: Any) -> Schema:
 
 
 def fetch_summaries(dataset: Any) -> list[indexes.IndexSummary]:
-    """Connects and describes the indexes of a dataset; empty if the server does not answer."""
+    """Connects and describes the indexes of a dataset; empty if the server does not answer.
+
+    Raises:
+        ServerStoppedError: if the private server is stopped
+        FiftyOneRedisError: if the server cannot be used
+    """
     try:
         client = indexes.open_client()
+    except ServerStoppedError:
+        raise  # what is done next would start it
     except ConnectionFailedError:
         return []
     try:

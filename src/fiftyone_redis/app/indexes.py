@@ -58,15 +58,19 @@ class IndexSummary:
         return "samples" if self.patches_field is None else "patches"
 
 
-def open_client() -> Client:
+def open_client(start: bool = False) -> Client:
     """Connects with the settings of the brain config, which all indexes share.
 
+    Args:
+        start (False): whether to start the private server if it is to be used and is stopped
+
     Raises:
+        ServerStoppedError: if the private server is to be used, but is stopped and not started
         FiftyOneRedisError: if no server answers, or it cannot be used
     """
     config = RedisSimilarityConfig()
     config.load_credentials()
-    return settings.open_client(config.connection)
+    return settings.open_client(config.connection, start)
 
 
 def list_runs(dataset: Any) -> dict[str, Any]:
@@ -89,8 +93,18 @@ def fetch_summaries(dataset: Any, client: Client) -> list[IndexSummary]:
     return [_summary(key, config, client) for key, config in list_runs(dataset).items()]
 
 
+def load_to_show(dataset: Any, brain_key: str) -> Any:
+    """Loads an index to show facts about it; see :func:`load`. Starts no server, unlike that one.
+
+    Raises:
+        ServerStoppedError: if the private server is to be used, but is stopped
+    """
+    open_client().close()
+    return load(dataset, brain_key)
+
+
 def load(dataset: Any, brain_key: str) -> Any:
-    """Loads an index.
+    """Loads an index, and starts the private server if need be, as FiftyOne does.
 
     Args:
         dataset: a :class:`fiftyone.core.dataset.Dataset`

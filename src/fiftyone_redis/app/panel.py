@@ -14,9 +14,9 @@ from fiftyone.operators import types
 from fiftyone_redis.app import cache, changes, charts, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
 from fiftyone_redis.doctor.findings import format_bytes
-from fiftyone_redis.errors import FiftyOneRedisError, InputError
+from fiftyone_redis.errors import FiftyOneRedisError, InputError, ServerStoppedError
 
-_STATE = ("server", "problem", "problems", "rows", "chosen", "plot")
+_STATE = ("server", "problem", "stopped", "problems", "rows", "chosen", "plot")
 _COUNTING = "counting …"
 
 _COLUMNS = {
@@ -83,6 +83,10 @@ class RedisPanel(foo.Panel):
         cache.clear()
         self._read(ctx)
 
+    def start(self, ctx: Any) -> None:
+        """Starts the private server, and reads everything."""
+        self._read(ctx, start=True)
+
     def done(self, ctx: Any) -> None:
         """Updates the panel after an action that was started here."""
         self._read(ctx)
@@ -101,7 +105,7 @@ class RedisPanel(foo.Panel):
             self._follow(ctx, "measure")
             return
         try:
-            found = cache.cached_difference(indexes.load(ctx.dataset, row["name"]))
+            found = cache.cached_difference(indexes.load_to_show(ctx.dataset, row["name"]))
             row["missing"], row["gone"] = f"{len(found.missing):,}", f"{len(found.gone):,}"
         except FiftyOneRedisError as error:
             row["missing"] = row["gone"] = "?"
@@ -116,7 +120,7 @@ class RedisPanel(foo.Panel):
         if key is None:
             return
         try:
-            index = indexes.load(ctx.dataset, key)
+            index = indexes.load_to_show(ctx.dataset, key)
             found = changes.fetch_distances(index)
         except FiftyOneRedisError as error:
             ctx.panel.state.plot = {"problem": str(error)}
@@ -152,7 +156,9 @@ class RedisPanel(foo.Panel):
         """Returns the content of the panel, from its state alone."""
         panel = types.Object()
         state = ctx.panel.state
-        if state.problem:
+        if state.stopped:
+            _paint_stopped(panel)
+        elif state.problem:
             _paint_problem(panel, state.problem)
         elif state.server:
             _paint_server(panel, state.server)
@@ -171,13 +177,14 @@ class RedisPanel(foo.Panel):
             self._paint_distances(panel, state)
         return types.Property(panel, view=types.VStackView(gap=2, p=2, componentsProps=_NARROW))
 
-    def _read(self, ctx: Any) -> None:
+    def _read(self, ctx: Any, start: bool = False) -> None:
         """Reads the server and the indexes, which takes a few milliseconds."""
         fresh: dict[str, Any] = {"problem": None, "problems": [], "plot": None, "rows": []}
+        fresh["stopped"] = False
         try:
             if ctx.dataset is None:
                 raise InputError("No dataset is open; open one first.")
-            client = indexes.open_client()
+            client = indexes.open_client(start)
             try:
                 server = status.fetch_status(client)
                 found = indexes.fetch_summaries(ctx.dataset, client)
@@ -185,6 +192,7 @@ class RedisPanel(foo.Panel):
                 client.close()
         except FiftyOneRedisError as error:
             fresh["problem"] = str(error)
+            fresh["stopped"] = isinstance(error, ServerStoppedError)
         else:
             fresh["server"] = vars(server)
             fresh["rows"] = [_row(one) for one in found]
@@ -213,6 +221,8 @@ class RedisPanel(foo.Panel):
     def _paint_buttons(self, panel: Any, state: Any) -> None:
         buttons = panel.h_stack("buttons", componentsProps=_WRAP)
         available = []
+        if state.stopped:
+            available.append(("start", "Start", "play_arrow", self.start))
         if not state.problem:
             available.append(("create", "Create an index", "add", self.create))
         if state.rows and not state.problem:
@@ -306,6 +316,12 @@ def _paint_server(panel: Any, server: dict[str, Any]) -> None:
         f"memory {server['memory']}",
         name="server_text",
     )
+
+
+def _paint_stopped(panel: Any) -> None:
+    view = types.AlertView(severity="info")
+    text = "It keeps its indexes on disk. Start it to search them."
+    panel.str("stopped_text", label="The private server is stopped", description=text, view=view)
 
 
 def _paint_problem(panel: Any, problem: str) -> None:

@@ -32,6 +32,7 @@ class FindNearDuplicates(foo.Operator):
             icon="content_copy",
             dynamic=True,
             execute_as_generator=True,
+            risk_level="medium",
         )
 
     def resolve_input(self, ctx: Any) -> Any:
@@ -46,7 +47,7 @@ class FindNearDuplicates(foo.Operator):
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        index = indexes.load(ctx.dataset, key)
+        index = indexes.load_to_show(ctx.dataset, key)
         found = changes.fetch_distances(index)
         if not len(found.values):
             text = "Fewer than two vectors are in the index; add what is missing first."

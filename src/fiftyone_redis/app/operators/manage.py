@@ -27,6 +27,7 @@ class _Change(foo.Operator):
     description = ""
     icon = ""
     button = ""
+    risk = "medium"
 
     @property
     def name(self) -> str:
@@ -44,6 +45,7 @@ class _Change(foo.Operator):
             dynamic=True,
             execute_as_generator=True,
             allow_delegated_execution=True,
+            risk_level=self.risk,
         )
 
     def resolve_input(self, ctx: Any) -> Any:
@@ -141,7 +143,7 @@ class AddMissing(_Change):
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        index = indexes.load(ctx.dataset, key)
+        index = indexes.load_to_show(ctx.dataset, key)
         count = len(cache.cached_difference(index).missing)
         if not count:
             text = f"Every one of the {_kind(index)} of this dataset is in the index."
@@ -179,13 +181,14 @@ class RemoveGone(_Change):
     description = "Remove the vectors of samples or patches that the dataset no longer has"
     icon = "playlist_remove"
     button = "Remove"
+    risk = "high"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        count = len(cache.cached_difference(indexes.load(ctx.dataset, key)).gone)
+        count = len(cache.cached_difference(indexes.load_to_show(ctx.dataset, key)).gone)
         if not count:
             forms.block(inputs, "Nothing is gone", "All that is indexed is in the dataset.")
             return
@@ -206,13 +209,14 @@ class RebuildIndex(_Change):
     description = "Change the algorithm, the metric or the type of an index"
     icon = "construction"
     button = "Rebuild"
+    risk = "high"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        index = indexes.load(ctx.dataset, key)
+        index = indexes.load_to_show(ctx.dataset, key)
         now = changes.fetch_schema(index)
         inputs.md(
             f"{forms.format_count(index.total_index_size, 'vectors')} stay on the server. The old "
@@ -277,6 +281,7 @@ class DropIndex(_Change):
     description = "Delete an index, its vectors and its brain run"
     icon = "delete"
     button = "Drop"
+    risk = "high"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""

@@ -32,6 +32,7 @@ class SearchWithPicture(foo.Operator):
             icon="image_search",
             dynamic=True,
             execute_as_generator=True,
+            risk_level="medium",
         )
 
     def resolve_input(self, ctx: Any) -> Any:
