@@ -169,15 +169,51 @@ def test_a_name_that_is_taken_is_refused_in_the_form(indexed):
 def test_what_is_missing_is_counted_and_added(indexed, files):
     indexed.add_samples([fo.Sample(filepath=files[0]), fo.Sample(filepath=files[1])])
     assert "2 samples" in str(form("add_missing", indexed, {"brain_key": "key"}))
-    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Added 2 samples."
-    assert refusals(form("add_missing", indexed, {"brain_key": "key"})) != []
+    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Indexed 2 samples."
+    questions = form("add_missing", indexed, {"brain_key": "key"})
+    assert questions["done"]["view"]["name"] == "Success"
+    assert refusals(questions) == ["Nothing is missing"]
+
+
+def test_it_is_a_failure_if_nothing_could_be_indexed(indexed):
+    indexed.add_sample(fo.Sample(filepath="no-such-file.png"))
+    ran = run("add_missing", indexed, {"brain_key": "key"})
+    [shown] = ran.messages["show_output"]["outputs"]["type"]["properties"].values()
+    assert (shown["view"]["name"], shown["view"]["label"]) == ("Error", "Index failed")
+    assert ran.text.startswith("Nothing was indexed; 1 sample without a vector: ")
+    assert indexed.last().id in ran.text
+
+
+def test_it_is_no_full_success_if_some_could_not_be_indexed(indexed, files):
+    indexed.add_samples([fo.Sample(filepath=files[0]), fo.Sample(filepath="no-such-file.png")])
+    ran = run("add_missing", indexed, {"brain_key": "key"})
+    assert ran.messages["notify"]["variant"] == "warning"
+    assert ran.text.startswith("Indexed 1 sample; 1 sample without a vector: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "filled_in"),
+    [
+        ("rename_index", {}, {"new_key": "other"}),
+        ("search_with_picture", {"source": "path"}, {"path": "a.png"}),
+        ("search_with_picture", {"source": "upload"}, {"picture": {"name": "a.png"}}),
+    ],
+)
+def test_nothing_is_red_before_anybody_has_typed(indexed, name, params, filled_in):
+    questions = form(name, indexed, params)
+    [input_name] = filled_in
+    assert not questions[input_name]["required"]
+    assert not questions[input_name]["invalid"]
+    assert questions["blocked"]["view"]["name"] == "HiddenView"
+    assert refusals(questions) != []  # so that the button cannot be pressed
+    assert refusals(form(name, indexed, params | filled_in)) == []
 
 
 def test_an_index_that_was_dropped_behind_its_back_is_filled_anew(indexed, client):
     index = indexed.load_brain_results("key")
     client.execute_command("FT.DROPINDEX", index.config.index_name, "DD")
     assert "60 samples" in str(form("add_missing", indexed, {"brain_key": "key"}))
-    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Added 60 samples."
+    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Indexed 60 samples."
     assert indexed.load_brain_results("key").total_index_size == 60
 
 
@@ -236,9 +272,32 @@ def test_rebuilding_an_index_that_others_use_wants_a_tick(indexed, clone):
     assert run("rebuild_index", clone, params).text == "The index 'key' is HNSW now."
 
 
+def test_removing_from_an_index_that_others_use_wants_a_second_tick(indexed, clone):
+    lost = indexed.take(3, seed=51).values("id")
+    indexed.delete_samples(lost)
+    clone.delete_samples(lost)
+    params = {"brain_key": "key", "sure": True}
+    questions = form("remove_gone", clone, params)
+    assert f"'key' of the dataset '{indexed.name}'" in str(questions["others_note"])
+    assert refusals(questions) == ["Tick this to go on."]
+    assert "is also used by" in run("remove_gone", clone, params).text
+    params["others"] = True
+    assert refusals(form("remove_gone", clone, params)) == []
+    assert run("remove_gone", clone, params).text == "Removed 3 vectors."
+
+
+def test_a_run_that_uses_the_index_by_another_name_is_named_too(indexed, clone):
+    index = indexed.load_brain_results("key")
+    index.config.index_name = index.open_index().schema.server_name
+    index.save_config()
+    for name in ("drop_index", "rebuild_index"):
+        questions = form(name, clone, {"brain_key": "key"})
+        assert f"'key' of the dataset '{indexed.name}'" in str(questions["others_note"])
+
+
 def test_what_a_clone_lacks_but_the_original_has_is_not_gone(indexed, clone):
     clone.delete_samples(clone.take(3, seed=51))
-    assert "Nothing is gone" in str(form("remove_gone", clone, {"brain_key": "key"}))
+    assert "Nothing is stale" in str(form("remove_gone", clone, {"brain_key": "key"}))
 
 
 def test_an_index_is_rebuilt(indexed):
@@ -337,7 +396,8 @@ def test_a_search_that_fails_clears_nothing(indexed, files, client):
 
 
 def test_a_field_of_other_values_is_refused_in_the_form(indexed):
-    [refusal] = refusals(form("search_with_picture", indexed, {"dist_field": "filepath"}))
+    params = {"source": "path", "path": "a.png", "dist_field": "filepath"}
+    [refusal] = refusals(form("search_with_picture", indexed, params))
     assert "'filepath' holds other values" in refusal
 
 
@@ -478,7 +538,8 @@ def test_a_form_without_a_server_says_what_to_do(name, indexed, redis_backend, f
     redis_backend["url"] = f"redis://127.0.0.1:{free_port}"
     questions = form(name, indexed)
     if name in ("create_index", "rename_index", "search_with_picture"):
-        assert refusals(questions) == []  # it can be filled without a server
+        # It can be filled without a server.
+        assert all("is needed" in refusal for refusal in refusals(questions))
     elif name == "drop_index":
         assert "the server does not answer" in str(questions)
     else:

@@ -147,6 +147,9 @@ def test_a_search_with_a_picture_shows_what_looks_like_it(panel, page, digits):
     panel.open()
     panel.settle()
     panel.button("Search with a picture").click()
+    panel.says("Upload a picture")
+    assert panel.button("Search").is_disabled()
+    assert panel.browser.get_by_text("Required property").count() == 0
     panel.browser.locator("input[type=file]").set_input_files(file)
     panel.says(file.name)
     panel.browser.locator("input[type=string]").last.fill("nearness")
@@ -195,10 +198,10 @@ def test_an_index_that_was_dropped_behind_its_back_is_said_and_filled_again(
     panel.open()
     panel.says("is not on the server")
     until(lambda: panel.row()[2:4] == ["not there", "20"])
-    panel.act("Add what is missing")
-    panel.says("20 samples will be embedded and added")
-    panel.run("Add")
-    panel.says("Added 20 samples")
+    panel.act("Index missing samples")
+    panel.says("20 samples will be indexed")
+    panel.run("Index")
+    panel.says("Indexed 20 samples")
 
 
 @pytest.mark.slow

@@ -151,8 +151,8 @@ def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
         return _read(said, config, client)
     except IndexNotFoundError:
         problem = (
-            f"The index {config.index_name!r} is not on the server. Add what is missing to fill it "
-            "again, or drop it."
+            f"The index {config.index_name!r} is not on the server. Index missing samples to fill "
+            "it again, or drop it."
         )
     except FiftyOneRedisError as error:
         problem = str(error)
@@ -171,7 +171,7 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
     if failures:
         problem = (
             f"The server could not index {failures} documents of {said.index_name!r}; their "
-            "vectors do not fit. Remove what is gone, or rebuild the index."
+            "vectors do not fit. Remove stale vectors, or rebuild the index."
         )
     read = {
         "documents": documents,

@@ -21,10 +21,10 @@ _COUNTING = "counting …"
 
 _COLUMNS = {
     "name": "Index",
-    "of": "Of",
+    "of": "Target",
     "vectors": "Vectors",
-    "missing": "Not indexed",
-    "gone": "Gone",
+    "missing": "Missing",
+    "gone": "Stale",
     "memory": "Memory",
     "metric": "Metric",
     "algorithm": "Algorithm",
@@ -46,8 +46,8 @@ _TABLE = {
 }
 
 _ACTIONS = {
-    "add_missing": ("Add what is missing", "playlist_add"),
-    "remove_gone": ("Remove what is gone", "playlist_remove"),
+    "add_missing": ("Index missing samples", "playlist_add"),
+    "remove_gone": ("Remove stale vectors", "playlist_remove"),
     "find_near_duplicates": ("Find near duplicates", "content_copy"),
     "rebuild_index": ("Rebuild", "construction"),
     "rename_index": ("Rename", "edit"),
@@ -327,6 +327,4 @@ def _paint_stopped(panel: Any) -> None:
 def _paint_problem(panel: Any, problem: str) -> None:
     view = types.AlertView(severity="error")
     panel.str("problem_text", label="Redis cannot be used now", description=problem, view=view)
-    panel.md(
-        "`fiftyone-redis doctor` says more. When it is mended, press **Refresh**.", name="advice"
-    )
+    panel.md("`fiftyone-redis doctor` says more. Once fixed, press **Refresh**.", name="advice")

@@ -16,6 +16,7 @@ from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.errors import InputError
 
+_BUTTON = "Find"
 _LABEL = "Find near duplicates"
 
 
@@ -37,11 +38,11 @@ class FindNearDuplicates(foo.Operator):
 
     def resolve_input(self, ctx: Any) -> Any:
         """Returns the form."""
-        return forms.form(ctx, _LABEL, "Find", self._ask)
+        return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, lambda report: self._find(ctx, report))
+        return run_with_progress(ctx, _BUTTON, lambda report: self._find(ctx, report))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)
@@ -50,7 +51,7 @@ class FindNearDuplicates(foo.Operator):
         index = indexes.load_to_show(ctx.dataset, key)
         found = changes.fetch_distances(index)
         if not len(found.values):
-            text = "Fewer than two vectors are in the index; add what is missing first."
+            text = "Fewer than two vectors are in the index; index missing samples first."
             forms.block(inputs, "There is nothing to compare", text)
             return
         given = ctx.params.get("threshold")

@@ -44,7 +44,35 @@ def block(inputs: Any, label: str, description: str) -> None:
         description: what to do
     """
     inputs.view("problem", types.Error(label=label, description=description))
-    mark_invalid(inputs.str("blocked", view=types.HiddenView()), description)
+    _disable(inputs, description)
+
+
+def say_done(inputs: Any, label: str, description: str) -> None:
+    """Says that all is well, and disables the form's button, since there is nothing to do."""
+    inputs.view("done", types.Success(label=label, description=description))
+    _disable(inputs, label)
+
+
+def require(inputs: Any, ctx: Any, name: str, what: str) -> Any:
+    """Disables the form's button until an input is filled in, and returns what was.
+
+    FiftyOne shows an error at once below an input that is declared as required.
+
+    Args:
+        inputs: the form's ``types.Object``
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        name: the parameter
+        what: what it is, such as "A path"
+    """
+    value = ctx.params.get(name)
+    if not value:
+        _disable(inputs, f"{what} is needed.")
+    return value
+
+
+def _disable(inputs: Any, why: str) -> None:
+    """Disables the form's button by an input that is hidden and invalid."""
+    mark_invalid(inputs.str("blocked", view=types.HiddenView()), why)
 
 
 def mark_invalid(question: Any, message: str) -> None:

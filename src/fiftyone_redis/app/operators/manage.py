@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import fiftyone.operators as foo
@@ -14,6 +15,7 @@ from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning_options
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import InputError, list_first
 
 # The choice that stands for no field. The page cannot show an empty text, and no field is named so.
 _DEFAULT = "-"
@@ -58,14 +60,14 @@ class _Change(foo.Operator):
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Runs the change, and yields messages to the App."""
-        return run_with_progress(ctx, lambda report: self._run(ctx, report))
+        return run_with_progress(ctx, self.button, lambda report: self._run(ctx, report))
 
-    def change(self, ctx: Any, report: Report) -> str:
-        """Runs the change, and returns a sentence about the result."""
+    def change(self, ctx: Any, report: Report) -> Outcome:
+        """Runs the change."""
         raise NotImplementedError
 
     def _run(self, ctx: Any, report: Report) -> Outcome:
-        return Outcome(self.change(ctx, report), [ctx.ops.reload_dataset()])
+        return replace(self.change(ctx, report), then=[ctx.ops.reload_dataset()])
 
 
 class CreateIndex(_Change):
@@ -112,7 +114,7 @@ class CreateIndex(_Change):
             view=view,
         )
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Creates the index."""
         by_field = ctx.params.get("source") == "field"
         index, without = changes.create(
@@ -124,19 +126,17 @@ class CreateIndex(_Change):
             settings=_settings(ctx),
             report=report,
         )
-        return (
-            f"Indexed {_format_count(index, index.total_index_size)}{_describe_skipped(without)}."
-        )
+        return _describe_added(index, index.total_index_size, without)
 
 
 class AddMissing(_Change):
     """Adds the samples or patches that an index lacks."""
 
     name_ = "add_missing"
-    label = "Add what is missing"
+    label = "Index missing samples"
     description = "Embed and add the samples or patches that are not in the index"
     icon = "playlist_add"
-    button = "Add"
+    button = "Index"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""
@@ -147,11 +147,9 @@ class AddMissing(_Change):
         count = len(cache.cached_difference(index).missing)
         if not count:
             text = f"Every one of the {_kind(index)} of this dataset is in the index."
-            forms.block(inputs, "Nothing is missing", text)
+            forms.say_done(inputs, "Nothing is missing", text)
             return
-        inputs.view(
-            "count", types.Notice(label=f"{_format_count(index, count)} will be embedded and added")
-        )
+        inputs.view("count", types.Notice(label=f"{_format_count(index, count)} will be indexed"))
         source = changes.describe_source(index)
         fields = changes.list_vector_fields(ctx.dataset, index.config.patches_field)
         choices = {_DEFAULT: f"As before: {source}"} if source else {}
@@ -166,18 +164,18 @@ class AddMissing(_Change):
             return
         forms.pick(inputs, ctx, "field", choices, label="Where vectors come from")
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Adds them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         added, without = changes.add(index, _chosen_field(ctx, "field"), report)
-        return f"Added {_format_count(index, added)}{_describe_skipped(without)}."
+        return _describe_added(index, added, without)
 
 
 class RemoveGone(_Change):
     """Removes ids that are no longer in the dataset from an index."""
 
     name_ = "remove_gone"
-    label = "Remove what is gone"
+    label = "Remove stale vectors"
     description = "Remove the vectors of samples or patches that the dataset no longer has"
     icon = "playlist_remove"
     button = "Remove"
@@ -190,15 +188,20 @@ class RemoveGone(_Change):
             return
         count = len(cache.cached_difference(indexes.load_to_show(ctx.dataset, key)).gone)
         if not count:
-            forms.block(inputs, "Nothing is gone", "All that is indexed is in the dataset.")
+            forms.say_done(inputs, "Nothing is stale", "All that is indexed is in the dataset.")
             return
+        if others := changes.find_others(ctx.dataset, key):
+            forms.warn_of_others(inputs, others)
+            text = "They search the same index; none of their datasets has these samples."
+            forms.confirm(inputs, ctx, "Remove them for all of these runs", text, name="others")
         label = f"Delete {forms.format_count(count, 'vectors')}"
         forms.confirm(inputs, ctx, label, "What they belonged to is no longer in the dataset.")
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Removes them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        return f"Removed {forms.format_count(changes.remove(index, report), 'vectors')}."
+        count = changes.remove(index, report, force=bool(ctx.params.get("others")))
+        return Outcome(f"Removed {forms.format_count(count, 'vectors')}.")
 
 
 class RebuildIndex(_Change):
@@ -233,7 +236,7 @@ class RebuildIndex(_Change):
             label = f"Round the vectors to {wanted}"
             forms.confirm(inputs, ctx, label, "The digits that are lost do not come back.")
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Rebuilds it."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         report(0, "Rebuilding")
@@ -242,7 +245,7 @@ class RebuildIndex(_Change):
             force=bool(ctx.params.get("others")),
             **_settings(ctx),
         )
-        return f"The index {ctx.params['brain_key']!r} is {index.config.algorithm} now."
+        return Outcome(f"The index {ctx.params['brain_key']!r} is {index.config.algorithm} now.")
 
 
 class RenameIndex(_Change):
@@ -259,18 +262,18 @@ class RenameIndex(_Change):
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        new = inputs.str("new_key", required=True, label="New name (brain key)")
-        wanted = ctx.params.get("new_key")
+        new = inputs.str("new_key", label="New name (brain key)")
+        wanted = forms.require(inputs, ctx, "new_key", "A new name")
         problem = changes.find_key_problem(ctx.dataset, wanted) if wanted else None
         if problem:
             forms.mark_invalid(new, problem)
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Renames it."""
         old, new = ctx.params["brain_key"], ctx.params["new_key"]
         report(0, "Renaming")
         ctx.dataset.rename_brain_run(old, new)
-        return f"The index {old!r} is called {new!r} now."
+        return Outcome(f"The index {old!r} is called {new!r} now.")
 
 
 class DropIndex(_Change):
@@ -310,12 +313,12 @@ class DropIndex(_Change):
         label = f"Delete {key} and its {vectors}"
         forms.confirm(inputs, ctx, label, "They do not come back; the samples stay.")
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Drops it."""
         key = ctx.params["brain_key"]
         report(0, "Dropping")
         left = changes.drop(ctx.dataset, key, force=bool(ctx.params.get("others")))
-        return f"Dropped {key!r}{'; its vectors are still on the server' if left else ''}."
+        return Outcome(f"Dropped {key!r}{'; its vectors are still on the server' if left else ''}.")
 
 
 OPERATORS = (CreateIndex, AddMissing, RemoveGone, RebuildIndex, RenameIndex, DropIndex)
@@ -354,5 +357,21 @@ def _format_count(index: Any, count: int) -> str:
     return forms.format_count(count, _kind(index))
 
 
-def _describe_skipped(without: list[str]) -> str:
-    return f", but {len(without):,} have no vector" if without else ""
+def _describe_added(index: Any, count: int, without: list[str]) -> Outcome:
+    """Describes what was added to an index.
+
+    Args:
+        index: the index
+        count: how many samples or patches were added
+        without: the ids of those that have no vector
+
+    Raises:
+        InputError: if none could be added
+    """
+    if not without:
+        return Outcome(f"Indexed {_format_count(index, count)}.")
+    text = f"{_format_count(index, len(without))} without a vector: {list_first(without)}. Check "
+    text += "the field, or that the model can read the media files."
+    if not count:
+        raise InputError(f"Nothing was indexed; {text}")
+    return Outcome(f"Indexed {_format_count(index, count)}; {text}", is_complete=False)

@@ -14,6 +14,7 @@ from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.errors import InputError
 
+_BUTTON = "Search"
 _LABEL = "Search with a picture"
 _MOST_BYTES = 20 << 20
 _TYPES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
@@ -37,11 +38,11 @@ class SearchWithPicture(foo.Operator):
 
     def resolve_input(self, ctx: Any) -> Any:
         """Returns the form."""
-        return forms.form(ctx, _LABEL, "Search", self._ask)
+        return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, lambda report: self._search(ctx, report))
+        return run_with_progress(ctx, _BUTTON, lambda report: self._search(ctx, report))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)
@@ -74,16 +75,16 @@ class SearchWithPicture(foo.Operator):
             labels = {region.label_id: region.text for region in found}
             forms.pick(inputs, ctx, "region", labels, label="Region")
         elif source == "path":
-            inputs.str("path", required=True, label="Path of the file")
+            inputs.str("path", label="Path of the file")
+            forms.require(inputs, ctx, "path", "A path")
         else:
             view = types.FileView(
                 max_size=_MOST_BYTES,
                 max_size_error_message="The file must be smaller than 20 MB",
                 types=_TYPES,
             )
-            inputs.define_property(
-                "picture", types.UploadedFile(), required=True, label="Picture", view=view
-            )
+            inputs.define_property("picture", types.UploadedFile(), label="Picture", view=view)
+            forms.require(inputs, ctx, "picture", "A picture")
 
     def _search(self, ctx: Any, report: Report) -> Outcome:
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
