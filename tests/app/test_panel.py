@@ -81,6 +81,18 @@ def test_the_first_paint_has_the_server_and_the_index(panel, index):
     assert (row["type"], row["missing"], row["gone"]) == ("float32 x 8", *["counting …"] * 2)
 
 
+def test_the_table_has_what_matters_and_a_row_opens_the_rest(panel, index):
+    painted = panel.call("on_load")
+    labels = [column["label"] for column in painted["table"]["view"]["columns"]]
+    assert labels == ["Index", "Target", "Vectors", "Missing", "Stale", "Memory"]
+    opened = panel.call("open_row", row=0)["details"]["default"]
+    for text in ("cosine", "HNSW (m 32", "float32 x 8", "Text prompts: `no`", "fiftyone-panel-"):
+        assert text in opened
+    assert index.open_index().schema.server_name in opened
+    assert "details" in panel.call("open_row", row=-1)  # the head of the table
+    assert "details" not in panel.call("open_row", row=0)
+
+
 def test_what_is_missing_and_gone_and_the_distances_come_afterwards(panel, index):
     panel.dataset.delete_samples(panel.dataset.take(3, seed=51))
     panel.dataset.add_samples([fo.Sample(filepath="new.png")])

@@ -47,6 +47,11 @@ class Panel:
         """Returns the cells of an index's row in the table."""
         return self.browser.locator("table tbody tr").nth(number).locator("td").all_inner_texts()
 
+    def table_fits(self) -> bool:
+        """Tells whether the whole table is seen without scrolling sideways."""
+        fits = "one => one.offsetWidth <= one.parentElement.clientWidth"
+        return self.browser.locator("table").evaluate(fits)
+
     def act(self, action: str, number: int = 0) -> None:
         """Opens the form of an action on an index."""
         self.browser.locator("table tbody tr").nth(number).locator("button").click()
@@ -109,6 +114,9 @@ def test_the_panel_shows_the_server_the_index_and_its_distances(panel, page, dig
     panel.settle()
     panel.says("query engine")
     assert panel.row()[:5] == ["redis", "samples", "1,797", "0", "0"]
+    assert panel.table_fits()
+    panel.browser.locator("table tbody td").first.click()
+    panel.says("Text prompts")
     page.picture("panel")
 
 
@@ -228,6 +236,8 @@ def test_a_region_of_the_selected_sample_finds_what_looks_like_it(panel, page, s
     page.open(scenes.dataset.name)
     panel.open()
     panel.settle()
+    assert panel.row()[1] == "patches of ground_truth"
+    assert panel.table_fits()
     sample = page.ids()[0]
     page.select(0)
     panel.button("Search with a picture").click()

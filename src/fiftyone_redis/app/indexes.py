@@ -36,6 +36,9 @@ class IndexSummary:
         metric: "cosine", "dotproduct" or "euclidean"
         model: the name of the model that computed the vectors; None if unknown
         field: the field that the vectors came from; None if unknown
+        server_name: the name of the index behind the alias; it changes with each rebuild
+        takes_prompts: whether it can be searched with text prompts
+        stored_fields: the fields that are stored beside the vectors
         problem: what is wrong and what to do; None if all is well
     """
 
@@ -50,6 +53,9 @@ class IndexSummary:
     metric: str
     model: str | None
     field: str | None
+    server_name: str
+    takes_prompts: bool
+    stored_fields: tuple[str, ...]
     problem: str | None = None
 
     @property
@@ -146,6 +152,9 @@ def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
         config.metric,
         config.model,
         config.embeddings_field,
+        config.index_name,
+        bool(config.supports_prompts),
+        tuple(name for name, _ in config.stored_fields),
     )
     try:
         return _read(said, config, client)
@@ -180,6 +189,7 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
         "dtype": schema.dtype,
         "dim": schema.dim,
         "metric": schema.metric,
+        "server_name": schema.server_name,
         "problem": problem,
     }
     return IndexSummary(**{**vars(said), **read})

@@ -16,7 +16,7 @@ from fiftyone_redis.app.indexes import IndexSummary
 from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.errors import FiftyOneRedisError, InputError, ServerStoppedError
 
-_STATE = ("server", "problem", "stopped", "problems", "rows", "chosen", "plot")
+_STATE = ("server", "problem", "stopped", "problems", "rows", "opened", "chosen", "plot")
 _COUNTING = "counting …"
 
 _COLUMNS = {
@@ -26,10 +26,18 @@ _COLUMNS = {
     "missing": "Missing",
     "gone": "Stale",
     "memory": "Memory",
+}
+
+# What opens below the table with a click on a row.
+_DETAILS = {
     "metric": "Metric",
     "algorithm": "Algorithm",
     "type": "Type",
     "source": "Vectors from",
+    "prompts": "Text prompts",
+    "stored": "Stored fields",
+    "index_name": "Index name",
+    "generation": "Generation",
 }
 
 # Material UI styles: a wide table scrolls instead of stretching the panel.
@@ -39,8 +47,15 @@ _BUTTON = {"item": {"sx": {"width": "auto"}}}
 _CELL = {"sx": {"whiteSpace": "nowrap", "px": 1.25, "py": 0.75, "fontSize": "0.85rem"}}
 _SURFACE = "var(--fo-palette-background-level2, #262626)"
 _ACTIONS_STAY = {"position": "sticky", "right": 0, "background": _SURFACE, "px": 1}
+_NAMES_WRAP = {"whiteSpace": "normal", "overflowWrap": "anywhere"}
 _TABLE = {
-    "table": {"sx": {"minWidth": 0, "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY}},
+    "table": {
+        "sx": {
+            "minWidth": 0,
+            "& td:nth-of-type(-n+2)": _NAMES_WRAP,
+            "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY,
+        }
+    },
     "tableHeadCell": _CELL,
     "tableBodyCell": _CELL,
 }
@@ -139,6 +154,13 @@ class RedisPanel(foo.Panel):
         row = rows[ctx.params["row"]]
         self._prompt(ctx, ctx.params["event"], {"brain_key": row["name"]})
 
+    def open_row(self, ctx: Any) -> None:
+        """Shows the details of the row that was clicked, or hides them if they are shown."""
+        rows, number = ctx.panel.state.rows or [], ctx.params["row"]
+        if 0 <= number < len(rows):  # else the head of the table was clicked
+            name = rows[number]["name"]
+            ctx.panel.state.opened = None if ctx.panel.state.opened == name else name
+
     def create(self, ctx: Any) -> None:
         """Opens the form for a new index."""
         self._prompt(ctx, "create_index", {})
@@ -167,6 +189,7 @@ class RedisPanel(foo.Panel):
             panel.str(f"warning_{number}", default=problem, label=problem, view=warning)
         if state.rows:
             self._paint_indexes(panel)
+            _paint_details(panel, state)
         elif state.rows is not None and not state.problem:
             panel.md(
                 "**This dataset has no Redis index yet.** Create one to search by similarity.",
@@ -211,7 +234,7 @@ class RedisPanel(foo.Panel):
         ctx.prompt(self.method_to_uri(method), params={"known": known}, skip_prompt=True)
 
     def _paint_indexes(self, panel: Any) -> None:
-        table = types.TableView(componentsProps=_TABLE)
+        table = types.TableView(componentsProps=_TABLE, on_click_row=self.open_row)
         for key, label in _COLUMNS.items():
             table.add_column(key, label=label)
         for name, (label, icon) in _ACTIONS.items():
@@ -294,6 +317,10 @@ def _row(one: IndexSummary) -> dict[str, str]:
         "type": one.dtype if one.dim is None else f"{one.dtype} x {one.dim}",
         "metric": one.metric,
         "source": one.model or one.field or "a program",
+        "prompts": "yes" if one.takes_prompts else "no",
+        "stored": ", ".join(one.stored_fields) or "none",
+        "index_name": one.index_name,
+        "generation": one.server_name,
     }
 
 
@@ -316,6 +343,16 @@ def _paint_server(panel: Any, server: dict[str, Any]) -> None:
         f"memory {server['memory']}",
         name="server_text",
     )
+
+
+def _paint_details(panel: Any, state: Any) -> None:
+    """Paints the details of the index whose row is open."""
+    row = next((row for row in state.rows if row["name"] == state.opened), None)
+    if row is None:
+        panel.md("*Click a row for its metric, algorithm, fields and names.*", name="hint")
+        return
+    lines = [f"**{row['name']}**", *(f"{label}: `{row[key]}`" for key, label in _DETAILS.items())]
+    panel.md("  \n".join(lines), name="details")
 
 
 def _paint_stopped(panel: Any) -> None:
