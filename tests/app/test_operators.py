@@ -243,12 +243,26 @@ def clone(indexed):
 def test_dropping_an_index_that_others_use_forgets_it_here_alone(indexed, clone):
     questions = form("drop_index", clone, {"brain_key": "key"})
     assert f"'key' of the dataset '{indexed.name}'" in str(questions["others_note"])
-    assert "Forget key here" in str(questions["sure"])
+    assert "Forget key here" in str(questions["forget"])
     assert refusals(questions) == ["Tick this to go on."]
-    ran = run("drop_index", clone, {"brain_key": "key", "sure": True})
+    ran = run("drop_index", clone, {"brain_key": "key", "forget": True})
     assert ran.text == "Dropped 'key'; its vectors are still on the server."
     assert clone.list_brain_runs() == []
     assert indexed.load_brain_results("key").total_index_size == 60
+
+
+def test_an_index_that_was_to_be_forgotten_alone_keeps_its_vectors(
+    indexed, client, redis_backend, free_port
+):
+    url, redis_backend["url"] = redis_backend["url"], f"redis://127.0.0.1:{free_port}"
+    indexed.clear_cache()
+    params = {"brain_key": "key", "forget": True}
+    assert "Forget key" in str(form("drop_index", indexed, params)["forget"])
+    redis_backend["url"] = url  # the server comes back before the button is pressed
+    ran = run("drop_index", indexed, params)
+    assert ran.text == "Dropped 'key'; its vectors are still on the server."
+    assert client.dbsize() == 60
+    assert indexed.list_brain_runs() == []
 
 
 def test_dropping_an_index_for_others_too_wants_a_second_tick(indexed, clone):

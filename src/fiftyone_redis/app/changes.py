@@ -232,7 +232,7 @@ def find_others(dataset: Any, brain_key: str) -> list[IndexUser]:
     return [user for user in find_users(index_name) if user.run != run]
 
 
-def drop(dataset: Any, brain_key: str, force: bool = False) -> bool:
+def drop(dataset: Any, brain_key: str, force: bool = False, forget: bool = False) -> bool:
     """Deletes an index and its run.
 
     An index that other runs use stays for them.
@@ -241,9 +241,11 @@ def drop(dataset: Any, brain_key: str, force: bool = False) -> bool:
         dataset: a :class:`fiftyone.core.dataset.Dataset`
         brain_key: the key of the run
         force (False): whether to delete an index that other runs use, too
+        forget (False): whether to delete the run alone, even if the index could be deleted by now
 
     Returns:
-        whether the vectors remain on the server, because it does not answer or others use them
+        whether the vectors remain on the server: the run alone was to be deleted, the server does
+        not answer, or others use them
 
     Raises:
         InputError: if the dataset has no such run
@@ -251,9 +253,9 @@ def drop(dataset: Any, brain_key: str, force: bool = False) -> bool:
     """
     if brain_key not in indexes.list_runs(dataset):
         raise InputError(f"The dataset has no Redis index {brain_key!r}; refresh the panel.")
-    left = False
+    left = forget
     try:
-        index = dataset.load_brain_results(brain_key)
+        index = None if forget else dataset.load_brain_results(brain_key)
         if index is not None:  # None: creating it was interrupted
             index.cleanup(force=force)
     except (ConnectionFailedError, IndexInUseError):

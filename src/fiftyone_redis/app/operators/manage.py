@@ -300,7 +300,8 @@ class DropIndex(_Change):
                 "forget the index here and leave them there."
             )
             inputs.view("problem", types.Warning(label="The server is gone", description=text))
-            forms.confirm(inputs, ctx, f"Forget {key}", "The dataset keeps no trace of it.")
+            text = "The dataset keeps no trace of it."
+            forms.confirm(inputs, ctx, f"Forget {key}", text, name="forget")
             return
         vectors = forms.format_count(summary.documents or 0, "vectors")
         if others := changes.find_others(ctx.dataset, key):
@@ -308,7 +309,8 @@ class DropIndex(_Change):
             text = "Without this tick, the vectors stay for these runs."
             forms.tick(inputs, "others", f"Delete the {vectors} of all of them", text)
             if not ctx.params.get("others"):
-                forms.confirm(inputs, ctx, f"Forget {key} here", "Its vectors stay on the server.")
+                text = "Its vectors stay on the server."
+                forms.confirm(inputs, ctx, f"Forget {key} here", text, name="forget")
                 return
         label = f"Delete {key} and its {vectors}"
         forms.confirm(inputs, ctx, label, "They do not come back; the samples stay.")
@@ -317,7 +319,9 @@ class DropIndex(_Change):
         """Drops it."""
         key = ctx.params["brain_key"]
         report(0, "Dropping")
-        left = changes.drop(ctx.dataset, key, force=bool(ctx.params.get("others")))
+        force = bool(ctx.params.get("others"))
+        forget = bool(ctx.params.get("forget")) and not force
+        left = changes.drop(ctx.dataset, key, force, forget)
         return Outcome(f"Dropped {key!r}{'; its vectors are still on the server' if left else ''}.")
 
 
