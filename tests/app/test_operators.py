@@ -567,7 +567,7 @@ def test_a_form_without_an_index_says_what_to_do(name, written):
 
 
 @pytest.mark.skipif(not hasattr(types, "RiskLevel"), reason="This FiftyOne has no risk levels.")
-def test_operators_declare_what_they_can_do(written):
+def test_operators_declare_what_they_can_do():
     risks = {name: operator.config.to_json()["risk_level"] for name, operator in OPERATORS.items()}
     deletes = {"remove_gone", "rebuild_index", "drop_index"}
     assert risks == {name: "high" if name in deletes else "medium" for name in OPERATORS}

@@ -162,16 +162,12 @@ def make_nearest_view(
     field, dataset = index.config.patches_field, index.samples._root_dataset
     samples = index.samples if within is None or within._is_patches else within
     path = find_distance_path(dataset, field, dist_field) if dist_field else None
-    count = count_values(dataset, path) if path else 0
-    if count and not replace:
-        raise InputError(
-            f"The field {path!r} holds {count:,} values already; agree to their replacement, or "
-            "choose another name."
-        )
+    if path and not replace:
+        _refuse_values(dataset, path)
     with index:
         index.use_view(samples)
         _, label_ids, _ = index.find_nearest(vector, k)
-        if count:
+        if path and count_values(dataset, path):
             clear_values(dataset, field, path)
         view = index.sort_by_similarity(vector, k=k, dist_field=dist_field or None)
     if field is not None:
@@ -209,7 +205,15 @@ def count_values(dataset: Any, path: str) -> int:
     return count
 
 
-def clear_values(dataset: Any, patches_field: str | None, path: str | None) -> None:
+def _refuse_values(dataset: Any, path: str) -> None:
+    if count := count_values(dataset, path):
+        raise InputError(
+            f"The field {path!r} holds {count:,} values already; agree to their replacement, or "
+            "choose another name."
+        )
+
+
+def clear_values(dataset: Any, patches_field: str | None, path: str) -> None:
     """Clears a field of samples or labels, so that old and new distances are not mixed."""
     # FiftyOne would write a broken label into samples that have none.
     slices = select_all_slices(dataset)
