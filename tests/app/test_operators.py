@@ -228,7 +228,7 @@ def test_a_patch_that_is_added_to_a_sample_is_missing(boxes):
 def test_what_is_gone_is_removed_after_a_tick(indexed):
     indexed.delete_samples(indexed.take(3, seed=51))
     assert refusals(form("remove_gone", indexed, {"brain_key": "key"})) == ["Tick this to go on."]
-    assert refusals(form("remove_gone", indexed, {"brain_key": "key", "sure": True})) == []
+    assert refusals(form("remove_gone", indexed, {"brain_key": "key", "sure_key": True})) == []
     assert run("remove_gone", indexed, {"brain_key": "key"}).text == "Removed 3 vectors."
 
 
@@ -243,9 +243,9 @@ def clone(indexed):
 def test_dropping_an_index_that_others_use_forgets_it_here_alone(indexed, clone):
     questions = form("drop_index", clone, {"brain_key": "key"})
     assert f"'key' of the dataset '{indexed.name}'" in str(questions["others_note"])
-    assert "Forget key here" in str(questions["forget"])
+    assert "Forget key here" in str(questions["forget_key"])
     assert refusals(questions) == ["Tick this to go on."]
-    ran = run("drop_index", clone, {"brain_key": "key", "forget": True})
+    ran = run("drop_index", clone, {"brain_key": "key", "forget_key": True})
     assert ran.text == "Dropped 'key'; its vectors are still on the server."
     assert clone.list_brain_runs() == []
     assert indexed.load_brain_results("key").total_index_size == 60
@@ -256,8 +256,8 @@ def test_an_index_that_was_to_be_forgotten_alone_keeps_its_vectors(
 ):
     url, redis_backend["url"] = redis_backend["url"], f"redis://127.0.0.1:{free_port}"
     indexed.clear_cache()
-    params = {"brain_key": "key", "forget": True}
-    assert "Forget key" in str(form("drop_index", indexed, params)["forget"])
+    params = {"brain_key": "key", "forget_key": True}
+    assert "Forget key" in str(form("drop_index", indexed, params)["forget_key"])
     redis_backend["url"] = url  # the server comes back before the button is pressed
     ran = run("drop_index", indexed, params)
     assert ran.text == "Dropped 'key'; its vectors are still on the server."
@@ -266,11 +266,11 @@ def test_an_index_that_was_to_be_forgotten_alone_keeps_its_vectors(
 
 
 def test_dropping_an_index_for_others_too_wants_a_second_tick(indexed, clone):
-    params = {"brain_key": "key", "others": True}
+    params = {"brain_key": "key", "others_key": True}
     questions = form("drop_index", clone, params)
-    assert "Delete key and its 60 vectors" in str(questions["sure"])
+    assert "Delete key and its 60 vectors" in str(questions["sure_key"])
     assert refusals(questions) == ["Tick this to go on."]
-    assert run("drop_index", clone, {**params, "sure": True}).text == "Dropped 'key'."
+    assert run("drop_index", clone, {**params, "sure_key": True}).text == "Dropped 'key'."
     indexed.clear_cache()
     assert indexed.load_brain_results("key").total_index_size == 0
 
@@ -281,7 +281,7 @@ def test_rebuilding_an_index_that_others_use_wants_a_tick(indexed, clone):
     assert indexed.name in str(questions["others_note"])
     assert refusals(questions) == ["Tick this to go on."]
     assert "is also used by" in run("rebuild_index", clone, params).text
-    params["others"] = True
+    params["others_key"] = True
     assert refusals(form("rebuild_index", clone, params)) == []
     assert run("rebuild_index", clone, params).text == "The index 'key' is HNSW now."
 
@@ -290,12 +290,12 @@ def test_removing_from_an_index_that_others_use_wants_a_second_tick(indexed, clo
     lost = indexed.take(3, seed=51).values("id")
     indexed.delete_samples(lost)
     clone.delete_samples(lost)
-    params = {"brain_key": "key", "sure": True}
+    params = {"brain_key": "key", "sure_key": True}
     questions = form("remove_gone", clone, params)
     assert f"'key' of the dataset '{indexed.name}'" in str(questions["others_note"])
     assert refusals(questions) == ["Tick this to go on."]
     assert "is also used by" in run("remove_gone", clone, params).text
-    params["others"] = True
+    params["others_key"] = True
     assert refusals(form("remove_gone", clone, params)) == []
     assert run("remove_gone", clone, params).text == "Removed 3 vectors."
 
@@ -344,6 +344,21 @@ def test_what_the_form_asks_for_reaches_the_rebuild(indexed):
     assert (config.ef_runtime, config.block_size) == (70, 1023)
 
 
+def test_a_tick_holds_for_the_index_that_it_was_given_for(indexed, model):
+    fob.compute_similarity(indexed, model=model, brain_key="other", backend="redis")
+    params = {"brain_key": "key", "sure_key": True}
+    assert refusals(form("drop_index", indexed, params)) == []
+    params["brain_key"] = "other"  # chosen in the same form, after the tick
+    assert refusals(form("drop_index", indexed, params)) == ["Tick this to go on."]
+
+
+def test_a_tick_holds_for_the_type_that_it_was_given_for(indexed):
+    params = {"brain_key": "key", "dtype": "float16", "sure_key_float16": True}
+    assert refusals(form("rebuild_index", indexed, params)) == []
+    params["dtype"] = "bfloat16"
+    assert refusals(form("rebuild_index", indexed, params)) == ["Tick this to go on."]
+
+
 def test_an_index_is_renamed(indexed):
     run("rename_index", indexed, {"brain_key": "key", "new_key": "other"})
     assert indexed.list_brain_runs() == ["other"]
@@ -353,7 +368,7 @@ def test_an_index_is_renamed(indexed):
 def test_an_index_is_dropped_after_a_tick(indexed, client):
     assert refusals(form("drop_index", indexed, {"brain_key": "key"})) == ["Tick this to go on."]
     assert "60 vectors" in str(form("drop_index", indexed, {"brain_key": "key"}))
-    run("drop_index", indexed, {"brain_key": "key", "sure": True})
+    run("drop_index", indexed, {"brain_key": "key", "sure_key": True})
     assert indexed.list_brain_runs() == []
     assert client.dbsize() == 0
 
@@ -372,12 +387,12 @@ def test_a_distance_field_with_values_is_named_and_cleared_after_a_tick(indexed,
     indexed.set_values("score", [1.5] * 30 + [None] * 30)
     params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5, "dist_field": "score"}
     questions = form("search_with_picture", indexed, params)
-    assert "field score" in str(questions["replace"])
-    assert "all of its 30 values" in str(questions["replace"])
+    assert "field score" in str(questions["replace_score"])
+    assert "all of its 30 values" in str(questions["replace_score"])
     assert refusals(questions) == ["Tick this to go on."]
     assert "holds 30 values already" in run("search_with_picture", indexed, params).text
     assert indexed.count("score") == 30
-    params["replace"] = True
+    params["replace_score"] = True
     assert refusals(form("search_with_picture", indexed, params)) == []
     run("search_with_picture", indexed, params)
     assert indexed.count("score") == 5
@@ -392,8 +407,8 @@ def test_a_distance_field_of_labels_is_named_and_cleared_too(boxes):
     boxes.set_label_values(path, {id: 9.0 for id in labels if id}, dynamic=True)
     params = {"brain_key": "key", "source": "region", "region": label.id, "dist_field": "score"}
     more = {"current_sample": boxes.first().id}
-    params |= {"k": 4, "replace": True}
-    assert path in str(form("search_with_picture", boxes, params, **more)["replace"])
+    params |= {"k": 4, "replace_score": True}
+    assert path in str(form("search_with_picture", boxes, params, **more)["replace_score"])
     run("search_with_picture", boxes, params, **more)
     assert boxes.count(path) == 4
     assert boxes.bounds(path)[1] < 9.0
@@ -405,7 +420,7 @@ def test_a_search_that_fails_clears_nothing(indexed, files, client):
     indexed.set_values("score", [1.5] * 60)
     client.execute_command("FT.DROPINDEX", index.config.index_name)
     params = {"brain_key": "key", "source": "path", "path": files[7], "dist_field": "score"}
-    run("search_with_picture", indexed, params | {"replace": True})
+    run("search_with_picture", indexed, params | {"replace_score": True})
     assert indexed.values("score") == [1.5] * 60
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -126,17 +127,29 @@ def pick_index(inputs: Any, ctx: Any) -> str | None:
     return pick(inputs, ctx, "brain_key", known, label="Index", required=True)
 
 
-def confirm(inputs: Any, ctx: Any, label: str, description: str, name: str = "sure") -> None:
-    """Adds a checkbox that must be ticked before data is lost."""
+def confirm(inputs: Any, ctx: Any, name: str, label: str, description: str) -> None:
+    """Adds a checkbox that must be ticked before data is lost; :func:`name_tick` names it."""
     question = tick(inputs, name, label, description)
     if not ctx.params.get(name):
         mark_invalid(question, "Tick this to go on.")
 
 
 def tick(inputs: Any, name: str, label: str, description: str) -> Any:
-    """Adds a checkbox, and returns it."""
+    """Adds a checkbox, and returns it; :func:`name_tick` names it."""
     view = types.CheckboxView()
     return inputs.bool(name, label=label, description=description, default=False, view=view)
+
+
+def name_tick(what: str, about: str) -> str:
+    """Returns the name of a checkbox, so that a tick holds for one thing only.
+
+    The page keeps a tick while another index or field is chosen in the same form.
+
+    Args:
+        what: what is agreed to
+        about: the index or field that it is agreed to for
+    """
+    return f"{what}_{re.sub(r'[^A-Za-z0-9]', '_', about)}"
 
 
 def warn_of_others(inputs: Any, others: Iterable[object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import fiftyone.operators as foo
@@ -193,14 +194,15 @@ class RemoveGone(_Change):
         if others := changes.find_others(ctx.dataset, key):
             forms.warn_of_others(inputs, others)
             text = "They search the same index; none of their datasets has these samples."
-            forms.confirm(inputs, ctx, "Remove them for all of these runs", text, name="others")
+            forms.confirm(inputs, ctx, _others(key), "Remove them for all of these runs", text)
         label = f"Delete {forms.format_count(count, 'vectors')}"
-        forms.confirm(inputs, ctx, label, "What they belonged to is no longer in the dataset.")
+        text = "What they belonged to is no longer in the dataset."
+        forms.confirm(inputs, ctx, _sure(key), label, text)
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Removes them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        count = changes.remove(index, report, force=bool(ctx.params.get("others")))
+        count = changes.remove(index, report, force=_agreed_for_others(ctx))
         return Outcome(f"Removed {forms.format_count(count, 'vectors')}.")
 
 
@@ -230,11 +232,12 @@ class RebuildIndex(_Change):
         if others := changes.find_others(ctx.dataset, key):
             forms.warn_of_others(inputs, others)
             text = "They search the same index."
-            forms.confirm(inputs, ctx, "Rebuild it for all of them", text, name="others")
+            forms.confirm(inputs, ctx, _others(key), "Rebuild it for all of them", text)
         wanted = ctx.params.get("dtype", now.dtype)
         if DTYPES.get(wanted, 8) < DTYPES[now.dtype]:
             label = f"Round the vectors to {wanted}"
-            forms.confirm(inputs, ctx, label, "The digits that are lost do not come back.")
+            text = "The digits that are lost do not come back."
+            forms.confirm(inputs, ctx, forms.name_tick("sure", f"{key} {wanted}"), label, text)
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Rebuilds it."""
@@ -242,7 +245,7 @@ class RebuildIndex(_Change):
         report(0, "Rebuilding")
         index.rebuild(
             progress=lambda bar: report(bar.progress, "Rebuilding"),
-            force=bool(ctx.params.get("others")),
+            force=_agreed_for_others(ctx),
             **_settings(ctx),
         )
         return Outcome(f"The index {ctx.params['brain_key']!r} is {index.config.algorithm} now.")
@@ -301,31 +304,41 @@ class DropIndex(_Change):
             )
             inputs.view("problem", types.Warning(label="The server is gone", description=text))
             text = "The dataset keeps no trace of it."
-            forms.confirm(inputs, ctx, f"Forget {key}", text, name="forget")
+            forms.confirm(inputs, ctx, _forget(key), f"Forget {key}", text)
             return
         vectors = forms.format_count(summary.documents or 0, "vectors")
         if others := changes.find_others(ctx.dataset, key):
             forms.warn_of_others(inputs, others)
             text = "Without this tick, the vectors stay for these runs."
-            forms.tick(inputs, "others", f"Delete the {vectors} of all of them", text)
-            if not ctx.params.get("others"):
+            forms.tick(inputs, _others(key), f"Delete the {vectors} of all of them", text)
+            if not ctx.params.get(_others(key)):
                 text = "Its vectors stay on the server."
-                forms.confirm(inputs, ctx, f"Forget {key} here", text, name="forget")
+                forms.confirm(inputs, ctx, _forget(key), f"Forget {key} here", text)
                 return
         label = f"Delete {key} and its {vectors}"
-        forms.confirm(inputs, ctx, label, "They do not come back; the samples stay.")
+        forms.confirm(inputs, ctx, _sure(key), label, "They do not come back; the samples stay.")
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Drops it."""
         key = ctx.params["brain_key"]
         report(0, "Dropping")
-        force = bool(ctx.params.get("others"))
-        forget = bool(ctx.params.get("forget")) and not force
+        force = _agreed_for_others(ctx)
+        forget = bool(ctx.params.get(_forget(key))) and not force
         left = changes.drop(ctx.dataset, key, force, forget)
         return Outcome(f"Dropped {key!r}{'; its vectors are still on the server' if left else ''}.")
 
 
 OPERATORS = (CreateIndex, AddMissing, RemoveGone, RebuildIndex, RenameIndex, DropIndex)
+
+
+_sure = partial(forms.name_tick, "sure")
+_others = partial(forms.name_tick, "others")
+_forget = partial(forms.name_tick, "forget")
+
+
+def _agreed_for_others(ctx: Any) -> bool:
+    """Returns whether it was agreed to change the index for the other runs that use it, too."""
+    return bool(ctx.params.get(_others(ctx.params["brain_key"])))
 
 
 def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:

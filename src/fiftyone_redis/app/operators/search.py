@@ -91,12 +91,13 @@ class SearchWithPicture(foo.Operator):
         report(0.1, "Embedding the picture")
         vector = _embed_query(ctx, index)
         report(0.6, "Searching")
+        dist_field = _read_distance_field(ctx)
         view, path = pictures.make_nearest_view(
             index,
             vector,
             ctx.params.get("k", 25),
-            dist_field=_read_distance_field(ctx),
-            replace=bool(ctx.params.get("replace")),
+            dist_field=dist_field,
+            replace=bool(ctx.params.get(forms.name_tick("replace", dist_field or ""))),
             within=ctx.view if ctx.params.get("within") else None,
         )
         count = len(view)
@@ -136,7 +137,7 @@ def _ask_distance_field(inputs: Any, ctx: Any, patches_field: str | None) -> Non
         values = "its value" if count == 1 else f"all of its {count:,} values"
         label = f"Replace the field {path}"
         text = f"It exists; {values} will be deleted before the distances are stored."
-        forms.confirm(inputs, ctx, label, text, name="replace")
+        forms.confirm(inputs, ctx, forms.name_tick("replace", name), label, text)
 
 
 def _read_distance_field(ctx: Any) -> str | None:
