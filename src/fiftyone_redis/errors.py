@@ -4,7 +4,8 @@ FiftyOneRedisError
 ├── SettingsError            a setting is wrong, unknown or conflicting   (ValueError)
 ├── InputError               vectors, ids or arguments are invalid        (ValueError)
 ├── ConnectionFailedError    no server answers                            (ConnectionError)
-│   └── AuthenticationError  the server does not accept the credentials
+│   ├── AuthenticationError  the server does not accept the credentials
+│   └── ServerStoppedError   the private server is stopped, and was not to be started
 ├── UnsupportedServerError   the server lacks a required feature
 ├── IndexNotFoundError       no index of that name
 ├── IndexMismatchError       the index exists but does not match              (ValueError)
@@ -43,6 +44,10 @@ class ConnectionFailedError(FiftyOneRedisError, ConnectionError):
 
 class AuthenticationError(ConnectionFailedError):
     """The server does not accept the credentials, or the user lacks a permission."""
+
+
+class ServerStoppedError(ConnectionFailedError):
+    """The private server of this machine is stopped, and was not to be started."""
 
 
 class UnsupportedServerError(FiftyOneRedisError):

@@ -16,6 +16,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.delegated as food
 import numpy as np
 import pytest
+from fiftyone.operators import types
 from fiftyone.operators.executor import ExecutionContext, Executor
 from PIL import Image
 
@@ -168,15 +169,51 @@ def test_a_name_that_is_taken_is_refused_in_the_form(indexed):
 def test_what_is_missing_is_counted_and_added(indexed, files):
     indexed.add_samples([fo.Sample(filepath=files[0]), fo.Sample(filepath=files[1])])
     assert "2 samples" in str(form("add_missing", indexed, {"brain_key": "key"}))
-    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Added 2 samples."
-    assert refusals(form("add_missing", indexed, {"brain_key": "key"})) != []
+    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Indexed 2 samples."
+    questions = form("add_missing", indexed, {"brain_key": "key"})
+    assert questions["done"]["view"]["name"] == "Success"
+    assert refusals(questions) == ["Nothing is missing"]
+
+
+def test_it_is_a_failure_if_nothing_could_be_indexed(indexed):
+    indexed.add_sample(fo.Sample(filepath="no-such-file.png"))
+    ran = run("add_missing", indexed, {"brain_key": "key"})
+    [shown] = ran.messages["show_output"]["outputs"]["type"]["properties"].values()
+    assert (shown["view"]["name"], shown["view"]["label"]) == ("Error", "Index failed")
+    assert ran.text.startswith("Nothing was indexed; 1 sample without a vector: ")
+    assert indexed.last().id in ran.text
+
+
+def test_it_is_no_full_success_if_some_could_not_be_indexed(indexed, files):
+    indexed.add_samples([fo.Sample(filepath=files[0]), fo.Sample(filepath="no-such-file.png")])
+    ran = run("add_missing", indexed, {"brain_key": "key"})
+    assert ran.messages["notify"]["variant"] == "warning"
+    assert ran.text.startswith("Indexed 1 sample; 1 sample without a vector: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "filled_in"),
+    [
+        ("rename_index", {}, {"new_key": "other"}),
+        ("search_with_picture", {"source": "path"}, {"path": "a.png"}),
+        ("search_with_picture", {"source": "upload"}, {"picture": {"name": "a.png"}}),
+    ],
+)
+def test_nothing_is_red_before_anybody_has_typed(indexed, name, params, filled_in):
+    questions = form(name, indexed, params)
+    [input_name] = filled_in
+    assert not questions[input_name]["required"]
+    assert not questions[input_name]["invalid"]
+    assert questions["blocked"]["view"]["name"] == "HiddenView"
+    assert refusals(questions) != []  # so that the button cannot be pressed
+    assert refusals(form(name, indexed, params | filled_in)) == []
 
 
 def test_an_index_that_was_dropped_behind_its_back_is_filled_anew(indexed, client):
     index = indexed.load_brain_results("key")
     client.execute_command("FT.DROPINDEX", index.config.index_name, "DD")
     assert "60 samples" in str(form("add_missing", indexed, {"brain_key": "key"}))
-    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Added 60 samples."
+    assert run("add_missing", indexed, {"brain_key": "key"}).text == "Indexed 60 samples."
     assert indexed.load_brain_results("key").total_index_size == 60
 
 
@@ -191,7 +228,7 @@ def test_a_patch_that_is_added_to_a_sample_is_missing(boxes):
 def test_what_is_gone_is_removed_after_a_tick(indexed):
     indexed.delete_samples(indexed.take(3, seed=51))
     assert refusals(form("remove_gone", indexed, {"brain_key": "key"})) == ["Tick this to go on."]
-    assert refusals(form("remove_gone", indexed, {"brain_key": "key", "sure": True})) == []
+    assert refusals(form("remove_gone", indexed, {"brain_key": "key", "sure_key": True})) == []
     assert run("remove_gone", indexed, {"brain_key": "key"}).text == "Removed 3 vectors."
 
 
@@ -206,20 +243,34 @@ def clone(indexed):
 def test_dropping_an_index_that_others_use_forgets_it_here_alone(indexed, clone):
     questions = form("drop_index", clone, {"brain_key": "key"})
     assert f"'key' of the dataset '{indexed.name}'" in str(questions["others_note"])
-    assert "Forget key here" in str(questions["sure"])
+    assert "Forget key here" in str(questions["forget_key"])
     assert refusals(questions) == ["Tick this to go on."]
-    ran = run("drop_index", clone, {"brain_key": "key", "sure": True})
+    ran = run("drop_index", clone, {"brain_key": "key", "forget_key": True})
     assert ran.text == "Dropped 'key'; its vectors are still on the server."
     assert clone.list_brain_runs() == []
     assert indexed.load_brain_results("key").total_index_size == 60
 
 
+def test_an_index_that_was_to_be_forgotten_alone_keeps_its_vectors(
+    indexed, client, redis_backend, free_port
+):
+    url, redis_backend["url"] = redis_backend["url"], f"redis://127.0.0.1:{free_port}"
+    indexed.clear_cache()
+    params = {"brain_key": "key", "forget_key": True}
+    assert "Forget key" in str(form("drop_index", indexed, params)["forget_key"])
+    redis_backend["url"] = url  # the server comes back before the button is pressed
+    ran = run("drop_index", indexed, params)
+    assert ran.text == "Dropped 'key'; its vectors are still on the server."
+    assert client.dbsize() == 60
+    assert indexed.list_brain_runs() == []
+
+
 def test_dropping_an_index_for_others_too_wants_a_second_tick(indexed, clone):
-    params = {"brain_key": "key", "others": True}
+    params = {"brain_key": "key", "others_key": True}
     questions = form("drop_index", clone, params)
-    assert "Delete key and its 60 vectors" in str(questions["sure"])
+    assert "Delete key and its 60 vectors" in str(questions["sure_key"])
     assert refusals(questions) == ["Tick this to go on."]
-    assert run("drop_index", clone, {**params, "sure": True}).text == "Dropped 'key'."
+    assert run("drop_index", clone, {**params, "sure_key": True}).text == "Dropped 'key'."
     indexed.clear_cache()
     assert indexed.load_brain_results("key").total_index_size == 0
 
@@ -230,14 +281,37 @@ def test_rebuilding_an_index_that_others_use_wants_a_tick(indexed, clone):
     assert indexed.name in str(questions["others_note"])
     assert refusals(questions) == ["Tick this to go on."]
     assert "is also used by" in run("rebuild_index", clone, params).text
-    params["others"] = True
+    params["others_key"] = True
     assert refusals(form("rebuild_index", clone, params)) == []
     assert run("rebuild_index", clone, params).text == "The index 'key' is HNSW now."
 
 
+def test_removing_from_an_index_that_others_use_wants_a_second_tick(indexed, clone):
+    lost = indexed.take(3, seed=51).values("id")
+    indexed.delete_samples(lost)
+    clone.delete_samples(lost)
+    params = {"brain_key": "key", "sure_key": True}
+    questions = form("remove_gone", clone, params)
+    assert f"'key' of the dataset '{indexed.name}'" in str(questions["others_note"])
+    assert refusals(questions) == ["Tick this to go on."]
+    assert "is also used by" in run("remove_gone", clone, params).text
+    params["others_key"] = True
+    assert refusals(form("remove_gone", clone, params)) == []
+    assert run("remove_gone", clone, params).text == "Removed 3 vectors."
+
+
+def test_a_run_that_uses_the_index_by_another_name_is_named_too(indexed, clone):
+    index = indexed.load_brain_results("key")
+    index.config.index_name = index.open_index().schema.server_name
+    index.save_config()
+    for name in ("drop_index", "rebuild_index"):
+        questions = form(name, clone, {"brain_key": "key"})
+        assert f"'key' of the dataset '{indexed.name}'" in str(questions["others_note"])
+
+
 def test_what_a_clone_lacks_but_the_original_has_is_not_gone(indexed, clone):
     clone.delete_samples(clone.take(3, seed=51))
-    assert "Nothing is gone" in str(form("remove_gone", clone, {"brain_key": "key"}))
+    assert "Nothing is stale" in str(form("remove_gone", clone, {"brain_key": "key"}))
 
 
 def test_an_index_is_rebuilt(indexed):
@@ -270,6 +344,21 @@ def test_what_the_form_asks_for_reaches_the_rebuild(indexed):
     assert (config.ef_runtime, config.block_size) == (70, 1023)
 
 
+def test_a_tick_holds_for_the_index_that_it_was_given_for(indexed, model):
+    fob.compute_similarity(indexed, model=model, brain_key="other", backend="redis")
+    params = {"brain_key": "key", "sure_key": True}
+    assert refusals(form("drop_index", indexed, params)) == []
+    params["brain_key"] = "other"  # chosen in the same form, after the tick
+    assert refusals(form("drop_index", indexed, params)) == ["Tick this to go on."]
+
+
+def test_a_tick_holds_for_the_type_that_it_was_given_for(indexed):
+    params = {"brain_key": "key", "dtype": "float16", "sure_key_float16": True}
+    assert refusals(form("rebuild_index", indexed, params)) == []
+    params["dtype"] = "bfloat16"
+    assert refusals(form("rebuild_index", indexed, params)) == ["Tick this to go on."]
+
+
 def test_an_index_is_renamed(indexed):
     run("rename_index", indexed, {"brain_key": "key", "new_key": "other"})
     assert indexed.list_brain_runs() == ["other"]
@@ -279,13 +368,71 @@ def test_an_index_is_renamed(indexed):
 def test_an_index_is_dropped_after_a_tick(indexed, client):
     assert refusals(form("drop_index", indexed, {"brain_key": "key"})) == ["Tick this to go on."]
     assert "60 vectors" in str(form("drop_index", indexed, {"brain_key": "key"}))
-    run("drop_index", indexed, {"brain_key": "key", "sure": True})
+    run("drop_index", indexed, {"brain_key": "key", "sure_key": True})
     assert indexed.list_brain_runs() == []
     assert client.dbsize() == 0
 
 
+def test_a_search_writes_nothing_unless_a_distance_field_is_named(indexed, files):
+    indexed.set_values("distance", [1.5] * 60)
+    assert form("search_with_picture", indexed)["dist_field"]["default"] is None
+    params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5}
+    ran = run("search_with_picture", indexed, params)
+    assert ran.text == "The 5 samples nearest to it are shown."
+    assert indexed.values("distance") == [1.5] * 60
+    assert "set_active_fields" not in ran.messages
+
+
+def test_a_distance_field_with_values_is_named_and_cleared_after_a_tick(indexed, files):
+    indexed.set_values("score", [1.5] * 30 + [None] * 30)
+    params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5, "dist_field": "score"}
+    questions = form("search_with_picture", indexed, params)
+    assert "field score" in str(questions["replace_score"])
+    assert "all of its 30 values" in str(questions["replace_score"])
+    assert refusals(questions) == ["Tick this to go on."]
+    assert "holds 30 values already" in run("search_with_picture", indexed, params).text
+    assert indexed.count("score") == 30
+    params["replace_score"] = True
+    assert refusals(form("search_with_picture", indexed, params)) == []
+    run("search_with_picture", indexed, params)
+    assert indexed.count("score") == 5
+    assert indexed.bounds("score")[1] < 1.5
+
+
+def test_a_distance_field_of_labels_is_named_and_cleared_too(boxes):
+    label = boxes.first().ground_truth.detections[0]
+    boxes.add_sample(fo.Sample(filepath="no-labels.png"))
+    path = "ground_truth.detections.score"
+    labels = boxes.values("ground_truth.detections.id", unwind=True)
+    boxes.set_label_values(path, {id: 9.0 for id in labels if id}, dynamic=True)
+    params = {"brain_key": "key", "source": "region", "region": label.id, "dist_field": "score"}
+    more = {"current_sample": boxes.first().id}
+    params |= {"k": 4, "replace_score": True}
+    assert path in str(form("search_with_picture", boxes, params, **more)["replace_score"])
+    run("search_with_picture", boxes, params, **more)
+    assert boxes.count(path) == 4
+    assert boxes.bounds(path)[1] < 9.0
+    assert boxes.last().ground_truth is None
+
+
+def test_a_search_that_fails_clears_nothing(indexed, files, client):
+    index = indexed.load_brain_results("key")
+    indexed.set_values("score", [1.5] * 60)
+    client.execute_command("FT.DROPINDEX", index.config.index_name)
+    params = {"brain_key": "key", "source": "path", "path": files[7], "dist_field": "score"}
+    run("search_with_picture", indexed, params | {"replace_score": True})
+    assert indexed.values("score") == [1.5] * 60
+
+
+def test_a_field_of_other_values_is_refused_in_the_form(indexed):
+    params = {"source": "path", "path": "a.png", "dist_field": "filepath"}
+    [refusal] = refusals(form("search_with_picture", indexed, params))
+    assert "'filepath' holds other values" in refusal
+
+
 def test_a_picture_finds_what_looks_like_it_and_how_far_that_is(indexed, files):
     params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5}
+    params["dist_field"] = "distance"
     ran = run("search_with_picture", indexed, params)
     distances = ran.view.values("distance")
     assert ran.view.values("filepath")[0] == files[7]
@@ -367,6 +514,7 @@ def test_a_region_finds_what_looks_like_it(boxes, is_indexed):
         index.remove_from_index(label_ids=[label.id])
         expected -= {label.id}
     params = {"brain_key": "key", "source": "region", "region": label.id, "k": len(expected)}
+    params["dist_field"] = "distance"
     ran = run("search_with_picture", boxes, params, current_sample=sample.id)
     assert set(ran.view.values("id")) == expected
     distances = ran.view.values("ground_truth.distance")
@@ -419,7 +567,8 @@ def test_a_form_without_a_server_says_what_to_do(name, indexed, redis_backend, f
     redis_backend["url"] = f"redis://127.0.0.1:{free_port}"
     questions = form(name, indexed)
     if name in ("create_index", "rename_index", "search_with_picture"):
-        assert refusals(questions) == []  # it can be filled without a server
+        # It can be filled without a server.
+        assert all("is needed" in refusal for refusal in refusals(questions))
     elif name == "drop_index":
         assert "the server does not answer" in str(questions)
     else:
@@ -430,6 +579,13 @@ def test_a_form_without_a_server_says_what_to_do(name, indexed, redis_backend, f
 def test_a_form_without_an_index_says_what_to_do(name, written):
     [refusal] = refusals(form(name, written))
     assert "Create" in refusal
+
+
+@pytest.mark.skipif(not hasattr(types, "RiskLevel"), reason="This FiftyOne has no risk levels.")
+def test_operators_declare_what_they_can_do():
+    risks = {name: operator.config.to_json()["risk_level"] for name, operator in OPERATORS.items()}
+    deletes = {"remove_gone", "rebuild_index", "drop_index"}
+    assert risks == {name: "high" if name in deletes else "medium" for name in OPERATORS}
 
 
 def test_an_operation_can_be_delegated(indexed, files, monkeypatch, tmp_path):

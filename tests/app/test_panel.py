@@ -1,6 +1,9 @@
 """The panel "Redis" as the server of the App paints it, also when something is wrong."""
 
+import shutil
+import tempfile
 import uuid
+from pathlib import Path
 
 import fiftyone as fo
 import fiftyone.brain as fob
@@ -8,10 +11,13 @@ import numpy as np
 import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
 
+from fiftyone_redis import CONFIG_CLS, server
 from fiftyone_redis.app import cache, status
+from fiftyone_redis.app.operators import duplicates, manage, search
 from fiftyone_redis.app.panel import RedisPanel
 from fiftyone_redis.doctor import indexes
 from fiftyone_redis.engine import connect
+from fiftyone_redis.similarity import settings
 
 
 class Opened:
@@ -75,6 +81,18 @@ def test_the_first_paint_has_the_server_and_the_index(panel, index):
     assert (row["type"], row["missing"], row["gone"]) == ("float32 x 8", *["counting …"] * 2)
 
 
+def test_the_table_has_what_matters_and_a_row_opens_the_rest(panel, index):
+    painted = panel.call("on_load")
+    labels = [column["label"] for column in painted["table"]["view"]["columns"]]
+    assert labels == ["Index", "Target", "Vectors", "Missing", "Stale", "Memory"]
+    opened = panel.call("open_row", row=0)["details"]["default"]
+    for text in ("cosine", "HNSW (m 32", "float32 x 8", "Text prompts: `no`", "fiftyone-panel-"):
+        assert text in opened
+    assert index.open_index().schema.server_name in opened
+    assert "details" in panel.call("open_row", row=-1)  # the head of the table
+    assert "details" not in panel.call("open_row", row=0)
+
+
 def test_what_is_missing_and_gone_and_the_distances_come_afterwards(panel, index):
     panel.dataset.delete_samples(panel.dataset.take(3, seed=51))
     panel.dataset.add_samples([fo.Sample(filepath="new.png")])
@@ -100,6 +118,50 @@ def test_a_server_that_is_gone_is_said_and_found_again(panel, index, redis_backe
     assert list(painted["buttons"]["type"]["properties"]) == ["refresh"]
     redis_backend["url"] = url
     assert "problem_text" not in panel.call("refresh")
+
+
+@pytest.fixture
+def stopped(panel, redis_backend, free_port, monkeypatch):
+    """The backend is told nothing about a server, and the private one was stopped."""
+    folder = Path(tempfile.mkdtemp(prefix="fr-", dir="/tmp")).resolve()
+    monkeypatch.setenv("FIFTYONE_REDIS_SERVER_DIR", str(folder / "redis"))
+    monkeypatch.setattr(settings, "DEFAULT_PORT", free_port)
+    redis_backend.clear()
+    redis_backend["config_cls"] = CONFIG_CLS
+    vectors = np.eye(50, dtype=np.float32)
+    fob.compute_similarity(panel.dataset, embeddings=vectors, brain_key="key", backend="redis")
+    server.stop()
+    panel.dataset.clear_cache()
+    yield
+    server.stop()
+    shutil.rmtree(folder)
+
+
+def test_looking_at_the_panel_leaves_a_stopped_server_stopped_until_start(panel, stopped):
+    painted = panel.call("on_load")
+    assert painted["stopped_text"]["view"]["label"] == "The private server is stopped"
+    assert list(painted["buttons"]["type"]["properties"]) == ["start", "refresh"]
+    panel.call("refresh")
+    panel.settle()
+    assert server.status() is None
+    assert "stopped_text" not in panel.call("start")
+    assert panel.state["rows"][0]["vectors"] == "50"
+
+
+def test_a_panel_that_is_open_while_the_server_stops_does_not_start_it(panel, stopped):
+    server.start()
+    panel.call("on_load")
+    server.stop()
+    panel.dataset.clear_cache()
+    panel.settle()
+    assert server.status() is None
+
+
+@pytest.mark.parametrize("kind", [*manage.OPERATORS, *search.OPERATORS, *duplicates.OPERATORS])
+def test_a_form_leaves_a_stopped_server_stopped(panel, stopped, kind):
+    request = {"dataset_name": panel.dataset.name, "params": {"brain_key": "key"}}
+    kind().resolve_input(ExecutionContext(request, executor=Executor()))
+    assert server.status() is None
 
 
 def test_an_index_that_was_dropped_behind_its_back_is_said(panel, index, client):

@@ -47,6 +47,11 @@ class Panel:
         """Returns the cells of an index's row in the table."""
         return self.browser.locator("table tbody tr").nth(number).locator("td").all_inner_texts()
 
+    def table_fits(self) -> bool:
+        """Tells whether the whole table is seen without scrolling sideways."""
+        fits = "one => one.offsetWidth <= one.parentElement.clientWidth"
+        return self.browser.locator("table").evaluate(fits)
+
     def act(self, action: str, number: int = 0) -> None:
         """Opens the form of an action on an index."""
         self.browser.locator("table tbody tr").nth(number).locator("button").click()
@@ -109,6 +114,9 @@ def test_the_panel_shows_the_server_the_index_and_its_distances(panel, page, dig
     panel.settle()
     panel.says("query engine")
     assert panel.row()[:5] == ["redis", "samples", "1,797", "0", "0"]
+    assert panel.table_fits()
+    panel.browser.locator("table tbody td").first.click()
+    panel.says("Text prompts")
     page.picture("panel")
 
 
@@ -147,14 +155,20 @@ def test_a_search_with_a_picture_shows_what_looks_like_it(panel, page, digits):
     panel.open()
     panel.settle()
     panel.button("Search with a picture").click()
+    panel.says("Upload a picture")
+    assert panel.button("Search").is_disabled()
+    assert panel.browser.get_by_text("Required property").count() == 0
     panel.browser.locator("input[type=file]").set_input_files(file)
     panel.says(file.name)
+    panel.browser.locator("input[type=string]").last.fill("nearness")
     panel.picture("search-form", "Search")
     panel.run("Search")
     panel.says("25 samples nearest to it are shown")
     panel.close_message()
     page.shows(digits.nearest(digits.embeddings[7])[:25])
     page.picture("search-with-a-picture")
+    digits.dataset.reload()  # the App has added the field
+    digits.dataset.delete_sample_field("nearness")
 
 
 @pytest.mark.slow
@@ -192,10 +206,10 @@ def test_an_index_that_was_dropped_behind_its_back_is_said_and_filled_again(
     panel.open()
     panel.says("is not on the server")
     until(lambda: panel.row()[2:4] == ["not there", "20"])
-    panel.act("Add what is missing")
-    panel.says("20 samples will be embedded and added")
-    panel.run("Add")
-    panel.says("Added 20 samples")
+    panel.act("Index missing samples")
+    panel.says("20 samples will be indexed")
+    panel.run("Index")
+    panel.says("Indexed 20 samples")
 
 
 @pytest.mark.slow
@@ -222,6 +236,8 @@ def test_a_region_of_the_selected_sample_finds_what_looks_like_it(panel, page, s
     page.open(scenes.dataset.name)
     panel.open()
     panel.settle()
+    assert panel.row()[1] == "patches of ground_truth"
+    assert panel.table_fits()
     sample = page.ids()[0]
     page.select(0)
     panel.button("Search with a picture").click()

@@ -18,6 +18,7 @@ from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
+    ServerStoppedError,
     SettingsError,
     UnsupportedServerError,
 )
@@ -222,6 +223,23 @@ def test_how_to_connect_leaves_the_private_server_open(nowhere, free_port, monke
         with settings.open_client(settings.Parameters(retries=2, socket_timeout=9.0)) as client:
             assert client.connection_pool.connection_kwargs["socket_timeout"] == 9.0
             assert client.get_retry().count == 2
+    finally:
+        server.stop()
+
+
+def test_a_stopped_private_server_can_be_left_alone(nowhere, free_port, monkeypatch):
+    monkeypatch.setattr(settings, "DEFAULT_PORT", free_port)
+    with pytest.raises(ServerStoppedError, match="fiftyone-redis server start"):
+        settings.open_client(settings.Parameters(), start=False)
+    assert server.status() is None
+
+
+def test_a_running_private_server_is_used_without_a_start(nowhere, free_port, monkeypatch):
+    monkeypatch.setattr(settings, "DEFAULT_PORT", free_port)
+    server.start()
+    try:
+        with settings.open_client(settings.Parameters(), start=False) as client:
+            assert client.ping()
     finally:
         server.stop()
 

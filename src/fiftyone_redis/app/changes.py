@@ -21,8 +21,9 @@ from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexInUseError,
     InputError,
+    ServerStoppedError,
 )
-from fiftyone_redis.similarity import sync
+from fiftyone_redis.similarity import sharing, sync
 from fiftyone_redis.similarity.index_users import IndexUser, find_run_id, find_users
 
 _USUAL_MODEL = "clip-vit-base32-torch"
@@ -92,9 +93,16 @@ def fetch_schema(index: Any) -> Schema:
 
 
 def fetch_summaries(dataset: Any) -> list[indexes.IndexSummary]:
-    """Connects and describes the indexes of a dataset; empty if the server does not answer."""
+    """Connects and describes the indexes of a dataset; empty if the server does not answer.
+
+    Raises:
+        ServerStoppedError: if the private server is stopped
+        FiftyOneRedisError: if the server cannot be used
+    """
     try:
         client = indexes.open_client()
+    except ServerStoppedError:
+        raise  # what is done next would start it
     except ConnectionFailedError:
         return []
     try:
@@ -179,30 +187,51 @@ def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:
     Returns:
         the number of added vectors, and the ids that have no vector
     """
-    report(0, "Looking for what is missing")
+    report(0, "Looking for missing samples")
     found = sync.difference(index)
     total = len(found.missing)
-    without = sync.add_missing(index, found, field, count_progress(report, total, "Adding"))
+    without = sync.add_missing(index, found, field, count_progress(report, total, "Indexed"))
     cache.clear()
     return total - len(without), without
 
 
-def remove(index: Any, report: Report) -> int:
-    """Removes ids that are no longer in the dataset, and returns how many there were."""
-    report(0, "Looking for what is gone")
-    count = sync.remove_gone(index, sync.difference(index))
+def remove(index: Any, report: Report, force: bool = False) -> int:
+    """Removes ids that no dataset has which uses the index, and returns how many there were.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        report: called with the progress
+        force (False): whether to remove them from an index that other runs use, too
+
+    Raises:
+        IndexInUseError: if other runs use the index, unless forced
+        FiftyOneRedisError: if the server refuses
+    """
+    report(0, "Looking for stale vectors")
+    found = sync.difference(index)
+    if found.gone and not force:
+        sharing.refuse_if_shared(index, "Agree to the removal for all of them.")
+    count = sync.remove_gone(index, found)
     cache.clear()
     return count
 
 
 def find_others(dataset: Any, brain_key: str) -> list[IndexUser]:
-    """Returns the other runs, of this dataset and others, that use the index of a run."""
+    """Returns the other runs, of this dataset and others, that use the index of a run.
+
+    Raises:
+        FiftyOneRedisError: if the server or the index cannot be used
+    """
+    index = dataset.load_brain_results(brain_key)
+    if index is not None:
+        index.find_index()  # runs may use it by another name, which it tells
+        return sharing.find_others(index)
     index_name = dataset.get_brain_info(brain_key).config.index_name
     run = find_run_id(dataset._doc, brain_key)
     return [user for user in find_users(index_name) if user.run != run]
 
 
-def drop(dataset: Any, brain_key: str, force: bool = False) -> bool:
+def drop(dataset: Any, brain_key: str, force: bool = False, forget: bool = False) -> bool:
     """Deletes an index and its run.
 
     An index that other runs use stays for them.
@@ -211,9 +240,11 @@ def drop(dataset: Any, brain_key: str, force: bool = False) -> bool:
         dataset: a :class:`fiftyone.core.dataset.Dataset`
         brain_key: the key of the run
         force (False): whether to delete an index that other runs use, too
+        forget (False): whether to delete the run alone, even if the index could be deleted by now
 
     Returns:
-        whether the vectors remain on the server, because it does not answer or others use them
+        whether the vectors remain on the server: the run alone was to be deleted, the server does
+        not answer, or others use them
 
     Raises:
         InputError: if the dataset has no such run
@@ -221,9 +252,9 @@ def drop(dataset: Any, brain_key: str, force: bool = False) -> bool:
     """
     if brain_key not in indexes.list_runs(dataset):
         raise InputError(f"The dataset has no Redis index {brain_key!r}; refresh the panel.")
-    left = False
+    left = forget
     try:
-        index = dataset.load_brain_results(brain_key)
+        index = None if forget else dataset.load_brain_results(brain_key)
         if index is not None:  # None: creating it was interrupted
             index.cleanup(force=force)
     except (ConnectionFailedError, IndexInUseError):

@@ -36,6 +36,9 @@ class IndexSummary:
         metric: "cosine", "dotproduct" or "euclidean"
         model: the name of the model that computed the vectors; None if unknown
         field: the field that the vectors came from; None if unknown
+        server_name: the name of the index behind the alias; it changes with each rebuild
+        takes_prompts: whether it can be searched with text prompts
+        stored_fields: the fields that are stored beside the vectors
         problem: what is wrong and what to do; None if all is well
     """
 
@@ -50,6 +53,9 @@ class IndexSummary:
     metric: str
     model: str | None
     field: str | None
+    server_name: str
+    takes_prompts: bool
+    stored_fields: tuple[str, ...]
     problem: str | None = None
 
     @property
@@ -58,15 +64,19 @@ class IndexSummary:
         return "samples" if self.patches_field is None else "patches"
 
 
-def open_client() -> Client:
+def open_client(start: bool = False) -> Client:
     """Connects with the settings of the brain config, which all indexes share.
 
+    Args:
+        start (False): whether to start the private server if it is to be used and is stopped
+
     Raises:
+        ServerStoppedError: if the private server is to be used, but is stopped and not started
         FiftyOneRedisError: if no server answers, or it cannot be used
     """
     config = RedisSimilarityConfig()
     config.load_credentials()
-    return settings.open_client(config.connection)
+    return settings.open_client(config.connection, start)
 
 
 def list_runs(dataset: Any) -> dict[str, Any]:
@@ -89,8 +99,18 @@ def fetch_summaries(dataset: Any, client: Client) -> list[IndexSummary]:
     return [_summary(key, config, client) for key, config in list_runs(dataset).items()]
 
 
+def load_to_show(dataset: Any, brain_key: str) -> Any:
+    """Loads an index to show facts about it; see :func:`load`. Starts no server, unlike that one.
+
+    Raises:
+        ServerStoppedError: if the private server is to be used, but is stopped
+    """
+    open_client().close()
+    return load(dataset, brain_key)
+
+
 def load(dataset: Any, brain_key: str) -> Any:
-    """Loads an index.
+    """Loads an index, and starts the private server if need be, as FiftyOne does.
 
     Args:
         dataset: a :class:`fiftyone.core.dataset.Dataset`
@@ -132,13 +152,16 @@ def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
         config.metric,
         config.model,
         config.embeddings_field,
+        config.index_name,
+        bool(config.supports_prompts),
+        tuple(name for name, _ in config.stored_fields),
     )
     try:
         return _read(said, config, client)
     except IndexNotFoundError:
         problem = (
-            f"The index {config.index_name!r} is not on the server. Add what is missing to fill it "
-            "again, or drop it."
+            f"The index {config.index_name!r} is not on the server. Index missing samples to fill "
+            "it again, or drop it."
         )
     except FiftyOneRedisError as error:
         problem = str(error)
@@ -157,7 +180,7 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
     if failures:
         problem = (
             f"The server could not index {failures} documents of {said.index_name!r}; their "
-            "vectors do not fit. Remove what is gone, or rebuild the index."
+            "vectors do not fit. Remove stale vectors, or rebuild the index."
         )
     read = {
         "documents": documents,
@@ -166,6 +189,7 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
         "dtype": schema.dtype,
         "dim": schema.dim,
         "metric": schema.metric,
+        "server_name": schema.server_name,
         "problem": problem,
     }
     return IndexSummary(**{**vars(said), **read})

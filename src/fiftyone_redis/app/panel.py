@@ -14,22 +14,30 @@ from fiftyone.operators import types
 from fiftyone_redis.app import cache, changes, charts, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
 from fiftyone_redis.doctor.findings import format_bytes
-from fiftyone_redis.errors import FiftyOneRedisError, InputError
+from fiftyone_redis.errors import FiftyOneRedisError, InputError, ServerStoppedError
 
-_STATE = ("server", "problem", "problems", "rows", "chosen", "plot")
+_STATE = ("server", "problem", "stopped", "problems", "rows", "opened", "chosen", "plot")
 _COUNTING = "counting …"
 
 _COLUMNS = {
     "name": "Index",
-    "of": "Of",
+    "of": "Target",
     "vectors": "Vectors",
-    "missing": "Not indexed",
-    "gone": "Gone",
+    "missing": "Missing",
+    "gone": "Stale",
     "memory": "Memory",
+}
+
+# What opens below the table with a click on a row.
+_DETAILS = {
     "metric": "Metric",
     "algorithm": "Algorithm",
     "type": "Type",
     "source": "Vectors from",
+    "prompts": "Text prompts",
+    "stored": "Stored fields",
+    "index_name": "Index name",
+    "generation": "Generation",
 }
 
 # Material UI styles: a wide table scrolls instead of stretching the panel.
@@ -39,15 +47,22 @@ _BUTTON = {"item": {"sx": {"width": "auto"}}}
 _CELL = {"sx": {"whiteSpace": "nowrap", "px": 1.25, "py": 0.75, "fontSize": "0.85rem"}}
 _SURFACE = "var(--fo-palette-background-level2, #262626)"
 _ACTIONS_STAY = {"position": "sticky", "right": 0, "background": _SURFACE, "px": 1}
+_NAMES_WRAP = {"whiteSpace": "normal", "overflowWrap": "anywhere"}
 _TABLE = {
-    "table": {"sx": {"minWidth": 0, "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY}},
+    "table": {
+        "sx": {
+            "minWidth": 0,
+            "& td:nth-of-type(-n+2)": _NAMES_WRAP,
+            "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY,
+        }
+    },
     "tableHeadCell": _CELL,
     "tableBodyCell": _CELL,
 }
 
 _ACTIONS = {
-    "add_missing": ("Add what is missing", "playlist_add"),
-    "remove_gone": ("Remove what is gone", "playlist_remove"),
+    "add_missing": ("Index missing samples", "playlist_add"),
+    "remove_gone": ("Remove stale vectors", "playlist_remove"),
     "find_near_duplicates": ("Find near duplicates", "content_copy"),
     "rebuild_index": ("Rebuild", "construction"),
     "rename_index": ("Rename", "edit"),
@@ -83,6 +98,10 @@ class RedisPanel(foo.Panel):
         cache.clear()
         self._read(ctx)
 
+    def start(self, ctx: Any) -> None:
+        """Starts the private server, and reads everything."""
+        self._read(ctx, start=True)
+
     def done(self, ctx: Any) -> None:
         """Updates the panel after an action that was started here."""
         self._read(ctx)
@@ -101,7 +120,7 @@ class RedisPanel(foo.Panel):
             self._follow(ctx, "measure")
             return
         try:
-            found = cache.cached_difference(indexes.load(ctx.dataset, row["name"]))
+            found = cache.cached_difference(indexes.load_to_show(ctx.dataset, row["name"]))
             row["missing"], row["gone"] = f"{len(found.missing):,}", f"{len(found.gone):,}"
         except FiftyOneRedisError as error:
             row["missing"] = row["gone"] = "?"
@@ -116,7 +135,7 @@ class RedisPanel(foo.Panel):
         if key is None:
             return
         try:
-            index = indexes.load(ctx.dataset, key)
+            index = indexes.load_to_show(ctx.dataset, key)
             found = changes.fetch_distances(index)
         except FiftyOneRedisError as error:
             ctx.panel.state.plot = {"problem": str(error)}
@@ -135,6 +154,13 @@ class RedisPanel(foo.Panel):
         row = rows[ctx.params["row"]]
         self._prompt(ctx, ctx.params["event"], {"brain_key": row["name"]})
 
+    def open_row(self, ctx: Any) -> None:
+        """Shows the details of the row that was clicked, or hides them if they are shown."""
+        rows, number = ctx.panel.state.rows or [], ctx.params["row"]
+        if 0 <= number < len(rows):  # else the head of the table was clicked
+            name = rows[number]["name"]
+            ctx.panel.state.opened = None if ctx.panel.state.opened == name else name
+
     def create(self, ctx: Any) -> None:
         """Opens the form for a new index."""
         self._prompt(ctx, "create_index", {})
@@ -152,7 +178,9 @@ class RedisPanel(foo.Panel):
         """Returns the content of the panel, from its state alone."""
         panel = types.Object()
         state = ctx.panel.state
-        if state.problem:
+        if state.stopped:
+            _paint_stopped(panel)
+        elif state.problem:
             _paint_problem(panel, state.problem)
         elif state.server:
             _paint_server(panel, state.server)
@@ -161,6 +189,7 @@ class RedisPanel(foo.Panel):
             panel.str(f"warning_{number}", default=problem, label=problem, view=warning)
         if state.rows:
             self._paint_indexes(panel)
+            _paint_details(panel, state)
         elif state.rows is not None and not state.problem:
             panel.md(
                 "**This dataset has no Redis index yet.** Create one to search by similarity.",
@@ -171,13 +200,14 @@ class RedisPanel(foo.Panel):
             self._paint_distances(panel, state)
         return types.Property(panel, view=types.VStackView(gap=2, p=2, componentsProps=_NARROW))
 
-    def _read(self, ctx: Any) -> None:
+    def _read(self, ctx: Any, start: bool = False) -> None:
         """Reads the server and the indexes, which takes a few milliseconds."""
         fresh: dict[str, Any] = {"problem": None, "problems": [], "plot": None, "rows": []}
+        fresh["stopped"] = False
         try:
             if ctx.dataset is None:
                 raise InputError("No dataset is open; open one first.")
-            client = indexes.open_client()
+            client = indexes.open_client(start)
             try:
                 server = status.fetch_status(client)
                 found = indexes.fetch_summaries(ctx.dataset, client)
@@ -185,6 +215,7 @@ class RedisPanel(foo.Panel):
                 client.close()
         except FiftyOneRedisError as error:
             fresh["problem"] = str(error)
+            fresh["stopped"] = isinstance(error, ServerStoppedError)
         else:
             fresh["server"] = vars(server)
             fresh["rows"] = [_row(one) for one in found]
@@ -203,7 +234,7 @@ class RedisPanel(foo.Panel):
         ctx.prompt(self.method_to_uri(method), params={"known": known}, skip_prompt=True)
 
     def _paint_indexes(self, panel: Any) -> None:
-        table = types.TableView(componentsProps=_TABLE)
+        table = types.TableView(componentsProps=_TABLE, on_click_row=self.open_row)
         for key, label in _COLUMNS.items():
             table.add_column(key, label=label)
         for name, (label, icon) in _ACTIONS.items():
@@ -213,6 +244,8 @@ class RedisPanel(foo.Panel):
     def _paint_buttons(self, panel: Any, state: Any) -> None:
         buttons = panel.h_stack("buttons", componentsProps=_WRAP)
         available = []
+        if state.stopped:
+            available.append(("start", "Start", "play_arrow", self.start))
         if not state.problem:
             available.append(("create", "Create an index", "add", self.create))
         if state.rows and not state.problem:
@@ -284,6 +317,10 @@ def _row(one: IndexSummary) -> dict[str, str]:
         "type": one.dtype if one.dim is None else f"{one.dtype} x {one.dim}",
         "metric": one.metric,
         "source": one.model or one.field or "a program",
+        "prompts": "yes" if one.takes_prompts else "no",
+        "stored": ", ".join(one.stored_fields) or "none",
+        "index_name": one.index_name,
+        "generation": one.server_name,
     }
 
 
@@ -308,9 +345,23 @@ def _paint_server(panel: Any, server: dict[str, Any]) -> None:
     )
 
 
+def _paint_details(panel: Any, state: Any) -> None:
+    """Paints the details of the index whose row is open."""
+    row = next((row for row in state.rows if row["name"] == state.opened), None)
+    if row is None:
+        panel.md("*Click a row for its metric, algorithm, fields and names.*", name="hint")
+        return
+    lines = [f"**{row['name']}**", *(f"{label}: `{row[key]}`" for key, label in _DETAILS.items())]
+    panel.md("  \n".join(lines), name="details")
+
+
+def _paint_stopped(panel: Any) -> None:
+    view = types.AlertView(severity="info")
+    text = "It keeps its indexes on disk. Start it to search them."
+    panel.str("stopped_text", label="The private server is stopped", description=text, view=view)
+
+
 def _paint_problem(panel: Any, problem: str) -> None:
     view = types.AlertView(severity="error")
     panel.str("problem_text", label="Redis cannot be used now", description=problem, view=view)
-    panel.md(
-        "`fiftyone-redis doctor` says more. When it is mended, press **Refresh**.", name="advice"
-    )
+    panel.md("`fiftyone-redis doctor` says more. Once fixed, press **Refresh**.", name="advice")

@@ -16,6 +16,7 @@ from fiftyone.core.models import TorchModelMixin
 
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.errors import InputError
+from fiftyone_redis.similarity.dataset_ids import select_all_slices
 from fiftyone_redis.similarity.query_forms import shorten
 from fiftyone_redis.similarity.sync import load_model
 
@@ -133,37 +134,91 @@ def list_regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list
 
 
 def make_nearest_view(
-    index: Any, vector: Array, k: int, dist_field: str, within: Any = None
-) -> tuple[Any, str]:
-    """Finds the samples or patches nearest to a vector, and stores their distances.
+    index: Any,
+    vector: Array,
+    k: int,
+    dist_field: str | None = None,
+    replace: bool = False,
+    within: Any = None,
+) -> tuple[Any, str | None]:
+    """Finds the samples or patches nearest to a vector, and stores their distances if asked to.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         vector: the vector
         k: the number of neighbours
-        dist_field: the field of the samples or labels that gets the distances
+        dist_field (None): the field of the samples or labels that gets the distances
+        replace (False): whether to clear that field first if it holds values
         within (None): the view to search in; the dataset of the index by default
 
     Returns:
-        the view, nearest first, and the path of the distance field
+        the view, nearest first, and the path of the distance field, None if there is none
+
+    Raises:
+        InputError: if the field holds other values than distances, or values that may not be
+            replaced
+        FiftyOneRedisError: if the server cannot be searched; the field is as it was then
+    """
+    field, dataset = index.config.patches_field, index.samples._root_dataset
+    samples = index.samples if within is None or within._is_patches else within
+    path = find_distance_path(dataset, field, dist_field) if dist_field else None
+    if path and not replace:
+        _refuse_values(dataset, path)
+    with index:
+        index.use_view(samples)
+        _, label_ids, _ = index.find_nearest(vector, k)
+        if path and count_values(dataset, path):
+            clear_values(dataset, field, path)
+        view = index.sort_by_similarity(vector, k=k, dist_field=dist_field or None)
+    if field is not None:
+        view = view.to_patches(field).select(label_ids, ordered=True)
+    return view, path
+
+
+def find_distance_path(dataset: Any, patches_field: str | None, dist_field: str) -> str:
+    """Returns the path of a field for the distances of samples or patches.
+
+    Args:
+        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        patches_field: the field whose patches are indexed; None for an index of samples
+        dist_field: the name of the field of the samples or labels
 
     Raises:
         InputError: if the field holds other values than distances
-        FiftyOneRedisError: if the server cannot be searched
     """
-    field = index.config.patches_field
-    samples = index.samples if within is None or within._is_patches else within
     path = dist_field
-    if field is not None:
-        _, path = samples._get_label_field_path(field, dist_field)
-    _check_field(index.samples, path)
-    with index:
-        index.use_view(samples)
-        view = index.sort_by_similarity(vector, k=k, dist_field=dist_field)
-    if field is None:
-        return view, path
-    # A patch has a single label, so the path has no list of labels.
-    return view.to_patches(field).sort_by(f"{field}.{dist_field}"), path
+    if patches_field is not None:
+        _, path = dataset._get_label_field_path(patches_field, dist_field)
+    field = dataset.get_field(path)
+    if field is not None and not isinstance(field, fo.FloatField):
+        raise InputError(
+            f"The field {path!r} holds other values than distances; choose another name."
+        )
+    return path
+
+
+def count_values(dataset: Any, path: str) -> int:
+    """Returns how many values a field holds, in all slices of a grouped dataset; 0 if it is new."""
+    if dataset.get_field(path) is None:
+        return 0
+    count: int = select_all_slices(dataset).count(path)
+    return count
+
+
+def _refuse_values(dataset: Any, path: str) -> None:
+    if count := count_values(dataset, path):
+        raise InputError(
+            f"The field {path!r} holds {count:,} values already; agree to their replacement, or "
+            "choose another name."
+        )
+
+
+def clear_values(dataset: Any, patches_field: str | None, path: str) -> None:
+    """Clears a field of samples or labels, so that old and new distances are not mixed."""
+    # FiftyOne would write a broken label into samples that have none.
+    slices = select_all_slices(dataset)
+    owners = dataset if patches_field is None else slices.exists(patches_field)
+    owners.clear_sample_field(path)
 
 
 def _embed_picture(index: Any, file: Path, name: str) -> Array:
@@ -190,14 +245,6 @@ def _find_file(path: str) -> Path:
         if file.is_file():
             return file
     raise InputError(f"There is no file {shorten(path)} on the machine of the App's server.")
-
-
-def _check_field(samples: Any, path: str) -> None:
-    field = samples.get_field(path)
-    if field is not None and not isinstance(field, fo.FloatField):
-        raise InputError(
-            f"The field {path!r} holds other values than distances; choose another name."
-        )
 
 
 @contextmanager

@@ -89,7 +89,8 @@ def _connect(connection: dict[str, Any]) -> Client:
     from fiftyone_redis.doctor.diagnosis import read_configured
     from fiftyone_redis.similarity import settings
 
-    return settings.open_client(settings.read({**read_configured(), **connection}))
+    wanted = settings.read({**read_configured(), **connection})
+    return settings.open_client(wanted, start=False)
 
 
 def _list_entries(client: Client) -> tuple[list[IndexEntry], dict[str, list[str]]]:

@@ -23,6 +23,7 @@ from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
     PrivateServerError,
+    ServerStoppedError,
 )
 
 __all__ = ["NAMES", "Parameters", "Source", "configured", "open_client", "read", "sources"]
@@ -99,12 +100,15 @@ def sources(keywords: Mapping[str, Any], config: Mapping[str, Any]) -> list[Sour
     return [_source(name, keywords.get(name), config.get(name)) for name in NAMES]
 
 
-def open_client(settings: Parameters) -> Client:
+def open_client(settings: Parameters, start: bool = True) -> Client:
     """Connects to the given server; if none is given, to the default address or a private server.
 
-    The private server is started if nothing answers at the default address.
+    Args:
+        settings: how to connect
+        start (True): whether to start the private server if nothing answers at the default address
 
     Raises:
+        ServerStoppedError: if the private server is to be used, but is stopped and not started
         FiftyOneRedisError: if no server answers, or it cannot be used
     """
     wanted = settings
@@ -118,7 +122,7 @@ def open_client(settings: Parameters) -> Client:
     except ConnectionFailedError:
         if names_server(settings):
             raise
-        return _private_client(settings)
+        return _private_client(settings, start)
 
 
 def names_server(settings: Parameters) -> bool:
@@ -127,9 +131,15 @@ def names_server(settings: Parameters) -> bool:
     return bool(settings.cluster) or not given <= set(_ANY_SERVER)
 
 
-def _private_client(how: Parameters) -> Client:
+def _private_client(how: Parameters, start: bool) -> Client:
     was_running = server.status() is not None
     try:
+        if not (was_running or start):
+            server.find_program()
+            raise ServerStoppedError(
+                f"No Redis answers at {DEFAULT_HOST}:{DEFAULT_PORT}, and the private server is "
+                "stopped: start it with `fiftyone-redis server start`."
+            )
         private = server.start()
     except PrivateServerError as error:
         raise ConnectionFailedError(

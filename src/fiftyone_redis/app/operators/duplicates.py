@@ -16,6 +16,7 @@ from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.errors import InputError
 
+_BUTTON = "Find"
 _LABEL = "Find near duplicates"
 
 
@@ -32,24 +33,25 @@ class FindNearDuplicates(foo.Operator):
             icon="content_copy",
             dynamic=True,
             execute_as_generator=True,
+            risk_level="medium",
         )
 
     def resolve_input(self, ctx: Any) -> Any:
         """Returns the form."""
-        return forms.form(ctx, _LABEL, "Find", self._ask)
+        return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, lambda report: self._find(ctx, report))
+        return run_with_progress(ctx, _BUTTON, lambda report: self._find(ctx, report))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        index = indexes.load(ctx.dataset, key)
+        index = indexes.load_to_show(ctx.dataset, key)
         found = changes.fetch_distances(index)
         if not len(found.values):
-            text = "Fewer than two vectors are in the index; add what is missing first."
+            text = "Fewer than two vectors are in the index; index missing samples first."
             forms.block(inputs, "There is nothing to compare", text)
             return
         given = ctx.params.get("threshold")

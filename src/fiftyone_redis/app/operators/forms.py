@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -44,7 +45,35 @@ def block(inputs: Any, label: str, description: str) -> None:
         description: what to do
     """
     inputs.view("problem", types.Error(label=label, description=description))
-    mark_invalid(inputs.str("blocked", view=types.HiddenView()), description)
+    _disable(inputs, description)
+
+
+def say_done(inputs: Any, label: str, description: str) -> None:
+    """Says that all is well, and disables the form's button, since there is nothing to do."""
+    inputs.view("done", types.Success(label=label, description=description))
+    _disable(inputs, label)
+
+
+def require(inputs: Any, ctx: Any, name: str, what: str) -> Any:
+    """Disables the form's button until an input is filled in, and returns what was.
+
+    FiftyOne shows an error at once below an input that is declared as required.
+
+    Args:
+        inputs: the form's ``types.Object``
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        name: the parameter
+        what: what it is, such as "A path"
+    """
+    value = ctx.params.get(name)
+    if not value:
+        _disable(inputs, f"{what} is needed.")
+    return value
+
+
+def _disable(inputs: Any, why: str) -> None:
+    """Disables the form's button by an input that is hidden and invalid."""
+    mark_invalid(inputs.str("blocked", view=types.HiddenView()), why)
 
 
 def mark_invalid(question: Any, message: str) -> None:
@@ -98,17 +127,29 @@ def pick_index(inputs: Any, ctx: Any) -> str | None:
     return pick(inputs, ctx, "brain_key", known, label="Index", required=True)
 
 
-def confirm(inputs: Any, ctx: Any, label: str, description: str, name: str = "sure") -> None:
-    """Adds a checkbox that must be ticked before data is lost."""
+def confirm(inputs: Any, ctx: Any, name: str, label: str, description: str) -> None:
+    """Adds a checkbox that must be ticked before data is lost; :func:`name_tick` names it."""
     question = tick(inputs, name, label, description)
     if not ctx.params.get(name):
         mark_invalid(question, "Tick this to go on.")
 
 
 def tick(inputs: Any, name: str, label: str, description: str) -> Any:
-    """Adds a checkbox, and returns it."""
+    """Adds a checkbox, and returns it; :func:`name_tick` names it."""
     view = types.CheckboxView()
     return inputs.bool(name, label=label, description=description, default=False, view=view)
+
+
+def name_tick(what: str, about: str) -> str:
+    """Returns the name of a checkbox, so that a tick holds for one thing only.
+
+    The page keeps a tick while another index or field is chosen in the same form.
+
+    Args:
+        what: what is agreed to
+        about: the index or field that it is agreed to for
+    """
+    return f"{what}_{re.sub(r'[^A-Za-z0-9]', '_', about)}"
 
 
 def warn_of_others(inputs: Any, others: Iterable[object]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import fiftyone.operators as foo
@@ -14,6 +16,7 @@ from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning_options
 from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.errors import InputError, list_first
 
 # The choice that stands for no field. The page cannot show an empty text, and no field is named so.
 _DEFAULT = "-"
@@ -27,6 +30,7 @@ class _Change(foo.Operator):
     description = ""
     icon = ""
     button = ""
+    risk = "medium"
 
     @property
     def name(self) -> str:
@@ -44,6 +48,7 @@ class _Change(foo.Operator):
             dynamic=True,
             execute_as_generator=True,
             allow_delegated_execution=True,
+            risk_level=self.risk,
         )
 
     def resolve_input(self, ctx: Any) -> Any:
@@ -56,14 +61,14 @@ class _Change(foo.Operator):
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Runs the change, and yields messages to the App."""
-        return run_with_progress(ctx, lambda report: self._run(ctx, report))
+        return run_with_progress(ctx, self.button, lambda report: self._run(ctx, report))
 
-    def change(self, ctx: Any, report: Report) -> str:
-        """Runs the change, and returns a sentence about the result."""
+    def change(self, ctx: Any, report: Report) -> Outcome:
+        """Runs the change."""
         raise NotImplementedError
 
     def _run(self, ctx: Any, report: Report) -> Outcome:
-        return Outcome(self.change(ctx, report), [ctx.ops.reload_dataset()])
+        return replace(self.change(ctx, report), then=[ctx.ops.reload_dataset()])
 
 
 class CreateIndex(_Change):
@@ -110,7 +115,7 @@ class CreateIndex(_Change):
             view=view,
         )
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Creates the index."""
         by_field = ctx.params.get("source") == "field"
         index, without = changes.create(
@@ -122,34 +127,30 @@ class CreateIndex(_Change):
             settings=_settings(ctx),
             report=report,
         )
-        return (
-            f"Indexed {_format_count(index, index.total_index_size)}{_describe_skipped(without)}."
-        )
+        return _describe_added(index, index.total_index_size, without)
 
 
 class AddMissing(_Change):
     """Adds the samples or patches that an index lacks."""
 
     name_ = "add_missing"
-    label = "Add what is missing"
+    label = "Index missing samples"
     description = "Embed and add the samples or patches that are not in the index"
     icon = "playlist_add"
-    button = "Add"
+    button = "Index"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        index = indexes.load(ctx.dataset, key)
+        index = indexes.load_to_show(ctx.dataset, key)
         count = len(cache.cached_difference(index).missing)
         if not count:
             text = f"Every one of the {_kind(index)} of this dataset is in the index."
-            forms.block(inputs, "Nothing is missing", text)
+            forms.say_done(inputs, "Nothing is missing", text)
             return
-        inputs.view(
-            "count", types.Notice(label=f"{_format_count(index, count)} will be embedded and added")
-        )
+        inputs.view("count", types.Notice(label=f"{_format_count(index, count)} will be indexed"))
         source = changes.describe_source(index)
         fields = changes.list_vector_fields(ctx.dataset, index.config.patches_field)
         choices = {_DEFAULT: f"As before: {source}"} if source else {}
@@ -164,38 +165,45 @@ class AddMissing(_Change):
             return
         forms.pick(inputs, ctx, "field", choices, label="Where vectors come from")
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Adds them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         added, without = changes.add(index, _chosen_field(ctx, "field"), report)
-        return f"Added {_format_count(index, added)}{_describe_skipped(without)}."
+        return _describe_added(index, added, without)
 
 
 class RemoveGone(_Change):
     """Removes ids that are no longer in the dataset from an index."""
 
     name_ = "remove_gone"
-    label = "Remove what is gone"
+    label = "Remove stale vectors"
     description = "Remove the vectors of samples or patches that the dataset no longer has"
     icon = "playlist_remove"
     button = "Remove"
+    risk = "high"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        count = len(cache.cached_difference(indexes.load(ctx.dataset, key)).gone)
+        count = len(cache.cached_difference(indexes.load_to_show(ctx.dataset, key)).gone)
         if not count:
-            forms.block(inputs, "Nothing is gone", "All that is indexed is in the dataset.")
+            forms.say_done(inputs, "Nothing is stale", "All that is indexed is in the dataset.")
             return
+        if others := changes.find_others(ctx.dataset, key):
+            forms.warn_of_others(inputs, others)
+            text = "They search the same index; none of their datasets has these samples."
+            forms.confirm(inputs, ctx, _others(key), "Remove them for all of these runs", text)
         label = f"Delete {forms.format_count(count, 'vectors')}"
-        forms.confirm(inputs, ctx, label, "What they belonged to is no longer in the dataset.")
+        text = "What they belonged to is no longer in the dataset."
+        forms.confirm(inputs, ctx, _sure(key), label, text)
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Removes them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        return f"Removed {forms.format_count(changes.remove(index, report), 'vectors')}."
+        count = changes.remove(index, report, force=_agreed_for_others(ctx))
+        return Outcome(f"Removed {forms.format_count(count, 'vectors')}.")
 
 
 class RebuildIndex(_Change):
@@ -206,13 +214,14 @@ class RebuildIndex(_Change):
     description = "Change the algorithm, the metric or the type of an index"
     icon = "construction"
     button = "Rebuild"
+    risk = "high"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        index = indexes.load(ctx.dataset, key)
+        index = indexes.load_to_show(ctx.dataset, key)
         now = changes.fetch_schema(index)
         inputs.md(
             f"{forms.format_count(index.total_index_size, 'vectors')} stay on the server. The old "
@@ -223,22 +232,23 @@ class RebuildIndex(_Change):
         if others := changes.find_others(ctx.dataset, key):
             forms.warn_of_others(inputs, others)
             text = "They search the same index."
-            forms.confirm(inputs, ctx, "Rebuild it for all of them", text, name="others")
+            forms.confirm(inputs, ctx, _others(key), "Rebuild it for all of them", text)
         wanted = ctx.params.get("dtype", now.dtype)
         if DTYPES.get(wanted, 8) < DTYPES[now.dtype]:
             label = f"Round the vectors to {wanted}"
-            forms.confirm(inputs, ctx, label, "The digits that are lost do not come back.")
+            text = "The digits that are lost do not come back."
+            forms.confirm(inputs, ctx, forms.name_tick("sure", f"{key} {wanted}"), label, text)
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Rebuilds it."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         report(0, "Rebuilding")
         index.rebuild(
             progress=lambda bar: report(bar.progress, "Rebuilding"),
-            force=bool(ctx.params.get("others")),
+            force=_agreed_for_others(ctx),
             **_settings(ctx),
         )
-        return f"The index {ctx.params['brain_key']!r} is {index.config.algorithm} now."
+        return Outcome(f"The index {ctx.params['brain_key']!r} is {index.config.algorithm} now.")
 
 
 class RenameIndex(_Change):
@@ -255,18 +265,18 @@ class RenameIndex(_Change):
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
-        new = inputs.str("new_key", required=True, label="New name (brain key)")
-        wanted = ctx.params.get("new_key")
+        new = inputs.str("new_key", label="New name (brain key)")
+        wanted = forms.require(inputs, ctx, "new_key", "A new name")
         problem = changes.find_key_problem(ctx.dataset, wanted) if wanted else None
         if problem:
             forms.mark_invalid(new, problem)
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Renames it."""
         old, new = ctx.params["brain_key"], ctx.params["new_key"]
         report(0, "Renaming")
         ctx.dataset.rename_brain_run(old, new)
-        return f"The index {old!r} is called {new!r} now."
+        return Outcome(f"The index {old!r} is called {new!r} now.")
 
 
 class DropIndex(_Change):
@@ -277,6 +287,7 @@ class DropIndex(_Change):
     description = "Delete an index, its vectors and its brain run"
     icon = "delete"
     button = "Drop"
+    risk = "high"
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""
@@ -292,28 +303,42 @@ class DropIndex(_Change):
                 "forget the index here and leave them there."
             )
             inputs.view("problem", types.Warning(label="The server is gone", description=text))
-            forms.confirm(inputs, ctx, f"Forget {key}", "The dataset keeps no trace of it.")
+            text = "The dataset keeps no trace of it."
+            forms.confirm(inputs, ctx, _forget(key), f"Forget {key}", text)
             return
         vectors = forms.format_count(summary.documents or 0, "vectors")
         if others := changes.find_others(ctx.dataset, key):
             forms.warn_of_others(inputs, others)
             text = "Without this tick, the vectors stay for these runs."
-            forms.tick(inputs, "others", f"Delete the {vectors} of all of them", text)
-            if not ctx.params.get("others"):
-                forms.confirm(inputs, ctx, f"Forget {key} here", "Its vectors stay on the server.")
+            forms.tick(inputs, _others(key), f"Delete the {vectors} of all of them", text)
+            if not ctx.params.get(_others(key)):
+                text = "Its vectors stay on the server."
+                forms.confirm(inputs, ctx, _forget(key), f"Forget {key} here", text)
                 return
         label = f"Delete {key} and its {vectors}"
-        forms.confirm(inputs, ctx, label, "They do not come back; the samples stay.")
+        forms.confirm(inputs, ctx, _sure(key), label, "They do not come back; the samples stay.")
 
-    def change(self, ctx: Any, report: Report) -> str:
+    def change(self, ctx: Any, report: Report) -> Outcome:
         """Drops it."""
         key = ctx.params["brain_key"]
         report(0, "Dropping")
-        left = changes.drop(ctx.dataset, key, force=bool(ctx.params.get("others")))
-        return f"Dropped {key!r}{'; its vectors are still on the server' if left else ''}."
+        force = _agreed_for_others(ctx)
+        forget = bool(ctx.params.get(_forget(key))) and not force
+        left = changes.drop(ctx.dataset, key, force, forget)
+        return Outcome(f"Dropped {key!r}{'; its vectors are still on the server' if left else ''}.")
 
 
 OPERATORS = (CreateIndex, AddMissing, RemoveGone, RebuildIndex, RenameIndex, DropIndex)
+
+
+_sure = partial(forms.name_tick, "sure")
+_others = partial(forms.name_tick, "others")
+_forget = partial(forms.name_tick, "forget")
+
+
+def _agreed_for_others(ctx: Any) -> bool:
+    """Returns whether it was agreed to change the index for the other runs that use it, too."""
+    return bool(ctx.params.get(_others(ctx.params["brain_key"])))
 
 
 def _ask_settings(ctx: Any, inputs: Any, now: Schema) -> None:
@@ -349,5 +374,21 @@ def _format_count(index: Any, count: int) -> str:
     return forms.format_count(count, _kind(index))
 
 
-def _describe_skipped(without: list[str]) -> str:
-    return f", but {len(without):,} have no vector" if without else ""
+def _describe_added(index: Any, count: int, without: list[str]) -> Outcome:
+    """Describes what was added to an index.
+
+    Args:
+        index: the index
+        count: how many samples or patches were added
+        without: the ids of those that have no vector
+
+    Raises:
+        InputError: if none could be added
+    """
+    if not without:
+        return Outcome(f"Indexed {_format_count(index, count)}.")
+    text = f"{_format_count(index, len(without))} without a vector: {list_first(without)}. Check "
+    text += "the field, or that the model can read the media files."
+    if not count:
+        raise InputError(f"Nothing was indexed; {text}")
+    return Outcome(f"Indexed {_format_count(index, count)}; {text}", is_complete=False)

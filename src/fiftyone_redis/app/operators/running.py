@@ -6,7 +6,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fiftyone.operators import types
@@ -25,17 +25,19 @@ class Outcome:
     Args:
         text: a sentence about the result
         then: messages to send to the App afterwards
+        is_complete: whether all was done that was asked for
     """
 
     text: str
-    then: list[Any]
+    then: list[Any] = field(default_factory=list)
+    is_complete: bool = True
 
 
 # FiftyOne raises ValueError if an input of a form does not fit the dataset.
 _EXPECTED = (FiftyOneRedisError, ValueError)
 
 
-def run_with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[Any]:
+def run_with_progress(ctx: Any, name: str, work: Callable[[Report], Outcome]) -> Iterator[Any]:
     """Runs work, and yields messages to the App meanwhile.
 
     The work runs in its own thread, so that it does not block the messages. A delegated operation
@@ -43,6 +45,7 @@ def run_with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[A
 
     Args:
         ctx: the :class:`fiftyone.operators.ExecutionContext`
+        name: what the work is called, such as "Create"
         work: the work to run
 
     Raises:
@@ -63,12 +66,15 @@ def run_with_progress(ctx: Any, work: Callable[[Report], Outcome]) -> Iterator[A
     try:
         outcome = future.result()
     except _EXPECTED as error:
-        yield _show(ctx, types.Error(label="It did not work", description=str(error)))
+        yield _show(ctx, types.Error(label=f"{name} failed", description=str(error)))
         return
     yield from outcome.then
+    view, variant = (
+        (types.Success, "success") if outcome.is_complete else (types.Warning, "warning")
+    )
     # The progress bar stays until it is closed or replaced.
-    done = types.Success(label=outcome.text)
-    yield _show(ctx, done) if seen else ctx.ops.notify(outcome.text, "success")
+    done = view(label=outcome.text)
+    yield _show(ctx, done) if seen else ctx.ops.notify(outcome.text, variant)
 
 
 def _show(ctx: Any, view: Any) -> Any:

@@ -14,6 +14,7 @@ from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.errors import InputError
 
+_BUTTON = "Search"
 _LABEL = "Search with a picture"
 _MOST_BYTES = 20 << 20
 _TYPES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
@@ -32,15 +33,16 @@ class SearchWithPicture(foo.Operator):
             icon="image_search",
             dynamic=True,
             execute_as_generator=True,
+            risk_level="medium",
         )
 
     def resolve_input(self, ctx: Any) -> Any:
         """Returns the form."""
-        return forms.form(ctx, _LABEL, "Search", self._ask)
+        return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, lambda report: self._search(ctx, report))
+        return run_with_progress(ctx, _BUTTON, lambda report: self._search(ctx, report))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)
@@ -62,12 +64,7 @@ class SearchWithPicture(foo.Operator):
             return
         self._ask_picture(inputs, ctx, source, found)
         forms.number(inputs, "k", 25, 1, "How many to find")
-        inputs.str(
-            "dist_field",
-            default="distance",
-            label="Field for the distances",
-            description="What it held before is replaced",
-        )
+        _ask_distance_field(inputs, ctx, config.patches_field)
         if ctx.view is not None and ctx.view != ctx.dataset.view():
             inputs.bool("within", default=False, label="Only search the current view")
 
@@ -78,43 +75,74 @@ class SearchWithPicture(foo.Operator):
             labels = {region.label_id: region.text for region in found}
             forms.pick(inputs, ctx, "region", labels, label="Region")
         elif source == "path":
-            inputs.str("path", required=True, label="Path of the file")
+            inputs.str("path", label="Path of the file")
+            forms.require(inputs, ctx, "path", "A path")
         else:
             view = types.FileView(
                 max_size=_MOST_BYTES,
                 max_size_error_message="The file must be smaller than 20 MB",
                 types=_TYPES,
             )
-            inputs.define_property(
-                "picture", types.UploadedFile(), required=True, label="Picture", view=view
-            )
+            inputs.define_property("picture", types.UploadedFile(), label="Picture", view=view)
+            forms.require(inputs, ctx, "picture", "A picture")
 
     def _search(self, ctx: Any, report: Report) -> Outcome:
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         report(0.1, "Embedding the picture")
         vector = _embed_query(ctx, index)
         report(0.6, "Searching")
+        dist_field = _read_distance_field(ctx)
         view, path = pictures.make_nearest_view(
             index,
             vector,
             ctx.params.get("k", 25),
-            ctx.params.get("dist_field", "distance"),
-            ctx.view if ctx.params.get("within") else None,
+            dist_field=dist_field,
+            replace=bool(ctx.params.get(forms.name_tick("replace", dist_field or ""))),
+            within=ctx.view if ctx.params.get("within") else None,
         )
-        shown = getattr(ctx, "active_fields", None) or []
         count = len(view)
         kind = "samples" if index.config.patches_field is None else "patches"
         found = forms.format_count(count, kind)
-        text = f"The {found} nearest to it are shown; their distances are in {path}."
+        text = f"The {found} nearest to it are shown"
+        if path is None:
+            return Outcome(f"{text}.", [ctx.ops.set_view(view=view)])
+        shown = getattr(ctx, "active_fields", None) or []
         then = [
             ctx.ops.reload_dataset(),
             ctx.ops.set_view(view=view),
             ctx.ops.set_active_fields([*shown, path]),
         ]
-        return Outcome(text, then)
+        return Outcome(f"{text}; their distances are in {path}.", then)
 
 
 OPERATORS = (SearchWithPicture,)
+
+
+def _ask_distance_field(inputs: Any, ctx: Any, patches_field: str | None) -> None:
+    """Adds an input for the field of the distances, and a checkbox if it holds values."""
+    question = inputs.str(
+        "dist_field",
+        label="Distance field (optional)",
+        description="A field to store the distances in; the grid then shows them",
+    )
+    name = _read_distance_field(ctx)
+    if name is None:
+        return
+    try:
+        path = pictures.find_distance_path(ctx.dataset, patches_field, name)
+    except InputError as error:
+        forms.mark_invalid(question, str(error))
+        return
+    if count := pictures.count_values(ctx.dataset, path):
+        values = "its value" if count == 1 else f"all of its {count:,} values"
+        label = f"Replace the field {path}"
+        text = f"It exists; {values} will be deleted before the distances are stored."
+        forms.confirm(inputs, ctx, forms.name_tick("replace", name), label, text)
+
+
+def _read_distance_field(ctx: Any) -> str | None:
+    """Returns the name of the field for the distances; None if none was entered."""
+    return (ctx.params.get("dist_field") or "").strip() or None
 
 
 def _list_regions(ctx: Any) -> list[pictures.Region]:
