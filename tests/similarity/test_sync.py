@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from fiftyone_redis.demo.model import register_model
 from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity import embedding, sync
 
 COUNT = 24
@@ -218,6 +219,17 @@ def test_an_index_that_is_gone_is_filled_anew_with_a_warning(index, dataset, cap
     assert len(index.sync().added) == COUNT
     assert "is not on the server any more" in caplog.text
     assert sorted(vectors_of(index)) == sorted(dataset.values("id"))
+
+
+def test_a_run_without_a_model_says_so_before_anything_is_removed(dataset, pictures):
+    ids = dataset.values("id")
+    vectors = np.random.default_rng(1).normal(size=(COUNT, 8))
+    index = fob.compute_similarity(dataset, embeddings=vectors, brain_key="key", backend="redis")
+    dataset.add_samples([fo.Sample(filepath=str(pictures[30]))])
+    dataset.delete_samples(ids[:2])
+    with pytest.raises(InputError, match="neither an embeddings field nor a model"):
+        index.sync()
+    assert index.total_index_size == COUNT
 
 
 def test_an_index_of_all_slices_is_kept_in_step(redis_backend, pictures):

@@ -47,8 +47,7 @@ def embed_and_add(
     field = field or index.config.embeddings_field
     if not wanted:
         return []
-    if field is None:
-        _require_model(index)
+    require_source(index, field)
     samples, without = select_all_slices(index.samples), []
     with ThreadPoolExecutor(1) as pool:
         upload: Future[None] | None = None
@@ -70,7 +69,10 @@ def embed_and_add(
     return without
 
 
-def _require_model(index: Any) -> None:
+def require_source(index: Any, field: str | None = None) -> None:
+    """Raises an :class:`InputError` unless a field or a model gives vectors; loads the model."""
+    if field or index.config.embeddings_field:
+        return
     if index.config.model is None:
         raise InputError(
             "This index has neither an embeddings field nor a model to get vectors from: a program "

@@ -18,7 +18,7 @@ from fiftyone_redis.similarity.comparison import (
     find_changed,
     find_modified,
 )
-from fiftyone_redis.similarity.embedding import Progress, embed_and_add
+from fiftyone_redis.similarity.embedding import Progress, embed_and_add, require_source
 from fiftyone_redis.similarity.models import load_model, loading
 from fiftyone_redis.similarity.progress import bar as progress_bar
 
@@ -92,6 +92,8 @@ def sync(index: Any, dry_run: bool = False, progress: Any = None, **options: Any
     found, changed, modified = _find_work(index)
     if dry_run:
         return SyncResult(found.missing, [*changed], found.gone, is_dry_run=True)
+    if found.missing:
+        require_source(index)  # before anything changes
     removed = found.gone if remove_gone(index, found) else []
     wanted = {**dict(zip(found.missing, found.samples, strict=True)), **changed}
     with progress_bar(len(wanted), progress, "Embedding") as bar:
