@@ -36,9 +36,7 @@ QUERY_TIMEOUT = 30.0
 
 
 class VectorIndex:
-    """An index of vectors by id.
-
-    Use :meth:`create` or :meth:`open` to get one.
+    """An index of vectors by id; use :meth:`create` or :meth:`open` to get one.
 
     Args:
         client: a client from :func:`~fiftyone_redis.connection.client.connect`
@@ -131,8 +129,7 @@ class VectorIndex:
 
         Raises:
             InputError: if anything is wrong with them; nothing is written then
-            IndexNotFoundError: if the index was dropped; nothing is written then, unless it was
-                dropped during this call: then the error says how many documents were written
+            IndexNotFoundError: if it was dropped; it says what was written, if anything was
             ServerError: if the server refuses some; adding them again is safe
         """
         adding.add(self._definition, ids, vectors, dict(tags or {}), progress, attributes)
