@@ -6,8 +6,8 @@ Others may rebuild an index, or drop it and make it anew, while a handle of it i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -23,8 +23,9 @@ from fiftyone_redis.engine import (
 )
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.indexing import wait_until_indexed
+from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.options import UNREPORTED
-from fiftyone_redis.engine.records import Record, read_state
+from fiftyone_redis.engine.records import Record, read_record, read_state
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema
 from fiftyone_redis.errors import (
@@ -193,6 +194,15 @@ class Definition:
                 is_logged = True
             time.sleep(lease.POLL)
         self.finish_switch(record)
+
+    @contextmanager
+    def hold_lease(self, *, patient: bool = True) -> Iterator[Lease]:
+        """Holds the lease of the index, and reads what it is by then; see :func:`lease.hold`."""
+        self.refresh()
+        with lease.hold(self.client, self.alias, patient=patient) as held:
+            self.finish_switch(read_record(self.client, self.alias))
+            self.refresh()
+            yield held
 
     def finish_switch(self, record: Record) -> None:
         """Finishes a switch to another index that was decided, and follows it."""

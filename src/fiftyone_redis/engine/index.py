@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from math import isnan
 from typing import Any
 
@@ -17,7 +16,6 @@ from fiftyone_redis.engine import (
     codec,
     commands,
     creation,
-    lease,
     leftovers,
     reading,
     replies,
@@ -26,10 +24,8 @@ from fiftyone_redis.engine.creation import create_index
 from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
 from fiftyone_redis.engine.documents import AttributeReader, Documents
 from fiftyone_redis.engine.dropping import drop_with_documents, drop_without_documents
-from fiftyone_redis.engine.lease import Lease
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import change_schema, rebuild
-from fiftyone_redis.engine.records import read_record
 from fiftyone_redis.engine.replies import Hit
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.engine.search import Neighbors, make_request, search
@@ -40,9 +36,7 @@ QUERY_TIMEOUT = 30.0
 
 
 class VectorIndex:
-    """An index of vectors by id.
-
-    Use :meth:`create` or :meth:`open` to get one.
+    """An index of vectors by id; use :meth:`create` or :meth:`open` to get one.
 
     Args:
         client: a client from :func:`~fiftyone_redis.connection.client.connect`
@@ -64,20 +58,17 @@ class VectorIndex:
     def schema(self, schema: Schema) -> None:
         self._definition.schema = schema
 
-    @property
-    def _documents(self) -> Documents:
-        return self._definition.documents
-
     @classmethod
     def create(cls, client: Client, schema: Schema) -> VectorIndex:
         """Makes a new index; documents that are already under its prefix become part of it.
 
         Raises:
             SettingsError: if the name of an attribute cannot be used
-            IndexMismatchError: if an index of that name exists, or one that would share documents
+            IndexMismatchError: if an index of that name exists, or one that would share documents,
+                or keys under its prefix that are no documents of it
             UnsupportedServerError: if the server cannot hold such an index
         """
-        return cls._of(create_index(Documents(client, schema)))
+        return _make_index(cls, create_index(Documents(client, schema)))
 
     @classmethod
     def open(
@@ -104,13 +95,7 @@ class VectorIndex:
                 name, or one of a kind that is not supported; or no such field of ids
         """
         found = open_index(client, name, vector_field=vector_field, id_field=id_field, tags=tags)
-        return cls._of(found)
-
-    @classmethod
-    def _of(cls, found: Definition) -> VectorIndex:
-        index = cls(found.client, found.schema)
-        index._definition = found
-        return index
+        return _make_index(cls, found)
 
     @staticmethod
     def exists(client: Client, name: str) -> bool:
@@ -118,7 +103,7 @@ class VectorIndex:
         return aliases.find_index(client, name) is not None
 
     def __len__(self) -> int:
-        return reading.count_documents(self._documents)
+        return reading.count_documents(self._definition.documents)
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
@@ -144,8 +129,7 @@ class VectorIndex:
 
         Raises:
             InputError: if anything is wrong with them; nothing is written then
-            IndexNotFoundError: if the index was dropped; nothing is written then, unless it was
-                dropped during this call: then the error says how many documents were written
+            IndexNotFoundError: if it was dropped; it says what was written, if anything was
             ServerError: if the server refuses some; adding them again is safe
         """
         adding.add(self._definition, ids, vectors, dict(tags or {}), progress, attributes)
@@ -184,7 +168,7 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
-        yield from self._documents.walk_ids()
+        yield from self._definition.documents.walk_ids()
         self._definition.confirm()
 
     def read_field(self, ids: Sequence[str], field: str) -> list[str | None]:
@@ -265,16 +249,9 @@ class VectorIndex:
         within: Sequence[str] | Subset | None = None,
         farthest: bool = False,
     ) -> list[Neighbors]:
-        """Finds the nearest neighbours of documents, or the farthest; like :meth:`search`.
+        """Finds the nearest neighbours of documents; like :meth:`search` with their vectors.
 
-        Args:
-            ids: ``n`` ids of documents
-            k: how many neighbours, at least 1; a document is among its own
-            within: as for :meth:`search`
-            farthest: as for :meth:`search`
-
-        Returns:
-            for each of the documents its neighbours
+        A document is among its own neighbours.
 
         Raises:
             InputError: if some of the ids are not in the index, or ``k`` is less than 1
@@ -283,9 +260,8 @@ class VectorIndex:
         index, changes = self._definition, 0
         while True:
             try:
-                # They go back as they came: decoding, checking and encoding takes longer than
-                # sending.
-                blobs = reading.read_encoded(self._documents, ids)
+                # They go back as they came: decoding and encoding takes longer than sending.
+                blobs = reading.read_encoded(self._definition.documents, ids)
                 request = make_request(index, blobs, k, within, farthest, self._timeout_ms())
                 found = search(request)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
@@ -303,7 +279,7 @@ class VectorIndex:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
         self._definition.read(lambda _: None)
-        yield from reading.read_pages(self._documents, ids, progress)
+        yield from reading.read_pages(self._definition.documents, ids, progress)
         self._definition.confirm()
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
@@ -323,7 +299,7 @@ class VectorIndex:
             UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
         definition = self._definition
-        with self._lease() as held:
+        with definition.hold_lease() as held:
             wanted = change_schema(self.schema, changes)
             documents = Documents(self.client, self.schema, held.fence)
             self.schema = rebuild(documents, held, definition.alias, wanted, progress)
@@ -336,7 +312,7 @@ class VectorIndex:
         or :meth:`remove_leftovers` of the name goes on.
         """
         definition = self._definition
-        with self._lease(patient=False) as held:
+        with definition.hold_lease(patient=False) as held:
             fence, name = held.fence, definition.alias
             there = Documents(self.client, self.schema, fence)
             leftovers.remove(there, name, fence, fields_too=not documents)
@@ -356,16 +332,12 @@ class VectorIndex:
         """
         creation.remove_leftovers(client, name)
 
-    @contextmanager
-    def _lease(self, *, patient: bool = True) -> Iterator[Lease]:
-        """Holds the lease of the index, and reads what it is by then."""
-        definition = self._definition
-        definition.refresh()
-        with lease.hold(self.client, definition.alias, patient=patient) as held:
-            definition.finish_switch(read_record(self.client, definition.alias))
-            definition.refresh()
-            yield held
-
     def _timeout_ms(self) -> int:
         seconds = QUERY_TIMEOUT if self.timeout is None else self.timeout
         return max(1, round(seconds * 1000))
+
+
+def _make_index(kind: type[VectorIndex], found: Definition) -> VectorIndex:
+    index = kind(found.client, found.schema)
+    index._definition = found
+    return index
