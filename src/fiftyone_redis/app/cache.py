@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fiftyone_redis.app.distances import Distances, measure_nearest
 from fiftyone_redis.engine import VectorIndex
-from fiftyone_redis.similarity.sync import Difference, difference
+from fiftyone_redis.similarity.comparison import Difference, difference
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ def clear() -> None:
 
 
 def cached_difference(index: Any) -> Difference:
-    """Returns how an index differs from its dataset; see :func:`sync.difference`.
+    """Returns how an index differs from its dataset; see :func:`comparison.difference`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`

@@ -23,7 +23,8 @@ from fiftyone_redis.errors import (
     InputError,
     ServerStoppedError,
 )
-from fiftyone_redis.similarity import sharing, sync
+from fiftyone_redis.similarity import models, sharing, sync
+from fiftyone_redis.similarity.comparison import difference
 from fiftyone_redis.similarity.index_users import IndexUser, find_run_id, find_users
 
 _USUAL_MODEL = "clip-vit-base32-torch"
@@ -158,7 +159,7 @@ def create(
     report(0, "Loading the model" if model else "Creating the index")
     named = {"brain_key": brain_key, "patches_field": patches_field, "model": model}
     filled_by = {"embeddings_field": field} if field else {}
-    with sync.loading(model or ""):
+    with models.loading(model or ""):
         index = fob.compute_similarity(
             dataset, embeddings=False, backend="redis", **named, **filled_by, **settings
         )
@@ -188,7 +189,7 @@ def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:
         the number of added vectors, and the ids that have no vector
     """
     report(0, "Looking for missing samples")
-    found = sync.difference(index)
+    found = difference(index)
     total = len(found.missing)
     without = sync.add_missing(index, found, field, count_progress(report, total, "Indexed"))
     cache.clear()
@@ -208,7 +209,7 @@ def remove(index: Any, report: Report, force: bool = False) -> int:
         FiftyOneRedisError: if the server refuses
     """
     report(0, "Looking for stale vectors")
-    found = sync.difference(index)
+    found = difference(index)
     if found.gone and not force:
         sharing.refuse_if_shared(index, "Agree to the removal for all of them.")
     count = sync.remove_gone(index, found)

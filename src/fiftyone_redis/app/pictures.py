@@ -17,8 +17,8 @@ from fiftyone.core.models import TorchModelMixin
 from fiftyone_redis.engine.codec import Array
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.dataset_ids import select_all_slices
+from fiftyone_redis.similarity.models import load_model
 from fiftyone_redis.similarity.query_forms import shorten
-from fiftyone_redis.similarity.sync import load_model
 
 _MAX_REGIONS = 100
 _NO_PICTURE = "not a picture that FiftyOne knows, such as .png, .jpg"

@@ -200,7 +200,7 @@ def _report_passing(passing: list[runs.Run]) -> list[Finding]:
 
 def _report_orphans(client: Client, known: list[runs.Run]) -> list[Finding]:
     """Reports indexes that are named as FiftyOne's runs name them, but that no run uses."""
-    names = map(wire.to_text, try_execute(client, *commands.names()) or ())
+    names = wire.read_names(try_execute(client, *commands.names()) or ())
     used = {naming.get_alias(run.index_name) for run in known}
     orphans = sorted({naming.get_alias(name) for name in names} - used)
     orphans = [name for name in orphans if name.startswith("fiftyone-")]

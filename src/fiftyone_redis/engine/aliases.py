@@ -6,6 +6,9 @@ Indexes made by others or by version 0.1.0 have no alias until their first rebui
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
@@ -30,9 +33,7 @@ def find_stable_name(client: Client, given: str, name: str) -> str:
 
 def list_own_names(client: Client, alias: str) -> list[str]:
     """Returns the names of all indexes that were made for an alias, wherever it points now."""
-    return sorted(
-        name for name in _list_names(client) if name != alias and get_alias(name) == alias
-    )
+    return sorted(name for name in list_names(client) if name != alias and get_alias(name) == alias)
 
 
 def is_taken(client: Client, name: str) -> bool:
@@ -40,7 +41,7 @@ def is_taken(client: Client, name: str) -> bool:
 
     Aliases made by others need no check: FT.ALIASADD refuses them.
     """
-    names = _list_names(client)
+    names = list_names(client)
     if name in names:
         return True
     # In a cluster, the node that lists the names may lack an index that other nodes have.
@@ -57,5 +58,13 @@ def find_index(client: Client, name: str) -> str | None:
     return str(info["index_name"])
 
 
-def _list_names(client: Client) -> list[str]:
+def list_names(client: Client) -> list[str]:
+    """Returns the names of all indexes of a server."""
     return wire.read_names(client.execute(*commands.names()))
+
+
+def describe_each(client: Client, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Yields the names of indexes, each with the reply to FT.INFO, or the error in its place."""
+    requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
+    for [name], [reply] in client.exchange(requests):
+        yield name, reply

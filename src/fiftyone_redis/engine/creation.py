@@ -11,7 +11,7 @@ from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import aliases, commands, lease, leftovers, switching
 from fiftyone_redis.engine.definition import Definition
 from fiftyone_redis.engine.documents import Documents
-from fiftyone_redis.engine.dropping import delete_orphans
+from fiftyone_redis.engine.dropping import delete_all
 from fiftyone_redis.engine.indexing import wait_until_indexed
 from fiftyone_redis.engine.overlap import refuse_overlap
 from fiftyone_redis.engine.records import read_record, remove_record
@@ -66,7 +66,7 @@ def remove_leftovers(client: Client, name: str) -> None:
         leftovers.remove_all(client, name, (f"{name}:",), held.fence, documents=True)
         orphans = Documents(client, Schema(name, dim=1), held.fence)
         for field in {orphans.schema.vector_field, *read_record(client, name).fields}:
-            delete_orphans(orphans.of(replace(orphans.schema, vector_field=field)))
+            delete_all(orphans.of(replace(orphans.schema, vector_field=field)))
         remove_record(held.fence, name)
 
 

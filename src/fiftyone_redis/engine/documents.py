@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import redis
@@ -10,6 +11,7 @@ import redis
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.connection.wire import (
+    EXISTS,
     Command,
     Request,
     add_counts,
@@ -151,9 +153,10 @@ class Documents:
         Keys that hold something else are left alone. Some ids may be missing after a lost
         connection: a retry does not count documents whose deletion succeeded without a reply.
         """
+        pack = partial(self._pack_if_passed, test=document_formats.removal_test(self.schema))
         return [
             id
-            for batch, replies in self._send_per_id(ids, "UNLINK", pack=self._pack_removals)
+            for batch, replies in self._send_per_id(ids, "UNLINK", pack=pack)
             for id, deleted in zip(batch, replies, strict=True)
             if deleted
         ]
@@ -199,8 +202,7 @@ class Documents:
         commands: Iterator[Command] = (
             ["HSETNX", key, field, blob.tobytes()] for key, blob in zip(found, blobs, strict=True)
         )
-        pack = pack_if_passed if self._fence is None else self._fence.pack
-        for _ in self.client.exchange_or_raise([pack(commands, ids)]):
+        for _ in self.client.exchange_or_raise([self._pack_if_passed(commands, ids)]):
             pass
 
     def withdraw(self, ids: Sequence[str], current: Schema) -> None:
@@ -211,6 +213,9 @@ class Documents:
             current: the index that has taken the place of this one
         """
         own = self.schema
+        is_same_key = (own.storage, own.prefix) == (current.storage, current.prefix)
+        if is_same_key and own.vector_field == current.vector_field:
+            return  # the new index's documents are in the same place
         command: Command
         if own.storage == "JSON":
             command = ["JSON.DEL"]
@@ -218,12 +223,6 @@ class Documents:
             command = ["UNLINK"]
         else:
             command = ["HDEL", own.vector_field]
-        if (own.storage, own.prefix, own.vector_field) == (
-            current.storage,
-            current.prefix,
-            current.vector_field,
-        ):
-            return  # the new index's documents are in the same place
         keys = [to_bytes(own.prefix + id) for id in ids]
         commands = ([command[0], key, *command[1:]] for key in keys)
         for _ in self.client.exchange([pack_keyed(commands, keys)]):
@@ -298,8 +297,10 @@ class Documents:
         found = scan.draw_keys(self.client, prefix, kind, scanned)
         return list(dict.fromkeys(map(to_text, found)))
 
-    def _pack_removals(self, commands: Iterable[Sequence[Any]], ids: Sequence[str]) -> Request:
-        test = document_formats.removal_test(self.schema)
+    def _pack_if_passed(
+        self, commands: Iterable[Sequence[Any]], ids: Sequence[str], test: Sequence[str] = EXISTS
+    ) -> Request:
+        """Packs commands that run only if their key passes a test, behind the fence if any."""
         if self._fence is None:
             return pack_if_passed(commands, ids, test)
         return self._fence.pack(commands, ids, test)
@@ -313,7 +314,7 @@ class Documents:
         """
         to_keys = self.keys.look_up_for_reads(ids)
         if pack is None:
-            pack = pack_keyed if self._fence is None else self._fence.pack
+            pack = pack_keyed if self._fence is None else self._pack_if_passed
         requests = (
             pack(((command, key, *rest) for key in to_keys(ids[rows])), ids[rows])
             for rows in self.batches(len(ids))

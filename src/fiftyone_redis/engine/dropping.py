@@ -37,14 +37,14 @@ def drop_with_documents(documents: Documents, alias: str, fence: Fence) -> None:
     schema = documents.schema
     if not schema.owns_prefix:
         # Only the index tells which documents it has.
-        _delete(documents)
+        delete_all(documents)
         switching.drop(fence, schema.server_name, documents=False)
         return
     removal = Removal(schema.prefix, schema.storage, schema.vector_field)
     with suppress(ServerError):  # a full server takes no record
         write_record(fence, alias, Record(removal=removal))
     switching.drop(fence, schema.server_name, documents=False)
-    _delete(documents)
+    delete_all(documents)
     remove_record(fence, alias)
 
 
@@ -60,7 +60,7 @@ def finish_removal(client: Client, alias: str, fence: Fence) -> None:
         storage=removal.storage,
         vector_field=removal.vector_field,
     )
-    delete_orphans(Documents(client, schema, fence))
+    delete_all(Documents(client, schema, fence))
     remove_record(fence, alias)
 
 
@@ -79,17 +79,12 @@ def drop_without_documents(documents: Documents, alias: str, fence: Fence) -> No
     switching.drop(fence, schema.server_name, documents=False)
 
 
-def delete_orphans(documents: Documents) -> None:
-    """Deletes the documents of an index that is gone, but those that another index has by now."""
-    _delete(documents)
-
-
-def _delete(documents: Documents) -> None:
-    prefix = documents.schema.prefix
+def delete_all(documents: Documents) -> None:
+    """Deletes all documents with a vector, but those that another index has."""
+    prefix, is_tested = documents.schema.prefix, documents.schema.vectors_only
     others = tuple(find_overlapping_prefixes(documents))
     # All are listed first: a walk keeps its connection, and the pool may have one only.
     for ids in list(documents.walk_ids()):
         own = [id for id in ids if not (prefix + id).startswith(others)]
-        # A removal from an index of vectors only tests this itself.
-        is_tested = documents.schema.vectors_only
+        # A removal from an index of vectors only tests for the vector itself.
         documents.delete(own if is_tested else list(documents.find_existing(own)))

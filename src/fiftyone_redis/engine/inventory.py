@@ -7,10 +7,9 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
-from fiftyone_redis.engine import commands, replies
+from fiftyone_redis.engine import aliases, replies
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.errors import AuthenticationError, IndexMismatchError
 
@@ -51,9 +50,8 @@ def list_indexes(client: Client) -> list[IndexEntry]:
     Raises:
         FiftyOneRedisError: if the server refuses to list them
     """
-    names = [wire.to_text(name) for name in client.execute(*commands.names())]
-    requests = (wire.pack_queries([commands.info(name)], [name]) for name in names)
-    entries = [_describe(client, reply) for _, [reply] in client.exchange(requests)]
+    replies_by_name = aliases.describe_each(client, aliases.list_names(client))
+    entries = [_describe(client, reply) for _, reply in replies_by_name]
     return sorted((each for each in entries if each is not None), key=lambda each: each.name)
 
 

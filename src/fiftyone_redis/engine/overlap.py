@@ -6,8 +6,8 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import naming, wire
-from fiftyone_redis.engine import commands, replies
+from fiftyone_redis.connection import naming
+from fiftyone_redis.engine import aliases, replies
 from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import IndexMismatchError, list_first
@@ -42,11 +42,11 @@ def find_overlapping_prefixes(documents: Documents) -> set[str]:
 def _find_overlapping(documents: Documents) -> list[tuple[str, list[str]]]:
     """Returns the names of indexes that share documents with an index, and their prefixes."""
     client, schema = documents.client, documents.schema
-    names = wire.read_names(client.execute(*commands.names()))
-    others = [name for name in names if name not in (schema.name, schema.server_name)]
-    requests = (wire.pack_queries([commands.info(name)], [name]) for name in others)
+    own = (schema.name, schema.server_name)
+    others = [name for name in aliases.list_names(client) if name not in own]
     found = [
-        (name, _read_overlapping(reply, schema)) for [name], [reply] in client.exchange(requests)
+        (name, _read_overlapping(reply, schema))
+        for name, reply in aliases.describe_each(client, others)
     ]
     return [(name, prefixes) for name, prefixes in found if prefixes]
 

@@ -13,10 +13,9 @@ import secrets
 
 import fiftyone.core.odm as foo
 
-from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
-from fiftyone_redis.engine import VectorIndex, commands
+from fiftyone_redis.engine import VectorIndex, aliases
 from fiftyone_redis.errors import IndexNotFoundError
 from fiftyone_redis.similarity.index_users import find_users
 
@@ -49,7 +48,7 @@ def remove_orphans(client: Client, index_name: str, dataset_name: str, key: str)
     pattern = re.compile(re.escape(_prefix(dataset_name, key)) + "[0-9a-f]{6}")
     if not pattern.fullmatch(index_name):
         return
-    names = {get_alias(wire.to_text(name)) for name in client.execute(*commands.names())}
+    names = {get_alias(name) for name in aliases.list_names(client)}
     for name in sorted(filter(pattern.fullmatch, names)):
         if not find_users(name):
             drop_index(client, name)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from fiftyone_redis.engine import commands
+from fiftyone_redis.engine import VectorIndex, commands
 from fiftyone_redis.errors import InputError, list_first
 from fiftyone_redis.similarity import id_sets
 from fiftyone_redis.similarity.comparison import (
@@ -19,19 +19,7 @@ from fiftyone_redis.similarity.comparison import (
     find_modified,
 )
 from fiftyone_redis.similarity.embedding import Progress, embed_and_add, require_source
-from fiftyone_redis.similarity.models import load_model, loading
 from fiftyone_redis.similarity.progress import bar as progress_bar
-
-__all__ = [
-    "Difference",
-    "SyncResult",
-    "add_missing",
-    "difference",
-    "load_model",
-    "loading",
-    "remove_gone",
-    "sync",
-]
 
 # FiftyOne shows what its own loggers say.
 logger = logging.getLogger("fiftyone." + __name__)
@@ -114,11 +102,14 @@ def _find_work(index: Any) -> tuple[Difference, dict[str, str], list[str]]:
         what is missing and gone; the samples or patches to embed again, with their samples; and the
         samples that were modified since the last sync
     """
-    if not index.was_never_filled() and index.find_index() is None:
+    opened = index.find_index()
+    if opened is None and not index.was_never_filled():
         name = index.config.index_name
         logger.warning("The index %r is not on the server any more; it is filled anew", name)
-    last = _read_last_sync(index)
-    found = (_find_new(index, last) if last else None) or difference(index)
+    last = _read_last_sync(index, opened)
+    found = (_find_new(index, opened, last) if opened is not None and last else None) or difference(
+        index
+    )
     # What was modified before the last sync was looked at then.
     since = last.at if last else _started_at(index)
     modified = find_modified(index, since - _CLOCK_SKEW)
@@ -191,16 +182,13 @@ class _LastSync:
     indexed: int
 
 
-def _find_new(index: Any, last: _LastSync) -> Difference | None:
+def _find_new(index: Any, opened: VectorIndex, last: _LastSync) -> Difference | None:
     """Finds what is missing among the samples that were created since the last sync.
 
     Returns:
         the difference; None if samples or vectors were removed since, so that all ids must be
         compared
     """
-    opened = index.find_index()
-    if opened is None:
-        return None
     count, created = _count_samples(index, last.at)
     ids = id_sets.to_ids(created)
     there = opened.existing(ids)
@@ -220,9 +208,10 @@ def _count_samples(index: Any, since: datetime) -> tuple[int, id_sets.IdSet]:
     return collection.estimated_document_count(), rows
 
 
-def _is_whole_dataset(index: Any) -> bool:
-    """Returns whether an index is of all samples, so that MongoDB's counts tell what is new."""
-    return index.samples is index.samples._root_dataset and index.config.patches_field is None
+def _is_noted(index: Any) -> bool:
+    """Returns whether it is noted what a sync found: of a saved run of all samples of a dataset."""
+    is_whole = index.samples is index.samples._root_dataset
+    return is_whole and index.config.patches_field is None and index.key is not None
 
 
 def _started_at(index: Any) -> datetime:
@@ -236,7 +225,7 @@ def _started_at(index: Any) -> datetime:
 
 def _record_sync(index: Any, began: datetime) -> None:
     """Notes what the next sync can rely on."""
-    opened = index.find_index() if _is_whole_dataset(index) and index.key else None
+    opened = index.find_index() if _is_noted(index) else None
     if opened is None:
         return
     count, created = _count_samples(index, began)
@@ -247,9 +236,8 @@ def _record_sync(index: Any, began: datetime) -> None:
     opened.client.execute("HSET", *_sync_field(index), value)
 
 
-def _read_last_sync(index: Any) -> _LastSync | None:
-    opened = index.find_index() if _is_whole_dataset(index) and index.key else None
-    if opened is None:
+def _read_last_sync(index: Any, opened: VectorIndex | None) -> _LastSync | None:
+    if opened is None or not _is_noted(index):
         return None
     found = opened.client.execute("HGET", *_sync_field(index))
     if found is None:
