@@ -17,7 +17,7 @@ import options_table
 
 from fiftyone_redis.cli.main import main
 from fiftyone_redis.connection.parameters import NAMES, Parameters
-from fiftyone_redis.engine.options import OPTIONS
+from fiftyone_redis.engine.schema.options import OPTIONS
 from fiftyone_redis.similarity.settings import DEFAULTS
 
 ROOT = Path(__file__).parents[1]

@@ -31,9 +31,10 @@ import options_table
 from fiftyone_redis.app import changes
 from fiftyone_redis.app.operators import manage
 from fiftyone_redis.backend import RedisSimilarityConfig, RedisSimilarityIndex
-from fiftyone_redis.engine import protocol, replies
-from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
-from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine import protocol
+from fiftyone_redis.engine.protocol import replies
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
+from fiftyone_redis.engine.schema.schema import Schema
 
 def refusal(call):
     try:
@@ -74,7 +75,7 @@ def found(tmp_path_factory) -> dict:
     """What a copy of the package makes of a setting that is one field more in one file."""
     folder = tmp_path_factory.mktemp("edited")
     shutil.copytree(ROOT / "src" / "fiftyone_redis", folder / "fiftyone_redis")
-    file = folder / "fiftyone_redis" / "engine" / "options.py"
+    file = folder / "fiftyone_redis" / "engine" / "schema" / "options.py"
     before, after = file.read_text().split("    def __post_init__")
     file.write_text(before + NEW + after)
     path = os.pathsep.join([str(folder), str(ROOT / "scripts")])

@@ -18,8 +18,8 @@ from fiftyone.brain.similarity import (
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex
-from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
-from fiftyone_redis.engine.requirements import require_support
+from fiftyone_redis.engine.protocol.requirements import require_support
+from fiftyone_redis.engine.schema.options import OPTIONS, UNREPORTED
 from fiftyone_redis.errors import (
     IndexNotFoundError,
     SettingsError,

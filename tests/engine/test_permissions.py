@@ -12,7 +12,9 @@ import pytest
 from server_under_test import describe
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import Schema, VectorIndex, connect, lease, planner
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.lifecycle import lease
+from fiftyone_redis.engine.search import planner
 from fiftyone_redis.errors import AuthenticationError
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"

@@ -13,9 +13,10 @@ from recorded import FOLDER
 
 from fiftyone_redis.connection import capabilities as known
 from fiftyone_redis.connection.translate import translate
-from fiftyone_redis.engine import Schema, VectorIndex, commands, replies
-from fiftyone_redis.engine.documents import Documents
-from fiftyone_redis.engine.options import METRICS
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.documents.documents import Documents
+from fiftyone_redis.engine.protocol import commands, replies
+from fiftyone_redis.engine.schema.options import METRICS
 from fiftyone_redis.errors import SettingsError, UnsupportedServerError
 
 RECORDING = FOLDER / "redis-8.6.3-search-8.6.7.json"

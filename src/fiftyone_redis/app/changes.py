@@ -15,7 +15,7 @@ from fiftyone_redis.app import cache, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.engine import Schema
-from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
 from fiftyone_redis.errors import (
     ConnectionFailedError,
     FiftyOneRedisError,

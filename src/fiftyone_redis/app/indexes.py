@@ -9,9 +9,10 @@ import fiftyone.brain as fob
 
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine import VectorIndex, replies
-from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.inventory import estimate_memory
+from fiftyone_redis.engine.protocol import replies
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexNotFoundError,

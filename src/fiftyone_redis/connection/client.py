@@ -6,12 +6,10 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import sentinel
 from fiftyone_redis.connection.capabilities import Capabilities, check_server
-from fiftyone_redis.connection.certificates import find_tls_error
-from fiftyone_redis.connection.cluster import Cluster, connect_cluster
-from fiftyone_redis.connection.deadline import REPLY_TIMEOUT
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients import sentinel
+from fiftyone_redis.connection.clients.one_server import Server
+from fiftyone_redis.connection.cluster.cluster_client import Cluster, connect_cluster
 from fiftyone_redis.connection.parameters import (
     CERTIFICATES,
     CONNECT_TIMEOUT,
@@ -19,9 +17,11 @@ from fiftyone_redis.connection.parameters import (
     check_parameters,
 )
 from fiftyone_redis.connection.pool import DEFAULT_HOST, DEFAULT_PORT, Pool
+from fiftyone_redis.connection.protocol.deadline import REPLY_TIMEOUT
 from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT, Attempts, RetryPolicy
 from fiftyone_redis.connection.secret import reveal
 from fiftyone_redis.connection.tls import TlsConnection, fetch_tls_refusal
+from fiftyone_redis.connection.tls_errors import find_tls_error
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.url import parse_url
 from fiftyone_redis.errors import FiftyOneRedisError, SettingsError, UnsupportedServerError

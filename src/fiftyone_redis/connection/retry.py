@@ -29,9 +29,9 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
-from fiftyone_redis.connection.certificates import find_tls_error
-from fiftyone_redis.connection.deadline import NoAnswerError
-from fiftyone_redis.connection.refusals import TRANSIENT, recognise
+from fiftyone_redis.connection.protocol.deadline import NoAnswerError
+from fiftyone_redis.connection.protocol.refusals import TRANSIENT, recognise
+from fiftyone_redis.connection.tls_errors import find_tls_error
 
 RETRIES = 20
 """The default for the most retries of one operation."""

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
-from fiftyone_redis.connection.certificates import explain_tls_error, find_tls_error
-from fiftyone_redis.connection.deadline import NoAnswerError
-from fiftyone_redis.connection.refusals import Cut, Refusal, recognise
+from fiftyone_redis.connection.protocol.deadline import NoAnswerError
+from fiftyone_redis.connection.protocol.refusals import Cut, Refusal, recognise
+from fiftyone_redis.connection.tls_errors import explain_tls_error, find_tls_error
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fiftyone_redis.connection import naming, wire
+from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.connection.protocol import wire
+from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.doctor.findings import (
     NOTE,
     OK,
@@ -17,8 +18,8 @@ from fiftyone_redis.doctor.findings import (
     format_bytes,
     try_execute,
 )
-from fiftyone_redis.engine import aliases, commands, replies
-from fiftyone_redis.engine.records import read_record
+from fiftyone_redis.engine.lifecycle.records import read_record
+from fiftyone_redis.engine.protocol import aliases, commands, replies
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,

@@ -9,27 +9,25 @@ from typing import Any
 import numpy.typing as npt
 
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine import (
-    adding,
-    aliases,
-    attribute_values,
-    codec,
-    commands,
-    creation,
-    leftovers,
-    reading,
-    replies,
+from fiftyone_redis.engine.documents import attribute_values, reading
+from fiftyone_redis.engine.documents.documents import AttributeReader, Documents
+from fiftyone_redis.engine.documents.reading import Progress, Vectors
+from fiftyone_redis.engine.lifecycle import adding, creation, leftovers
+from fiftyone_redis.engine.lifecycle.creation import create_index
+from fiftyone_redis.engine.lifecycle.definition import (
+    SIGNS_OF_CHANGE,
+    Definition,
+    describe,
+    open_index,
 )
-from fiftyone_redis.engine.creation import create_index
-from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
-from fiftyone_redis.engine.documents import AttributeReader, Documents
-from fiftyone_redis.engine.dropping import drop_with_documents, drop_without_documents
-from fiftyone_redis.engine.reading import Progress, Vectors
-from fiftyone_redis.engine.rebuild import change_schema, rebuild
-from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import Neighbors, make_request, search
-from fiftyone_redis.engine.subset_search import Subset
+from fiftyone_redis.engine.lifecycle.dropping import drop_with_documents, drop_without_documents
+from fiftyone_redis.engine.lifecycle.rebuild import change_schema, rebuild
+from fiftyone_redis.engine.protocol import aliases, commands, replies
+from fiftyone_redis.engine.protocol.replies import Hit
+from fiftyone_redis.engine.schema.schema import Schema
+from fiftyone_redis.engine.search.knn_search import Neighbors, make_request, search
+from fiftyone_redis.engine.search.subset_search import Subset
+from fiftyone_redis.engine.vectors import checks
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
@@ -235,8 +233,8 @@ class VectorIndex:
         index, changes = self._definition, 0
         while True:
             try:
-                matrix = codec.as_matrix(queries, self.schema.dim)
-                codec.check_queries(matrix, self.schema)
+                matrix = checks.as_matrix(queries, self.schema.dim)
+                checks.check_queries(matrix, self.schema)
                 return search(make_request(index, matrix, k, within, farthest, self._timeout_ms()))
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
@@ -265,7 +263,7 @@ class VectorIndex:
                 request = make_request(index, blobs, k, within, farthest, self._timeout_ms())
                 found = search(request)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
-                    codec.check_vectors(request.queries, self.schema, ids)
+                    checks.check_vectors(request.queries, self.schema, ids)
                 return found
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)

@@ -9,8 +9,8 @@ import redis
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
-from fiftyone_redis.engine import aliases, replies
-from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine.documents.documents import Documents
+from fiftyone_redis.engine.protocol import aliases, replies
 from fiftyone_redis.errors import AuthenticationError, IndexMismatchError
 
 _SAMPLE, _SCANNED = 16, 1024  # documents measured, and keys scanned for them

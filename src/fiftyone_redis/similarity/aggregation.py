@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.engine import Neighbors, VectorIndex, exact_search
-from fiftyone_redis.engine.subset_search import Subset
+from fiftyone_redis.engine import Neighbors, VectorIndex
+from fiftyone_redis.engine.search import exact_search
+from fiftyone_redis.engine.search.subset_search import Subset
 
 
 def aggregate_neighbors(

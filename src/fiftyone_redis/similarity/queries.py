@@ -14,10 +14,12 @@ import numpy as np
 from bson import ObjectId
 from fiftyone.brain.similarity import DuplicatesMixin
 
-from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact_search
-from fiftyone_redis.engine.options import check_choice
-from fiftyone_redis.engine.search import read_count, read_k
-from fiftyone_redis.engine.subset_search import IdSubset, Subset
+from fiftyone_redis.engine import Neighbors, VectorIndex
+from fiftyone_redis.engine.schema.options import check_choice
+from fiftyone_redis.engine.search import exact_search
+from fiftyone_redis.engine.search.knn_search import read_count, read_k
+from fiftyone_redis.engine.search.subset_search import IdSubset, Subset
+from fiftyone_redis.engine.vectors import checks, encoding
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.aggregation import aggregate_neighbors
 from fiftyone_redis.similarity.current_view import CurrentView
@@ -286,7 +288,7 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
     def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
         """Returns the vectors of a query as a matrix; fetches them if the query consists of ids."""
         if ids is None:
-            return codec.as_matrix(np.atleast_2d(np.asarray(query)), index.schema.dim)
+            return checks.as_matrix(np.atleast_2d(np.asarray(query)), index.schema.dim)
         found = index.fetch(ids)
         if len(found.ids) < len(ids):
             there = set(found.ids)
@@ -294,7 +296,7 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
         return found.vectors
 
 
-def _read_ids(query: str | list[str] | codec.Array) -> tuple[list[str] | None, bool]:
+def _read_ids(query: str | list[str] | encoding.Array) -> tuple[list[str] | None, bool]:
     """Returns the ids of a query, None if it is vectors; and whether it is a single one."""
     if isinstance(query, str):
         return [query], True

@@ -21,9 +21,10 @@ from bson import ObjectId
 from fiftyone.brain.similarity import Similarity
 
 from fiftyone_redis import CONFIG_CLS
-from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine import commands, lease
+from fiftyone_redis.connection.protocol import wire
+from fiftyone_redis.engine.lifecycle import lease
+from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity import settings
 from fiftyone_redis.similarity.index_users import find_run_id

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fiftyone_redis import server
-from fiftyone_redis.connection import deadline, pool
+from fiftyone_redis.connection import pool
 from fiftyone_redis.connection.client import Client, connect_with
 from fiftyone_redis.connection.parameters import (
     CONNECT_TIMEOUT,
@@ -18,6 +18,7 @@ from fiftyone_redis.connection.parameters import (
     check_parameters,
     show,
 )
+from fiftyone_redis.connection.protocol import deadline
 from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT
 from fiftyone_redis.errors import (
     AuthenticationError,

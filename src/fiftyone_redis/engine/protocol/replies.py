@@ -1,0 +1,384 @@
+"""Parses the query engine's replies, as redis-py returns them undecoded. No sockets.
+
+They are flat lists of names and values in RESP2, and maps in RESP3. For their syntax see FT.SEARCH,
+FT.AGGREGATE and FT.INFO in https://redis.io/docs/latest/commands/; ``tests/shared/recordings``
+holds real ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from fiftyone_redis.connection.protocol.parsing import parses
+from fiftyone_redis.connection.protocol.refusals import is_known_note, recognise_warning
+from fiftyone_redis.connection.protocol.wire import (
+    AGGREGATE,
+    INFO,
+    SEARCH,
+    decode,
+    split_pairs,
+    to_bytes,
+    to_dict,
+    to_text,
+)
+from fiftyone_redis.engine.protocol import existing_index
+from fiftyone_redis.engine.protocol.commands import ID
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
+from fiftyone_redis.engine.schema.schema import (
+    DISTANCE,
+    KINDS,
+    SEPARATOR,
+    Attribute,
+    Field,
+    Schema,
+    attribute_field,
+    single_value_tag,
+)
+from fiftyone_redis.errors import IncompleteResultError, IndexMismatchError
+
+_DISTANCE = DISTANCE.encode()
+_ID = ID.encode()
+
+# FiftyOne configures loggers under its own name, so this one is shown too.
+logger = logging.getLogger("fiftyone." + __name__)
+
+
+class Hit(NamedTuple):
+    """One document that a query found.
+
+    Args:
+        key: the document's key
+        distance: the distance that the server returned; Euclidean distances are squared
+        tags: the values of the requested tags
+        id: the document's id
+    """
+
+    key: str
+    distance: float
+    tags: Mapping[str, str] = MappingProxyType({})
+    id: str = ""
+
+
+@parses(SEARCH)
+def read_hits(reply: Any, schema: Schema) -> list[Hit]:
+    """Reads the reply to :func:`commands.knn`; the hits are unordered.
+
+    Raises:
+        IncompleteResultError: if the server warns that it cut the query short
+        IndexMismatchError: if a document lacks the id field
+    """
+    if isinstance(reply, dict):
+        _refuse_warnings(reply)
+        found = [(hit[b"id"], hit.get(b"extra_attributes")) for hit in reply[b"results"]]
+    else:
+        found = [(key, fields and to_dict(fields)) for key, fields in split_pairs(reply[1:])]
+    # A document that was deleted or expired while the query ran has no fields.
+    return [_hit(key, fields, schema) for key, fields in found if fields]
+
+
+@parses(AGGREGATE)
+def read_keys(reply: Any, schema: Schema) -> tuple[dict[str, str], int]:
+    """Reads one page of the reply to :func:`commands.keys_with_tag` or :func:`commands.all_keys`.
+
+    Returns:
+        the ids of the documents by their keys, and the cursor, 0 at the end
+
+    Raises:
+        IncompleteResultError: if the server warns that it cut the query short
+        IndexMismatchError: if a document lacks the id field
+    """
+    page, cursor = reply
+    if isinstance(page, dict):
+        _refuse_warnings(page)
+        rows = [row and row.get(b"extra_attributes") for row in page[b"results"]]
+    else:
+        rows = [row and to_dict(row) for row in page[1:]]
+    # A document that was deleted, or expired, while the query ran has no fields.
+    found = [(to_text(row[b"__key"]), row) for row in rows if row and b"__key" in row]
+    return {key: _id(key, row.get(_ID), schema) for key, row in found}, int(cursor)
+
+
+@parses(AGGREGATE)
+def read_cursor(reply: Any) -> int:
+    """Reads the cursor in a page of the reply to FT.AGGREGATE; 0 at the end."""
+    return int(reply[1])
+
+
+@parses(SEARCH)
+def read_some_keys(reply: Any) -> list[str]:
+    """Reads the reply to :func:`commands.some_keys`.
+
+    Raises:
+        IncompleteResultError: if there are no keys because the server cut the query short
+    """
+    if not isinstance(reply, dict):
+        return [to_text(key) for key in reply[1:]]
+    found = [to_text(hit[b"id"]) for hit in reply[b"results"]]
+    if not found:
+        _refuse_warnings(reply)
+    return found
+
+
+@parses(INFO)
+def read_info(reply: Any) -> dict[str, Any]:
+    """Reads the reply to FT.INFO as text, with definition and attributes as dictionaries."""
+    info = {str(name): value for name, value in to_dict(decode(reply)).items()}
+    definition = info["index_definition"] = to_dict(info["index_definition"])
+    info["attributes"] = [_attribute(attribute) for attribute in info["attributes"]]
+    names = [info["index_name"], definition["key_type"], *definition["prefixes"]]
+    names += [each[name] for each in info["attributes"] for name in existing_index.FIELD_NAMES]
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
+    return info
+
+
+class IndexingState(NamedTuple):
+    """The progress of indexing.
+
+    Args:
+        documents: the number of indexed documents
+        is_complete: whether all documents are indexed
+        share: the share of documents that are indexed, 0..1
+    """
+
+    documents: int
+    is_complete: bool
+    share: float
+
+
+@parses(INFO)
+def read_indexing(reply: Any) -> IndexingState:
+    """Reads the progress of indexing from the reply to FT.INFO.
+
+    Raises:
+        IncompleteResultError: if the reply has no number of documents, or a negative one
+    """
+    info = to_dict(reply)
+    documents = _number_of_documents(info.get(b"num_docs"))
+    return IndexingState(documents, not int(info[b"indexing"]), float(info[b"percent_indexed"]))
+
+
+@parses(INFO)
+def read_documents(info: Mapping[str, Any]) -> int:
+    """Reads the number of documents from the result of :func:`read_info`.
+
+    Raises:
+        IncompleteResultError: if the reply has no number of documents, or a negative one
+    """
+    return _number_of_documents(info.get("num_docs"))
+
+
+@parses(INFO)
+def read_identity(reply: Any) -> tuple[Any, ...]:
+    """Reads the parts of the reply to FT.INFO that change when the index is rebuilt or replaced."""
+    info = to_dict(reply)
+    return info[b"index_name"], info[b"index_definition"], info[b"attributes"]
+
+
+@parses("CONFIG GET or FT.CONFIG GET")
+def read_settings(reply: Any) -> dict[str, str]:
+    """Reads parameters by name from the reply to :func:`commands.setting` or CONFIG GET."""
+    if reply and isinstance(reply, (list, tuple)) and isinstance(reply[0], (list, tuple)):
+        reply = [part for pair in reply for part in pair]  # FT.CONFIG returns a list of pairs
+    return {str(name): str(value) for name, value in to_dict(decode(reply)).items()}
+
+
+@parses(f"{SEARCH} or {AGGREGATE}")
+def read_warnings(reply: Any) -> list[str]:
+    """Reads the warnings in the reply to a query; only RESP3 has them."""
+    return (
+        [to_text(warning) for warning in reply.get(b"warning", ())]
+        if isinstance(reply, dict)
+        else []
+    )
+
+
+@parses(INFO)
+def read_index_bytes(info: Mapping[str, Any]) -> int:
+    """Reads the memory of an index in bytes, without its documents.
+
+    It is the sum over the index's parts, since the server's own total leaves out the vectors. A
+    megabyte in FT.INFO has 1,048,576 bytes.
+
+    Args:
+        info: the result of :func:`read_info`
+    """
+    parts = (
+        float(size)
+        for part, size in info.items()
+        if part.endswith(("_sz_mb", "_size_mb")) and not part.startswith("total_")
+    )
+    return round(1_048_576 * sum(parts))
+
+
+@parses(INFO)
+def read_last_failure(info: Mapping[str, Any]) -> tuple[str, str]:
+    """Reads the last indexing error and the key of its document; empty texts if there is none."""
+    errors = to_dict(info.get("Index Errors", {}))
+    why, key = (errors.get(f"last indexing error{part}", "") for part in ("", " key"))
+    return str(why), str(key)
+
+
+@parses(INFO)
+def read_prefixes(info: Mapping[str, Any], storage: str) -> tuple[str, ...]:
+    """Returns the key prefixes of an index; none if its storage is another one.
+
+    An empty prefix matches every key.
+    """
+    definition = info["index_definition"]
+    is_same = definition["key_type"] == storage
+    return tuple(definition["prefixes"]) or ("",) if is_same else ()
+
+
+@parses(INFO)
+def read_schema(
+    info: Mapping[str, Any],
+    *,
+    vector_field: str | None = None,
+    id_field: str | None = None,
+    tags: Sequence[str] | None = None,
+    keys: Sequence[str] = (),
+) -> Schema:
+    """Reads the schema of an index from the result of :func:`read_info`.
+
+    Args:
+        info: the parsed reply to FT.INFO
+        vector_field: the vector field; None if there is only one
+        id_field: the field that holds the ids; None if the keys hold them
+        tags: the TAG fields to write and read with every vector; None for all
+        keys: keys of some documents, if :func:`existing_index.may_lack_separator`
+
+    Raises:
+        IndexMismatchError: if it has no vector field, several and none is named, or one of an
+            unsupported type or algorithm
+    """
+    name, storage = info["index_name"], info["index_definition"]["key_type"]
+    vector = existing_index.find_vector_field(info, vector_field)
+    settings = _supported_settings(name, vector)
+    id_name, unknown = existing_index.find_id_field(info, id_field)
+    others, lost = existing_index.read_fields(a for a in info["attributes"] if a is not vector)
+    all_tags = [f.name for f in others if f.kind == "TAG" and SEPARATOR not in f.options]
+    wanted = [tag for tag in all_tags if tag != id_name] if tags is None else tags
+    read = tuple(tag for tag in wanted if tag in all_tags)
+    options, lost_options = existing_index.read_options(info)
+    vector_filter = ("FILTER", f"exists(@{vector['attribute']})")
+    vectors_only = options[:2] == vector_filter
+    flags = [f"{flag} of the field {vector['attribute']}" for flag in vector.get("flags", ())]
+    prefixes = read_prefixes(info, storage)
+    starts = existing_index.find_key_prefixes(
+        existing_index.drop_redundant_prefixes(prefixes), keys
+    )
+    return Schema(
+        name=name,
+        dim=int(vector["dim"]),
+        prefix=starts[0],
+        vector_field=vector["identifier"],
+        tags=read,
+        attributes=_attributes(others, id_name),
+        storage=storage,
+        vector_name=vector["attribute"],
+        id_field=id_name,
+        prefixes=prefixes,
+        key_prefixes=tuple(sorted(starts, key=len, reverse=True)),
+        fields=(*(f for f in others if not _is_implied(f, {*read, id_name}, storage)), *unknown),
+        options=options[2:] if vectors_only else options,
+        vectors_only=vectors_only,
+        lost=(*lost, *lost_options, *flags),
+        **settings,
+    )
+
+
+def _supported_settings(name: str, vector: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of an index, read from its vector field."""
+    settings = existing_index.read_vector_settings(vector)
+    if settings["dtype"] not in DTYPES or settings["algorithm"] not in ALGORITHMS:
+        kind = f"{settings['algorithm']} of {settings['dtype'].lower()}"
+        raise IndexMismatchError(f"The index {name!r} is {kind}, which is not supported.")
+    return settings
+
+
+def _attributes(fields: Iterable[Field], id_name: str | None) -> tuple[Attribute, ...]:
+    """Returns which fields are for others to filter by."""
+    return tuple(
+        Attribute(f.name, f.kind)
+        for f in fields
+        if f.name != id_name and (f.kind in ("TEXT", "NUMERIC") or SEPARATOR in f.options)
+    )
+
+
+def _number_of_documents(reported: Any) -> int:
+    # A cluster with missing nodes may report a negative number or none.
+    if reported is None or int(reported) < 0:
+        raise IncompleteResultError(
+            f"The server does not report how many documents the index has (num_docs: {reported}); "
+            "try again when all nodes of the server are up."
+        )
+    return int(reported)
+
+
+def _is_implied(field: Field, named: set[str | None], storage: str) -> bool:
+    """Returns whether FT.CREATE gets a field from the schema's tags, id field or attributes."""
+    path = f"$.{field.name}" if storage == "JSON" else field.name
+    if field.name in named:
+        return field == single_value_tag(field.name, path, storage)
+    known = field.kind in KINDS
+    return known and field == attribute_field(Attribute(field.name, field.kind), path)
+
+
+def _hit(key: bytes, fields: dict[bytes, bytes], schema: Schema) -> Hit:
+    distance, name = float(fields.pop(_DISTANCE)), to_text(key)
+    held = None
+    if schema.id_field is not None:
+        held = fields.pop(_ID, None) or fields.get(to_bytes(schema.id_field))
+    id = _id(name, held, schema)
+    if not fields:
+        return Hit(name, distance, id=id)
+    return Hit(name, distance, {name.decode(): to_text(v) for name, v in fields.items()}, id)
+
+
+def _id(key: str, held: bytes | None, schema: Schema) -> str:
+    if schema.id_field is None:
+        for prefix in schema.key_prefixes:
+            if key.startswith(prefix):
+                return key[len(prefix) :]
+        raise IndexMismatchError(
+            f"The index {schema.name!r} returned a key with an unknown prefix ({key!r}); it was "
+            "rebuilt, open it again."
+        )
+    if not held:
+        raise IndexMismatchError(
+            f"The document {key!r} of the index {schema.name!r} lacks the id field "
+            f"{schema.id_field!r}; name the right field with id_field, or remove the document."
+        )
+    return to_text(held)
+
+
+def _refuse_warnings(reply: Mapping[bytes, Any]) -> None:
+    warnings = read_warnings(reply)
+    cuts = [cut for warning in warnings if (cut := recognise_warning(warning)) is not None]
+    if cuts:
+        advice = "; ".join(dict.fromkeys(cut.value for cut in cuts))
+        text = "; ".join(warnings)
+        raise IncompleteResultError(f"The server cut the query short ({text}); {advice}.")
+    for warning in warnings:
+        if not is_known_note(warning):
+            _log_once(warning)
+
+
+@lru_cache(maxsize=100)
+def _log_once(warning: str) -> None:
+    logger.warning("Redis returned a warning with a query: %s", warning)
+
+
+def _attribute(flat: Any) -> dict[str, Any]:
+    """Reads an attribute; in RESP2 it ends with flags that have no value, such as SORTABLE."""
+    if isinstance(flat, dict):
+        return flat
+    first = next(
+        (at for at in range(6, len(flat), 2) if flat[at] in existing_index.FLAGS), len(flat)
+    )
+    return {**dict(split_pairs(flat[:first])), "flags": list(flat[first:])}
