@@ -315,17 +315,10 @@ class RedisSimilarityIndex(AddingMixin, EmbeddingsMixin, NeighborsMixin):
             InputError: if the embeddings or IDs are invalid; nothing is written
             FiftyOneRedisError: if the server refuses them
         """
+        existing = (overwrite, allow_existing, warn_existing)
         try:
             with self._registered_unless_it_fails():
-                self._add(
-                    embeddings,
-                    sample_ids,
-                    label_ids,
-                    progress,
-                    overwrite=overwrite,
-                    allow_existing=allow_existing,
-                    warn_existing=warn_existing,
-                )
+                self._add(embeddings, sample_ids, label_ids, progress, *existing)
         finally:
             self._clear_cache()
         if reload:

@@ -35,7 +35,7 @@ class AddingMixin(RunIndex):
         sample_ids: Any,
         label_ids: Any,
         progress: Any,
-        **existing: bool,
+        *existing: bool,
     ) -> None:
         if self._unfinished and progress is None:
             # compute_similarity() does not pass its progress on, and False must draw nothing.
@@ -55,7 +55,7 @@ class AddingMixin(RunIndex):
         if not created:
             if self._unfinished:
                 _refuse_other_dimension(index.schema, matrix.shape[1])
-            rows = _rows_to_add(index, ids, **existing)
+            rows = _rows_to_add(index, ids, *existing)
             if len(rows) < len(ids):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}

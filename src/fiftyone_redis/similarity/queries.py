@@ -214,7 +214,7 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
     def _find_nothing(self, query: Any, aggregation: str | None, return_dists: bool) -> Any:
         """Returns what a query finds in an index to which nothing was ever added."""
         ids, single = _read_ids(query)
-        report_missing(ids or [], allow_missing=False)
+        report_missing(ids or [], [], allow_missing=False)
         single = single or aggregation is not None
         nothing = Neighbors([], np.zeros(0), {self._sample_tag: []})
         return self._format_results([nothing] * (1 if single else len(query)), single, return_dists)
@@ -290,9 +290,7 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
         if ids is None:
             return checks.as_matrix(np.atleast_2d(np.asarray(query)), index.schema.dim)
         found = index.fetch(ids)
-        if len(found.ids) < len(ids):
-            there = set(found.ids)
-            report_missing([id for id in ids if id not in there], allow_missing=False)
+        report_missing(ids, found.ids, allow_missing=False)
         return found.vectors
 
 

@@ -16,10 +16,15 @@ from fiftyone_redis.connection import capabilities
 from fiftyone_redis.connection.capabilities import Capabilities
 from fiftyone_redis.connection.pool import try_command
 from fiftyone_redis.connection.protocol.wire import Request, is_already_done
-from fiftyone_redis.connection.retry import Attempts, RetryPolicy, is_connection_lost
+from fiftyone_redis.connection.retry import Attempts, RetryPolicy
 from fiftyone_redis.connection.topology import Answer, ClusterState
 from fiftyone_redis.connection.translate import translate, translate_errors
-from fiftyone_redis.errors import FiftyOneRedisError, list_first
+from fiftyone_redis.errors import (
+    FiftyOneRedisError,
+    IndexMismatchError,
+    IndexNotFoundError,
+    list_first,
+)
 
 Replies = Iterator[tuple[Sequence[Any], list[Any]]]
 """The items of each request, and the replies to its commands."""
@@ -70,6 +75,28 @@ class BaseClient(ABC):
             redis.RedisError: the error itself, if it is not retried
         """
 
+    def retrying(self, retry_lost: bool = True) -> Iterator[Attempts]:
+        """Yields an attempt until one succeeds; all work with the server is retried this way.
+
+            for attempt in client.retrying():
+                with attempt:
+                    reply = ...
+
+        Args:
+            retry_lost: whether lost and refused connections are retried
+
+        Raises:
+            FiftyOneRedisError: instead of a redis-py exception in the ``with`` block that is not
+                retried
+        """
+        attempts = Attempts(self.retry_policy, retry_lost, self._recover)
+        while not attempts.is_over:
+            yield attempts
+
+    def _recover(self, attempts: Attempts, error: redis.RedisError) -> None:
+        with translate_errors(self.address):
+            self.wait_and_recover(attempts, error)
+
     @abstractmethod
     def exchange(self, requests: Iterable[Request]) -> Replies:
         """Sends requests, and yields their replies; the next request is already on its way.
@@ -96,19 +123,18 @@ class BaseClient(ABC):
         Raises:
             FiftyOneRedisError: instead of any redis-py exception
         """
-        attempts, lost = Attempts(self.retry_policy), False
         try:
-            while True:
-                try:
-                    return self._find_sender(str(command[0]), attempts.failures)(command)
-                except redis.RedisError as error:
-                    # The first attempt succeeded; only its reply was lost.
-                    if lost and is_already_done(command, str(error)):
-                        return b"OK"
-                    self.wait_and_recover(attempts, error)
-                    lost = lost or is_connection_lost(error)
-        except redis.RedisError as error:
-            raise self._explain(command, translate(error, self.address)) from error
+            for attempt in self.retrying():
+                with attempt:
+                    try:
+                        reply = self._find_sender(str(command[0]), attempt.failures)(command)
+                    except redis.RedisError as error:
+                        if not (attempt.was_lost and is_already_done(command, str(error))):
+                            raise
+                        reply = b"OK"  # a former attempt succeeded; only its reply was lost
+        except (IndexNotFoundError, IndexMismatchError) as error:
+            raise self._explain(command, error) from error.__cause__
+        return reply
 
     def exchange_or_raise(self, requests: Iterable[Request]) -> Replies:
         """Sends requests as :meth:`exchange` does, but raises if a command fails.

@@ -31,7 +31,6 @@ from fiftyone_redis.connection.protocol.deadline import await_reply
 from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.connection.protocol.wire import Request, get_reply_timeout
 from fiftyone_redis.connection.retry import Attempts, RetryPolicy, is_transient, read_policy
-from fiftyone_redis.connection.translate import translate_errors
 
 
 class Server(BaseClient, redis.Redis):
@@ -94,24 +93,19 @@ class Server(BaseClient, redis.Redis):
         """Sends requests over one connection, and yields their replies."""
         upcoming = iter(requests)
         unanswered: deque[_SentRequest] = deque()
-        attempts = Attempts(self.retry_policy)
-        with translate_errors(self.address):
-            while True:
-                try:
-                    with borrow_connection(self) as connection:
-                        for request in unanswered:
-                            connection.send_packed_command([request.packed])
-                        while True:
-                            for request in _take_next(upcoming, unanswered):
-                                connection.send_packed_command([request.packed])
-                            if not unanswered:
-                                return
-                            _read_replies(connection, unanswered[0])
-                            answered = unanswered.popleft()
-                            yield answered.items, answered.replies
-                            attempts.reset()
-                except redis.RedisError as error:
-                    self.wait_and_recover(attempts, error)
+        for attempt in self.retrying():
+            with attempt, borrow_connection(self) as connection:
+                for request in unanswered:
+                    connection.send_packed_command([request.packed])
+                while True:
+                    for request in _take_next(upcoming, unanswered):
+                        connection.send_packed_command([request.packed])
+                    if not unanswered:
+                        return
+                    _read_replies(connection, unanswered[0])
+                    answered = unanswered.popleft()
+                    yield answered.items, answered.replies
+                    attempt.reset()
 
     def _find_sender(self, name: str, failures: int) -> Sender:  # noqa: ARG002
         return partial(send_command, self)

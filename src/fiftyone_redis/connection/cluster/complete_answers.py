@@ -33,13 +33,11 @@ from fiftyone_redis.connection.protocol.wire import (
     read_name,
 )
 from fiftyone_redis.connection.retry import (
-    Attempts,
     IncompleteClusterError,
     is_connection_lost,
     is_retryable,
 )
 from fiftyone_redis.connection.topology import Answer, ClusterState
-from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.errors import list_first
 
 SETTLE_SECONDS = 2.0
@@ -167,20 +165,15 @@ class SearchedCluster(BaseClient):
         """Sends commands until each has a complete answer, or an error that is not transient."""
         replies: list[Any] = [None] * len(commands)
         left = list(range(len(commands)))
-        attempts = Attempts(self.retry_policy)
-        with translate_errors(self.address):
-            while left:
-                try:
-                    node = self.pick_coordinator(attempts.failures)
-                    found, _ = self.send_checked(node, [commands[number] for number in left])
-                except redis.RedisError as error:
-                    self.wait_and_recover(attempts, error)
-                    continue
+        for attempt in self.retrying():
+            with attempt:
+                node = self.pick_coordinator(attempt.failures)
+                found, _ = self.send_checked(node, [commands[number] for number in left])
                 for number, each in zip(left, found, strict=True):
                     replies[number] = each
                 left = [number for number in left if is_retryable(replies[number])]
                 if left:
-                    self.wait_and_recover(attempts, replies[left[0]])
+                    raise replies[left[0]]
         return replies
 
 

@@ -20,8 +20,7 @@ from redis.exceptions import AskError, ClusterDownError, SlotNotCoveredError
 
 from fiftyone_redis.connection.pool import NodeConnection
 from fiftyone_redis.connection.protocol.wire import Request, pack, to_text
-from fiftyone_redis.connection.retry import Attempts, is_retryable
-from fiftyone_redis.connection.translate import translate_errors
+from fiftyone_redis.connection.retry import is_retryable
 from fiftyone_redis.errors import FiftyOneRedisError
 
 _ASKING = pack(["ASKING"])
@@ -119,14 +118,11 @@ def scan(cluster: Any, pages: Callable[[Any], Iterator[list[bytes]]]) -> Iterato
 
 def _fetch_slot_layout(cluster: Any) -> str:
     """Fetches which node holds which slots, and which slots are moving."""
-    attempts = Attempts(cluster.retry_policy)
     cluster.refresh_slots()
-    with translate_errors(cluster.address):
-        while True:
-            try:
-                return "\n".join(_fetch_own_slots(node) for node in cluster.list_primaries())
-            except redis.RedisError as error:
-                cluster.wait_and_recover(attempts, error)
+    for attempt in cluster.retrying():
+        with attempt:
+            layout = "\n".join(_fetch_own_slots(node) for node in cluster.list_primaries())
+    return layout
 
 
 def _fetch_own_slots(node: redis.Redis) -> str:
@@ -202,11 +198,12 @@ def _read_or_resend(cluster: Any, sent: _SentRequest) -> list[Any]:
     if left:
         cluster.refresh_slots()  # most nodes know by now where slots moved
         left = _resend(cluster, sent, left, 1)
-    attempts = Attempts(cluster.retry_policy)
-    while left:
-        with translate_errors(cluster.address):
-            cluster.wait_and_recover(attempts, sent.replies[left[0]])
-        left = _resend(cluster, sent, left, attempts.failures + 1)
+    for attempt in cluster.retrying():
+        with attempt:
+            if attempt.failures:
+                left = _resend(cluster, sent, left, attempt.failures + 1)
+            if left:
+                raise sent.replies[left[0]]
     return sent.replies
 
 

@@ -15,8 +15,6 @@ from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.connection.protocol.wire import get_reply_timeout, pack, to_bytes
-from fiftyone_redis.connection.retry import Attempts
-from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.engine.documents import formats
 from fiftyone_redis.engine.protocol import commands, replies
 from fiftyone_redis.engine.schema.schema import NO_SEPARATOR, Schema
@@ -150,15 +148,10 @@ class Keys:
             IncompleteResultError: if the server cut the query short
         """
         first = command or commands.all_keys(self._schema, timeout_ms=TIMEOUT_MS)
-        attempts = Attempts(self._client.retry_policy)
-        with translate_errors(self._client.address):
-            while True:
-                try:
-                    node = self._client.pick_coordinator(attempts.failures)
-                    yield from self._read_pages_from(node, pack(first))
-                    return
-                except redis.RedisError as error:
-                    self._client.wait_and_recover(attempts, error)
+        for attempt in self._client.retrying():
+            with attempt:
+                node = self._client.pick_coordinator(attempt.failures)
+                yield from self._read_pages_from(node, pack(first))
 
     def _read_pages_from(self, node: Server, command: bytes) -> Iterator[dict[str, str]]:
         state, seconds, name = None, get_reply_timeout(command), self._schema.server_name

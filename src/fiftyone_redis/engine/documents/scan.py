@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import redis
-
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.connection.protocol.wire import read_scan
-from fiftyone_redis.connection.retry import Attempts
-from fiftyone_redis.connection.translate import translate_errors
 
 _PAGE = 10_000
 
@@ -51,19 +47,13 @@ def _scan(node: Server, pattern: str, count: int, kind: str | None) -> Iterator[
     A cursor is invalid after a restart or a failover. So all pages are read over one connection,
     and the scan starts over on a new one.
     """
-    attempts = Attempts(node.retry_policy)
-    with translate_errors(node.address):
-        while True:
-            try:
-                with borrow_connection(node) as connection:
-                    for found in _scan_over(connection, pattern, count, kind):
-                        try:
-                            yield found
-                        except GeneratorExit:
-                            return  # no reply is pending, so the connection can be reused
-                return
-            except redis.RedisError as error:
-                node.wait_and_recover(attempts, error)
+    for attempt in node.retrying():
+        with attempt, borrow_connection(node) as connection:
+            for found in _scan_over(connection, pattern, count, kind):
+                try:
+                    yield found
+                except GeneratorExit:
+                    return  # no reply is pending, so the connection can be reused
 
 
 def _scan_over(

@@ -258,38 +258,56 @@ def read_schema(
     """
     name, storage = info["index_name"], info["index_definition"]["key_type"]
     vector = existing_index.find_vector_field(info, vector_field)
-    settings = _supported_settings(name, vector)
     id_name, unknown = existing_index.find_id_field(info, id_field)
     others, lost = existing_index.read_fields(a for a in info["attributes"] if a is not vector)
-    all_tags = [f.name for f in others if f.kind == "TAG" and SEPARATOR not in f.options]
-    wanted = [tag for tag in all_tags if tag != id_name] if tags is None else tags
-    read = tuple(tag for tag in wanted if tag in all_tags)
-    options, lost_options = existing_index.read_options(info)
-    vector_filter = ("FILTER", f"exists(@{vector['attribute']})")
-    vectors_only = options[:2] == vector_filter
-    flags = [f"{flag} of the field {vector['attribute']}" for flag in vector.get("flags", ())]
-    prefixes = read_prefixes(info, storage)
-    starts = existing_index.find_key_prefixes(
-        existing_index.drop_redundant_prefixes(prefixes), keys
-    )
+    read = _choose_tags(others, id_name, tags)
     return Schema(
         name=name,
         dim=int(vector["dim"]),
-        prefix=starts[0],
         vector_field=vector["identifier"],
         tags=read,
         attributes=_attributes(others, id_name),
         storage=storage,
         vector_name=vector["attribute"],
         id_field=id_name,
-        prefixes=prefixes,
-        key_prefixes=tuple(sorted(starts, key=len, reverse=True)),
         fields=(*(f for f in others if not _is_implied(f, {*read, id_name}, storage)), *unknown),
-        options=options[2:] if vectors_only else options,
-        vectors_only=vectors_only,
-        lost=(*lost, *lost_options, *flags),
-        **settings,
+        **_read_options(info, vector, lost),
+        **_read_key_prefixes(info, keys),
+        **_supported_settings(name, vector),
     )
+
+
+def _choose_tags(
+    fields: Iterable[Field], id_name: str | None, wanted: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Returns those of the wanted tags that are TAG fields of one value; all if None is given."""
+    tags = [f.name for f in fields if f.kind == "TAG" and SEPARATOR not in f.options]
+    chosen = [tag for tag in tags if tag != id_name] if wanted is None else wanted
+    return tuple(tag for tag in chosen if tag in tags)
+
+
+def _read_options(
+    info: Mapping[str, Any], vector: Mapping[str, Any], lost: Iterable[str]
+) -> dict[str, Any]:
+    """Returns the options of an index, and what FT.CREATE has no argument for."""
+    options, lost_options = existing_index.read_options(info)
+    vectors_only = options[:2] == ("FILTER", f"exists(@{vector['attribute']})")
+    flags = [f"{flag} of the field {vector['attribute']}" for flag in vector.get("flags", ())]
+    return {
+        "options": options[2:] if vectors_only else options,
+        "vectors_only": vectors_only,
+        "lost": (*lost, *lost_options, *flags),
+    }
+
+
+def _read_key_prefixes(info: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Returns what a schema says of prefixes: those of the index, and those of its keys."""
+    prefixes = read_prefixes(info, info["index_definition"]["key_type"])
+    starts = existing_index.find_key_prefixes(
+        existing_index.drop_redundant_prefixes(prefixes), keys
+    )
+    longest_first = tuple(sorted(starts, key=len, reverse=True))
+    return {"prefix": starts[0], "prefixes": prefixes, "key_prefixes": longest_first}
 
 
 def _supported_settings(name: str, vector: Mapping[str, Any]) -> dict[str, Any]:
