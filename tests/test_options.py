@@ -32,7 +32,7 @@ from fiftyone_redis.app import changes
 from fiftyone_redis.app.operators import manage
 from fiftyone_redis.backend import RedisSimilarityConfig, RedisSimilarityIndex
 from fiftyone_redis.engine import protocol
-from fiftyone_redis.engine.protocol import replies
+from fiftyone_redis.engine.protocol import index_info
 from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
 from fiftyone_redis.engine.schema.schema import Schema
 
@@ -54,7 +54,7 @@ manage._ask_settings(SimpleNamespace(params={}), form, schema)
 print(json.dumps({
     "the command that makes it": protocol.create(schema),
     "a query": protocol.knn(schema, b"", 5, timeout_ms=1)[2],
-    "an index on a server": replies.read_schema(replies.read_info(info)).made_up,
+    "an index on a server": index_info.read_schema(index_info.read_info(info)).made_up,
     "another algorithm": protocol.create(Schema("any", 4, made_up=9)),
     "a value that cannot be": refusal(lambda: Schema("any", 4, made_up=1)),
     "the run": config.serialize()["made_up"],

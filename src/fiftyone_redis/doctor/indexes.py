@@ -19,7 +19,7 @@ from fiftyone_redis.doctor.findings import (
     try_execute,
 )
 from fiftyone_redis.engine.lifecycle.records import read_record
-from fiftyone_redis.engine.protocol import aliases, commands, replies
+from fiftyone_redis.engine.protocol import aliases, commands, index_info, replies
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -38,7 +38,7 @@ def check_indexes(client: Client) -> list[Finding]:
     graphs: list[str] = []
     for name in names:
         try:
-            info = replies.read_info(client.execute(*commands.info(name)))
+            info = index_info.read_info(client.execute(*commands.info(name)))
         except IndexNotFoundError:
             continue  # just dropped
         except ConnectionFailedError:
@@ -66,7 +66,7 @@ def describe_index(shown: str, info: Info) -> Finding:
         info: what :func:`replies.read_info` returned
     """
     try:
-        text = f"{shown}: {replies.read_documents(info)} documents"
+        text = f"{shown}: {index_info.read_documents(info)} documents"
     except IncompleteResultError as error:
         return Finding("index", NOTE, f"{shown}: {error}")
     with parsing(wire.INFO, info):
@@ -74,10 +74,10 @@ def describe_index(shown: str, info: Info) -> Finding:
             int(info.get("hash_indexing_failures", 0)),
             int(info.get("indexing", 0)),
         )
-    size = replies.read_index_bytes(info)
+    size = index_info.read_index_bytes(info)
     text += f", {format_bytes(size)}" if size else ""
     if failures:
-        why, key = replies.read_last_failure(info)
+        why, key = index_info.read_last_failure(info)
         text += f"; indexing failed {failures} times, and no search finds what is not indexed."
         text += f" The last was {key} ({why})." if key else ""
         return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")

@@ -22,7 +22,7 @@ from fiftyone_redis.engine.lifecycle.definition import (
 )
 from fiftyone_redis.engine.lifecycle.dropping import drop_with_documents, drop_without_documents
 from fiftyone_redis.engine.lifecycle.rebuild import change_schema, rebuild
-from fiftyone_redis.engine.protocol import aliases, commands, replies
+from fiftyone_redis.engine.protocol import aliases, commands, index_info
 from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.engine.search.knn_search import Neighbors, make_request, search
@@ -105,7 +105,7 @@ class VectorIndex:
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
-        return replies.read_info(describe(self.client, self.schema.name))
+        return index_info.read_info(describe(self.client, self.schema.name))
 
     def add(
         self,

@@ -7,7 +7,7 @@ from recorded import FOLDER
 from fiftyone_redis.connection import topology
 from fiftyone_redis.connection.client import connect
 from fiftyone_redis.connection.protocol.parsing import parses, parsing
-from fiftyone_redis.engine.protocol import replies
+from fiftyone_redis.engine.protocol import index_info
 from fiftyone_redis.errors import IncompleteResultError, ProtocolError, SettingsError
 
 RECORDING = FOLDER / "redis-8.8-search-8.8.0.json"
@@ -16,7 +16,7 @@ RECORDING = FOLDER / "redis-8.8-search-8.8.0.json"
 def test_it_names_the_command_and_the_beginning_of_the_reply():
     reply = {b"index_name": b"docs", b"attributes": [b"x" * 1000]}
     with pytest.raises(ProtocolError, match=r"^The reply to FT\.INFO makes no sense") as caught:
-        replies.read_info(reply)
+        index_info.read_info(reply)
     assert "{b'index_name': b'docs'" in str(caught.value)
     assert len(str(caught.value)) < 300
     assert isinstance(caught.value.__cause__, KeyError)
@@ -24,7 +24,7 @@ def test_it_names_the_command_and_the_beginning_of_the_reply():
 
 def test_errors_of_the_package_pass_through():
     with pytest.raises(IncompleteResultError, match="num_docs: None"):
-        replies.read_indexing({})
+        index_info.read_indexing({})
     with pytest.raises(SettingsError, match="as it was"), parsing("PING"):
         raise SettingsError("as it was")
 

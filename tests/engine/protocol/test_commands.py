@@ -16,7 +16,7 @@ from recorded import parsed, raw_reply, replies_of, servers
 from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.connection.translate import translate
 from fiftyone_redis.engine import Schema
-from fiftyone_redis.engine.protocol import commands, replies
+from fiftyone_redis.engine.protocol import commands, index_info, replies
 from fiftyone_redis.engine.schema.options import DTYPES, METRICS
 from fiftyone_redis.engine.schema.schema import Field
 from fiftyone_redis.errors import (
@@ -163,8 +163,8 @@ def test_the_neighbours_are_read_of_a_later_server(later, resp):
 
 @pytest.mark.parametrize("later", LATER)
 def test_the_schema_is_read_of_a_later_server(later, resp):
-    info = replies.read_info(parsed(raw_reply(later, resp, "FT.INFO", "al")))
-    assert replies.read_schema(info) == Schema("al", 4, "cosine", "FLAT", "float32", "al:")
+    info = index_info.read_info(parsed(raw_reply(later, resp, "FT.INFO", "al")))
+    assert index_info.read_schema(info) == Schema("al", 4, "cosine", "FLAT", "float32", "al:")
 
 
 # Warnings
@@ -252,18 +252,18 @@ def test_a_cut_answer_is_refused_whatever_else_is_said(server):
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_schema_is_read(recorded, name):
-    info = replies.read_info(parsed(recorded("FT.INFO", name)))
-    assert replies.read_schema(info) == SCHEMAS[name]
+    info = index_info.read_info(parsed(recorded("FT.INFO", name)))
+    assert index_info.read_schema(info) == SCHEMAS[name]
 
 
 def test_what_the_server_says_of_an_index_is_read(recorded):
-    info = replies.read_info(parsed(recorded("FT.INFO", "rec")))
+    info = index_info.read_info(parsed(recorded("FT.INFO", "rec")))
     assert (info["index_name"], info["num_docs"], info["indexing"]) == ("rec", 8, 0)
     assert float(info["percent_indexed"]) == 1
 
 
 def test_the_counts_of_an_index_are_numbers_that_add_up_over_all_nodes(recorded):
-    info = replies.read_info(parsed(recorded("FT.INFO", "rec")))
+    info = index_info.read_info(parsed(recorded("FT.INFO", "rec")))
     found = parsed(recorded("FT.SEARCH", "rec", "*", "NOCONTENT"))
     total = found[b"total_results"] if isinstance(found, dict) else found[0]
     assert int(info["num_docs"]) == total
@@ -277,7 +277,7 @@ def test_the_names_of_all_indexes_are_read(recorded):
 
 def test_what_the_server_says_of_an_index_is_the_same_in_both_protocols(server):
     two, three = (
-        replies.read_info(parsed(raw_reply(server, resp, "FT.INFO", "rec"))) for resp in (2, 3)
+        index_info.read_info(parsed(raw_reply(server, resp, "FT.INFO", "rec"))) for resp in (2, 3)
     )
     assert three["index_definition"]["prefixes"] == ["rec:"]
     assert two["index_definition"]["prefixes"] == ["rec:"]
@@ -350,23 +350,23 @@ def test_a_server_makes_and_searches_every_kind_of_index(speaker, metric, algori
 
     command = commands.knn(schema, blob, 5, tags=["tag"], keys=["any:1"], timeout_ms=1000)
     [hit] = replies.read_hits(speaker.execute_command(*command), schema)
-    info = replies.read_info(speaker.execute_command(*commands.info("any")))
+    info = index_info.read_info(speaker.execute_command(*commands.info("any")))
 
     assert (hit.key, hit.tags) == ("any:1", {"tag": "t"})
-    assert replies.read_schema(info) == schema
+    assert index_info.read_schema(info) == schema
 
 
 def test_the_size_of_an_index_is_the_sum_of_its_parts():
     parts = {"vector_index_sz_mb": "3", "doc_table_size_mb": 1.5, "geoshapes_sz_mb": "0.5"}
     others = {"total_index_memory_sz_mb": "2", "num_docs": "7"}
-    assert replies.read_index_bytes(parts | others) == 5 * 1024 * 1024
+    assert index_info.read_index_bytes(parts | others) == 5 * 1024 * 1024
 
 
 def test_the_settings_of_the_graph_reach_the_server(speaker):
     schema = Schema("any", 2, algorithm="HNSW", m=7, ef_construction=33)
     speaker.execute_command(*commands.create(schema))
-    info = replies.read_info(speaker.execute_command(*commands.info("any")))
-    assert (replies.read_schema(info).m, replies.read_schema(info).ef_construction) == (7, 33)
+    info = index_info.read_info(speaker.execute_command(*commands.info("any")))
+    assert (index_info.read_schema(info).m, index_info.read_schema(info).ef_construction) == (7, 33)
 
 
 @pytest.mark.parametrize(
@@ -382,13 +382,13 @@ def test_the_settings_of_the_graph_reach_the_server(speaker):
 def test_fields_with_flags_are_read(speaker, flags, told):
     definition = f"t TAG {flags} v VECTOR FLAT 6 TYPE FLOAT32 DIM 2 DISTANCE_METRIC L2 u TAG"
     speaker.execute_command("FT.CREATE", "any", "PREFIX", 1, "any:", "SCHEMA", *definition.split())
-    info = replies.read_info(speaker.execute_command(*commands.info("any")))
+    info = index_info.read_info(speaker.execute_command(*commands.info("any")))
     defined = (
         Field("t", "t", "TAG", ("SEPARATOR", ",", *told.split())),
         Field("u", "u", "TAG", ("SEPARATOR", ",")),
     )
     expected = Schema("any", 2, "euclidean", vector_field="v", tags=("t", "u"), fields=defined)
-    assert replies.read_schema(info) == expected
+    assert index_info.read_schema(info) == expected
 
 
 def test_hits_are_limited_to_k_and_to_the_tags_that_were_asked_for(speaker):

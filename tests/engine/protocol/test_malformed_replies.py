@@ -18,8 +18,9 @@ from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.connection.topology import ClusterState, Node
 from fiftyone_redis.doctor.indexes import describe_index
 from fiftyone_redis.engine.documents import formats
-from fiftyone_redis.engine.protocol import existing_index, replies
-from fiftyone_redis.engine.protocol.replies import Hit, IndexingState
+from fiftyone_redis.engine.protocol import existing_index, index_info, replies
+from fiftyone_redis.engine.protocol.index_info import IndexingState
+from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.errors import FiftyOneRedisError
 
@@ -84,15 +85,15 @@ def is_rows(found: Any) -> bool:
 
 def read_index(reply: Any) -> tuple[Any, ...]:
     """Reads what the package reads of FT.INFO."""
-    info = replies.read_info(reply)
+    info = index_info.read_info(reply)
     assert is_names(info["index_definition"]["prefixes"])
     existing_index.may_lack_separator(info["index_definition"]["prefixes"])
-    schema = replies.read_schema(info, keys=["docs:1"])
-    found = describe_index("a", info) if replies.read_documents(info) else None
-    size, (error, key) = replies.read_index_bytes(info), replies.read_last_failure(info)
+    schema = index_info.read_schema(info, keys=["docs:1"])
+    found = describe_index("a", info) if index_info.read_documents(info) else None
+    size, (error, key) = index_info.read_index_bytes(info), index_info.read_last_failure(info)
     assert isinstance(size, int)
     assert is_names([error, key])
-    return schema, found, replies.read_prefixes(info, "HASH")
+    return schema, found, index_info.read_prefixes(info, "HASH")
 
 
 def read_hello(reply: Any) -> Capabilities:
@@ -109,8 +110,8 @@ PARSERS: dict[str, tuple[tuple[str, ...], Read, Callable[[Any], bool]]] = {
     "page of keys": (("FT.AGGREGATE",), lambda r: replies.read_keys(r, SCHEMA), is_page),
     "cursor": (("FT.AGGREGATE",), replies.read_cursor, lambda found: isinstance(found, int)),
     "index": (("FT.INFO",), read_index, lambda found: isinstance(found[0], Schema)),
-    "indexing": (("FT.INFO",), replies.read_indexing, lambda f: isinstance(f, IndexingState)),
-    "identity": (("FT.INFO",), replies.read_identity, lambda found: len(found) == 3),
+    "indexing": (("FT.INFO",), index_info.read_indexing, lambda f: isinstance(f, IndexingState)),
+    "identity": (("FT.INFO",), index_info.read_identity, lambda found: len(found) == 3),
     "settings": (("CONFIG", "GET"), replies.read_settings, is_settings),
     "old settings": (("FT.CONFIG", "GET"), replies.read_settings, is_settings),
     "names": (("FT._LIST",), wire.read_names, is_names),

@@ -9,7 +9,7 @@ import numpy as np
 
 from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.engine.documents.documents import Documents
-from fiftyone_redis.engine.protocol import commands, replies
+from fiftyone_redis.engine.protocol import commands, index_info
 from fiftyone_redis.engine.protocol.indexing import wait_until_indexed
 from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.engine.vectors import encoding
@@ -70,7 +70,7 @@ def read_encoded(documents: Documents, ids: Sequence[str]) -> list[bytes]:
 
 def count_documents(documents: Documents) -> int:
     """Returns the number of documents that the index has."""
-    return replies.read_indexing(
+    return index_info.read_indexing(
         wait_until_indexed(documents.client, documents.schema.name)
     ).documents
 

@@ -17,7 +17,7 @@ from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.lifecycle import lease, switching
 from fiftyone_redis.engine.lifecycle.lease import Lease
 from fiftyone_redis.engine.lifecycle.records import Record, read_record, read_state
-from fiftyone_redis.engine.protocol import aliases, commands, existing_index, replies
+from fiftyone_redis.engine.protocol import aliases, commands, existing_index, index_info, replies
 from fiftyone_redis.engine.protocol.indexing import wait_until_indexed
 from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.engine.schema.options import UNREPORTED
@@ -108,9 +108,9 @@ class Definition:
             return
         if reply is None:
             reply = self.client.execute(*commands.info(self.schema.name))
-        found = replies.read_identity(reply)
+        found = index_info.read_identity(reply)
         is_same = found[: len(self.identity)] == self.identity
-        is_complete = not must_be_complete or replies.read_indexing(reply).is_complete
+        is_complete = not must_be_complete or index_info.read_indexing(reply).is_complete
         if not (is_same and is_complete):
             raise IndexChangedError(
                 f"The index {self.schema.name!r} was rebuilt or made anew by others while it was "
@@ -254,19 +254,19 @@ def open_index(
 ) -> Definition:
     """Reads the definition of an index that exists; see :meth:`VectorIndex.open`."""
     reply = describe(client, name)
-    info = replies.read_info(reply)
+    info = index_info.read_info(reply)
     some_keys: list[str] = []
     if existing_index.may_lack_separator(info["index_definition"]["prefixes"]):
         found = client.execute(*commands.some_keys(info["index_name"], _SAMPLE))
         some_keys = replies.read_some_keys(found)
-    schema = replies.read_schema(
+    schema = index_info.read_schema(
         info, vector_field=vector_field, id_field=id_field, tags=tags, keys=some_keys
     )
     schema = replace(schema, name=name, server_name=info["index_name"])
     documents = Documents(client, schema)
     documents.keys.require_id_field()
     alias = aliases.find_stable_name(client, name, schema.server_name)
-    return Definition(documents, alias, replies.read_identity(reply))
+    return Definition(documents, alias, index_info.read_identity(reply))
 
 
 def describe(client: Client, name: str) -> Any:

@@ -13,7 +13,7 @@ from fiftyone_redis.engine.fence import Fence
 from fiftyone_redis.engine.lifecycle import dtype_conversion, switching
 from fiftyone_redis.engine.lifecycle.dropping import finish_removal
 from fiftyone_redis.engine.lifecycle.records import Record, read_record, remove_record, write_record
-from fiftyone_redis.engine.protocol import aliases, commands, replies
+from fiftyone_redis.engine.protocol import aliases, commands, index_info
 from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.errors import IndexNotFoundError
 
@@ -34,11 +34,11 @@ def remove(documents: Documents, alias: str, fence: Fence, *, fields_too: bool =
     fields = dict(read_record(client, alias).fields)
     found: list[tuple[str, bool]] = []
     for name, info in _find_other_indexes(client, alias, schema.server_name):
-        copies = replies.read_prefixes(info, _other_storage(schema.storage))
+        copies = index_info.read_prefixes(info, _other_storage(schema.storage))
         if copies:
             is_ours = copies in _copy_prefixes(alias, name)
         else:
-            is_ours = replies.read_prefixes(info, schema.storage) == schema.prefixes
+            is_ours = index_info.read_prefixes(info, schema.storage) == schema.prefixes
             fields |= _find_conversion_fields(info, schema) if is_ours else {}
         if is_ours:
             found.append((name, bool(copies)))
@@ -67,7 +67,7 @@ def remove_all(
     """
     finish_removal(client, alias, fence)
     for name, info in _find_other_indexes(client, alias, None):
-        own = [replies.read_prefixes(info, storage) for storage in ("HASH", "JSON")]
+        own = [index_info.read_prefixes(info, storage) for storage in ("HASH", "JSON")]
         if tuple(prefixes) in own:
             _drop(fence, name, documents=documents)
 
@@ -90,7 +90,7 @@ def _find_other_indexes(
         if name == current:
             continue
         try:
-            info = replies.read_info(client.execute(*commands.info(name)))
+            info = index_info.read_info(client.execute(*commands.info(name)))
         except IndexNotFoundError:
             continue  # dropped in the meantime
         found.append((name, info))

@@ -8,7 +8,7 @@ import redis
 
 from fiftyone_redis.connection import naming
 from fiftyone_redis.engine.documents.documents import Documents
-from fiftyone_redis.engine.protocol import aliases, replies
+from fiftyone_redis.engine.protocol import aliases, index_info
 from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.errors import IndexMismatchError, list_first
 
@@ -54,6 +54,6 @@ def _find_overlapping(documents: Documents) -> list[tuple[str, list[str]]]:
 def _read_overlapping(reply: Any, schema: Schema) -> list[str]:
     if isinstance(reply, redis.RedisError):
         return []  # dropped in the meantime, or not visible to this user
-    others = replies.read_prefixes(replies.read_info(reply), schema.storage)
+    others = index_info.read_prefixes(index_info.read_info(reply), schema.storage)
     own = schema.prefixes
     return [o for o in others if any(o.startswith(p) or p.startswith(o) for p in own)]

@@ -12,7 +12,7 @@ from typing import Any
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
 from fiftyone_redis.connection.protocol import wire
-from fiftyone_redis.engine.protocol import commands, replies
+from fiftyone_redis.engine.protocol import commands, index_info
 from fiftyone_redis.errors import IndexNotFoundError
 
 
@@ -52,7 +52,7 @@ def is_taken(client: Client, name: str) -> bool:
 def find_index(client: Client, name: str) -> str | None:
     """Returns the name of the index that a name or alias resolves to; None if there is none."""
     try:
-        info = replies.read_info(client.execute(*commands.info(name)))
+        info = index_info.read_info(client.execute(*commands.info(name)))
     except IndexNotFoundError:
         return None
     return str(info["index_name"])

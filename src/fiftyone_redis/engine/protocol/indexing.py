@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine.protocol import commands, replies
+from fiftyone_redis.engine.protocol import commands, index_info
 
 _POLL_SECONDS = 0.02
 _LOG_AFTER_SECONDS = 1.0
@@ -41,7 +41,7 @@ def wait_until_indexed(
     done, next_log = 0, time.monotonic() + _LOG_AFTER_SECONDS
     while True:
         reply = client.execute(*commands.info(name))
-        state = replies.read_indexing(reply)
+        state = index_info.read_indexing(reply)
         if progress is not None:
             progress(state.documents - done)
         done = state.documents
