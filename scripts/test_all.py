@@ -43,7 +43,10 @@ COMBINATIONS = (
     Combination("3.13", "7.1"),
 )
 
-VERSIONS = "import fiftyone, platform, redis; print(platform.python_version(), redis.__version__, fiftyone.__version__)"
+VERSIONS = (
+    "import fiftyone, platform, redis; "
+    "print(platform.python_version(), redis.__version__, fiftyone.__version__)"
+)
 
 
 def make(target: str, combination: Combination) -> subprocess.CompletedProcess[str]:
@@ -70,9 +73,9 @@ def run(combination: Combination) -> bool:
     """Runs the tests on a combination, prints its row, and returns whether all passed."""
     done = make("test", combination)
     (ROOT / f".venv-{combination.name}" / "tests.log").write_text(done.stdout, encoding="utf-8")
-    counts = re.findall(r"(\d+ (?:passed|failed|skipped|errors?))", done.stdout.splitlines()[-1])
-    result = ", ".join(counts) or "not run"
-    print(f"| {' | '.join(versions(combination))} | {result} |", flush=True)
+    last = [line for line in done.stdout.splitlines() if re.search(r"=== .* in [\d.]+s", line)][-1:]
+    result = ", ".join(re.findall(r"\d+ (?:passed|failed|skipped|errors?)", "".join(last)))
+    print(f"| {' | '.join(versions(combination))} | {result or 'not run'} |", flush=True)
     return done.returncode == 0
 
 
@@ -83,7 +86,8 @@ def main(names: list[str]) -> int:
         known = ", ".join(each.name for each in COMBINATIONS)
         sys.exit(f"Unknown: {', '.join(sorted(unknown))}. There are {known}.")
     print("| Python | redis-py | FiftyOne | tests |\n|---|---|---|---|", flush=True)
-    return int(not all([run(each) for each in chosen]))
+    results = [run(each) for each in chosen]
+    return int(not all(results))
 
 
 if __name__ == "__main__":
