@@ -19,17 +19,17 @@ LAYERS = {
     "server": "errors",
     "connection": "errors",
     "engine": "errors connection",
-    "similarity": "errors connection engine server",
-    "backend": "errors connection engine similarity",
-    "settings": "similarity",
+    "settings": "errors server connection",
+    "similarity": "errors settings connection engine",
+    "backend": "errors settings connection engine similarity",
     "sync": "similarity",
-    "adoption": "errors connection engine similarity backend",
+    "adoption": "errors settings connection engine similarity backend",
     "brain_config": "errors config_files",
-    "doctor": "errors config_files brain_config server connection engine similarity",
-    "app": "errors config_files connection engine server similarity backend doctor",
+    "doctor": "errors config_files brain_config settings server connection engine similarity",
+    "app": "errors config_files settings connection engine server similarity backend doctor",
     "demo": "errors app",
-    "cli": "errors config_files brain_config server connection engine similarity backend adoption "
-    "doctor app demo",
+    "cli": "errors config_files brain_config settings server connection engine similarity backend "
+    "adoption doctor app demo",
     "__main__": "cli",
 }
 """Each part of the package, and the parts that it may know of: those below it."""

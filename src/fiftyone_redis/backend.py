@@ -16,6 +16,7 @@ from fiftyone.brain.similarity import (
     SimilarityIndex,
 )
 
+from fiftyone_redis import settings
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex
 from fiftyone_redis.engine.protocol.requirements import require_support
@@ -25,7 +26,6 @@ from fiftyone_redis.errors import (
     SettingsError,
     list_unknown,
 )
-from fiftyone_redis.similarity import settings
 from fiftyone_redis.similarity.adding import AddingMixin
 from fiftyone_redis.similarity.embeddings import EmbeddingsMixin
 from fiftyone_redis.similarity.option_keywords import document_options, refuse_unknown, take_options

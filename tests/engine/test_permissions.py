@@ -142,7 +142,7 @@ def test_the_writing_user_writes_everything(user, admin):
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("right", [*rights(READER), "~fiftyone-*"])
 def test_every_right_to_read_is_needed(user, monkeypatch, right):
-    with pytest.raises(AuthenticationError, match="refuses this user a right"):
+    with pytest.raises(AuthenticationError, match="the user lacks a right"):
         read_everything(user(READER, without=right), monkeypatch)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import fiftyone.brain as fob
 
+from fiftyone_redis import settings
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import VectorIndex
@@ -18,7 +19,6 @@ from fiftyone_redis.errors import (
     IndexNotFoundError,
     InputError,
 )
-from fiftyone_redis.similarity import settings
 
 
 @dataclass(frozen=True)

@@ -149,8 +149,8 @@ def translate(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedis
     refusal = recognise(reason)
     if isinstance(error, redis.exceptions.NoPermissionError) or refusal is Refusal.NO_PERMISSION:
         return AuthenticationError(
-            f"Redis at {address} refuses this user a right ({reason}); have it granted, "
-            "docs/permissions.md says which are needed."
+            f"Redis at {address} denied this: the user lacks a right ({reason}). Grant it; "
+            "docs/permissions.md lists the rights that are needed."
         )
     if isinstance(error, _REFUSED_LOGIN) or refusal is Refusal.BAD_CREDENTIALS:
         return AuthenticationError(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fiftyone_redis import CONFIG_CLS, brain_config, server
+from fiftyone_redis import CONFIG_CLS, brain_config, server, settings
 from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.protocol import wire
@@ -30,7 +30,6 @@ from fiftyone_redis.errors import (
     list_first,
     list_unknown,
 )
-from fiftyone_redis.similarity import settings
 
 __all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "diagnose", "examine", "works"]
 

@@ -699,7 +699,7 @@ def test_the_rights_to_find_the_nodes_are_enough_for_documents(user_of_cluster):
 
 @pytest.mark.parametrize("right", RIGHTS_OF_A_CLUSTER.split())
 def test_every_right_to_find_the_nodes_is_needed(user_of_cluster, right):
-    with pytest.raises(AuthenticationError, match="refuses this user a right"):
+    with pytest.raises(AuthenticationError, match="the user lacks a right"):
         write(user_of_cluster(f"+hset +hmget {RIGHTS_OF_A_CLUSTER}", right), 10)
 
 

@@ -266,7 +266,7 @@ class Cluster(SearchedCluster, redis.RedisCluster):
         return ConnectionFailedError(
             f"Redis at {list_first(lost) if lost else self.address} does not answer for its "
             f"part of the cluster ({str(error).rstrip(' ,.')}), and no other node took its place; "
-            "bring it back, or have a replica take over, and repeat this."
+            "restart it, or let a replica take over, and try again."
         )
 
 

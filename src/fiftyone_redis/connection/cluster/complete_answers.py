@@ -208,10 +208,10 @@ def _find_problem_after(
 
 def _make_incomplete_error(lost: Sequence[str], moving: Sequence[str]) -> IncompleteClusterError:
     """Returns the error that names the missing shards or the moving slots."""
-    todo = "bring it back, or have a replica take over, and repeat this"
+    todo = "restart it, or let a replica take over, and try again"
     if not lost:
         todo = (
-            "repeat this when they have moved; `redis-cli --cluster fix` ends a move that was "
+            "try again when they have moved; `redis-cli --cluster fix` ends a move that was "
             "interrupted"
         )
     return IncompleteClusterError(

@@ -135,7 +135,7 @@ class Primaries:
             if dead:
                 raise HangingCoordinatorError(
                     f"Redis at {at} does not answer queries, and {list_first(dead)}; bring that "
-                    "back, or take it out of the cluster (CLUSTER FORGET), and repeat this"
+                    "back, or take it out of the cluster (CLUSTER FORGET), and try again"
                 )
             step *= 2
 

@@ -73,7 +73,7 @@ class Cut(Enum):
         "index"
     )
     EXPANSIONS = "raise the server's search-max-prefix-expansions"
-    SLOTS = "slots move between the nodes of the cluster: repeat this when they have moved"
+    SLOTS = "slots move between the nodes of the cluster: try again when they have moved"
 
 
 class _Form(NamedTuple):

@@ -113,8 +113,8 @@ class Definition:
         is_complete = not must_be_complete or index_info.read_indexing(reply).is_complete
         if not (is_same and is_complete):
             raise IndexChangedError(
-                f"The index {self.schema.name!r} was rebuilt or made anew by others while it was "
-                "used; repeat this."
+                f"The index {self.schema.name!r} was rebuilt or recreated by another process "
+                "during this call; try again."
             )
         self.identity = found
 
@@ -150,7 +150,7 @@ class Definition:
                 changes = self.follow(error, changes)
 
     def write(self, write: Callable[[Documents], T]) -> T:
-        """Changes documents; does it again if the index was rebuilt or made anew meanwhile.
+        """Changes documents; does it again if the index was rebuilt or recreated meanwhile.
 
         While another process rebuilds the index, this waits. What was written beside a rebuild may
         be missing from the new index, so it counts only if no rebuild had begun when it was done.

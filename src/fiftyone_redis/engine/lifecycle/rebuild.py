@@ -55,8 +55,8 @@ def change_schema(schema: Schema, changes: Mapping[str, Any]) -> Schema:
     """
     if str(changes.get("storage")).upper() == "JSON":
         raise SettingsError(
-            "A rebuild makes no JSON documents; leave storage out to keep documents as they are, "
-            'or make HASHes of JSON documents with storage="HASH".'
+            "rebuild() cannot create JSON documents; leave out storage to keep documents as they "
+            'are, or convert JSON documents with storage="HASH".'
         )
     return replace(schema, **changes)
 
