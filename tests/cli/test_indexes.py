@@ -55,10 +55,11 @@ def test_an_index_is_made_from_a_field_and_described(dataset):
 
 def test_all_indexes_are_listed_with_the_runs_that_use_them(name):
     lines = run("ls").output.splitlines()
-    assert lines[0].split() == ["INDEX", "VECTORS", "MEMORY", "KIND", "USED", "BY"]
-    assert f"{name}/key" in lines[1]
-    [entry] = json.loads(run("ls", "--json").output)
-    assert (entry["documents"], entry["used_by"]) == (30, [f"{name}/key"])
+    assert lines[0].split("\t")[:3] == ["DATASET/BRAIN KEY", "VECTORS", "MEMORY"]
+    assert lines[1].split("\t")[:2] == [f"{name}/key", "30"]
+    [entry] = json.loads(run("ls", "--json").stdout)
+    assert entry["documents"] == 30
+    assert entry["used_by"] == [{"dataset": name, "brain_key": "key"}]
     assert entry["memory"] > 30 * 8 * 4
 
 
@@ -80,7 +81,9 @@ def test_the_nearest_are_printed_with_their_files(name, dataset):
 
 def test_an_index_is_rebuilt(name):
     assert run("rebuild", name, "key").exit_code == 2
-    assert run("rebuild", name, "key", "--algorithm", "HNSW").output.strip() == "Rebuilt."
+    assert run("rebuild", name, "key", "--algorithm", "colour").exit_code == 2
+    rebuilt = run("rebuild", name, "key", "--algorithm", "hnsw")
+    assert rebuilt.output.strip() == "Rebuilt as HNSW, cosine, float32."
     assert "HNSW" in run("ls").output
 
 
@@ -100,7 +103,7 @@ def test_what_no_run_uses_is_deleted_after_a_yes(name, dataset, client):
     dataset.delete_brain_run("key")
     assert f"{index_name}  30 vectors" in run("prune", answer="n\n").output
     assert VectorIndex.exists(client, index_name)
-    assert run("prune", "--yes").output.splitlines()[-1] == "Deleted 1 index."
+    assert run("prune", "--yes").output.splitlines() == ["Deleted 1 index:", f"- {index_name}"]
     assert not VectorIndex.exists(client, index_name)
 
 
