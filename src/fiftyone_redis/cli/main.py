@@ -18,6 +18,7 @@ from fiftyone_redis.cli.group import Group
 from fiftyone_redis.cli.indexes import ls, prune
 from fiftyone_redis.cli.runs import create, drop, info, rebuild, rename, search, sync
 from fiftyone_redis.cli.server import server
+from fiftyone_redis.cli.transfer import export_command, import_command
 
 _EXAMPLES = (
     'fiftyone-redis enable              # use this package for backend="redis" from now on',
@@ -32,6 +33,7 @@ _EXAMPLES = (
 
 _SECTIONS = {
     "Indexes": (ls, info, create, sync, search, rebuild, rename, drop, prune),
+    "Files": (export_command, import_command),
     "Setup": (enable, disable, adopt, doctor, server, app),
     "To try it": (demo,),
 }
