@@ -109,11 +109,9 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
     def _parse_query(self, query: Any) -> Any:
         query = read_query(query)
         texts = [query] if isinstance(query, str) else query
-        if (
-            isinstance(texts, list)
-            and not ObjectId.is_valid(texts[0])
-            and not self.supports_prompts
-        ):
+        # FiftyOne 1.5 says so in the config alone
+        takes_prompts = getattr(self, "supports_prompts", self.config.supports_prompts)
+        if isinstance(texts, list) and not ObjectId.is_valid(texts[0]) and not takes_prompts:
             raise InputError(
                 f"{shorten(texts[0])} is not an id, and this index has no model that embeds "
                 "prompts; provide an id or a vector."
