@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,11 +25,11 @@ from fiftyone_redis.errors import (
     PrivateServerError,
     ServerStoppedError,
 )
+from fiftyone_redis.log import get_logger
 
 __all__ = ["NAMES", "Parameters", "Source", "configured", "open_client", "read", "sources"]
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 DEFAULT_HOST = pool.DEFAULT_HOST
 DEFAULT_PORT = pool.DEFAULT_PORT

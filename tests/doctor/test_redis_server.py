@@ -111,8 +111,8 @@ def replying(monkeypatch):
             start = next((each for each in answers if command[: len(each)] == each), None)
             return findings.try_execute(client, *command) if start is None else answers[start]
 
-        for module in (redis_server, indexes):
-            monkeypatch.setattr(module, "try_execute", told)
+        monkeypatch.setattr(redis_server, "try_execute", told)
+        monkeypatch.setattr(indexes, "try_execute", told)
 
     return replying
 

@@ -9,7 +9,6 @@ of a failover. Only its backoff is used.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +32,7 @@ from redis.sentinel import MasterNotFoundError
 from fiftyone_redis.connection.protocol.deadline import NoAnswerError
 from fiftyone_redis.connection.protocol.refusals import TRANSIENT, recognise
 from fiftyone_redis.connection.tls_errors import find_tls_error
+from fiftyone_redis.log import get_logger
 
 RETRIES = 20
 """The default for the most retries of one operation."""
@@ -45,8 +45,7 @@ _LONGEST_WAIT = 5.0
 _BACKOFF = EqualJitterBackoff(_LONGEST_WAIT, _FIRST_WAIT)
 _WORTH_A_LINE = 1.0  # seconds; longer waits are logged
 
-# FiftyOne shows the log lines of its own loggers only.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class FailingOverError(MasterNotFoundError):

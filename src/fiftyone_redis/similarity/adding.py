@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -16,14 +15,14 @@ from fiftyone_redis.errors import (
     InputError,
     list_first,
 )
+from fiftyone_redis.log import get_logger
 from fiftyone_redis.similarity import orphaned_indexes, registration, sharing
 from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.index_users import find_run_id
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.run_index import RunIndex
 
-# FiftyOne shows what its own loggers say.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class AddingMixin(RunIndex):

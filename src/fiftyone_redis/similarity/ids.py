@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fiftyone_redis.errors import InputError, name_missing
+from fiftyone_redis.log import get_logger
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 def strings(ids: Any) -> list[str]:

@@ -7,7 +7,6 @@ import pytest
 import redis
 
 from fiftyone_redis.engine import Schema, VectorIndex, connect
-from fiftyone_redis.engine.documents import documents
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -147,8 +146,7 @@ def test_a_primary_that_does_not_come_back_is_said(own_server, sentinel_for):
 
 
 @pytest.mark.slow
-def test_a_failover_in_the_middle_of_an_upload_is_followed(own_server, sentinel_for, monkeypatch):
-    monkeypatch.setattr(documents, "BATCH_BYTES", 10 * 4 * DIM)
+def test_a_failover_in_the_middle_of_an_upload_is_followed(own_server, sentinel_for, small_batches):
     old, new = own_server(), own_server()
     with new.client() as replica:
         replica.replicaof("127.0.0.1", old.port)

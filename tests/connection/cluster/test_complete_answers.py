@@ -63,11 +63,11 @@ def question(request):
     return QUESTIONS[request.param]
 
 
-def test_a_cluster_that_is_well_answers(nodes, cluster_client, asked):
-    nodes.answer(
+def test_a_cluster_that_is_well_answers(played, cluster_client, asked):
+    played.answer(
         lambda words: words[:2] == ["FT.AGGREGATE", "a"] and "WITHCURSOR" in words, FULL_PAGE
     )
-    nodes.answer(lambda words: words[:2] == ["FT.CURSOR", "READ"], FULL_PAGE, LAST_PAGE)
+    played.answer(lambda words: words[:2] == ["FT.CURSOR", "READ"], FULL_PAGE, LAST_PAGE)
     assert cluster_client.execute(*SEARCH)[b"total_results"] > 0
     assert len(VectorIndex.open(cluster_client, "a")) == 20
     assert [number for number, _ in searches(cluster_client, 20)] == list(range(20))
@@ -76,89 +76,91 @@ def test_a_cluster_that_is_well_answers(nodes, cluster_client, asked):
     assert not VectorIndex.exists(cluster_client, "nope")
 
 
-def test_an_answer_costs_one_look_at_the_cluster(nodes, cluster_client, asked):
+def test_an_answer_costs_one_look_at_the_cluster(played, cluster_client, asked):
     cluster_client.execute(*SEARCH)
-    before = [node.counts["CLUSTER"] for node in nodes.nodes]
+    before = [node.counts["CLUSTER"] for node in played.nodes]
     for _ in range(10):
         cluster_client.execute(*SEARCH)
-    assert [node.counts["CLUSTER"] for node in nodes.nodes] == [count + 10 for count in before]
+    assert [node.counts["CLUSTER"] for node in played.nodes] == [count + 10 for count in before]
     assert asked.counts["SEARCH.CLUSTERINFO"] == 13
     searches(cluster_client, 16)
     assert asked.counts["SEARCH.CLUSTERINFO"] == 15
 
 
 @pytest.mark.parametrize("state", [KILLED, GONE])
-def test_a_part_that_is_lost_is_named(nodes, cluster_client, state, question):
+def test_a_part_that_is_lost_is_named(played, cluster_client, state, question):
     VectorIndex.open(cluster_client, "a")
-    nodes.state = state
-    [lost] = nodes.dead()
-    named = rf"127.0.0.1:{lost.port} \(slots {nodes.slots(lost)[0]}\) does not answer.*replica take"
+    played.state = state
+    [lost] = played.dead()
+    named = (
+        rf"127.0.0.1:{lost.port} \(slots {played.slots(lost)[0]}\) does not answer.*replica take"
+    )
     with pytest.raises(ConnectionFailedError, match=named):
         question(cluster_client)
 
 
-def test_the_size_of_an_index_of_which_a_part_is_lost_is_an_error(nodes, cluster_client):
+def test_the_size_of_an_index_of_which_a_part_is_lost_is_an_error(played, cluster_client):
     index = VectorIndex.open(cluster_client, "a")
-    nodes.state = GONE
+    played.state = GONE
     with pytest.raises(ConnectionFailedError, match="cannot answer from all of its documents"):
         len(index)
 
 
 @pytest.mark.parametrize("told", [b"%0\r\n", b"%1\r\n+num_docs\r\n:-4\r\n"])
-def test_a_size_that_cannot_be_is_an_error(nodes, cluster_client, told):
+def test_a_size_that_cannot_be_is_an_error(played, cluster_client, told):
     index = VectorIndex.open(cluster_client, "a")
-    nodes.answer(lambda words: words[0] == "FT.INFO", told)
+    played.answer(lambda words: words[0] == "FT.INFO", told)
     with pytest.raises(IncompleteResultError, match="num_docs"):
         len(index)
 
 
-def test_a_part_that_comes_back_in_time_is_waited_for(nodes, cluster_client, question):
-    nodes.answer(lambda words: "WITHCURSOR" in words, LAST_PAGE)
+def test_a_part_that_comes_back_in_time_is_waited_for(played, cluster_client, question):
+    played.answer(lambda words: "WITHCURSOR" in words, LAST_PAGE)
     cluster_client.retry = RetryPolicy(20, 10)
-    nodes.state = GONE
-    later(0.3, lambda: setattr(nodes, "state", "as it should be"))
+    played.state = GONE
+    later(0.3, lambda: setattr(played, "state", "as it should be"))
     question(cluster_client)
 
 
-def test_slots_on_the_move_are_waited_for(nodes, cluster_client, question):
-    nodes.answer(lambda words: "WITHCURSOR" in words, LAST_PAGE)
-    nodes.state = MIGRATING
-    with pytest.raises(ConnectionFailedError, match=r"slots are on the move at 127.*repeat"):
+def test_slots_on_the_move_are_waited_for(played, cluster_client, question):
+    played.answer(lambda words: "WITHCURSOR" in words, LAST_PAGE)
+    played.state = MIGRATING
+    with pytest.raises(ConnectionFailedError, match=r"slots are on the move at 127.*try again"):
         question(cluster_client)
     cluster_client.retry = RetryPolicy(20, 10)
-    later(0.3, lambda: setattr(nodes, "state", "as it should be"))
+    later(0.3, lambda: setattr(played, "state", "as it should be"))
     question(cluster_client)
 
 
 def test_slots_that_begin_to_move_during_a_search_make_it_be_asked_again(
-    nodes, cluster_client, asked
+    played, cluster_client, asked
 ):
     cluster_client.execute(*SEARCH)
     cluster_client.retry = RetryPolicy(20, 10)
-    nodes.answer(once("FT.SEARCH", lambda: setattr(nodes, "state", MIGRATING)))
-    later(0.3, lambda: setattr(nodes, "state", "as it should be"))
+    played.answer(once("FT.SEARCH", lambda: setattr(played, "state", MIGRATING)))
+    later(0.3, lambda: setattr(played, "state", "as it should be"))
     assert cluster_client.execute(*SEARCH)[b"results"]
-    assert sum(node.counts["FT.SEARCH"] for node in nodes.nodes) >= 3
+    assert sum(node.counts["FT.SEARCH"] for node in played.nodes) >= 3
 
 
 def test_a_primary_that_ends_and_is_back_during_a_search_makes_it_be_asked_again(
-    nodes, cluster_client, asked
+    played, cluster_client, asked
 ):
     cluster_client.execute(*SEARCH)
-    victim = next(node for node in nodes.nodes if node is not asked)
+    victim = next(node for node in played.nodes if node is not asked)
     cluster_client.retry = RetryPolicy(20, 10)
 
     def restart():
         victim.die()
         victim.restart()
 
-    nodes.answer(once("FT.SEARCH", restart))
+    played.answer(once("FT.SEARCH", restart))
     assert cluster_client.execute(*SEARCH)[b"results"]
-    assert sum(node.counts["FT.SEARCH"] for node in nodes.nodes) == 3
+    assert sum(node.counts["FT.SEARCH"] for node in played.nodes) == 3
 
 
 def test_a_primary_that_is_replaced_during_a_search_makes_it_be_asked_again(
-    nodes, cluster_client, asked
+    played, cluster_client, asked
 ):
     cluster_client.execute(*SEARCH)
     cluster_client.retry = RetryPolicy(20, 10)
@@ -166,23 +168,23 @@ def test_a_primary_that_is_replaced_during_a_search_makes_it_be_asked_again(
     def new_epoch(words, reply):
         return reply.replace(b" 11 connected", b" 99 connected") if "NODES" in words else reply
 
-    nodes.answer(
-        once("FT.SEARCH", lambda: [node.alter(new_epoch) for node in nodes.nodes] and None)
+    played.answer(
+        once("FT.SEARCH", lambda: [node.alter(new_epoch) for node in played.nodes] and None)
     )
     assert cluster_client.execute(*SEARCH)[b"results"]
-    assert sum(node.counts["FT.SEARCH"] for node in nodes.nodes) == 3
+    assert sum(node.counts["FT.SEARCH"] for node in played.nodes) == 3
 
 
-def test_a_primary_that_started_this_moment_is_given_time(nodes, cluster_client):
+def test_a_primary_that_started_this_moment_is_given_time(played, cluster_client):
     young, old = bulk("uptime_in_seconds:0\r\n"), bulk("uptime_in_seconds:9\r\n")
-    nodes.answer(lambda words: words[0] == "INFO", young)
+    played.answer(lambda words: words[0] == "INFO", young)
     with pytest.raises(ConnectionFailedError, match="started 0 s ago"):
         cluster_client.execute(*SEARCH)
-    nodes.answer(lambda words: words[0] == "INFO", old)
+    played.answer(lambda words: words[0] == "INFO", old)
     assert cluster_client.execute(*SEARCH)[b"results"]
 
 
-def test_pages_of_a_cursor_begin_anew_when_the_cluster_changes(nodes, cluster_client):
+def test_pages_of_a_cursor_begin_anew_when_the_cluster_changes(played, cluster_client):
     cluster_client.retry = RetryPolicy(20, 10)
     opened = []
 
@@ -191,10 +193,10 @@ def test_pages_of_a_cursor_begin_anew_when_the_cluster_changes(nodes, cluster_cl
             opened.append(words)
         return "WITHCURSOR" in words
 
-    nodes.answer(opens, FULL_PAGE)
-    nodes.answer(lambda words: words[:2] == ["FT.CURSOR", "READ"], LAST_PAGE)
-    nodes.answer(once("FT.CURSOR", lambda: setattr(nodes, "state", MIGRATING)))
-    later(0.3, lambda: setattr(nodes, "state", "as it should be"))
+    played.answer(opens, FULL_PAGE)
+    played.answer(lambda words: words[:2] == ["FT.CURSOR", "READ"], LAST_PAGE)
+    played.answer(once("FT.CURSOR", lambda: setattr(played, "state", MIGRATING)))
+    later(0.3, lambda: setattr(played, "state", "as it should be"))
     assert pages(cluster_client) == [{}, {}, {}]
     assert len(opened) == 2
 
@@ -202,57 +204,57 @@ def test_pages_of_a_cursor_begin_anew_when_the_cluster_changes(nodes, cluster_cl
 @pytest.mark.parametrize(
     "said", ["Query requires unavailable slots", "SEARCH_SLOTS_UNAVAIL Query requires", "TRYAGAIN "]
 )
-def test_what_passes_is_asked_again(nodes, cluster_client, said):
+def test_what_passes_is_asked_again(played, cluster_client, said):
     cluster_client.retry = RetryPolicy(20, 10)
-    nodes.answer(lambda words: words[0] == "FT.SEARCH", f"-{said}\r\n".encode(), EMPTY)
+    played.answer(lambda words: words[0] == "FT.SEARCH", f"-{said}\r\n".encode(), EMPTY)
     assert cluster_client.execute(*SEARCH)[b"results"] == []
-    nodes.answer(lambda words: words[0] == "FT.SEARCH", f"-{said}\r\n".encode(), EMPTY)
+    played.answer(lambda words: words[0] == "FT.SEARCH", f"-{said}\r\n".encode(), EMPTY)
     assert len(searches(cluster_client)) == 3
 
 
-def test_nothing_is_made_or_dropped_while_a_part_is_lost(nodes, cluster_client):
-    nodes.state = KILLED
+def test_nothing_is_made_or_dropped_while_a_part_is_lost(played, cluster_client):
+    played.state = KILLED
     for command in [["FT.CREATE", "c", "SCHEMA", "t", "TAG"], ["FT.DROPINDEX", "a"]]:
         with pytest.raises(ConnectionFailedError, match="does not answer"):
             cluster_client.execute(*command)
-        assert not any(node.counts[command[0]] for node in nodes.nodes)
+        assert not any(node.counts[command[0]] for node in played.nodes)
 
 
-def test_indexes_are_made_while_slots_move(nodes, cluster_client):
-    nodes.answer(lambda words: words[0] == "FT.CREATE", b"+OK\r\n")
-    nodes.state = MIGRATING
+def test_indexes_are_made_while_slots_move(played, cluster_client):
+    played.answer(lambda words: words[0] == "FT.CREATE", b"+OK\r\n")
+    played.state = MIGRATING
     assert cluster_client.execute("FT.CREATE", "c", "SCHEMA", "t", "TAG") == b"OK"
 
 
-def refuse(nodes, *command):
+def refuse(played, *command):
     """Has the nodes refuse this user a command."""
     said = f"-NOPERM User x has no permissions to run the '{'|'.join(command)}' command\r\n"
-    nodes.answer(lambda words: tuple(words[: len(command)]) == command, said.encode())
+    played.answer(lambda words: tuple(words[: len(command)]) == command, said.encode())
 
 
 @pytest.mark.parametrize("command", [("SEARCH.CLUSTERINFO",), ("CLUSTER", "NODES")])
 def test_a_user_who_may_not_look_at_the_cluster_is_told_what_is_needed(
-    nodes, cluster_client, command
+    played, cluster_client, command
 ):
-    refuse(nodes, *command)
+    refuse(played, *command)
     with pytest.raises(AuthenticationError, match=re.escape("|".join(command))):
         cluster_client.execute(*SEARCH)
 
 
-def test_a_user_who_may_look_at_nothing_else_gets_answers(nodes, cluster_client):
+def test_a_user_who_may_look_at_nothing_else_gets_answers(played, cluster_client):
     for command in [("INFO",), ("CLUSTER", "SHARDS"), ("FT._LIST",), ("FT.EXPLAIN",)]:
-        refuse(nodes, *command)
+        refuse(played, *command)
     assert cluster_client.execute(*SEARCH)[b"results"]
     assert not VectorIndex.exists(cluster_client, "nope")
 
 
-def test_nodes_that_a_service_manages_are_not_looked_at(nodes, cluster_client):
+def test_nodes_that_a_service_manages_are_not_looked_at(played, cluster_client):
     told = b"%2\r\n+num_partitions\r\n:1\r\n+cluster_type\r\n+redislabs\r\n"
-    nodes.answer(lambda words: words[0] == "SEARCH.CLUSTERINFO", told)
+    played.answer(lambda words: words[0] == "SEARCH.CLUSTERINFO", told)
     assert cluster_client.execute(*SEARCH)[b"results"]
 
 
-def test_threads_get_whole_answers_or_errors(nodes, cluster_client):
+def test_threads_get_whole_answers_or_errors(played, cluster_client):
     whole_answer = cluster_client.execute(*COUNT)
 
     def work(_):
@@ -264,9 +266,9 @@ def test_threads_get_whole_answers_or_errors(nodes, cluster_client):
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(work, range(200))
         time.sleep(0.05)
-        nodes.state = GONE
+        played.state = GONE
         time.sleep(0.8)
-        nodes.state = "as it should be"
+        played.state = "as it should be"
         found = list(answers)
     odd = [e for e in found if isinstance(e, Exception) and type(e) is not ConnectionFailedError]
     assert not odd, odd[:3]
@@ -274,15 +276,15 @@ def test_threads_get_whole_answers_or_errors(nodes, cluster_client):
     assert all(each == whole_answer for each in found if not isinstance(each, Exception))
 
 
-def test_connections_come_back(nodes, cluster_client):
+def test_connections_come_back(played, cluster_client):
     for node in cluster_client.list_primaries():
         node.connection_pool.max_connections = 1
     for state in [GONE, MIGRATING]:
-        nodes.state = state
+        played.state = state
         for _ in range(2):
             with pytest.raises(ConnectionFailedError, match="cannot answer from all"):
                 searches(cluster_client)
-    nodes.state = "as it should be"
+    played.state = "as it should be"
     cluster_client.retry = RetryPolicy(20, 10)
     for _ in range(3):
         assert len(searches(cluster_client)) == 3

@@ -16,20 +16,20 @@ def lists(node: Playback, kept: list[str]) -> None:
     node.answer(lambda words: words == ["FT._LIST"], b"*%d\r\n%b" % (len(kept), names))
 
 
-def partial_index(nodes, index: str) -> Playback:
+def partial_index(played, index: str) -> Playback:
     """Makes an index exist on all nodes but the last, which is returned."""
-    *having, lacking = nodes.nodes
+    *having, lacking = played.nodes
     for node in having:
         lists(node, ["a", "b", index])
-    nodes.answer(lambda words: words[:2] == ["FT.INFO", "docs"], NOT_FOUND)
-    nodes.answer(lambda words: words[:2] == ["FT.CREATE", "docs"], EXISTS)
-    nodes.answer(lambda words: words[0] == "FT.EXPLAIN", NOT_FOUND)
+    played.answer(lambda words: words[:2] == ["FT.INFO", "docs"], NOT_FOUND)
+    played.answer(lambda words: words[:2] == ["FT.CREATE", "docs"], EXISTS)
+    played.answer(lambda words: words[0] == "FT.EXPLAIN", NOT_FOUND)
     return lacking
 
 
 @pytest.mark.parametrize("name", ["docs", "docs~7f3a"])
-def test_an_index_that_a_node_lacks_is_named_with_what_repairs_it(nodes, cluster_client, name):
-    lacking = partial_index(nodes, name)
+def test_an_index_that_a_node_lacks_is_named_with_what_repairs_it(played, cluster_client, name):
+    lacking = partial_index(played, name)
     named = rf"{name}' exists on some nodes.*not on 127.0.0.1:{lacking.port};.*FT.DROPINDEX {name}`"
     with pytest.raises(IndexMismatchError, match=named):
         VectorIndex.open(cluster_client, "docs")
@@ -39,11 +39,11 @@ def test_an_index_that_a_node_lacks_is_named_with_what_repairs_it(nodes, cluster
         cluster_client.execute("FT.CREATE", "docs", "SCHEMA", "t", "TAG")
 
 
-def test_an_alias_that_a_node_lacks_is_named_with_what_repairs_it(nodes, cluster_client):
-    for node in nodes.nodes:
+def test_an_alias_that_a_node_lacks_is_named_with_what_repairs_it(played, cluster_client):
+    for node in played.nodes:
         lists(node, ["a", "docs~7f3a"])
-    nodes.answer(lambda words: words[:2] == ["FT.INFO", "docs"], NOT_FOUND)
-    *having, lacking = nodes.nodes
+    played.answer(lambda words: words[:2] == ["FT.INFO", "docs"], NOT_FOUND)
+    *having, lacking = played.nodes
     lacking.answer(lambda words: words[0] == "FT.EXPLAIN", NOT_FOUND)
     for node in having:
         node.answer(lambda words: words[0] == "FT.EXPLAIN", bulk("*"))
@@ -54,14 +54,14 @@ def test_an_alias_that_a_node_lacks_is_named_with_what_repairs_it(nodes, cluster
         VectorIndex.open(cluster_client, "docs")
 
 
-def test_an_index_that_no_node_has_does_not_exist(nodes, cluster_client):
-    nodes.answer(lambda words: words[:2] == ["FT.INFO", "docs"], NOT_FOUND)
-    nodes.answer(lambda words: words[0] == "FT.EXPLAIN", NOT_FOUND)
+def test_an_index_that_no_node_has_does_not_exist(played, cluster_client):
+    played.answer(lambda words: words[:2] == ["FT.INFO", "docs"], NOT_FOUND)
+    played.answer(lambda words: words[0] == "FT.EXPLAIN", NOT_FOUND)
     assert not VectorIndex.exists(cluster_client, "docs")
     assert explain_partial_index(cluster_client, "docs") is None
 
 
-def test_an_index_that_a_node_lacks_can_be_dropped(nodes, cluster_client):
-    partial_index(nodes, "docs")
-    nodes.answer(lambda words: words[:2] == ["FT.DROPINDEX", "docs"], b"+OK\r\n")
+def test_an_index_that_a_node_lacks_can_be_dropped(played, cluster_client):
+    partial_index(played, "docs")
+    played.answer(lambda words: words[:2] == ["FT.DROPINDEX", "docs"], b"+OK\r\n")
     assert cluster_client.execute("FT.DROPINDEX", "docs") == b"OK"

@@ -88,17 +88,17 @@ def test_a_smaller_time_limit_of_the_connection_holds(server):
         assert server.counts["FT.SEARCH"] == 2
 
 
-def test_a_smaller_time_limit_leads_to_another_coordinator(nodes):
-    port = nodes.nodes[1].port
+def test_a_smaller_time_limit_leads_to_another_coordinator(played):
+    port = played.nodes[1].port
     with connect(host="127.0.0.1", port=port, socket_timeout=0.3) as client:
         client.execute(*SEARCH)
-        hanging = next(node for node in nodes.nodes if node.counts["FT.SEARCH"])
+        hanging = next(node for node in played.nodes if node.counts["FT.SEARCH"])
         hanging.hang("FT.SEARCH")
         assert client.execute(*SEARCH, "TIMEOUT", 60_000)[b"results"]
     hanging.go_on()
 
 
-def with_a_dead_primary(nodes) -> int:
+def with_a_dead_primary(played) -> int:
     """Has a primary that failed come first in CLUSTER SHARDS, as after a failover of it."""
     port = unused_port()
     node = b"".join(
@@ -113,13 +113,15 @@ def with_a_dead_primary(nodes) -> int:
         ]
     )
     shard = b"%2\r\n+slots\r\n*0\r\n+nodes\r\n*1\r\n%6\r\n" + node
-    nodes.answer(lambda words: words == ["CLUSTER", "SHARDS"], b"*1\r\n" + shard)
+    played.answer(lambda words: words == ["CLUSTER", "SHARDS"], b"*1\r\n" + shard)
     return port
 
 
-def test_a_coordinator_that_waits_for_a_dead_node_is_left_for_another(nodes, cluster_client, asked):
+def test_a_coordinator_that_waits_for_a_dead_node_is_left_for_another(
+    played, cluster_client, asked
+):
     cluster_client.retry = RetryPolicy(20, 10)
-    with_a_dead_primary(nodes)
+    with_a_dead_primary(played)
     asked.hang("FT.SEARCH", "FT.AGGREGATE")
     assert cluster_client.execute(*SEARCH)[b"results"]
     assert cluster_client.execute(*SEARCH)[b"results"]
@@ -127,25 +129,25 @@ def test_a_coordinator_that_waits_for_a_dead_node_is_left_for_another(nodes, clu
     asked.go_on()
 
 
-def test_a_dead_node_for_which_all_coordinators_wait_is_named(nodes, cluster_client):
-    port = with_a_dead_primary(nodes)
-    for node in nodes.nodes:
+def test_a_dead_node_for_which_all_coordinators_wait_is_named(played, cluster_client):
+    port = with_a_dead_primary(played)
+    for node in played.nodes:
         node.hang("FT.SEARCH")
     named = f"does not answer queries, and 127.0.0.1:{port}, which has failed.*bring that back"
     with pytest.raises(ConnectionFailedError, match=named):
         cluster_client.execute(*SEARCH)
 
 
-def test_a_coordinator_is_left_when_another_primary_dies(nodes, cluster_client, asked):
+def test_a_coordinator_is_left_when_another_primary_dies(played, cluster_client, asked):
     asked.hang("FT.SEARCH")
-    victim = next(node for node in nodes.nodes if node is not asked)
+    victim = next(node for node in played.nodes if node is not asked)
     later(0.3, victim.die)
     with pytest.raises(ConnectionFailedError, match=rf"127.0.0.1:{victim.port} cannot be reached"):
         cluster_client.execute(*SEARCH)
     asked.go_on()
 
 
-def test_a_coordinator_that_is_busy_is_waited_for(nodes, cluster_client, asked):
+def test_a_coordinator_that_is_busy_is_waited_for(played, cluster_client, asked):
     cluster_client.execute(*SEARCH)
     asked.hang("FT.SEARCH")
     later(1.5, asked.go_on)
@@ -157,8 +159,8 @@ def test_a_server_that_takes_connections_and_says_nothing_is_said_soon(listening
         connect(host="127.0.0.1", port=listening_port, socket_connect_timeout=0.2)
 
 
-def test_a_fresh_client_passes_nodes_over_that_say_nothing(nodes):
-    first, second, _ = nodes.nodes
+def test_a_fresh_client_passes_nodes_over_that_say_nothing(played):
+    first, second, _ = played.nodes
     first.hang()
     began = time.monotonic()
     with connect(

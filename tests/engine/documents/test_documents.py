@@ -9,12 +9,11 @@ import pytest
 
 from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.engine import Schema
-from fiftyone_redis.engine.documents import documents, scan
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.vectors import encoding
 from fiftyone_redis.errors import ServerError
 
-ROWS = 4
+ROWS = 10  # of small_batches
 """Documents in a batch, in the tests that make batches small."""
 
 SPECIAL = [
@@ -31,11 +30,6 @@ SPECIAL = [
     "-1",
     "long " * 2000,
 ]
-
-
-@pytest.fixture
-def small_batches(monkeypatch, schema):
-    monkeypatch.setattr(documents, "BATCH_BYTES", ROWS * 4 * schema.dim)
 
 
 @pytest.fixture
@@ -115,17 +109,15 @@ def test_only_the_documents_of_the_prefix_are_walked(client, vectors, name):
     assert walk(client, schema) == ["3"]
 
 
-def test_many_documents_are_walked_in_pages(client, schema, vectors, monkeypatch):
-    monkeypatch.setattr(scan, "_PAGE", 10)
+def test_many_documents_are_walked_in_pages(client, schema, vectors, small_pages):
     write(client, schema, names(500), vectors(500))
     assert len(list(Documents(client, schema).walk_ids())) > 1
     assert walk(client, schema) == names(500)
 
 
 def test_documents_that_stay_are_walked_once_while_others_come_and_go(
-    client, schema, vectors, monkeypatch
+    client, schema, vectors, small_pages
 ):
-    monkeypatch.setattr(scan, "_PAGE", 10)
     ids, others = names(300), [f"other {row}" for row in range(5000)]
     write(client, schema, ids, vectors(300))
     pages = Documents(client, schema).walk_ids()
@@ -220,7 +212,7 @@ def test_many_threads_can_share_a_client(client, schema, small_batches):
 
 def test_a_full_server_is_no_success(lone_client, schema, vectors, small_batches, full_server):
     with pytest.raises(
-        ServerError, match=r"maxmemory.* 4 documents: '00000', '00001', '00002' and"
+        ServerError, match=r"maxmemory.* 10 documents: '00000', '00001', '00002' and"
     ):
         write(lone_client, schema, names(20), vectors(20))
     full_server()

@@ -92,7 +92,7 @@ def test_a_converted_index_is_written_and_dropped_like_any_other(client, own, ma
 def test_no_index_is_rebuilt_as_json(client, matrix, storage):
     index = VectorIndex.create(client, Schema("docs", DIM, storage=storage))
     index.add(names(), matrix)
-    with pytest.raises(SettingsError, match="leave storage out to keep documents as they are"):
+    with pytest.raises(SettingsError, match="leave out storage to keep documents as they are"):
         index.rebuild(storage="JSON")
     assert VectorIndex.open(client, "docs").schema == index.schema
     assert client.dbsize() == len(index) == COUNT

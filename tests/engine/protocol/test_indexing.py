@@ -84,7 +84,8 @@ def test_a_search_waits_for_a_server_that_fills_its_indexes_after_a_restart(own_
 @pytest.mark.usefixtures("documents")
 def test_waiting_is_told_with_how_far_the_server_is(client, monkeypatch, caplog):
     monkeypatch.setattr(indexing, "_LOG_AFTER_SECONDS", 0)
-    monkeypatch.setattr(logging.getLogger("fiftyone"), "propagate", True)
+    fiftyone_logger = logging.getLogger("fiftyone")
+    monkeypatch.setattr(fiftyone_logger, "propagate", True)
     caplog.set_level(logging.INFO)
     make(client)
     VectorIndex.open(client, "docs")

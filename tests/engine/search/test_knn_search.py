@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, connect
-from fiftyone_redis.engine import index as index_module
 from fiftyone_redis.engine.schema.options import METRICS
 from fiftyone_redis.engine.search import planner
 from fiftyone_redis.engine.vectors import encoding
@@ -243,46 +242,43 @@ def large_index(filled):
 
 
 @pytest.mark.usefixtures("timeout_policy")
-def test_a_query_that_was_cut_short_is_refused(large_index, monkeypatch):
+def test_a_query_that_was_cut_short_is_refused(large_index):
     queries = np.ones((3, 128))
-    monkeypatch.setattr(index_module, "QUERY_TIMEOUT", 0.001)
+    large_index.timeout = 0.001
     for within in (None, names(20_000)):
         with pytest.raises(IncompleteResultError, match="Timeout limit was reached"):
             large_index.search(queries, 10_000, within=within)
-    monkeypatch.undo()
+    large_index.timeout = None
     assert len(large_index.search(queries, 10)) == 3
 
 
-def test_an_answer_is_whole_whenever_there_is_one(large_index, monkeypatch):
+def test_an_answer_is_whole_whenever_there_is_one(large_index):
     query = np.ones((1, 128))
     asked = [(k, within) for k in (10, 2000) for within in (None, names(20_000))]
     whole = [large_index.search(query, k, within=within)[0].ids for k, within in asked]
     for milliseconds in (1, 2, 3, 5, 8, 12, 18, 27, 40):
-        monkeypatch.setattr(index_module, "QUERY_TIMEOUT", milliseconds / 1000)
+        large_index.timeout = milliseconds / 1000
         for (k, within), expected in zip(asked, whole, strict=True):
             with contextlib.suppress(IncompleteResultError):
                 assert large_index.search(query, k, within=within)[0].ids == expected
 
 
-def test_a_query_that_was_cut_short_is_refused_whatever_the_url(
-    redis_server, large_index, monkeypatch
-):
-    monkeypatch.setattr(index_module, "QUERY_TIMEOUT", 0.001)
+def test_a_query_that_was_cut_short_is_refused_whatever_the_url(redis_server, large_index):
     with connect(f"{redis_server.url}?protocol=2") as client, pytest.raises(IncompleteResultError):
-        VectorIndex(client, large_index.schema).search(np.ones((1, 128)), 10_000)
+        VectorIndex(client, large_index.schema, timeout=0.001).search(np.ones((1, 128)), 10_000)
 
 
 @pytest.mark.usefixtures("timeout_policy")
-def test_a_list_of_ids_that_was_cut_short_is_refused(tagged, monkeypatch):
+def test_a_list_of_ids_that_was_cut_short_is_refused(tagged):
     index = tagged(9000)
-    monkeypatch.setattr(index_module, "QUERY_TIMEOUT", 0.001)
+    index.timeout = 0.001
     with pytest.raises(IncompleteResultError, match="Timeout limit was reached"):
         index.ids_with_tag("tag", ["even", "odd"])
 
 
-def test_a_list_of_ids_that_was_cut_short_leaves_no_cursor(tagged, monkeypatch):
+def test_a_list_of_ids_that_was_cut_short_leaves_no_cursor(tagged):
     index = tagged(9000)
-    monkeypatch.setattr(index_module, "QUERY_TIMEOUT", 0.001)
+    index.timeout = 0.001
     with pytest.raises(IncompleteResultError):
         index.ids_with_tag("tag", ["even", "odd"])
     assert index.info()["cursor_stats"]["index_total"] == 0

@@ -6,17 +6,16 @@ https://redis.io/docs/latest/develop/reference/eviction/ describes them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.errors import AuthenticationError, ServerError, list_first
+from fiftyone_redis.log import get_logger
 
 _ADVICE = "run CONFIG SET maxmemory-policy noeviction on the server, or raise its maxmemory"
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 def warn_if_evicting(client: Client) -> bool:

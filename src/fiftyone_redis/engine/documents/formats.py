@@ -20,7 +20,7 @@ from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.connection.protocol.wire import Arg, Command, Parts, Request, pack, to_bytes
 from fiftyone_redis.engine.schema.options import DTYPES
 from fiftyone_redis.engine.schema.schema import Schema
-from fiftyone_redis.engine.vectors.encoding import Array, decode, encode
+from fiftyone_redis.engine.vectors.encoding import Array, encode, round_trip
 
 FieldValues = Mapping[str, Sequence[str | None]]
 """The values of each field, one per document; None for a missing value."""
@@ -165,7 +165,7 @@ def _pack_merges(
     schema: Schema, keys: Sequence[bytes], matrix: Array, columns: FieldValues
 ) -> list[Parts]:
     """Packs one JSON.MERGE per document, which also creates missing documents."""
-    vectors = to_exact_numbers(schema, matrix)
+    vectors = round_trip(matrix, schema.dtype).tolist()
     rows = zip(*columns.values(), strict=True) if columns else repeat((), len(keys))
     commands: list[Parts] = []
     for key, vector, values in zip(keys, vectors, rows, strict=True):
@@ -175,13 +175,6 @@ def _pack_merges(
                 _set_member(document, split_path(path), _to_json_value(schema, path, value))
         commands.append((pack(("JSON.MERGE", key, "$", json.dumps(document))),))
     return commands
-
-
-def to_exact_numbers(schema: Schema, matrix: Array) -> list[list[float]]:
-    """Returns vectors as Python floats, rounded to the index's type."""
-    blobs = [row.tobytes() for row in encode(matrix, schema.dtype)]
-    numbers: list[list[float]] = decode(blobs, schema.dtype, schema.dim).tolist()
-    return numbers
 
 
 def split_path(path: str) -> list[str]:

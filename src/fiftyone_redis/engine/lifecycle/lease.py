@@ -7,7 +7,6 @@ change behind its fence test the owner in the same step (a script) as they write
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
@@ -22,6 +21,7 @@ from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.engine.fence import Fence
 from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import FiftyOneRedisError, IndexChangedError, ServerError
+from fiftyone_redis.log import get_logger
 
 EXPIRY = 6.0
 """Seconds after which a lease expires unless it is renewed."""
@@ -34,8 +34,7 @@ _IF_OWNED = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call({})"
 _RENEW = _IF_OWNED.format("'SET', KEYS[1], ARGV[1], 'PX', ARGV[2]")
 _RELEASE = _IF_OWNED.format("'UNLINK', KEYS[1]")
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class Lease:

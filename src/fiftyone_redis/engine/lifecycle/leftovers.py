@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,9 +15,9 @@ from fiftyone_redis.engine.lifecycle.records import Record, read_record, remove_
 from fiftyone_redis.engine.protocol import aliases, commands, index_info
 from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.errors import IndexNotFoundError
+from fiftyone_redis.log import get_logger
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 def remove(documents: Documents, alias: str, fence: Fence, *, fields_too: bool = True) -> None:
@@ -34,9 +33,10 @@ def remove(documents: Documents, alias: str, fence: Fence, *, fields_too: bool =
     fields = dict(read_record(client, alias).fields)
     found: list[tuple[str, bool]] = []
     for name, info in _find_other_indexes(client, alias, schema.server_name):
-        copies = index_info.read_prefixes(info, _other_storage(schema.storage))
+        # A conversion from JSON to HASH leaves an index of copies.
+        copies = index_info.read_prefixes(info, "JSON" if schema.storage == "HASH" else "HASH")
         if copies:
-            is_ours = copies in _copy_prefixes(alias, name)
+            is_ours = copies in ((f"{alias}:",), (copies_prefix(name),))
         else:
             is_ours = index_info.read_prefixes(info, schema.storage) == schema.prefixes
             fields |= _find_conversion_fields(info, schema) if is_ours else {}
@@ -125,15 +125,6 @@ def copies_prefix(name: str) -> str:
         name: the name of their index, which no other index has
     """
     return f"{name}~:"
-
-
-def _copy_prefixes(alias: str, name: str) -> tuple[tuple[str, ...], ...]:
-    """Returns the prefixes that mark an index as left by a conversion from JSON to HASH."""
-    return (f"{alias}:",), (copies_prefix(name),)
-
-
-def _other_storage(storage: str) -> str:
-    return "JSON" if storage == "HASH" else "HASH"
 
 
 def _drop(fence: Fence, name: str, *, documents: bool) -> None:

@@ -15,7 +15,6 @@ those that they change.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -42,9 +41,9 @@ from fiftyone_redis.errors import (
     SettingsError,
     list_first,
 )
+from fiftyone_redis.log import get_logger
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 def change_schema(schema: Schema, changes: Mapping[str, Any]) -> Schema:

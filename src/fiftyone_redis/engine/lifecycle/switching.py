@@ -9,7 +9,6 @@ Every step can be repeated, by this process or by another one that finds the rec
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import replace
 
@@ -19,12 +18,12 @@ from fiftyone_redis.engine.fence import Fence
 from fiftyone_redis.engine.lifecycle.records import Record, make_fence, read_record
 from fiftyone_redis.engine.protocol import aliases, commands
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError
+from fiftyone_redis.log import get_logger
 
 _GAP_SECONDS = 1.0
 _POLL_SECONDS = 0.02
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 def finish_switch(client: Client, alias: str, record: Record) -> None:

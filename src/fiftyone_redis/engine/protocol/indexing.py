@@ -6,20 +6,19 @@ it is done, searches miss documents without a warning; only FT.INFO shows it.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine.protocol import commands, index_info
+from fiftyone_redis.log import get_logger
 
 _POLL_SECONDS = 0.02
 _LOG_AFTER_SECONDS = 1.0
 _LOG_EVERY_SECONDS = 10.0
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 def wait_until_indexed(

@@ -6,7 +6,6 @@ https://redis.io/docs/latest/commands/; ``tests/shared/recordings`` holds real o
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -29,12 +28,12 @@ from fiftyone_redis.engine.schema.schema import (
     Schema,
 )
 from fiftyone_redis.errors import IncompleteResultError, IndexMismatchError
+from fiftyone_redis.log import get_logger
 
 _DISTANCE = DISTANCE.encode()
 _ID = ID.encode()
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class Hit(NamedTuple):
