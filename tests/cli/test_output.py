@@ -139,6 +139,7 @@ def test_progress_is_shown_on_a_terminal_only(run, dataset, monkeypatch):
         ["sync", dataset.name, "many", "-q"], 100, FIFTYONE_SHOW_PROGRESS_BARS="true"
     )
     assert quiet == ""
+    dataset.reload()
     monkeypatch.setattr(fo.config, "show_progress_bars", True)
     piped = run("rebuild", dataset.name, "many", "--dtype", "float16")
     assert piped.output == "Rebuilt as FLAT, cosine, float16.\n"

@@ -10,7 +10,6 @@ import fiftyone.brain as fob
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import VectorIndex, replies
-from fiftyone_redis.engine.documents import Documents
 from fiftyone_redis.engine.inventory import estimate_memory
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
@@ -184,7 +183,7 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
         )
     read = {
         "documents": documents,
-        "memory": estimate_memory(Documents(client, schema), info, documents),
+        "memory": estimate_memory(client, info),
         "algorithm": algorithm,
         "dtype": schema.dtype,
         "dim": schema.dim,
