@@ -78,6 +78,12 @@ def print_result(value: Any, text: str) -> None:
         click.echo(text, file=_stdout())
 
 
+def print_part(text: str) -> None:
+    """Prints a part of a result at once; ``--json`` waits for all of it."""
+    if not _is_json():
+        click.echo(text, file=_stdout())
+
+
 def print_done(value: Any, text: str) -> None:
     """Prints what a command did; see :func:`print_result`. Quiet commands print only JSON."""
     if _is_json() or not is_quiet():
