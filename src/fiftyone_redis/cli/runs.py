@@ -33,14 +33,13 @@ from fiftyone_redis.cli.options import (
 def info(dataset: str, brain_key: str, connection: dict[str, Any]) -> None:
     """Show an index: its settings, size and memory."""
     from fiftyone_redis.doctor.findings import format_bytes
-    from fiftyone_redis.engine.documents.documents import Documents
     from fiftyone_redis.engine.inventory import estimate_memory
     from fiftyone_redis.engine.schema.options import OPTIONS
 
     index = load_index(dataset, brain_key, connection)
     opened = index.open_index()
     schema, vectors = opened.schema, len(opened)
-    memory = estimate_memory(Documents(opened.client, schema), opened.info(), vectors)
+    memory = estimate_memory(opened.client, opened.info())
     settings = {
         name: getattr(schema, name)
         for name, option in OPTIONS.items()
