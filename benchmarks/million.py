@@ -51,9 +51,7 @@ class Variant:
     @property
     def schema(self) -> Schema:
         """The definition of its index."""
-        return Schema(
-            INDEX, self.dim, metric="cosine", algorithm=self.algorithm, dtype=self.dtype
-        )
+        return Schema(INDEX, self.dim, metric="cosine", algorithm=self.algorithm, dtype=self.dtype)
 
 
 class Figures:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from math import isnan
 from typing import Any
 
@@ -17,6 +19,7 @@ from fiftyone_redis.engine import (
     commands,
     creation,
     leftovers,
+    many_searches,
     reading,
     replies,
 )
@@ -24,6 +27,7 @@ from fiftyone_redis.engine.creation import create_index
 from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
 from fiftyone_redis.engine.documents import AttributeReader, Documents
 from fiftyone_redis.engine.dropping import drop_with_documents, drop_without_documents
+from fiftyone_redis.engine.options import tuning_options
 from fiftyone_redis.engine.reading import Progress, Vectors
 from fiftyone_redis.engine.rebuild import change_schema, rebuild
 from fiftyone_redis.engine.replies import Hit
@@ -237,6 +241,9 @@ class VectorIndex:
             try:
                 matrix = codec.as_matrix(queries, self.schema.dim)
                 codec.check_queries(matrix, self.schema)
+                if many_searches.are_many(self.schema, len(matrix)):
+                    search_some = partial(self.search, k=k, within=within, farthest=farthest)
+                    return self._search_in_batches(search_some, matrix)
                 return search(make_request(index, matrix, k, within, farthest, self._timeout_ms()))
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
@@ -258,6 +265,10 @@ class VectorIndex:
             IncompleteResultError: if the server cut a query short
         """
         index, changes = self._definition, 0
+        if many_searches.are_many(self.schema, len(ids)):
+            self._definition.read(lambda documents: reading.require(documents, ids))
+            search_some = partial(self.search_ids, k=k, within=within, farthest=farthest)
+            return self._search_in_batches(search_some, ids)
         while True:
             try:
                 # They go back as they came: decoding and encoding takes longer than sending.
@@ -269,6 +280,28 @@ class VectorIndex:
                 return found
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
+
+    def _search_in_batches(
+        self, search_some: Callable[[Any], list[Neighbors]], queries: Any
+    ) -> list[Neighbors]:
+        parts = (queries[rows] for rows in many_searches.batches(len(queries)))
+        found = many_searches.run_in_flight(self.client, search_some, parts)
+        return [each for batch in found for each in batch]
+
+    def limit_candidates(self, most: int) -> VectorIndex:
+        """Returns a handle of the same graph that keeps fewer candidates while it is searched.
+
+        Args:
+            most: the number of candidates; where the index has fewer, it keeps these
+        """
+        known = self._definition
+        fewer = {
+            option.name: min(most, getattr(known.schema, option.name))
+            for option in tuning_options(known.schema.algorithm)
+            if option.per_query
+        }
+        documents = Documents(self.client, replace(known.schema, **fewer))
+        return _make_index(type(self), Definition(documents, known.alias, known.identity), self)
 
     def vectors(
         self, ids: Sequence[str] | None = None, progress: Progress | None = None
@@ -337,7 +370,9 @@ class VectorIndex:
         return max(1, round(seconds * 1000))
 
 
-def _make_index(kind: type[VectorIndex], found: Definition) -> VectorIndex:
-    index = kind(found.client, found.schema)
+def _make_index(
+    kind: type[VectorIndex], found: Definition, like: VectorIndex | None = None
+) -> VectorIndex:
+    index = kind(found.client, found.schema, None if like is None else like.timeout)
     index._definition = found
     return index

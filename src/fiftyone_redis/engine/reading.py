@@ -61,10 +61,20 @@ def read_encoded(documents: Documents, ids: Sequence[str]) -> list[bytes]:
         found += [row[0] for row in rows]
     there = [blob for blob in found if blob is not None]
     if len(there) < len(found):
-        missing = [id for id, blob in zip(ids, found, strict=True) if blob is None]
-        raise InputError(f"Found {name_missing(missing)}; add them, or call index.sync().")
+        raise _missing_error([id for id, blob in zip(ids, found, strict=True) if blob is None])
     codec.check_lengths(there, schema.dtype, schema.dim, ids)
     return there
+
+
+def require(documents: Documents, ids: Sequence[str]) -> None:
+    """Raises an :class:`InputError` if some ids have no vector."""
+    there = documents.find_existing(ids)
+    if not there.issuperset(ids):
+        raise _missing_error([id for id in ids if id not in there])
+
+
+def _missing_error(missing: list[str]) -> InputError:
+    return InputError(f"Found {name_missing(missing)}; add them, or call index.sync().")
 
 
 def count_documents(documents: Documents) -> int:
