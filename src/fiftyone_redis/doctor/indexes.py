@@ -8,6 +8,7 @@ from typing import Any
 from fiftyone_redis.connection import naming, wire
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.doctor import algorithms
 from fiftyone_redis.doctor.findings import (
     NOTE,
     OK,
@@ -51,6 +52,8 @@ def check_indexes(client: Client) -> list[Finding]:
             continue
         shown = name if alias == name else f"{alias} ({name})"
         findings += [describe_index(shown, info), *_check_leftover_fields(client, alias)]
+        for attribute in info["attributes"]:
+            findings += algorithms.advise(shown, attribute, int(info.get("num_docs") or 0))
         if any(attribute.get("algorithm") == "HNSW" for attribute in info["attributes"]):
             graphs.append(shown)
     findings += _check_workers(client, graphs)
