@@ -38,8 +38,8 @@ from bson import ObjectId
 import fiftyone_redis
 from fiftyone_redis import server
 from fiftyone_redis.engine import Schema, VectorIndex, codec, connect, exact_search
-from fiftyone_redis.engine.graph_points import GraphPoints
 from fiftyone_redis.engine.options import DTYPES
+from fiftyone_redis.similarity.graph_points import GraphPoints
 
 ROOT = Path(__file__).resolve().parent.parent
 INDEX = "million"

@@ -16,10 +16,10 @@ from fiftyone.brain.similarity import DuplicatesMixin
 
 from fiftyone_redis.engine import exact_search, planner
 from fiftyone_redis.engine.exact_search import Floats, Rows
-from fiftyone_redis.engine.graph_points import GraphPoints, Kept
 from fiftyone_redis.engine.search import read_count
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.current_view import CurrentView
+from fiftyone_redis.similarity.graph_points import GraphPoints, Kept
 from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.query_forms import read_number
