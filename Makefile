@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINT ?=
 MINUTES ?= 5
 OPTIONS ?=
-OLDEST_PYTHON ?= python3.10
+COMBINATIONS ?=
 READY := $(VENV)/.ready
 
 # The demo has a FiftyOne database, a private Redis and settings of its own.
@@ -18,7 +18,7 @@ DEMO_ENV := FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models FIFTYONE_BRAIN_CONFIG_PATH=$(D
 WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo app browser test test-slow screenshots test-oldest bench bench-million soak lint format types check tables docs package clean
+.PHONY: help env demo app browser test test-slow screenshots test-all bench bench-million soak lint format types check tables docs package clean
 
 help: ## Say what can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -53,8 +53,8 @@ test-slow: browser ## Run the slow tests.
 screenshots: browser ## Take the screenshots of docs/app.md anew.
 	SCREENSHOTS=$(CURDIR)/docs/images/app $(BIN)/python -m pytest tests/app
 
-test-oldest: ## Run the tests on the oldest Python, FiftyOne and redis-py.
-	$(MAKE) test PYTHON=$(OLDEST_PYTHON) VENV=.venv-oldest CONSTRAINT='--constraint scripts/oldest.txt'
+test-all: ## Run the tests on all supported versions of Python, redis-py and FiftyOne.
+	$(PYTHON) scripts/test_all.py $(COMBINATIONS)
 
 lint: env ## Look for faults and for what is not formatted.
 	$(BIN)/ruff check .
@@ -90,4 +90,4 @@ package: env ## Build the wheel and the source archive in dist/.
 
 clean: ## Remove the environment, the demo and what was built.
 	-[ -x $(BIN)/fiftyone-redis ] && $(DEMO_ENV) $(BIN)/fiftyone-redis server stop
-	rm -rf $(VENV) .venv-oldest .bench $(DEMO) dist build site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-* .bench $(DEMO) dist build site .mypy_cache .pytest_cache .ruff_cache

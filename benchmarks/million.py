@@ -37,8 +37,10 @@ from bson import ObjectId
 
 import fiftyone_redis
 from fiftyone_redis import server
-from fiftyone_redis.engine import Schema, VectorIndex, codec, connect, exact_search
-from fiftyone_redis.engine.options import DTYPES
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.schema.options import DTYPES
+from fiftyone_redis.engine.search import exact_search
+from fiftyone_redis.engine.vectors import encoding
 from fiftyone_redis.similarity.graph_points import GraphPoints
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,7 +129,7 @@ def compare_build(variant: Variant, figures: Figures, say: Say) -> None:
             if rows.start >= most:
                 break
             ids = data.made_up_ids(rows.stop, rows.start)
-            encoded = codec.encode(vectors, variant.dtype)
+            encoded = encoding.encode(vectors, variant.dtype)
             prepared = bare.requests(f"{INDEX}:", ids, encoded)
             seconds["socket"] += _time(partial(bare.push, port, prepared, len(ids)))
             seconds["engine"] += _time(partial(index.add, ids, vectors))

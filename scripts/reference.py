@@ -17,8 +17,8 @@ import options_table
 
 from fiftyone_redis.cli.main import main
 from fiftyone_redis.connection.parameters import NAMES, Parameters
-from fiftyone_redis.engine.options import OPTIONS
-from fiftyone_redis.similarity.settings import DEFAULTS
+from fiftyone_redis.engine.schema.options import OPTIONS
+from fiftyone_redis.settings import DEFAULTS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -24,7 +24,7 @@ from fiftyone_redis.app import changes, install
 from fiftyone_redis.app.operators import duplicates, manage, search
 from fiftyone_redis.demo import datasets, images
 from fiftyone_redis.demo.model import register_model
-from fiftyone_redis.engine.options import ALGORITHMS, DTYPES, OPTIONS
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES, OPTIONS
 
 OPERATORS = {
     operator.name: operator

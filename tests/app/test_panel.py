@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
 
-from fiftyone_redis import CONFIG_CLS, server
+from fiftyone_redis import CONFIG_CLS, server, settings
 from fiftyone_redis.app import cache, status
 from fiftyone_redis.app.operators import duplicates, manage, search
 from fiftyone_redis.app.panel import RedisPanel
 from fiftyone_redis.doctor import indexes
 from fiftyone_redis.engine import connect
-from fiftyone_redis.similarity import settings
 
 
 class Opened:

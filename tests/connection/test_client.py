@@ -11,7 +11,7 @@ from redis.retry import Retry
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import pool
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import (
     AuthenticationError,

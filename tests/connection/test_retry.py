@@ -21,9 +21,10 @@ from redis.exceptions import (
 )
 
 from fiftyone_redis.connection import retry
-from fiftyone_redis.connection.one_server import Server
-from fiftyone_redis.engine import Schema, VectorIndex, connect, documents, scan
-from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.connection.clients.one_server import Server
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.documents import documents, scan
+from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,

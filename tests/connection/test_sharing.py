@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
-from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.documents import documents
+from fiftyone_redis.engine.documents.documents import Documents
 
 DIM = 8
 COUNT = 400

@@ -18,12 +18,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from server_under_test import set_search_limit
 
-from fiftyone_redis import CONFIG_CLS, brain_config, server
+from fiftyone_redis import CONFIG_CLS, brain_config, server, settings
 from fiftyone_redis.cli.main import main
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.doctor.diagnosis import Finding, diagnose
 from fiftyone_redis.server.program import Program, build_command, build_environment
-from fiftyone_redis.similarity import settings
 
 VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
 

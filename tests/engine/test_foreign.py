@@ -7,7 +7,8 @@ import brute_force
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, planner
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.search import planner
 from fiftyone_redis.errors import IndexMismatchError, SettingsError
 
 NEEDS_JSON = pytest.mark.needs("json")

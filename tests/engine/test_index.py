@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, documents
-from fiftyone_redis.engine.options import METRICS
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.documents import documents
+from fiftyone_redis.engine.schema.options import METRICS
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,

@@ -16,8 +16,9 @@ from server_under_test import set_search_limit
 from waiting import wait_until
 
 from fiftyone_redis import server
-from fiftyone_redis.connection import cluster, complete_answers
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients.one_server import Server
+from fiftyone_redis.connection.cluster import cluster_client as cluster_module
+from fiftyone_redis.connection.cluster import complete_answers
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.server.program import Program, build_command, build_environment
 
@@ -208,7 +209,7 @@ RECORDINGS = Path(__file__).parent / "recordings"
 def nodes(request, monkeypatch):
     """The primaries of a recorded cluster that is well, of one of two query engines."""
     monkeypatch.setattr(complete_answers, "SETTLE_SECONDS", 0.2)
-    monkeypatch.setattr(cluster, "_PREFERRED", 0)
+    monkeypatch.setattr(cluster_module, "_PREFERRED", 0)
     recording = RECORDINGS / f"redis-8.8-search-{request.param}-cluster-of-3.json"
     with PlaybackCluster(recording) as nodes:
         # Documents were not counted while it was well.

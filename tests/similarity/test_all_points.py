@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from grouped_samples import make_grouped_dataset
 
-from fiftyone_redis.engine import planner
+from fiftyone_redis.engine.search import planner
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity import all_points, graph_points
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from packaging.version import Version
 
-from fiftyone_redis.engine.commands import escape
-from fiftyone_redis.engine.schema import SEPARATOR
+from fiftyone_redis.engine.protocol.commands import escape
+from fiftyone_redis.engine.schema.schema import SEPARATOR
 from fiftyone_redis.errors import IndexMismatchError, InputError, SettingsError
 
 ODD_TAGS = ["a,b", "c|d {e}", "日本 é", "-1", "with space", 'quote"d', "back\\slash", "a.b@c$d*"]

@@ -8,7 +8,7 @@ import pytest
 from fiftyone import ViewField as F
 from grouped_samples import make_grouped_dataset
 
-from fiftyone_redis.engine import planner
+from fiftyone_redis.engine.search import planner
 
 DELETED = range(0, 60, 3)
 LEFT = [row for row in range(60) if row % 3]

@@ -13,7 +13,7 @@ import fiftyone.brain.config as fbc
 import pytest
 
 import fiftyone_redis
-from fiftyone_redis import server
+from fiftyone_redis import server, settings
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -22,7 +22,6 @@ from fiftyone_redis.errors import (
     SettingsError,
     UnsupportedServerError,
 )
-from fiftyone_redis.similarity import settings
 
 PASSWORD = "0123,s3cret"  # FiftyOne makes a list of it when it comes from the environment
 

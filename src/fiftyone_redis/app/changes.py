@@ -15,7 +15,7 @@ from fiftyone_redis.app import cache, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.engine import Schema
-from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
 from fiftyone_redis.errors import (
     ConnectionFailedError,
     FiftyOneRedisError,
@@ -163,6 +163,11 @@ def create(
         index = fob.compute_similarity(
             dataset, embeddings=False, backend="redis", **named, **filled_by, **settings
         )
+    return index, _fill(dataset, brain_key, index, report)
+
+
+def _fill(dataset: Any, brain_key: str, index: Any, report: Report) -> list[str]:
+    """Fills a new index, whose run is deleted if it stays empty; returns the ids left out."""
     try:
         _, without = add(index, None, report)
         if not index.total_index_size:
@@ -174,7 +179,7 @@ def create(
         if not index.total_index_size:
             drop(dataset, brain_key)
         raise
-    return index, without
+    return without
 
 
 def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:

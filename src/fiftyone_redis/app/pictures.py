@@ -14,7 +14,7 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.core.models import TorchModelMixin
 
-from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.vectors.encoding import Array
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.dataset_ids import select_all_slices
 from fiftyone_redis.similarity.models import load_model

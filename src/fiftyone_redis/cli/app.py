@@ -19,7 +19,7 @@ def install() -> None:
     """Put the plugin into FiftyOne's plugins directory."""
     from fiftyone_redis.app.install import install as install_plugin
 
-    click.echo(f"Installed {install_plugin()}; start the App anew to see it.")
+    click.echo(f"Installed {install_plugin()}; restart the App to see it.")
 
 
 @app.command()

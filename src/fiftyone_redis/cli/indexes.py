@@ -86,8 +86,8 @@ def prune(connection: dict[str, Any], yes: bool) -> None:
 
 
 def _connect(connection: dict[str, Any]) -> Client:
+    from fiftyone_redis import settings
     from fiftyone_redis.doctor.diagnosis import read_configured
-    from fiftyone_redis.similarity import settings
 
     wanted = settings.read({**read_configured(), **connection})
     return settings.open_client(wanted, start=False)

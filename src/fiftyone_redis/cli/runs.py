@@ -40,9 +40,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print an object.")
 def info(dataset: str, brain_key: str, connection: dict[str, Any], as_json: bool) -> None:
     """Show an index: its settings, size and memory."""
     from fiftyone_redis.doctor.findings import format_bytes
-    from fiftyone_redis.engine.documents import Documents
+    from fiftyone_redis.engine.documents.documents import Documents
     from fiftyone_redis.engine.inventory import estimate_memory
-    from fiftyone_redis.engine.options import OPTIONS
+    from fiftyone_redis.engine.schema.options import OPTIONS
 
     index = _load(dataset, brain_key, connection).open_index()
     schema, count = index.schema, len(index)

@@ -60,17 +60,7 @@ def run(
     """
     folder = (folder or default_folder()).expanduser().resolve()
     target = (pictures or folder).expanduser().resolve() / "neighbours.png"
-    heading("Preparing", "time")
-    _, seconds = timed(fo.list_datasets)
-    line("FiftyOne", f"{fo.__version__}, with its database", seconds)
-    register_model()
-    if dataset == "digits":
-        parts = subjects.digits(folder, model or NAME)
-    else:
-        parts = subjects.zoo(dataset, model or _CLIP)
-    _model, seconds = timed(lambda: foz.load_zoo_model(parts[0].model))  # kept: FiftyOne caches it
-    line("model", parts[0].model, seconds)
-
+    parts, _model = _prepare(dataset, model, folder)  # the model is kept: FiftyOne caches it
     rows = [row for part in parts for row in _search(part)]
     picture.draw(rows, target, f"{dataset.capitalize()}: nearest neighbours, found by Redis")
     heading("To look at")
@@ -79,6 +69,21 @@ def run(
         line("in the App", f"{part.brain_key}, in the dataset {part.dataset.name}")
     if launch:
         _open_app(parts[0].dataset)
+
+
+def _prepare(dataset: str, model: str | None, folder: Path) -> tuple[list[Subject], Any]:
+    """Makes the datasets, and loads their model."""
+    heading("Preparing", "time")
+    _, seconds = timed(fo.list_datasets)
+    line("FiftyOne", f"{fo.__version__}, with its database", seconds)
+    register_model()
+    if dataset == "digits":
+        parts = subjects.digits(folder, model or NAME)
+    else:
+        parts = subjects.zoo(dataset, model or _CLIP)
+    loaded, seconds = timed(lambda: foz.load_zoo_model(parts[0].model))
+    line("model", parts[0].model, seconds)
+    return parts, loaded
 
 
 @dataclass(frozen=True)

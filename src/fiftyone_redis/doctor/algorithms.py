@@ -13,7 +13,7 @@ from math import exp, log
 from typing import Any
 
 from fiftyone_redis.doctor.findings import OK, WARNING, Finding
-from fiftyone_redis.engine.options import DTYPES
+from fiftyone_redis.engine.schema.options import DTYPES
 
 _SLOW = 0.05  # seconds: a search that people notice, with what is around it
 _FAST = 0.002

@@ -11,14 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fiftyone_redis import CONFIG_CLS, brain_config, server
-from fiftyone_redis.connection import naming, wire
+from fiftyone_redis import CONFIG_CLS, brain_config, server, settings
+from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
+from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.doctor import runs
 from fiftyone_redis.doctor.findings import try_execute
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
-from fiftyone_redis.engine import VectorIndex, commands
-from fiftyone_redis.engine.options import OPTIONS
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.protocol import commands
+from fiftyone_redis.engine.schema.options import OPTIONS
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -28,7 +30,6 @@ from fiftyone_redis.errors import (
     list_first,
     list_unknown,
 )
-from fiftyone_redis.similarity import settings
 
 __all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "diagnose", "examine", "works"]
 

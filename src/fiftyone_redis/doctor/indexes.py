@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fiftyone_redis.connection import naming, wire
+from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.connection.protocol import wire
+from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.doctor import algorithms
 from fiftyone_redis.doctor.findings import (
     NOTE,
@@ -18,8 +19,8 @@ from fiftyone_redis.doctor.findings import (
     format_bytes,
     try_execute,
 )
-from fiftyone_redis.engine import aliases, commands, replies
-from fiftyone_redis.engine.records import read_record
+from fiftyone_redis.engine.lifecycle.records import read_record
+from fiftyone_redis.engine.protocol import aliases, commands, index_info, replies
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -38,7 +39,7 @@ def check_indexes(client: Client) -> list[Finding]:
     graphs: list[str] = []
     for name in names:
         try:
-            info = replies.read_info(client.execute(*commands.info(name)))
+            info = index_info.read_info(client.execute(*commands.info(name)))
         except IndexNotFoundError:
             continue  # just dropped
         except ConnectionFailedError:
@@ -68,7 +69,7 @@ def describe_index(shown: str, info: Info) -> Finding:
         info: what :func:`replies.read_info` returned
     """
     try:
-        text = f"{shown}: {replies.read_documents(info)} documents"
+        text = f"{shown}: {index_info.read_documents(info)} documents"
     except IncompleteResultError as error:
         return Finding("index", NOTE, f"{shown}: {error}")
     with parsing(wire.INFO, info):
@@ -76,10 +77,10 @@ def describe_index(shown: str, info: Info) -> Finding:
             int(info.get("hash_indexing_failures", 0)),
             int(info.get("indexing", 0)),
         )
-    size = replies.read_index_bytes(info)
+    size = index_info.read_index_bytes(info)
     text += f", {format_bytes(size)}" if size else ""
     if failures:
-        why, key = replies.read_last_failure(info)
+        why, key = index_info.read_last_failure(info)
         text += f"; indexing failed {failures} times, and no search finds what is not indexed."
         text += f" The last was {key} ({why})." if key else ""
         return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")

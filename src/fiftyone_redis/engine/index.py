@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from typing import Any
 
 import numpy.typing as npt
 
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine import (
-    adding,
-    aliases,
-    attribute_values,
-    codec,
-    commands,
-    creation,
-    leftovers,
-    many_searches,
-    reading,
-    replies,
+from fiftyone_redis.engine.documents import attribute_values, reading
+from fiftyone_redis.engine.documents.documents import AttributeReader, Documents
+from fiftyone_redis.engine.documents.reading import Progress, Vectors
+from fiftyone_redis.engine.lifecycle import adding, creation, leftovers
+from fiftyone_redis.engine.lifecycle.creation import create_index
+from fiftyone_redis.engine.lifecycle.definition import (
+    SIGNS_OF_CHANGE,
+    Definition,
+    describe,
+    open_index,
 )
-from fiftyone_redis.engine.creation import create_index
-from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
-from fiftyone_redis.engine.documents import AttributeReader, Documents
-from fiftyone_redis.engine.dropping import drop_with_documents, drop_without_documents
-from fiftyone_redis.engine.options import tuning_options
-from fiftyone_redis.engine.reading import Progress, Vectors
-from fiftyone_redis.engine.rebuild import change_schema, rebuild
-from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import Neighbors, make_request, search
-from fiftyone_redis.engine.subset_search import Subset
+from fiftyone_redis.engine.lifecycle.dropping import drop_with_documents, drop_without_documents
+from fiftyone_redis.engine.lifecycle.rebuild import change_schema, rebuild
+from fiftyone_redis.engine.protocol import aliases, commands, index_info
+from fiftyone_redis.engine.protocol.replies import Hit
+from fiftyone_redis.engine.schema.schema import Schema
+from fiftyone_redis.engine.search.knn_search import Neighbors, make_request, search
+from fiftyone_redis.engine.search.subset_search import Subset
+from fiftyone_redis.engine.vectors import checks
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
@@ -111,7 +105,7 @@ class VectorIndex:
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
-        return replies.read_info(describe(self.client, self.schema.name))
+        return index_info.read_info(describe(self.client, self.schema.name))
 
     def add(
         self,
@@ -239,11 +233,8 @@ class VectorIndex:
         index, changes = self._definition, 0
         while True:
             try:
-                matrix = codec.as_matrix(queries, self.schema.dim)
-                codec.check_queries(matrix, self.schema)
-                if many_searches.are_many(self.schema, len(matrix)):
-                    search_some = partial(self.search, k=k, within=within, farthest=farthest)
-                    return self._search_in_batches(search_some, matrix)
+                matrix = checks.as_matrix(queries, self.schema.dim)
+                checks.check_queries(matrix, self.schema)
                 return search(make_request(index, matrix, k, within, farthest, self._timeout_ms()))
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
@@ -265,10 +256,6 @@ class VectorIndex:
             IncompleteResultError: if the server cut a query short
         """
         index, changes = self._definition, 0
-        if many_searches.are_many(self.schema, len(ids)):
-            self._definition.read(lambda documents: reading.require(documents, ids))
-            search_some = partial(self.search_ids, k=k, within=within, farthest=farthest)
-            return self._search_in_batches(search_some, ids)
         while True:
             try:
                 # They go back as they came: decoding and encoding takes longer than sending.
@@ -276,32 +263,10 @@ class VectorIndex:
                 request = make_request(index, blobs, k, within, farthest, self._timeout_ms())
                 found = search(request)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
-                    codec.check_vectors(request.queries, self.schema, ids)
+                    checks.check_vectors(request.queries, self.schema, ids)
                 return found
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
-
-    def _search_in_batches(
-        self, search_some: Callable[[Any], list[Neighbors]], queries: Any
-    ) -> list[Neighbors]:
-        parts = (queries[rows] for rows in many_searches.batches(len(queries)))
-        found = many_searches.run_in_flight(self.client, search_some, parts)
-        return [each for batch in found for each in batch]
-
-    def limit_candidates(self, most: int) -> VectorIndex:
-        """Returns a handle of the same graph that keeps fewer candidates while it is searched.
-
-        Args:
-            most: the number of candidates; where the index has fewer, it keeps these
-        """
-        known = self._definition
-        fewer = {
-            option.name: min(most, getattr(known.schema, option.name))
-            for option in tuning_options(known.schema.algorithm)
-            if option.per_query
-        }
-        documents = Documents(self.client, replace(known.schema, **fewer))
-        return _make_index(type(self), Definition(documents, known.alias, known.identity), self)
 
     def vectors(
         self, ids: Sequence[str] | None = None, progress: Progress | None = None
@@ -370,9 +335,7 @@ class VectorIndex:
         return max(1, round(seconds * 1000))
 
 
-def _make_index(
-    kind: type[VectorIndex], found: Definition, like: VectorIndex | None = None
-) -> VectorIndex:
-    index = kind(found.client, found.schema, None if like is None else like.timeout)
+def _make_index(kind: type[VectorIndex], found: Definition) -> VectorIndex:
+    index = kind(found.client, found.schema)
     index._definition = found
     return index

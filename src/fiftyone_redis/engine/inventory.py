@@ -9,8 +9,8 @@ import redis
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
-from fiftyone_redis.engine import aliases, replies
-from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine.documents.documents import Documents
+from fiftyone_redis.engine.protocol import aliases, index_info
 from fiftyone_redis.errors import AuthenticationError, IndexMismatchError
 
 _SAMPLE, _SCANNED = 16, 1024  # documents measured, and keys scanned for them
@@ -63,7 +63,7 @@ def estimate_memory(documents: Documents, info: dict[str, Any], count: int) -> i
         info: the parsed reply to FT.INFO
         count: the number of documents
     """
-    total = replies.read_index_bytes(info)
+    total = index_info.read_index_bytes(info)
     drawn = documents.draw_keys(_SCANNED)[:_SAMPLE]
     try:
         each = [documents.client.execute("MEMORY", "USAGE", key) or 0 for key in drawn]
@@ -75,12 +75,12 @@ def estimate_memory(documents: Documents, info: dict[str, Any], count: int) -> i
 def _describe(client: Client, reply: Any) -> IndexEntry | None:
     if isinstance(reply, redis.RedisError):
         return None  # dropped in the meantime, or not visible to this user
-    info = replies.read_info(reply)
+    info = index_info.read_info(reply)
     try:
-        schema = replies.read_schema(info)
+        schema = index_info.read_schema(info)
     except IndexMismatchError:
         return None
-    count = replies.read_documents(info)
+    count = index_info.read_documents(info)
     return IndexEntry(
         get_alias(schema.name),
         count,

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin
 
-from fiftyone_redis.engine import exact_search, planner
-from fiftyone_redis.engine.exact_search import Floats, Rows
-from fiftyone_redis.engine.search import read_count
+from fiftyone_redis.engine.search import exact_search, planner
+from fiftyone_redis.engine.search.exact_search import Floats, Rows
+from fiftyone_redis.engine.search.knn_search import read_count
 from fiftyone_redis.errors import InputError
-from fiftyone_redis.similarity.current_view import CurrentView
 from fiftyone_redis.similarity.graph_points import GraphPoints, Kept
 from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.progress import bar as progress_bar
@@ -33,8 +32,11 @@ _REMEMBERED = 16  # neighbours of each point, while a threshold is searched for
 logger = logging.getLogger("fiftyone." + __name__)
 
 
-class AllPointsMixin(CurrentView, DuplicatesMixin):
-    """The part of a similarity index that compares all points of the current view."""
+class AllPointsMixin(DuplicatesMixin):
+    """The part of a similarity index that compares all points of the current view.
+
+    It goes before :class:`~fiftyone_redis.similarity.current_view.CurrentView`, which has the view.
+    """
 
     _graph = PerThread()
     _kept = PerThread()
@@ -145,7 +147,8 @@ class AllPointsMixin(CurrentView, DuplicatesMixin):
             return None
         graph: GraphPoints | None = self._graph
         if graph is None:
-            self._graph = graph = GraphPoints(index, strings(self._current_ids()))
+            own = self.config.open_index(self._redis, tags=())
+            self._graph = graph = GraphPoints(own, strings(self._current_ids()))
         if radius is not None and graph.are_crowded(radius):
             self._reason = "too many embeddings are within the distance of each"
             return None

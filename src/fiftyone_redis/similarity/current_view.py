@@ -9,7 +9,7 @@ import numpy as np
 from fiftyone.core.media import GROUP
 
 from fiftyone_redis.engine import VectorIndex
-from fiftyone_redis.engine.replies import Hit
+from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError
 from fiftyone_redis.similarity.ids import id_array, strings
 from fiftyone_redis.similarity.progress import bar as progress_bar

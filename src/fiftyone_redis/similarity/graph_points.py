@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.engine import exact_search, many_searches
-from fiftyone_redis.engine.exact_search import Floats, Rows
+from fiftyone_redis.engine.documents.reading import Progress
 from fiftyone_redis.engine.index import VectorIndex
-from fiftyone_redis.engine.options import DTYPES
-from fiftyone_redis.engine.reading import Progress
-from fiftyone_redis.engine.search import Neighbors
-from fiftyone_redis.engine.subset_search import IdSubset
+from fiftyone_redis.engine.schema.options import DTYPES
+from fiftyone_redis.engine.search import exact_search, many_searches
+from fiftyone_redis.engine.search.exact_search import Floats, Rows
+from fiftyone_redis.engine.search.knn_search import Neighbors
+from fiftyone_redis.engine.search.subset_search import IdSubset
 from fiftyone_redis.errors import IncompleteResultError
 
 CANDIDATES = 100
@@ -57,11 +57,12 @@ class GraphPoints:
     """Points of an index that walks a graph. A row is the position of a point's id.
 
     Args:
-        index: the index
+        index: the index; a handle for these points alone, as it keeps fewer candidates from now on
         ids: the ids of the points, each once
     """
 
     def __init__(self, index: VectorIndex, ids: Sequence[str]) -> None:
+        index.schema = many_searches.limit_candidates(index.schema, CANDIDATES)
         self._index = index
         self._ids = ids
         self._rows = {id: row for row, id in enumerate(ids)}
@@ -208,7 +209,7 @@ class GraphPoints:
         Returns:
             for each point its ``k`` nearest others within the radius, and whether there are no more
         """
-        index = self._index.limit_candidates(max(CANDIDATES, 2 * k))
+        index = self._index
         width = k + 1 + self._spare
         found = index.search_ids([self._ids[row] for row in rows], width, within=self._within)
         most = np.inf if radius is None else radius + self._rounding * (1 + abs(radius))

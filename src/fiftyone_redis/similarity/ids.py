@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,17 +26,22 @@ def id_array(ids: Sequence[str]) -> Any:
     return np.array(ids, dtype=np.str_)
 
 
-def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool = False) -> None:
+def report_missing(
+    ids: Sequence[str], found: Iterable[str], allow_missing: bool, warn_missing: bool = False
+) -> None:
     """Raises, warns or does nothing about ids that are not in the index.
 
     Args:
-        missing: the ids
+        ids: the ids that were asked for
+        found: those that are in the index
         allow_missing: False to raise an error
         warn_missing: True to log a warning, if they are allowed
 
     Raises:
         InputError: if there are missing ids and they are not allowed
     """
+    there = set(found)
+    missing = [id for id in ids if id not in there]
     if not missing:
         return
     if not allow_missing:

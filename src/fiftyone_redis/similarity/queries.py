@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 from bson import ObjectId
 
-from fiftyone_redis.engine import Neighbors, VectorIndex, codec, exact_search
-from fiftyone_redis.engine.options import check_choice
-from fiftyone_redis.engine.search import read_k
-from fiftyone_redis.engine.subset_search import IdSubset, Subset
+from fiftyone_redis.engine import Neighbors, VectorIndex
+from fiftyone_redis.engine.schema.options import check_choice
+from fiftyone_redis.engine.search import exact_search
+from fiftyone_redis.engine.search.knn_search import read_k
+from fiftyone_redis.engine.search.subset_search import IdSubset, Subset
+from fiftyone_redis.engine.vectors import checks, encoding
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.aggregation import aggregate_neighbors
 from fiftyone_redis.similarity.all_points import AllPointsMixin
+from fiftyone_redis.similarity.current_view import CurrentView
 from fiftyone_redis.similarity.existing import (
     Search,
     note_samples,
@@ -39,7 +42,7 @@ AGGREGATIONS: dict[str, Callable[..., Any]] = {
 """Functions that aggregate the distances of several queries. ("mean" averages the queries.)"""
 
 
-class NeighborsMixin(AllPointsMixin):
+class NeighborsMixin(AllPointsMixin, CurrentView):
     """The part of a similarity index that answers queries within the current view."""
 
     _sorts = PerThread(lambda _: False)
@@ -188,7 +191,7 @@ class NeighborsMixin(AllPointsMixin):
     def _find_nothing(self, query: Any, aggregation: str | None, return_dists: bool) -> Any:
         """Returns what a query finds in an index to which nothing was ever added."""
         ids, single = _read_ids(query)
-        report_missing(ids or [], allow_missing=False)
+        report_missing(ids or [], [], allow_missing=False)
         single = single or aggregation is not None
         nothing = Neighbors([], np.zeros(0), {self._sample_tag: []})
         return self._format_results([nothing] * (1 if single else len(query)), single, return_dists)
@@ -243,15 +246,13 @@ class NeighborsMixin(AllPointsMixin):
     def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
         """Returns the vectors of a query as a matrix; fetches them if the query consists of ids."""
         if ids is None:
-            return codec.as_matrix(np.atleast_2d(np.asarray(query)), index.schema.dim)
+            return checks.as_matrix(np.atleast_2d(np.asarray(query)), index.schema.dim)
         found = index.fetch(ids)
-        if len(found.ids) < len(ids):
-            there = set(found.ids)
-            report_missing([id for id in ids if id not in there], allow_missing=False)
+        report_missing(ids, found.ids, allow_missing=False)
         return found.vectors
 
 
-def _read_ids(query: str | list[str] | codec.Array) -> tuple[list[str] | None, bool]:
+def _read_ids(query: str | list[str] | encoding.Array) -> tuple[list[str] | None, bool]:
     """Returns the ids of a query, None if it is vectors; and whether it is a single one."""
     if isinstance(query, str):
         return [query], True

@@ -20,12 +20,12 @@ import fiftyone.core.odm as foo
 from bson import ObjectId
 from fiftyone.brain.similarity import Similarity
 
-from fiftyone_redis import CONFIG_CLS
-from fiftyone_redis.connection import wire
+from fiftyone_redis import CONFIG_CLS, settings
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine import commands, lease
+from fiftyone_redis.connection.protocol import wire
+from fiftyone_redis.engine.lifecycle import lease
+from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import InputError
-from fiftyone_redis.similarity import settings
 from fiftyone_redis.similarity.index_users import find_run_id
 
 _PATIENCE = lease.EXPIRY + 1.0  # seconds after which a lease that is still held is renewed

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from fiftyone_redis.engine import VectorIndex, commands
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import InputError, list_first
 from fiftyone_redis.similarity import id_sets
 from fiftyone_redis.similarity.comparison import (

@@ -14,8 +14,8 @@ from fiftyone_redis.app import cache, changes, indexes
 from fiftyone_redis.app.operators import forms
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
-from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning_options
-from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.schema.options import COMMON, DTYPES, METRICS, tuning_options
+from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.errors import InputError, list_first
 
 # The choice that stands for no field. The page cannot show an empty text, and no field is named so.
