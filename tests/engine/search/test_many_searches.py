@@ -40,10 +40,12 @@ def test_what_is_wrong_is_told_of_all_queries(graph, vectors):
         graph.search(queries, 1)
 
 
-def test_a_graph_is_searched_with_fewer_candidates_but_never_with_more(graph):
-    limited = many_searches.limit_candidates(graph.schema, 10)
-    assert (limited.ef_runtime, graph.schema.ef_runtime) == (10, 400)
-    assert many_searches.limit_candidates(graph.schema, 1000) == graph.schema
+def test_candidates_are_those_that_were_set_or_else_those_of_many_searches():
+    schema = Schema("docs", 8, algorithm="HNSW")
+    assert many_searches.choose_candidates(schema, 100).ef_runtime == 100
+    for own in (10, 1000):
+        chosen = Schema("docs", 8, algorithm="HNSW", ef_runtime=own)
+        assert many_searches.choose_candidates(chosen, 100) == chosen
 
 
 def test_a_rebuild_meanwhile_is_followed(graph, client):

@@ -65,16 +65,16 @@ def run_in_flight(
                 each.cancel()
 
 
-def limit_candidates(schema: Schema, most: int) -> Schema:
-    """Returns the schema of a graph with fewer candidates while it is searched, or as few.
+def choose_candidates(schema: Schema, candidates: int) -> Schema:
+    """Returns the schema of a graph with another default for the candidates of a search.
 
     Args:
-        schema: the index
-        most: the number of candidates; more are kept where a query asks for more neighbours
+        schema: the index; what was set for it stays
+        candidates: their number; more are kept where a query asks for more neighbours
     """
-    fewer = {
-        option.name: min(most, getattr(schema, option.name))
+    chosen = {
+        option.name: candidates
         for option in tuning_options(schema.algorithm)
-        if option.per_query
+        if option.per_query and getattr(schema, option.name) == option.default
     }
-    return replace(schema, **fewer)
+    return replace(schema, **chosen)
