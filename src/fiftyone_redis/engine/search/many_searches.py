@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine.schema.options import tuning_options
@@ -72,7 +72,7 @@ def choose_candidates(schema: Schema, candidates: int) -> Schema:
         schema: the index; what was set for it stays
         candidates: their number; more are kept where a query asks for more neighbours
     """
-    chosen = {
+    chosen: dict[str, Any] = {
         option.name: candidates
         for option in tuning_options(schema.algorithm)
         if option.per_query and getattr(schema, option.name) == option.default
