@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import options_table
 
+from fiftyone_redis.cli.group import WithExamples
 from fiftyone_redis.cli.main import main
 from fiftyone_redis.connection.parameters import NAMES, Parameters
 from fiftyone_redis.doctor import algorithms
@@ -119,10 +120,9 @@ def _command(context: click.Context) -> str:
     rows = [(f"`{record[0]}`", record[1]) for record in records if record and record[1]]
     if rows:
         parts.append(_table(("option", ""), rows).rstrip())
-    if command.epilog:
-        examples = command.epilog.partition(":\n")[2]
-        parts += ["Examples:", textwrap.indent(textwrap.dedent(examples), "    ").rstrip()]
-    return "\n\n".join(parts) + "\n"
+    if isinstance(command, WithExamples):
+        parts += ["Examples:", textwrap.indent("\n".join(command.examples), "    "), command.note]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _arguments(docstring: str) -> dict[str, str]:

@@ -24,12 +24,13 @@ LAYERS = {
     "backend": "errors settings connection engine similarity",
     "sync": "similarity",
     "adoption": "errors settings connection engine similarity backend",
+    "transfer": "errors engine similarity backend",
     "brain_config": "errors config_files",
     "doctor": "errors config_files brain_config settings server connection engine similarity",
     "app": "errors config_files settings connection engine server similarity backend doctor",
     "demo": "errors app",
     "cli": "errors config_files brain_config settings server connection engine similarity backend "
-    "adoption doctor app demo",
+    "adoption transfer doctor app demo",
     "__main__": "cli",
 }
 """Each part of the package, and the parts that it may know of: those below it."""
@@ -37,10 +38,15 @@ LAYERS = {
 FLOORS = 5
 """How many floors of imports a package may have at most."""
 
-LIBRARIES = {"errors": "", "server": "redis", "connection": "redis", "engine": "numpy redis"}
+LIBRARIES = {
+    "errors": "",
+    "server": "redis",
+    "connection": "redis",
+    "engine": "numpy redis pyarrow",
+}
 """What the lower parts may import from outside of Python."""
 
-SLOW = {"bson", "eta", "fiftyone", "numpy", "psutil", "pymongo", "redis"}
+SLOW = {"bson", "eta", "fiftyone", "numpy", "psutil", "pyarrow", "pymongo", "redis"}
 """Libraries that take longer to import than a short command takes in all."""
 
 
@@ -126,7 +132,8 @@ def test_the_lower_parts_need_few_libraries(part):
 def test_all_libraries_that_are_imported_are_declared():
     written = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     required = written.split("\ndependencies = [")[1].split("\n]")[0]
-    declared = set(re.findall(r'"([\w-]+)', required))
+    optional = written.split("\nparquet = [")[1].split("]")[0]
+    declared = set(re.findall(r'"([\w-]+)', required + optional))
     paths = set(files()) - set(files("demo"))  # which is an extra
     imported = {library for path in paths for library in libraries(path)} - {PACKAGE}
     assert {"pymongo" if name == "bson" else name for name in imported} <= declared

@@ -11,7 +11,13 @@ import click
 from fiftyone_redis.cli.group import Command
 
 
-@click.command(cls=Command)
+@click.command(
+    cls=Command,
+    examples=[
+        "fiftyone-redis demo",
+        "fiftyone-redis demo --app       # open the result in the FiftyOne App",
+    ],
+)
 @click.option("--dataset", default="digits", show_default=True, help="Load this zoo dataset.")
 @click.option("--model", help="Embed with this zoo model, in place of one that fits.")
 @click.option(

@@ -6,6 +6,7 @@ Does not import FiftyOne: that is slow, and needs its database.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +42,20 @@ _RUN_SETTINGS = (
 _BACKENDS = "FIFTYONE_BRAIN_SIMILARITY_BACKENDS"
 
 
-def diagnose() -> list[Finding]:
+def diagnose(
+    connection: Mapping[str, Any] | None = None,
+    *,
+    name_all: bool = False,
+    more: Sequence[Callable[[], Finding]] = (),
+) -> list[Finding]:
     """Checks FiftyOne's settings, the connection, the server and FiftyOne's runs.
 
     Read-only; starts no server.
+
+    Args:
+        connection: connection settings that take the place of the configured ones
+        name_all: whether to name all runs and indexes that something is wrong with, not a few
+        more: other checks, which need no server
 
     Returns:
         the findings, in order; stops at a problem that makes further checks pointless
@@ -52,20 +63,21 @@ def diagnose() -> list[Finding]:
     findings: list[Finding] = []
     try:
         findings.append(_check_package())
+        findings += [check() for check in more]
         findings += _report_sources()
         findings += _report_unknown_settings()
-        wanted = settings.read(read_configured())
+        wanted = settings.read({**read_configured(), **(connection or {})})
     except SettingsError as error:
         return [*findings, Finding("settings", PROBLEM, str(error))]
     try:
-        client, more = _connect(wanted)
+        client, found = _connect(wanted)
     except FiftyOneRedisError as error:
         return [*findings, Finding("connection", PROBLEM, str(error))]
-    findings += more
+    findings += found
     if client is None:
         return findings
     with closing(client):
-        return [*findings, *examine(client), *_check_runs(client)]
+        return [*findings, *examine(client), *_check_runs(client, name_all)]
 
 
 def works(findings: list[Finding]) -> bool:
@@ -158,7 +170,7 @@ def _connect(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]
     return None, [Finding("connection", OK, text)]
 
 
-def _check_runs(client: Client) -> list[Finding]:
+def _check_runs(client: Client, name_all: bool) -> list[Finding]:
     """Checks whether the indexes of FiftyOne's runs are on the server."""
     try:
         known = runs.find_runs()
@@ -173,15 +185,21 @@ def _check_runs(client: Client) -> list[Finding]:
         lost = [run for run in known if not VectorIndex.exists(client, run.index_name)]
     except FiftyOneRedisError as error:
         return [Finding("runs", NOTE, f"Could not be looked for ({error})")]
+    most = len(known) if name_all else 3
     there = Finding("runs", OK, f"{len(known) - len(lost)} of {len(known)} have their index here.")
     passing = [run for run in known if not run.is_persistent and run not in lost]
-    return [there, *_report_lost(lost), *_report_passing(passing), *_report_orphans(client, known)]
+    return [
+        there,
+        *_report_lost(lost, most),
+        *_report_passing(passing),
+        *_report_orphans(client, known),
+    ]
 
 
-def _report_lost(lost: list[runs.Run]) -> list[Finding]:
+def _report_lost(lost: list[runs.Run], most: int) -> list[Finding]:
     if not lost:
         return []
-    text = f"{len(lost)} runs have no index on this server: {_list_runs(lost)}."
+    text = f"{len(lost)} runs have no index on this server: {_list_runs(lost, most)}."
     advice = (
         "An index is made when something is added. One that was lost is made again by "
         "index.sync(), or by adding the vectors again."
@@ -215,5 +233,5 @@ def _report_orphans(client: Client, known: list[runs.Run]) -> list[Finding]:
     return [Finding("runs", WARNING, text, advice)]
 
 
-def _list_runs(found: list[runs.Run]) -> str:
-    return list_first([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in found])
+def _list_runs(found: list[runs.Run], most: int = 3) -> str:
+    return list_first([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in found], most)
