@@ -9,6 +9,7 @@ from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.connection.protocol.parsing import parsing
+from fiftyone_redis.doctor import algorithms
 from fiftyone_redis.doctor.findings import (
     NOTE,
     OK,
@@ -62,11 +63,23 @@ def check_indexes(client: Client, users: Mapping[str, str] | None = None) -> lis
         findings += [
             describe_index(shown, info, memory),
             *_check_leftover_fields(client, alias),
+            *_advise_algorithm(shown, info),
         ]
         if any(attribute.get("algorithm") == "HNSW" for attribute in info["attributes"]):
             graphs.append(shown)
     findings += _check_workers(client, graphs)
     return findings or [Finding("index", OK, "There is none yet.")]
+
+
+def _advise_algorithm(shown: str, info: Info) -> list[Finding]:
+    """Advises the other algorithm for each vector field that it would clearly serve better."""
+    with parsing(wire.INFO, info):
+        count = int(info.get("num_docs") or 0)
+        return [
+            finding
+            for attribute in info["attributes"]
+            for finding in algorithms.advise(shown, attribute, count)
+        ]
 
 
 def describe_index(shown: str, info: Info, memory: int = 0) -> Finding:
