@@ -27,7 +27,7 @@ _ROW = {
         }
     }
 }
-_WIDE = {"item": {"sx": {"flexGrow": 1, "minWidth": 0}}}
+_WIDE = {"item": {"sx": {"flexGrow": 1, "minWidth": 0}}, "grid": {"sx": {"display": "block"}}}
 _BUTTON = {"item": {"sx": {"width": "auto", "flexShrink": 0}}}
 _SEVERITIES = {FAILED: "error", STOPPED: "info"}
 
@@ -54,6 +54,11 @@ def read(ctx: Any) -> list[dict[str, Any]]:
 def is_active(row: dict[str, Any]) -> bool:
     """Returns whether a job runs or waits."""
     return row["state"] in (RUNNING, QUEUED)
+
+
+def has_active(rows: list[dict[str, Any]] | None) -> bool:
+    """Returns whether any of the jobs runs or waits."""
+    return any(map(is_active, rows or []))
 
 
 def find_ended(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:

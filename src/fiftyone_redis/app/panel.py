@@ -14,6 +14,7 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import cache, changes, charts, indexes, job_list, status
 from fiftyone_redis.app.indexes import IndexSummary
+from fiftyone_redis.app.job_list import has_active
 from fiftyone_redis.app.operators.jobs import send_result
 from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.errors import FiftyOneRedisError, InputError, ServerStoppedError
@@ -244,7 +245,7 @@ class RedisPanel(foo.Panel):
         if state.rows:
             self._paint_indexes(panel)
             _paint_details(panel, state)
-        elif state.rows is not None and not state.problem and not state.jobs:
+        elif state.rows is not None and not state.problem and not has_active(state.jobs):
             panel.md(
                 "**This dataset has no Redis index yet.** Create one to search by similarity.",
                 name="none",

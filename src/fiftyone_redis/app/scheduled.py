@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -22,6 +23,8 @@ _COLLECTION = "delegated_ops"
 _SECONDS = 0.5  # between two reports to the database
 _SHOWN_FOR = timedelta(days=1)  # after the end
 _CANCELLED = "It was cancelled in the App."
+_REFUSED = "Validation error."
+_EXCEPTION = re.compile(r"^[\w.]+: ")  # its class, before its message
 _STATES = {
     ExecutionRunState.SCHEDULED: QUEUED,
     ExecutionRunState.QUEUED: QUEUED,
@@ -138,9 +141,8 @@ def _describe(operation: dict[str, Any]) -> dict[str, Any]:
 def _find_reason(error: str) -> str:
     """Returns the message of the exception at the end of a traceback."""
     last = error.strip().splitlines()[-1]
-    kind, colon, reason = last.partition(": ")
-    is_exception = bool(colon) and " " not in kind
-    return reason if is_exception else last
+    # What a form refuses is "Validation error. Path: the input. Reason: its message".
+    return last.rpartition(" Reason: ")[2] if _REFUSED in last else _EXCEPTION.sub("", last)
 
 
 def _to_seconds(at: datetime | None) -> float:
