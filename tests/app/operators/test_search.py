@@ -139,6 +139,64 @@ def test_a_search_can_stay_in_the_view(indexed, files):
     assert sorted(ran.view.values("id")) == sorted(few.values("id"))
 
 
+@pytest.mark.parametrize(
+    "only", [lambda patches: patches.limit(4), lambda patches: patches.match_labels(tags="mine")]
+)
+def test_a_search_can_stay_in_a_view_of_patches(boxes, only):
+    labels = boxes.values("ground_truth.detections.id", unwind=True)
+    boxes.select_labels(ids=labels[1:9:2]).tag_labels("mine")
+    few = only(boxes.to_patches("ground_truth"))
+    params = {"brain_key": "key", "source": "region", "region": labels[3], "within": True}
+    params["dist_field"] = "distance"
+    ran = run("search_with_picture", boxes, params, view=few._serialize(), current_sample=labels[3])
+    assert len(few) == 4
+    assert sorted(ran.view.values("id")) == sorted(few.values("id"))
+    assert boxes.count("ground_truth.detections.distance") == 4
+
+
+def test_in_a_view_of_patches_whole_samples_are_found_among_those_it_shows(boxes, model, files):
+    fob.compute_similarity(boxes, model=model, brain_key="whole", backend="redis")
+    sample = boxes.last()
+    few = boxes.select(sample.id).to_patches("ground_truth")
+    params = {"brain_key": "whole", "source": "path", "path": files[7], "within": True}
+    ran = run("search_with_picture", boxes, params, view=few._serialize())
+    assert ran.view.values("id") == [sample.id]
+
+
+def test_in_a_view_of_other_patches_those_of_the_same_samples_are_found(boxes, files):
+    sample = boxes.last()
+    box = fo.Detection(label="1", bounding_box=[0, 0, 0.5, 0.5])
+    sample["others"] = fo.Detections(detections=[box])
+    sample.save()
+    params = {"brain_key": "key", "source": "path", "path": files[7], "within": True}
+    view = boxes.to_patches("others")
+    ran = run("search_with_picture", boxes, params, view=view._serialize())
+    expected = [label.id for label in sample.ground_truth.detections]
+    assert sorted(ran.view.values("id")) == sorted(expected)
+
+
+@pytest.fixture
+def pairs(redis_backend, model, files):
+    """Groups of a left and a right digit, whose samples are indexed."""
+    dataset = fo.Dataset()
+    dataset.add_group_field("group", default="left")
+    for row in range(0, 12, 2):
+        group = fo.Group()
+        for side, file in (("left", files[row]), ("right", files[row + 1])):
+            dataset.add_sample(fo.Sample(filepath=file, group=group.element(side)))
+    everything = dataset.select_group_slices(_allow_mixed=True)
+    fob.compute_similarity(everything, model=model, brain_key="key", backend="redis")
+    yield dataset
+    dataset.delete()
+
+
+def test_a_search_can_stay_in_the_slice_that_is_shown(pairs, files):
+    params = {"brain_key": "key", "source": "path", "path": files[0], "within": True}
+    view = pairs.match({"filepath": {"$in": files[:6]}})
+    ran = run("search_with_picture", pairs, params, view=view._serialize(), group_slice="right")
+    assert sorted(ran.view.values("filepath")) == sorted([files[1], files[3], files[5]])
+
+
 @pytest.mark.parametrize("is_indexed", [True, False])
 def test_a_region_finds_what_looks_like_it(boxes, is_indexed):
     sample = boxes.first()
