@@ -152,7 +152,7 @@ class AddMissing(_Change):
             return
         index = indexes.load_to_show(ctx.dataset, key)
         count = len(cache.cached_difference(index).missing)
-        if not count:
+        if not count and not ctx.delegated:  # an operation that has waited may find nothing to do
             text = f"Every one of the {_kind(index)} of this dataset is in the index."
             forms.say_done(inputs, "Nothing is missing", text)
             return
@@ -193,7 +193,7 @@ class RemoveGone(_Change):
         if key is None:
             return
         count = len(cache.cached_difference(indexes.load_to_show(ctx.dataset, key)).gone)
-        if not count:
+        if not count and not ctx.delegated:
             forms.say_done(inputs, "Nothing is stale", "All that is indexed is in the dataset.")
             return
         if others := changes.find_others(ctx.dataset, key):
@@ -208,6 +208,8 @@ class RemoveGone(_Change):
         """Removes them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         count = changes.remove(index, report, force=_agreed_for_others(ctx))
+        if not count:
+            return Outcome("Nothing is stale.", variant="info")
         return Outcome(f"Removed {forms.format_count(count, 'vectors')}.")
 
 
@@ -385,6 +387,8 @@ def _describe_added(index: Any, done: SyncResult) -> Outcome:
     Raises:
         InputError: if none could be added
     """
+    if not (done.added or done.changed or done.without_vector):
+        return Outcome("Nothing is missing.", variant="info")
     again = f", and {len(done.changed):,} again that had changed" if done.changed else ""
     text = f"Indexed {_format_count(index, len(done.added))}{again}"
     if not done.without_vector:
