@@ -16,8 +16,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from fiftyone_redis.app.progress import Report
 from fiftyone_redis.errors import FiftyOneRedisError, InputError
+
+Report = Callable[[float, str], None]
+"""Called with the share of the work that is done, 0..1, and a description of the work.
+
+It raises :class:`JobStopped` if the work is to end.
+"""
 
 RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
 
@@ -205,13 +210,25 @@ def let_go_if_idle(page: str) -> bool:
 def take_ended(page: str) -> list[Job]:
     """Returns the jobs of a page that have ended and were not returned before."""
     with _lock:
-        found = [job for job in _jobs.values() if job.page == page and _is_totell(job)]
+        found = [job for job in _jobs.values() if job.page == page and _is_untold(job)]
         for job in found:
             job.is_told = True
         return found
 
 
-def _is_totell(job: Job) -> bool:
+def send(ctx: Any, result: dict[str, Any], with_view: bool = True) -> list[Any]:
+    """Returns the messages that show a result in the App; a generator yields them.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        result: an outcome as plain data
+        with_view (True): whether to show the view that was found
+    """
+    then = result["then"]
+    return [ctx.trigger(uri, params) for uri, params in then if with_view or uri != "set_view"]
+
+
+def _is_untold(job: Job) -> bool:
     return job.is_over.is_set() and not job.is_told
 
 

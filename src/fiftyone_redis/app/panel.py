@@ -12,10 +12,9 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_redis.app import cache, changes, charts, indexes, job_list, status
+from fiftyone_redis.app import cache, changes, charts, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
-from fiftyone_redis.app.job_list import has_active
-from fiftyone_redis.app.operators.jobs import send_result
+from fiftyone_redis.app.painting import job_list
 from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.errors import FiftyOneRedisError, InputError, ServerStoppedError
 
@@ -135,7 +134,7 @@ class RedisPanel(foo.Panel):
         ended = job_list.find_ended(before, ctx.panel.state.jobs)
         for row in ended:
             if row["is_scheduled"]:
-                send_result(ctx, row, with_view=False)
+                job_list.show(ctx, row)
         if ended:
             self._read(ctx)
 
@@ -151,7 +150,7 @@ class RedisPanel(foo.Panel):
 
     def show_job(self, ctx: Any) -> None:
         """Shows what a job has found."""
-        send_result(ctx, ctx.params)
+        job_list.show(ctx)
 
     def choose(self, ctx: Any) -> None:
         """Shows another index's distances."""
@@ -245,7 +244,7 @@ class RedisPanel(foo.Panel):
         if state.rows:
             self._paint_indexes(panel)
             _paint_details(panel, state)
-        elif state.rows is not None and not state.problem and not has_active(state.jobs):
+        elif state.rows is not None and not state.problem and not job_list.has_active(state.jobs):
             panel.md(
                 "**This dataset has no Redis index yet.** Create one to search by similarity.",
                 name="none",

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-Report = Callable[[float, str], None]
-"""Called with the share of the work that is done, 0..1, and a description of the work.
+from fiftyone_redis.app.jobs import Report
 
-It raises :class:`~fiftyone_redis.app.jobs.JobStopped` if the work is to end.
-"""
+__all__ = ["Report", "count_progress", "follow_bar"]
 
 
 def count_progress(report: Report, total: int, doing: str) -> Callable[[int], None]:

@@ -10,27 +10,33 @@ from typing import Any
 import fiftyone.core.odm as foo
 from bson import ObjectId
 from bson.errors import InvalidId
-from fiftyone.operators.delegated import DelegatedOperationService
-from fiftyone.operators.executor import ExecutionResult, ExecutionRunState
+from fiftyone.factory.repo_factory import RepositoryFactory
 
 from fiftyone_redis.app import install
-from fiftyone_redis.app.jobs import DONE, FAILED, RUNNING, JobStopped, make_title, tell
-from fiftyone_redis.app.progress import Report
+from fiftyone_redis.app.jobs import (
+    DONE,
+    FAILED,
+    RUNNING,
+    JobStopped,
+    Report,
+    make_title,
+    tell,
+)
 
 QUEUED = "queued"
 
 _COLLECTION = "delegated_ops"
 _SECONDS = 0.5  # between two reports to the database
 _SHOWN_FOR = timedelta(days=1)  # after the end
-_CANCELLED = "It was cancelled in the App."
+CANCELLED = "It was cancelled in the App."
 _REFUSED = "Validation error."
 _EXCEPTION = re.compile(r"^[\w.]+: ")  # its class, before its message
-_STATES = {
-    ExecutionRunState.SCHEDULED: QUEUED,
-    ExecutionRunState.QUEUED: QUEUED,
-    ExecutionRunState.RUNNING: RUNNING,
-    ExecutionRunState.COMPLETED: DONE,
-    ExecutionRunState.FAILED: FAILED,
+_STATES = {  # FiftyOne's words for them
+    "scheduled": QUEUED,
+    "queued": QUEUED,
+    "running": RUNNING,
+    "completed": DONE,
+    "failed": FAILED,
 }
 _FIELDS = (
     "label",
@@ -84,10 +90,11 @@ def find_result(id: str) -> dict[str, Any] | None:
 
 def cancel(id: str) -> None:
     """Ends an operation: one that waits is not begun, one that runs stops at its next report."""
-    service = DelegatedOperationService()
-    for state in (ExecutionRunState.QUEUED, ExecutionRunState.RUNNING):
-        result = ExecutionResult(error=_CANCELLED)
-        service.set_failed(ObjectId(id), result=result, required_state=state)
+    operations = RepositoryFactory.delegated_operation_repo()
+    for state in ("queued", "running"):
+        operations.update_run_state(
+            ObjectId(id), "failed", result=tell(CANCELLED, "error"), required_state=state
+        )
 
 
 def make_report(ctx: Any) -> Report:
@@ -113,7 +120,7 @@ def make_report(ctx: Any) -> Report:
 
 def _was_cancelled(id: Any) -> bool:
     found = foo.get_db_conn()[_COLLECTION].find_one({"_id": id}, {"run_state": True})
-    return found is None or found["run_state"] == ExecutionRunState.FAILED
+    return found is None or found["run_state"] == "failed"
 
 
 def _describe(operation: dict[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import fiftyone.operators.delegated as food
 import pytest
 from operating import OPERATORS, context
 
-from fiftyone_redis.app import changes, install, job_list, jobs, scheduled
+from fiftyone_redis.app import changes, install, jobs, scheduled
 from fiftyone_redis.app.jobs import Job, JobStopped, Outcome
 from fiftyone_redis.app.operators import running
 from fiftyone_redis.app.operators.jobs import FinishJob, WatchJobs
+from fiftyone_redis.app.painting import job_list
 from fiftyone_redis.errors import InputError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import fiftyone.operators as foo
 
-from fiftyone_redis.app import install, jobs, scheduled
+from fiftyone_redis.app import install, jobs
 from fiftyone_redis.app.jobs import Job
 
 WATCH = f"{install.NAME}/watch_jobs"
@@ -72,7 +72,7 @@ class FinishJob(foo.Operator):
         ctx.ops.notify(job.result["text"], job.result["variant"])
         # The page may show another dataset by now.
         if ctx.dataset is not None and str(ctx.dataset._doc.id) == job.dataset:
-            send(ctx, job.result)
+            jobs.send(ctx, job.result)
 
 
 OPERATORS = (WatchJobs, FinishJob)
@@ -89,32 +89,3 @@ def make_job(ctx: Any, title: str, target: str, is_quiet: bool = False) -> Job:
     """
     page = ctx.params.get("page") or uuid.uuid4().hex
     return Job(title, target, str(ctx.dataset._doc.id), page, is_quiet)
-
-
-def send(ctx: Any, result: dict[str, Any], with_view: bool = True) -> list[Any]:
-    """Returns the messages that show a result in the App; a generator yields them.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        result: an outcome as plain data
-        with_view (True): whether to show the view that was found
-    """
-    then = result["then"]
-    return [ctx.trigger(uri, params) for uri, params in then if with_view or uri != "set_view"]
-
-
-def send_result(ctx: Any, row: dict[str, Any], with_view: bool = True) -> None:
-    """Shows what a job in the list has found.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        row: has its "id", and whether it "is_scheduled"
-        with_view (True): whether to show the view that was found
-    """
-    if row["is_scheduled"]:
-        result = scheduled.find_result(row["id"])
-    else:
-        job = jobs.find(row["id"])
-        result = job.result if job is not None else None
-    if result:
-        send(ctx, result, with_view)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fiftyone_redis.app import jobs, scheduled
-from fiftyone_redis.app.jobs import EXPECTED, JobStopped, Outcome, make_title
-from fiftyone_redis.app.operators.jobs import WATCH, make_job, send
-from fiftyone_redis.app.progress import Report
+from fiftyone_redis.app.jobs import EXPECTED, JobStopped, Outcome, Report, make_title
+from fiftyone_redis.app.operators.jobs import WATCH, make_job
 from fiftyone_redis.errors import InputError
 
 __all__ = ["Outcome", "run_with_progress"]
@@ -41,7 +40,7 @@ def run_with_progress(
         try:
             return work(scheduled.make_report(ctx)).to_dict()
         except JobStopped:
-            raise InputError("It was cancelled in the App.") from None
+            raise InputError(scheduled.CANCELLED) from None
     if "operator_uri" not in ctx.request_params:
         return work(ctx.set_progress).to_dict()
     return _run_as_job(ctx, name, work, title or make_title(ctx.request_params["operator_uri"]))
@@ -63,4 +62,4 @@ def _run_as_job(
         return
     job.is_told = True
     yield ctx.ops.notify(job.result["text"], job.result["variant"])
-    yield from send(ctx, job.result)
+    yield from jobs.send(ctx, job.result)

@@ -75,6 +75,23 @@ def cancel(ctx: Any) -> None:
     stop(ctx.params["id"])
 
 
+def show(ctx: Any, row: dict[str, Any] | None = None) -> None:
+    """Shows what the job has found whose button was pressed.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        row (None): another job, whose view is not to be shown
+    """
+    asked = row or ctx.params
+    if asked["is_scheduled"]:
+        result = scheduled.find_result(asked["id"])
+    else:
+        job = jobs.find(asked["id"])
+        result = job.result if job is not None else None
+    if result:
+        jobs.send(ctx, result, with_view=row is None)
+
+
 def clear(ctx: Any) -> None:
     """Takes all jobs off the list that have ended."""
     dataset = str(ctx.dataset._doc.id)
