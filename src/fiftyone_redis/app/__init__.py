@@ -11,6 +11,8 @@ OPERATORS: tuple[str, ...] = (
     "drop_index",
     "search_with_picture",
     "find_near_duplicates",
+    "watch_jobs",
+    "finish_job",
 )
 """The names of the plugin's operators, for the manifest."""
 

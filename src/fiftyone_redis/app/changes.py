@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from functools import cache as remembered
 from typing import Any
 
@@ -13,12 +14,11 @@ import fiftyone.zoo as foz
 
 from fiftyone_redis.app import cache, indexes
 from fiftyone_redis.app.distances import Distances
-from fiftyone_redis.app.progress import Report, count_progress
+from fiftyone_redis.app.progress import Report, follow_bar
 from fiftyone_redis.engine import Schema
 from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
 from fiftyone_redis.errors import (
     ConnectionFailedError,
-    FiftyOneRedisError,
     IndexInUseError,
     InputError,
     ServerStoppedError,
@@ -134,8 +134,10 @@ def create(
     model: str | None,
     settings: dict[str, Any],
     report: Report,
-) -> tuple[Any, list[str]]:
+) -> tuple[Any, sync.SyncResult]:
     """Creates an index and fills it.
+
+    If it is stopped, the index keeps what it has; without a vector, nothing is left.
 
     Args:
         dataset: a :class:`fiftyone.core.dataset.Dataset`
@@ -147,7 +149,7 @@ def create(
         report: called with the progress
 
     Returns:
-        the index, and the ids of the samples or patches that have no vector
+        the index, and what was added
 
     Raises:
         InputError: if there is nothing to index; the run is deleted then
@@ -163,42 +165,42 @@ def create(
         index = fob.compute_similarity(
             dataset, embeddings=False, backend="redis", **named, **filled_by, **settings
         )
-    return index, _fill(dataset, brain_key, index, report)
-
-
-def _fill(dataset: Any, brain_key: str, index: Any, report: Report) -> list[str]:
-    """Fills a new index, whose run is deleted if it stays empty; returns the ids left out."""
-    try:
-        _, without = add(index, None, report)
+    with ExitStack() as undo:
+        undo.callback(_drop_if_empty, dataset, brain_key, index)
+        done = add(index, None, report)
         if not index.total_index_size:
             raise InputError(
                 "There is nothing to index: no sample has a vector. Check the field, or that the "
                 "model can read the media files."
             )
-    except FiftyOneRedisError:
-        if not index.total_index_size:
-            drop(dataset, brain_key)
-        raise
-    return without
+        undo.pop_all()
+    return index, done
 
 
-def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:
-    """Adds the missing vectors to an index.
+def _drop_if_empty(dataset: Any, brain_key: str, index: Any) -> None:
+    if not index.total_index_size:
+        drop(dataset, brain_key)
+
+
+def add(index: Any, field: str | None, report: Report) -> sync.SyncResult:
+    """Adds the missing vectors to an index, and replaces those of files or boxes that changed.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         field: the field that holds the vectors; None for the index's own field or model
         report: called with the progress
-
-    Returns:
-        the number of added vectors, and the ids that have no vector
     """
     report(0, "Looking for missing samples")
-    found = difference(index)
-    total = len(found.missing)
-    without = sync.add_missing(index, found, field, count_progress(report, total, "Indexed"))
-    cache.clear()
-    return total - len(without), without
+    try:
+        return sync.sync(
+            index,
+            progress=follow_bar(report, "Indexed"),
+            removes=False,  # which the form has not asked for
+            field=field,
+            skip_failures=True,
+        )
+    finally:
+        cache.clear()
 
 
 def remove(index: Any, report: Report, force: bool = False) -> int:

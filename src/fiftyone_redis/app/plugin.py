@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fiftyone_redis.app import panel
-from fiftyone_redis.app.operators import duplicates, manage, search
+from fiftyone_redis.app.operators import duplicates, jobs, manage, search
 
 
 def register(plugin: Any) -> None:
@@ -14,6 +14,6 @@ def register(plugin: Any) -> None:
     Args:
         plugin: FiftyOne's :class:`fiftyone.plugins.context.PluginContext`
     """
-    operators = (*manage.OPERATORS, *search.OPERATORS, *duplicates.OPERATORS)
+    operators = (*manage.OPERATORS, *search.OPERATORS, *duplicates.OPERATORS, *jobs.OPERATORS)
     for kind in (*operators, *panel.PANELS):
         plugin.register(kind)
