@@ -7,7 +7,7 @@ import pytest
 
 from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex
-from fiftyone_redis.engine.search.knn_search import many_searches
+from fiftyone_redis.engine.search import many_searches
 from fiftyone_redis.errors import InputError
 
 COUNT = 500

@@ -23,8 +23,7 @@ from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.protocol import commands, replies
 from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.engine.schema.schema import Schema
-from fiftyone_redis.engine.search import exact_search, planner, subset_search
-from fiftyone_redis.engine.search.knn_search import many_searches
+from fiftyone_redis.engine.search import exact_search, many_searches, planner, subset_search
 from fiftyone_redis.engine.search.subset_search import IdSubset, IndexQueries, Subset
 from fiftyone_redis.engine.vectors import checks, encoding
 from fiftyone_redis.engine.vectors.encoding import Array
