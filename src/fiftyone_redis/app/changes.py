@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from functools import cache as remembered
+from collections.abc import Sequence
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.brain as fob
 import fiftyone.core.labels as fol
-import fiftyone.zoo as foz
 
 from fiftyone_redis.app import cache, indexes
 from fiftyone_redis.app.distances import Distances
@@ -25,6 +24,7 @@ from fiftyone_redis.errors import (
 )
 from fiftyone_redis.similarity import models, sharing, sync
 from fiftyone_redis.similarity.comparison import difference
+from fiftyone_redis.similarity.dataset_ids import list_ids, select_all_slices
 from fiftyone_redis.similarity.index_users import IndexUser, find_run_id, find_users
 
 _USUAL_MODEL = "clip-vit-base32-torch"
@@ -48,22 +48,16 @@ def list_vector_fields(dataset: Any, patches_field: str | None) -> list[str]:
     return [path[len(root) + 1 :] for path in paths]
 
 
-@remembered
-def list_models() -> tuple[str, ...]:
-    """Returns the names of the zoo models that compute embeddings."""
-    return tuple(foz.list_zoo_models(tags="embeddings"))
-
-
 def choose_default_model(dataset: Any) -> str:
     """Returns the model of another index of the dataset, or else CLIP."""
     named = [config.model for config in indexes.list_runs(dataset).values() if config.model]
     return named[-1] if named else _USUAL_MODEL
 
 
-def choose_free_key(dataset: Any) -> str:
-    """Returns an unused brain key."""
+def choose_free_key(dataset: Any, wanted: str = "redis") -> str:
+    """Returns an unused brain key: the wanted one, or that with a number."""
     taken = set(dataset.list_brain_runs())
-    keys = ("redis", *(f"redis_{number}" for number in range(2, len(taken) + 3)))
+    keys = (wanted, *(f"{wanted}_{number}" for number in range(2, len(taken) + 3)))
     return next(key for key in keys if key not in taken)
 
 
@@ -126,7 +120,7 @@ def fetch_capabilities() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def create(
-    dataset: Any,
+    samples: Any,
     brain_key: str,
     *,
     patches_field: str | None,
@@ -134,17 +128,19 @@ def create(
     model: str | None,
     settings: dict[str, Any],
     report: Report,
+    batch_size: int | None = None,
 ) -> tuple[Any, list[str]]:
     """Creates an index and fills it.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        samples: the dataset or view whose samples or patches are to be indexed
         brain_key: the key of the new run
         patches_field: the field whose patches are to be indexed; None for samples
         field: the field that holds the vectors; None to compute them
         model: the name of the model that computes them; None for a field
         settings: keywords of :class:`~fiftyone_redis.backend.RedisSimilarityConfig`
         report: called with the progress
+        batch_size (None): how many samples the model takes at once
 
     Returns:
         the index, and the ids of the samples or patches that have no vector
@@ -153,6 +149,7 @@ def create(
         InputError: if there is nothing to index; the run is deleted then
         FiftyOneRedisError: if the server refuses
     """
+    dataset = samples._root_dataset
     problem = find_key_problem(dataset, brain_key)
     if problem:
         raise InputError(problem)
@@ -164,7 +161,8 @@ def create(
             dataset, embeddings=False, backend="redis", **named, **filled_by, **settings
         )
     try:
-        _, without = add(index, None, report)
+        within = None if samples is dataset else samples
+        _, without = add(index, None, report, within, batch_size)
         if not index.total_index_size:
             raise InputError(
                 "There is nothing to index: no sample has a vector. Check the field, or that the "
@@ -177,21 +175,32 @@ def create(
     return index, without
 
 
-def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:
+def add(
+    index: Any,
+    field: str | None,
+    report: Report,
+    within: Any = None,
+    batch_size: int | None = None,
+) -> tuple[int, list[str]]:
     """Adds the missing vectors to an index.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         field: the field that holds the vectors; None for the index's own field or model
         report: called with the progress
+        within (None): the view whose samples or patches are to be added; all by default
+        batch_size (None): how many samples the model takes at once
 
     Returns:
         the number of added vectors, and the ids that have no vector
     """
     report(0, "Looking for missing samples")
     found = difference(index)
+    if within is not None:
+        found = found.restrict(list_ids(within, index.config.patches_field))
     total = len(found.missing)
-    without = sync.add_missing(index, found, field, count_progress(report, total, "Indexed"))
+    progress = count_progress(report, total, "Indexed")
+    without = sync.add_missing(index, found, field, progress, batch_size=batch_size)
     cache.clear()
     return total - len(without), without
 
@@ -265,27 +274,30 @@ def drop(dataset: Any, brain_key: str, force: bool = False, forget: bool = False
     return left
 
 
-def fetch_distances(index: Any) -> Distances:
-    """Connects and returns nearest-neighbour distances; of a sample if the index is large."""
+def fetch_distances(index: Any, more: bool = False) -> Distances:
+    """Connects and returns nearest-neighbour distances; see :func:`cache.cached_distances`."""
     client = indexes.open_client()
     try:
-        return cache.cached_distances(index, index.config.open_index(client))
+        return cache.cached_distances(index, index.config.open_index(client), more)
     finally:
         client.close()
 
 
-def make_view(index: Any, ids: list[str]) -> Any:
-    """Returns a view of indexed samples or patches, in the order of their ids.
+def make_view(index: Any, ids: list[str], owners: Sequence[str] | None = None) -> Any:
+    """Returns a view of samples or patches, in the order of their ids.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         ids: their ids
+        owners (None): the samples of the patches; by default the index is asked
     """
     field = index.config.patches_field
     if field is None:
-        return index.samples.select(ids, ordered=True)
-    _, owners, _ = index.get_embeddings(label_ids=ids, progress=False)
-    samples = index.samples.select(list(dict.fromkeys(owners.tolist())))
+        return select_all_slices(index.samples).select(ids, ordered=True)
+    if owners is None:
+        _, found, _ = index.get_embeddings(label_ids=ids, progress=False)
+        owners = found.tolist()
+    samples = index.samples.select(list(dict.fromkeys(owners)))
     patches = samples.select_labels(ids=ids, fields=field).to_patches(field)
     return patches.select(ids, ordered=True)
 

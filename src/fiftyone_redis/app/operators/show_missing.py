@@ -1,0 +1,59 @@
+"""The operator that shows the samples or patches that an index lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators as foo
+
+from fiftyone_redis.app import cache, changes, indexes
+from fiftyone_redis.app.operators import forms
+from fiftyone_redis.app.operators.running import Outcome, run_with_progress
+from fiftyone_redis.app.progress import Report
+
+_BUTTON = "Show"
+_LABEL = "Show missing samples"
+_MOST = 10_000  # ids in a view, which the page sends along with every request
+
+
+class ShowMissing(foo.Operator):
+    """Shows the samples or patches that are not in an index."""
+
+    @property
+    def config(self) -> Any:
+        """The operator's config."""
+        return foo.OperatorConfig(
+            name="show_missing",
+            label=f"Redis: {_LABEL}",
+            description="Show the samples or patches that are not in the index",
+            icon="visibility",
+            dynamic=True,
+            execute_as_generator=True,
+            risk_level="low",
+        )
+
+    def resolve_input(self, ctx: Any) -> Any:
+        """Returns the form."""
+        return forms.form(ctx, _LABEL, _BUTTON, forms.pick_index_alone)
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        """Shows them, and yields messages to the App."""
+        return run_with_progress(ctx, _BUTTON, lambda report: self._show(ctx, report))
+
+    def _show(self, ctx: Any, report: Report) -> Outcome:
+        index = indexes.load(ctx.dataset, ctx.params["brain_key"])
+        kind = "samples" if index.config.patches_field is None else "patches"
+        report(0, "Looking for missing samples")
+        found = cache.cached_difference(index)
+        count = len(found.missing)
+        if not count:
+            return Outcome(f"Nothing is missing: all {kind} of this dataset are in the index.")
+        view = changes.make_view(index, found.missing[:_MOST], found.samples[:_MOST])
+        text = f"{forms.format_count(count, kind)} without a vector"
+        if count > _MOST:
+            return Outcome(f"The first {_MOST:,} of {text}.", forms.show_view(ctx, view))
+        return Outcome(f"{text}.", forms.show_view(ctx, view))
+
+
+OPERATORS = (ShowMissing,)
