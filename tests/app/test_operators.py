@@ -20,17 +20,12 @@ from fiftyone.operators import types
 from fiftyone.operators.executor import ExecutionContext, Executor
 from PIL import Image
 
-from fiftyone_redis.app import changes, install
-from fiftyone_redis.app.operators import duplicates, manage, search
+from fiftyone_redis.app import changes, install, plugin
 from fiftyone_redis.demo import datasets, images
 from fiftyone_redis.demo.model import register_model
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES, OPTIONS
 
-OPERATORS = {
-    operator.name: operator
-    for kind in (*manage.OPERATORS, *search.OPERATORS, *duplicates.OPERATORS)
-    for operator in [kind()]
-}
+OPERATORS = {operator.name: operator for kind in plugin.OPERATORS for operator in [kind()]}
 
 
 @dataclass
@@ -373,14 +368,47 @@ def test_an_index_is_dropped_after_a_tick(indexed, client):
     assert client.dbsize() == 0
 
 
-def test_a_search_writes_nothing_unless_a_distance_field_is_named(indexed, files):
+def test_a_search_shows_distances_in_a_field_of_its_own(indexed, files):
     indexed.set_values("distance", [1.5] * 60)
     assert form("search_with_picture", indexed)["dist_field"]["default"] is None
     params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5}
     ran = run("search_with_picture", indexed, params)
-    assert ran.text == "The 5 samples nearest to it are shown."
+    assert "5 samples nearest to it are shown" in ran.text
+    assert "key_distance" in ran.text
+    assert ran.messages["set_active_fields"] == {"fields": ["key_distance"]}
+    shown = ran.view.values("key_distance")
+    assert (len(shown), shown[0]) == (5, pytest.approx(0, abs=1e-6))
+    assert shown == sorted(shown)
     assert indexed.values("distance") == [1.5] * 60
-    assert "set_active_fields" not in ran.messages
+
+
+def test_the_next_search_replaces_the_distances_of_the_last_one(indexed, files):
+    for row in (7, 8):
+        params = {"brain_key": "key", "source": "path", "path": files[row], "k": 5}
+        ran = run("search_with_picture", indexed, params)
+    assert indexed.count("key_distance") == 5
+    assert None not in ran.view.values("key_distance")
+
+
+def test_a_users_field_of_the_same_name_is_left_alone(indexed, files):
+    indexed.set_values("key_distance", [1.5] * 60)
+    params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5}
+    ran = run("search_with_picture", indexed, params)
+    assert ran.messages["set_active_fields"] == {"fields": ["key_distance_2"]}
+    assert indexed.values("key_distance") == [1.5] * 60
+
+
+def test_a_search_for_patches_shows_distances_and_writes_nothing(boxes):
+    sample = boxes.first()
+    schema = set(boxes.get_field_schema(flat=True))
+    region = sample.ground_truth.detections[0].id
+    params = {"brain_key": "key", "source": "region", "region": region, "k": 4}
+    ran = run("search_with_picture", boxes, params, current_sample=sample.id)
+    assert ran.messages["set_active_fields"] == {"fields": ["key_distance"]}
+    shown = ran.view.values("key_distance")
+    assert (len(shown), shown[0]) == (4, pytest.approx(0, abs=1e-6))
+    assert shown == sorted(shown)
+    assert set(boxes.get_field_schema(flat=True)) == schema
 
 
 def test_a_distance_field_with_values_is_named_and_cleared_after_a_tick(indexed, files):
@@ -543,7 +571,10 @@ def test_near_duplicates_are_as_many_as_the_form_says(indexed, files):
     params = {"brain_key": "key", "threshold": 1e-6, "tag": "twice"}
     ran = run("find_near_duplicates", indexed, params)
     assert said.startswith("4 of 62 samples have another one within")
-    assert ran.view.values("filepath") == [files[0], files[0], files[1], files[1]]
+    assert sorted(ran.view.values("filepath")) == [files[0], files[0], files[1], files[1]]
+    assert ran.view.values("key_group") == [1, 1, 2, 2]
+    assert ran.view.values("key_keep") == [True, False] * 2
+    assert max(ran.view.values("key_distance")) < 1e-6
     assert indexed.match_tags("twice").values("filepath") == [files[0], files[1]]
 
 
@@ -561,13 +592,24 @@ def test_nothing_within_the_threshold_is_said(indexed):
     assert "choose a larger threshold" in ran.text
 
 
+# These can be filled without a server.
+_WITHOUT_A_SERVER = (
+    "create_index",
+    "rename_index",
+    "search_with_picture",
+    "show_missing",
+    "compute_visualization",
+)
+
+
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 def test_a_form_without_a_server_says_what_to_do(name, indexed, redis_backend, free_port):
     indexed.clear_cache()
     redis_backend["url"] = f"redis://127.0.0.1:{free_port}"
     questions = form(name, indexed)
-    if name in ("create_index", "rename_index", "search_with_picture"):
-        # It can be filled without a server.
+    if name == "delete_near_duplicates":
+        assert "find them first" in str(refusals(questions))
+    elif name in _WITHOUT_A_SERVER:
         assert all("is needed" in refusal for refusal in refusals(questions))
     elif name == "drop_index":
         assert "the server does not answer" in str(questions)
@@ -584,8 +626,9 @@ def test_a_form_without_an_index_says_what_to_do(name, written):
 @pytest.mark.skipif(not hasattr(types, "RiskLevel"), reason="This FiftyOne has no risk levels.")
 def test_operators_declare_what_they_can_do():
     risks = {name: operator.config.to_json()["risk_level"] for name, operator in OPERATORS.items()}
-    deletes = {"remove_gone", "rebuild_index", "drop_index"}
-    assert risks == {name: "high" if name in deletes else "medium" for name in OPERATORS}
+    expected = dict.fromkeys(OPERATORS, "medium") | {"show_missing": "low"}
+    deletes = ("remove_gone", "rebuild_index", "drop_index", "delete_near_duplicates")
+    assert risks == expected | dict.fromkeys(deletes, "high")
 
 
 def test_an_operation_can_be_delegated(indexed, files, monkeypatch, tmp_path):
@@ -596,9 +639,10 @@ def test_an_operation_can_be_delegated(indexed, files, monkeypatch, tmp_path):
     good = delegated("add_missing", indexed, {"brain_key": "key"})
     assert (good.run_state, good.status.progress) == ("completed", 1)
     assert indexed.load_brain_results("key").total_index_size == 61
-    bad = delegated("create_index", indexed, {"brain_key": "other", "model": "no-such-model"})
+    indexed.add_sample(fo.Sample(filepath="no-such-file.png"))
+    bad = delegated("add_missing", indexed, {"brain_key": "key"})
     assert bad.run_state == "failed"
-    assert "'no-such-model' cannot be loaded" in bad.result.error
+    assert "Nothing was indexed" in bad.result.error
 
 
 def delegated(name: str, dataset, params: dict) -> Any:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.brain as fob
 import fiftyone.core.labels as fol
 
-from fiftyone_redis.app import cache, indexes
+from fiftyone_redis.app import brain_keys, cache, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.engine import Schema
@@ -24,7 +22,7 @@ from fiftyone_redis.errors import (
 )
 from fiftyone_redis.similarity import models, sharing, sync
 from fiftyone_redis.similarity.comparison import difference
-from fiftyone_redis.similarity.dataset_ids import list_ids, select_all_slices
+from fiftyone_redis.similarity.dataset_ids import list_ids
 from fiftyone_redis.similarity.index_users import IndexUser, find_run_id, find_users
 
 _USUAL_MODEL = "clip-vit-base32-torch"
@@ -52,22 +50,6 @@ def choose_default_model(dataset: Any) -> str:
     """Returns the model of another index of the dataset, or else CLIP."""
     named = [config.model for config in indexes.list_runs(dataset).values() if config.model]
     return named[-1] if named else _USUAL_MODEL
-
-
-def choose_free_key(dataset: Any, wanted: str = "redis") -> str:
-    """Returns an unused brain key: the wanted one, or that with a number."""
-    taken = set(dataset.list_brain_runs())
-    keys = (wanted, *(f"{wanted}_{number}" for number in range(2, len(taken) + 3)))
-    return next(key for key in keys if key not in taken)
-
-
-def find_key_problem(dataset: Any, key: str) -> str | None:
-    """Returns why a new run cannot have a brain key, or None if it can."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-        return "A brain key has letters, digits and underscores only, and no digit first."
-    if dataset.has_brain_run(key):
-        return f"The dataset has a brain run {key!r} already; choose another name."
-    return None
 
 
 def describe_source(index: Any) -> str | None:
@@ -150,7 +132,7 @@ def create(
         FiftyOneRedisError: if the server refuses
     """
     dataset = samples._root_dataset
-    problem = find_key_problem(dataset, brain_key)
+    problem = brain_keys.find_problem(dataset, brain_key)
     if problem:
         raise InputError(problem)
     report(0, "Loading the model" if model else "Creating the index")
@@ -281,37 +263,3 @@ def fetch_distances(index: Any, more: bool = False) -> Distances:
         return cache.cached_distances(index, index.config.open_index(client), more)
     finally:
         client.close()
-
-
-def make_view(index: Any, ids: list[str], owners: Sequence[str] | None = None) -> Any:
-    """Returns a view of samples or patches, in the order of their ids.
-
-    Args:
-        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        ids: their ids
-        owners (None): the samples of the patches; by default the index is asked
-    """
-    field = index.config.patches_field
-    if field is None:
-        return select_all_slices(index.samples).select(ids, ordered=True)
-    if owners is None:
-        _, found, _ = index.get_embeddings(label_ids=ids, progress=False)
-        owners = found.tolist()
-    samples = index.samples.select(list(dict.fromkeys(owners)))
-    patches = samples.select_labels(ids=ids, fields=field).to_patches(field)
-    return patches.select(ids, ordered=True)
-
-
-def tag(index: Any, ids: list[str], name: str) -> None:
-    """Tags samples or labels.
-
-    Args:
-        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        ids: their ids
-        name: the tag
-    """
-    field = index.config.patches_field
-    if field is None:
-        index.samples.select(ids).tag_samples(name)
-    else:
-        index.samples.select_labels(ids=ids, fields=field).tag_labels(name, label_fields=field)

@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone.brain as fob
 import numpy as np
 
-from fiftyone_redis.app import changes
+from fiftyone_redis.app import brain_keys
 from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.backend import RedisSimilarityIndex
 from fiftyone_redis.engine.options import METRICS
@@ -68,7 +68,7 @@ def copy(
         FiftyOneRedisError: if the server refuses
     """
     dataset = samples._root_dataset
-    if problem := changes.find_key_problem(dataset, brain_key):
+    if problem := brain_keys.find_problem(dataset, brain_key):
         raise InputError(problem)
     report(0, f"Reading {source}")
     other = _load(dataset, source)
@@ -114,8 +114,7 @@ def _read(other: Any, wanted: list[str]) -> Iterator[tuple[Any, Any, Any]]:
         is_of_samples = other.config.patches_field is None
         for start in range(0, len(wanted), _BATCH):
             batch = wanted[start : start + _BATCH]
-            named = {"sample_ids": batch} if is_of_samples else {"label_ids": batch}
-            found = other.get_embeddings(**named)
+            found = other.get_embeddings(*([batch] if is_of_samples else [None, batch]))
             if len(found[0]):
                 yield found
         return

@@ -36,12 +36,12 @@ def _make_crop(path: str, box: tuple[float, ...], _version: int) -> str:
     with Image.open(path) as picture:
         full_width, full_height = picture.size
         edges = (
-            max(0.0, left - _MARGIN * width) * full_width,
-            max(0.0, top - _MARGIN * height) * full_height,
-            min(1.0, left + (1 + _MARGIN) * width) * full_width,
-            min(1.0, top + (1 + _MARGIN) * height) * full_height,
+            round(max(0.0, left - _MARGIN * width) * full_width),
+            round(max(0.0, top - _MARGIN * height) * full_height),
+            round(min(1.0, left + (1 + _MARGIN) * width) * full_width),
+            round(min(1.0, top + (1 + _MARGIN) * height) * full_height),
         )
-        crop = picture.convert("RGB").crop(tuple(map(round, edges)))
+        crop = picture.convert("RGB").crop(edges)
     scale = SIZE / max(1, *crop.size)
     small = crop.resize([max(1, round(side * scale)) for side in crop.size])
     content = BytesIO()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fiftyone_redis.app import changes, own_fields
+from fiftyone_redis.app import own_fields, views
 from fiftyone_redis.app.duplicates import Duplicates
 from fiftyone_redis.app.own_fields import DISTANCE, GROUP, KEEP
 from fiftyone_redis.errors import InputError
@@ -23,9 +23,13 @@ def make_view(index: Any, found: Duplicates, is_stacked: bool) -> tuple[Any, lis
     Returns:
         the view, and the names of the fields: group, which to keep, and distance
     """
-    view = changes.make_view(index, found.ids)
+    view = views.make_view(index, found.ids)
     samples = view if view._is_patches else index.samples._root_dataset
-    columns = {GROUP: found.groups, KEEP: found.keeps, DISTANCE: found.distances}
+    columns: dict[str, list[Any]] = {
+        GROUP: found.groups,
+        KEEP: found.keeps,
+        DISTANCE: found.distances,
+    }
     names = [
         own_fields.replace_values(
             samples, index.key, what, dict(zip(found.ids, values, strict=True))

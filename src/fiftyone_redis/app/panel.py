@@ -12,8 +12,9 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 from fiftyone.operators.categories import Categories
 
-from fiftyone_redis.app import cache, changes, copying, distance_plot, empty_state, indexes, status
+from fiftyone_redis.app import cache, changes, copying, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
+from fiftyone_redis.app.painting import distance_plot, empty_state
 from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.errors import FiftyOneRedisError, InputError, ServerStoppedError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from fiftyone_redis.app import changes, copying, models
+from fiftyone_redis.app import brain_keys, changes, copying, models
 from fiftyone_redis.app.operators import forms
 from fiftyone_redis.similarity.stored_fields import list_storable
 
@@ -28,9 +28,9 @@ def ask(inputs: Any, ctx: Any) -> str | None:
         the metric of the run that is copied, None if there is none
     """
     dataset = ctx.dataset
-    free = changes.choose_free_key(dataset)
+    free = brain_keys.choose_free(dataset)
     key = inputs.str("brain_key", default=free, required=True, label="Name (brain key)")
-    problem = changes.find_key_problem(dataset, ctx.params.get("brain_key") or free)
+    problem = brain_keys.find_problem(dataset, ctx.params.get("brain_key") or free)
     if problem:
         forms.mark_invalid(key, problem)
     things = {NO_FIELD: "Samples"} | {

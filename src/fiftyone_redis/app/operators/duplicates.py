@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 import numpy as np
 from fiftyone.operators import types
 
-from fiftyone_redis.app import cache, changes, duplicates, groups, indexes
+from fiftyone_redis.app import cache, changes, duplicates, groups, indexes, views
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.operators import forms, thresholds
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
@@ -88,7 +88,7 @@ class FindNearDuplicates(foo.Operator):
         view, fields = groups.make_view(index, found, ctx.params.get("show") == "stacked")
         tag = (ctx.params.get("tag") or "").strip()
         if tag:
-            changes.tag(index, found.duplicates, tag)
+            views.tag(index, found.duplicates, tag)
         text = f"{len(found.ids):,} near duplicates in {found.groups[-1]:,} groups; "
         text += f"{len(found.duplicates):,} can be left out"
         text += f", and are tagged {tag}." if tag else "."

@@ -10,7 +10,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_redis.app import cache, changes, copying, indexes
+from fiftyone_redis.app import brain_keys, cache, changes, copying, indexes
 from fiftyone_redis.app.operators import create_form, forms
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
@@ -248,7 +248,7 @@ class RenameIndex(_Change):
             return
         new = inputs.str("new_key", label="New name (brain key)")
         wanted = forms.require(inputs, ctx, "new_key", "A new name")
-        problem = changes.find_key_problem(ctx.dataset, wanted) if wanted else None
+        problem = brain_keys.find_problem(ctx.dataset, wanted) if wanted else None
         if problem:
             forms.mark_invalid(new, problem)
 

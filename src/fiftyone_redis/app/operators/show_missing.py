@@ -7,7 +7,7 @@ from typing import Any
 
 import fiftyone.operators as foo
 
-from fiftyone_redis.app import cache, changes, indexes
+from fiftyone_redis.app import cache, indexes, views
 from fiftyone_redis.app.operators import forms
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
@@ -49,7 +49,7 @@ class ShowMissing(foo.Operator):
         count = len(found.missing)
         if not count:
             return Outcome(f"Nothing is missing: all {kind} of this dataset are in the index.")
-        view = changes.make_view(index, found.missing[:_MOST], found.samples[:_MOST])
+        view = views.make_view(index, found.missing[:_MOST], found.samples[:_MOST])
         text = f"{forms.format_count(count, kind)} without a vector"
         if count > _MOST:
             return Outcome(f"The first {_MOST:,} of {text}.", forms.show_view(ctx, view))

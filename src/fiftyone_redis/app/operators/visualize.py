@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_redis.app import changes, indexes, visualization
+from fiftyone_redis.app import brain_keys, indexes, visualization
 from fiftyone_redis.app.operators import forms
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
@@ -52,16 +52,16 @@ class ComputeVisualization(foo.Operator):
             text = "UMAP shows clusters better, and needs a package that is not installed where "
             text += "the App's server runs: `pip install umap-learn`, then restart the App."
             inputs.view("umap_note", types.Notice(label="umap-learn is missing", description=text))
-        free = changes.choose_free_key(ctx.dataset, f"{key}_{method}")
+        free = brain_keys.choose_free(ctx.dataset, f"{key}_{method}")
         wanted = ctx.params.get("new_key") or free
         question = inputs.str("new_key", default=free, label="Name (brain key)")
-        if problem := changes.find_key_problem(ctx.dataset, wanted):
+        if problem := brain_keys.find_problem(ctx.dataset, wanted):
             forms.mark_invalid(question, problem)
 
     def _compute(self, ctx: Any, report: Report) -> Outcome:
         key = ctx.params["brain_key"]
         method = ctx.params.get("method") or next(iter(visualization.list_methods()))
-        free = changes.choose_free_key(ctx.dataset, f"{key}_{method}")
+        free = brain_keys.choose_free(ctx.dataset, f"{key}_{method}")
         name = ctx.params.get("new_key") or free
         index = indexes.load(ctx.dataset, key)
         count = visualization.compute(index, name, method, report)
