@@ -20,7 +20,7 @@ from fiftyone.operators import types
 from fiftyone.operators.executor import ExecutionContext, Executor
 from PIL import Image
 
-from fiftyone_redis.app import changes, install, plugin
+from fiftyone_redis.app import changes, install, plugin, visualization
 from fiftyone_redis.demo import datasets, images
 from fiftyone_redis.demo.model import register_model
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES, OPTIONS
@@ -573,7 +573,7 @@ def test_near_duplicates_are_as_many_as_the_form_says(indexed, files):
     assert said.startswith("4 of 62 samples have another one within")
     assert sorted(ran.view.values("filepath")) == [files[0], files[0], files[1], files[1]]
     assert ran.view.values("key_group") == [1, 1, 2, 2]
-    assert ran.view.values("key_keep") == [True, False] * 2
+    assert ran.view.values("key_role") == ["keep", "duplicate"] * 2
     assert max(ran.view.values("key_distance")) < 1e-6
     assert indexed.match_tags("twice").values("filepath") == [files[0], files[1]]
 
@@ -590,6 +590,204 @@ def test_near_duplicates_of_patches_are_patches(boxes):
 def test_nothing_within_the_threshold_is_said(indexed):
     ran = run("find_near_duplicates", indexed, {"brain_key": "key", "threshold": -1.0})
     assert "choose a larger threshold" in ran.text
+
+
+def test_a_threshold_can_be_typed_and_dragged_in_turns(indexed):
+    def shown(params):
+        questions = form("find_near_duplicates", indexed, {"brain_key": "key", **params})
+        typed = [name for name in questions if name.startswith("threshold")][-1]
+        slider = next(name for name in questions if name.startswith("slider"))
+        assert questions[typed]["default"] == questions[slider]["default"]
+        return typed, slider, questions[slider]["default"], questions["count"]["view"]["label"]
+
+    typed, slider, suggested, _ = shown({})
+    params = {typed: 0.05, slider: suggested}  # the page sends what an input began with, too
+    typed, slider, value, text = shown(params)
+    assert value == 0.05
+    assert "within 0.05" in text
+    params[slider] = 0.03
+    typed, slider, value, _ = shown(params)
+    assert value == 0.03
+    params[typed] = 0.05
+    assert shown(params)[2] == 0.05
+    ran = run("find_near_duplicates", indexed, {"brain_key": "key", **params})
+    assert f"{len(ran.view)} near duplicates" in ran.text
+    assert text.startswith(f"{len(ran.view)} of 60 ")
+
+
+def test_a_threshold_that_was_deleted_is_asked_for(indexed):
+    questions = form("find_near_duplicates", indexed, {"brain_key": "key", "threshold": None})
+    assert refusals(questions) == ["Type a threshold."]
+
+
+@pytest.fixture
+def twice(indexed, files):
+    """The digits with two of them twice, and their near duplicates found."""
+    indexed.add_samples([fo.Sample(filepath=files[0]), fo.Sample(filepath=files[1])])
+    run("add_missing", indexed, {"brain_key": "key"})
+    run("find_near_duplicates", indexed, {"brain_key": "key", "threshold": 1e-6})
+    return indexed
+
+
+def test_all_but_one_of_each_group_are_deleted_after_a_tick(twice, files):
+    params = {"brain_key": "key"}
+    questions = form("delete_near_duplicates", twice, params)
+    assert "Delete 2 samples" in str(questions)
+    assert "2 groups" in str(questions)
+    assert refusals(questions) == ["Tick this to go on."]
+    assert "open the form again" in run("delete_near_duplicates", twice, params).text
+    assert len(twice) == 62
+    params["sure_key_2"] = True
+    assert refusals(form("delete_near_duplicates", twice, params)) == []
+    assert "Deleted 2 samples of 2 groups" in run("delete_near_duplicates", twice, params).text
+    assert sorted(twice.values("filepath")) == sorted(files)
+    assert "Nothing is left" in str(form("delete_near_duplicates", twice, params))
+
+
+def test_one_of_a_group_stays_though_what_was_to_be_kept_is_gone(twice, files):
+    twice.delete_samples(twice.match({"key_role": "keep"}))
+    assert "Nothing is left" in str(form("delete_near_duplicates", twice, {"brain_key": "key"}))
+
+
+def test_near_duplicates_of_patches_are_deleted_among_those_that_are_shown(boxes):
+    count = boxes.count("ground_truth.detections")
+    params = {"brain_key": "key", "threshold": 0.01}
+    view = run("find_near_duplicates", boxes, params).view
+    left_out = view.match({"key_role": "duplicate"}).values("id")
+    params[f"sure_key_{len(left_out)}"] = True
+    ran = run("delete_near_duplicates", boxes, params, view=view._serialize())
+    assert f"Deleted {len(left_out)} patches" in ran.text
+    assert boxes.count("ground_truth.detections") == count - len(left_out)
+
+
+def test_a_tile_for_each_group_stands_in_their_order(twice):
+    params = {"brain_key": "key", "threshold": 1e-6, "show": "stacked"}
+    view = run("find_near_duplicates", twice, params).view
+    assert view.values("key_group") == [1, 2]
+    assert view.values("key_role") == ["keep", "keep"]
+    assert [len(group) for group in view.iter_dynamic_groups()] == [2, 2]
+
+
+def test_what_is_missing_is_shown(indexed, files):
+    assert "Nothing is missing" in run("show_missing", indexed, {"brain_key": "key"}).text
+    new = indexed.add_samples([fo.Sample(filepath=file) for file in files[:3]])
+    ran = run("show_missing", indexed, {"brain_key": "key"})
+    assert ran.text == "3 samples without a vector."
+    assert ran.view.values("id") == new
+
+
+def test_patches_that_are_missing_are_shown(boxes):
+    labels = [box.id for box in boxes.first().ground_truth.detections]
+    boxes.load_brain_results("key").remove_from_index(label_ids=labels)
+    ran = run("show_missing", boxes, {"brain_key": "key"})
+    assert sorted(ran.view.values("id")) == sorted(labels)
+
+
+@pytest.mark.parametrize("dataset", ["indexed", "boxes"])
+def test_a_visualization_has_a_point_for_each_vector(dataset, request):
+    samples = request.getfixturevalue(dataset)
+    index = samples.load_brain_results("key")
+    ran = run("compute_visualization", samples, {"brain_key": "key", "method": "pca"})
+    results = samples.load_brain_results("key_pca")
+    vectors, sample_ids, label_ids = index.get_embeddings()
+    ids = sample_ids if label_ids is None else label_ids
+    points = dict(
+        zip(
+            results.label_ids if label_ids is not None else results.sample_ids,
+            results.points,
+            strict=True,
+        )
+    )
+    assert ran.text.startswith(f"Computed key_pca of {len(ids):,} vectors")
+    assert points.keys() == set(ids)
+    centred = vectors - vectors.mean(axis=0)
+    main = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    expected = np.abs(centred @ main.T)
+    assert np.abs([points[id] for id in ids]) == pytest.approx(expected, abs=1e-3)
+    assert results.config.similarity_index == "key"
+    assert "open_panel" in ran.messages
+
+
+def test_the_form_says_when_umap_is_missing(indexed, monkeypatch):
+    monkeypatch.setattr(visualization, "find_spec", lambda _: None)
+    questions = form("compute_visualization", indexed, {"brain_key": "key"})
+    assert "pip install umap-learn" in str(questions["umap_note"])
+    assert questions["method"]["type"]["values"] == ["pca"]
+    monkeypatch.setattr(visualization, "find_spec", lambda _: "found")
+    questions = form("compute_visualization", indexed, {"brain_key": "key"})
+    assert questions["method"]["type"]["values"] == ["umap", "pca"]
+
+
+def test_a_mistyped_model_is_said_in_the_form(written, model):
+    [refusal] = refusals(form("create_index", written, {"model": "clip-vit-base32-troch"}))
+    assert "no model 'clip-vit-base32-troch'; did you mean clip-vit-base32-torch" in refusal
+    assert refusals(form("create_index", written, {"model": model})) == []
+
+
+def test_models_say_whether_they_take_text_prompts(written, model):
+    questions = form("create_index", written, {"model": model})
+    assert "takes text prompts" in str(questions["prompts_note"])
+    choices = {one["value"]: one for one in questions["model"]["view"]["choices"]}
+    assert choices[model]["description"] == "takes text prompts"
+    assert choices["resnet50-imagenet-torch"].get("description") is None
+
+
+def test_an_index_stores_the_fields_that_were_chosen(written, model):
+    written.set_values("quality", list(range(60)))
+    questions = form("create_index", written)
+    offered = [one["value"] for one in questions["stored_fields"]["view"]["choices"]]
+    assert {"filepath", "tags", "quality"} <= set(offered)
+    assert "metadata" not in offered
+    params = {"brain_key": "new", "model": model, "stored_fields": ["quality", "tags"]}
+    run("create_index", written, params)
+    config = written.load_brain_results("new").config
+    assert dict(config.stored_fields) == {"quality": "NUMERIC", "tags": "TAG"}
+
+
+def test_an_index_can_be_made_of_the_view_or_of_what_is_selected(written, model):
+    assert "target" not in form("create_index", written)
+    some = written.limit(4)
+    view, selected = some._serialize(), some.values("id")[:2]
+    questions = form("create_index", written, view=view, selected=selected)
+    assert questions["target"]["type"]["values"] == ["dataset", "view", "selected"]
+    for target, ids in (("view", some.values("id")), ("selected", selected)):
+        params = {"brain_key": target, "model": model, "target": target, "batch_size": 2}
+        ran = run("create_index", written, params, view=view, selected=selected)
+        assert ran.text == f"Indexed {len(ids)} samples."
+        index = written.load_brain_results(target)
+        assert sorted(index.sample_ids) == sorted(ids)
+
+
+@pytest.mark.parametrize("backend", ["sklearn", "redis"])
+@pytest.mark.parametrize("dataset", ["written", "boxes"])
+def test_an_index_is_made_of_the_vectors_of_another_run(dataset, backend, request, model):
+    samples = request.getfixturevalue(dataset)
+    field = "ground_truth" if dataset == "boxes" else None
+    other = fob.compute_similarity(
+        samples, model=model, patches_field=field, brain_key="other", backend=backend
+    )
+    asked = {"source": "run", "patches_field": field or "-"}
+    assert f"other ({backend})" in str(form("create_index", samples, asked)["run"])
+    params = {"brain_key": "new", "run": "other", "metric": "cosine", **asked}
+    ran = run("create_index", samples, params)
+    index = samples.load_brain_results("new")
+    assert ran.text.startswith(f"Indexed {other.total_index_size} ")
+    vectors, sample_ids, label_ids = other.get_embeddings()
+    found = index.get_embeddings(sample_ids if label_ids is None else None, label_ids)
+    assert found[0] == pytest.approx(np.asarray(vectors))
+    assert (index.config.model, index.config.supports_prompts) == (model, True)
+    assert len(index.sort_by_similarity("seven", k=3)) > 0
+
+
+def test_a_run_that_has_nothing_of_the_view_makes_no_index(written):
+    vectors = np.ones((30, 4))
+    fob.compute_similarity(
+        written.limit(30), embeddings=vectors, brain_key="other", backend="sklearn"
+    )
+    params = {"brain_key": "new", "source": "run", "run": "other", "target": "view"}
+    ran = run("create_index", written, params, view=written.skip(30)._serialize())
+    assert "no vector of these samples" in ran.text
+    assert written.list_brain_runs() == ["other"]
 
 
 # These can be filled without a server.

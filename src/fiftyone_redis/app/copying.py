@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import fiftyone.brain as fob
@@ -72,30 +73,42 @@ def copy(
         raise InputError(problem)
     report(0, f"Reading {source}")
     other = _load(dataset, source)
-    field = other.config.patches_field
-    wanted = list_ids(samples, field)
+    wanted = list_ids(samples, other.config.patches_field)
+    batches = _read(other, wanted)
+    first = next(batches, None)
+    if first is None:
+        raise InputError(f"The run {source!r} has no vector of these samples; nothing was created.")
+    index = _create(dataset, brain_key, other.config, settings)
+    progress = count_progress(report, len(wanted), "Copied")
+    done: set[str] = set()
+    try:
+        for vectors, sample_ids, label_ids in chain([first], batches):
+            index.add_to_index(vectors, sample_ids, label_ids, reload=False, progress=False)
+            done.update(map(str, sample_ids if label_ids is None else label_ids))
+            progress(len(vectors))
+    except BaseException:
+        if not done:
+            index.cleanup()
+            dataset.delete_brain_run(brain_key)
+        raise
+    dataset.clear_cache()  # what is loaded anew has the model
+    return dataset.load_brain_results(brain_key), [id for id in wanted if id not in done]
+
+
+def _create(dataset: Any, brain_key: str, config: Any, settings: dict[str, Any]) -> Any:
+    """Creates an empty index whose model and field are those of another run."""
     index = fob.compute_similarity(
         dataset,
         embeddings=False,
         brain_key=brain_key,
         backend="redis",
-        patches_field=field,
+        patches_field=config.patches_field,
         **settings,
     )
-    # FiftyOne would load a model that it is given here.
+    # FiftyOne would load a model that it is given.
     for name in ("model", "model_kwargs", "embeddings_field", "supports_prompts"):
-        setattr(index.config, name, getattr(other.config, name, None))
-    progress = count_progress(report, len(wanted), "Copied")
-    done: set[str] = set()
-    for vectors, sample_ids, label_ids in _read(other, wanted):
-        index.add_to_index(vectors, sample_ids, label_ids, reload=False, progress=False)
-        ids = sample_ids if label_ids is None else label_ids
-        done |= set(map(str, ids))
-        progress(len(ids))
-    if not done:
-        raise InputError(f"The run {source!r} has no vector of these samples; nothing was created.")
-    index.reload()
-    return index, [id for id in wanted if id not in done]
+        setattr(index.config, name, getattr(config, name, None))
+    return index
 
 
 def _load(dataset: Any, brain_key: str) -> Any:

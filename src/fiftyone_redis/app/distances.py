@@ -103,13 +103,15 @@ def measure_more(found: Distances, engine: VectorIndex, seconds: float) -> Dista
     Args:
         found: what :func:`begin` or this function returned
         engine: the index
-        seconds: how long to measure for; a few are measured at least
+        seconds: how long to measure for; a few are measured at least, and a small index as a whole
 
     Raises:
         FiftyOneRedisError: if the server cannot be read
     """
     values, done, started = found.values.tolist(), 0, time.monotonic()
     size = _FEWEST
+    if found.documents <= _ALL:
+        seconds = float("inf")
     while size and done < len(found.rest):
         there = engine.fetch(list(found.rest[done : done + size]))
         for id, near in zip(there.ids, engine.search(there.vectors, 2), strict=True):
@@ -117,7 +119,7 @@ def measure_more(found: Distances, engine: VectorIndex, seconds: float) -> Dista
             values += map(float, others[:1])
         done += size
         spent = time.monotonic() - started
-        size = max(0, min(_BATCH, int((seconds - spent) * done / spent)))
+        size = int(max(0, min(_BATCH, (seconds - spent) * done / spent)))
     return Distances(np.sort(values), found.documents, found.rest[done:])
 
 

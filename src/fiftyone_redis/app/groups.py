@@ -6,9 +6,11 @@ from typing import Any
 
 from fiftyone_redis.app import own_fields, views
 from fiftyone_redis.app.duplicates import Duplicates
-from fiftyone_redis.app.own_fields import DISTANCE, GROUP, KEEP
+from fiftyone_redis.app.own_fields import DISTANCE, GROUP, ROLE
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.dataset_ids import select_all_slices
+
+_KEEP, _DUPLICATE = "keep", "duplicate"
 
 
 def make_view(index: Any, found: Duplicates, is_stacked: bool) -> tuple[Any, list[str]]:
@@ -21,13 +23,13 @@ def make_view(index: Any, found: Duplicates, is_stacked: bool) -> tuple[Any, lis
             side
 
     Returns:
-        the view, and the names of the fields: group, which to keep, and distance
+        the view, and the names of the fields: group, role and distance
     """
     view = views.make_view(index, found.ids)
     samples = view if view._is_patches else index.samples._root_dataset
     columns: dict[str, list[Any]] = {
         GROUP: found.groups,
-        KEEP: found.keeps,
+        ROLE: [_KEEP if keep else _DUPLICATE for keep in found.keeps],
         DISTANCE: found.distances,
     }
     names = [
@@ -37,7 +39,7 @@ def make_view(index: Any, found: Duplicates, is_stacked: bool) -> tuple[Any, lis
         for what, values in columns.items()
     ]
     if is_stacked:
-        view = view.group_by(names[0], order_by=names[2])
+        view = view.group_by(names[0], order_by=names[2]).sort_by(names[0])
     return view, names
 
 
@@ -57,17 +59,17 @@ def find_removable(samples: Any, brain_key: str) -> tuple[list[str], int]:
         InputError: if no near duplicates are shown
     """
     group_field = own_fields.find_name(samples, brain_key, GROUP)
-    keep_field = own_fields.find_name(samples, brain_key, KEEP)
-    if group_field is None or keep_field is None:
+    role_field = own_fields.find_name(samples, brain_key, ROLE)
+    if group_field is None or role_field is None:
         raise InputError("No near duplicates are shown; find them first.")
     view = select_all_slices(samples._dataset).exists(group_field)
-    rows = list(zip(*view.values([group_field, keep_field, "id"]), strict=True))
-    kept = {group for group, keep, _ in rows if keep}
+    rows = list(zip(*view.values([group_field, role_field, "id"]), strict=True))
+    kept = {group for group, role, _ in rows if role != _DUPLICATE}
     removable = []
-    for group, keep, id in rows:
+    for group, role, id in rows:
         if group not in kept:
             kept.add(group)
-        elif not keep:
+        elif role == _DUPLICATE:
             removable.append((group, id))
     return [id for _, id in removable], len({group for group, _ in removable})
 

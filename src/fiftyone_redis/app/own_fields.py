@@ -14,14 +14,14 @@ import fiftyone as fo
 
 from fiftyone_redis.similarity.dataset_ids import select_all_slices
 
-DISTANCE, GROUP, KEEP = "distance", "group", "keep"
+DISTANCE, GROUP, ROLE = "distance", "group", "role"
 
 _INFO = {"made_by": "fiftyone-redis"}
-_KINDS = {DISTANCE: fo.FloatField, GROUP: fo.IntField, KEEP: fo.BooleanField}
+_KINDS = {DISTANCE: fo.FloatField, GROUP: fo.IntField, ROLE: fo.StringField}
 _TEXTS = {
     DISTANCE: "Distances of the last search from the panel; the next one replaces them",
     GROUP: "Groups of near duplicates that were found last",
-    KEEP: "Which near duplicate of each group to keep",
+    ROLE: "Which near duplicate of each group to keep, and which to leave out",
 }
 
 
@@ -31,7 +31,7 @@ def choose_name(samples: Any, brain_key: str, what: str) -> str:
     Args:
         samples: a dataset, or a view of patches
         brain_key: the key of the run
-        what: ``DISTANCE``, ``GROUP`` or ``KEEP``
+        what: ``DISTANCE``, ``GROUP`` or ``ROLE``
     """
     name = f"{brain_key.lstrip('_') or 'redis'}_{what}"
     names = (name if number == 1 else f"{name}_{number}" for number in count(1))
@@ -50,7 +50,7 @@ def replace_values(samples: Any, brain_key: str, what: str, values: Mapping[str,
     Args:
         samples: a dataset, or a view of patches, with which the field goes
         brain_key: the key of the run
-        what: ``DISTANCE``, ``GROUP`` or ``KEEP``
+        what: ``DISTANCE``, ``GROUP`` or ``ROLE``
         values: the new values, by the ids of samples or patches
     """
     name, dataset = choose_name(samples, brain_key, what), samples._dataset

@@ -50,7 +50,7 @@ details, the three dots at its end have all that can be done with it."""
 _NARROW = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)", "p": 2, "gap": 2}}}
 _WRAP = {"grid": {"sx": {"display": "flex", "flexWrap": "wrap", "gap": 1}}}
 _BUTTON = {"item": {"sx": {"width": "auto"}}}
-_CELL = {"sx": {"whiteSpace": "nowrap", "px": 1.25, "py": 0.75, "fontSize": "0.85rem"}}
+_CELL = {"sx": {"whiteSpace": "nowrap", "px": 1, "py": 0.75, "fontSize": "0.85rem"}}
 _SURFACE = "var(--fo-palette-background-level2, #262626)"
 _ACTIONS_STAY = {"position": "sticky", "right": 0, "background": _SURFACE, "px": 1}
 _NAMES_WRAP = {"whiteSpace": "normal", "overflowWrap": "anywhere"}
@@ -59,6 +59,7 @@ _TABLE = {
         "sx": {
             "minWidth": 0,
             "& td:nth-of-type(-n+2)": _NAMES_WRAP,
+            "& td:nth-of-type(2)": _NAMES_WRAP | {"minWidth": 100},
             "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY,
         }
     },

@@ -135,7 +135,9 @@ def list_regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list
         for field in fields:
             for label in _labels(sample[field]):
                 box, name = _find_box(label), label.label or "no label"
-                text = f"{field}, {_describe_position(box)}"
+                text = _describe_position(box)
+                if len(fields) > 1:
+                    text = f"{field}, {text}"
                 found.append(Region(sample.id, field, label.id, name, text, sample.filepath, box))
     found.sort(key=lambda region: region.label_id not in chosen)
     return found[:_MAX_REGIONS]

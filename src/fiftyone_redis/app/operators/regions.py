@@ -13,11 +13,12 @@ from fiftyone_redis.app.pictures import Region
 # Material UI styles: radio buttons as a grid of tiles, which scrolls if there are many.
 _GRID = {
     "display": "grid",
-    "gridTemplateColumns": "repeat(auto-fill, minmax(112px, 1fr))",
+    "gridTemplateColumns": "repeat(auto-fill, minmax(104px, 1fr))",
     "gap": 1,
     "maxHeight": 300,
     "overflowY": "auto",
 }
+_TEXT = {"fontSize": "0.75rem", "textAlign": "center", "justifyContent": "center"}
 _TILE = {
     "m": 0,
     "p": 0.5,
@@ -26,8 +27,9 @@ _TILE = {
     "textAlign": "center",
     "border": "1px solid var(--fo-palette-divider, #555)",
     "borderRadius": 1,
-    "fontSize": "0.75rem",
-    "&:has(input:checked)": {"outline": "2px solid #ff6d04"},
+    "& .MuiFormControlLabel-label, & .MuiFormControlLabel-label *": _TEXT,
+    "& .MuiRadio-root": {"p": 0.25},
+    "&:has(input:checked)": {"outline": "2px solid #ff6d04", "outlineOffset": -2},
 }
 _PICTURE = {
     "content": '""',
@@ -57,7 +59,11 @@ def pick_region(inputs: Any, name: str, found: Sequence[Region]) -> None:
             pictures[f"& > label:nth-of-type({number})::before"] = _PICTURE | image
     view = types.RadioView(
         orientation="horizontal",
-        componentsProps={"radioGroup": {"sx": _GRID | pictures}, "radioContainer": {"sx": _TILE}},
+        componentsProps={
+            "container": {"sx": {"width": "100%"}},
+            "radioGroup": {"sx": _GRID | pictures},
+            "radioContainer": {"sx": _TILE},
+        },
     )
     for region in found:
         view.add_choice(region.label_id, label=region.name, description=region.text)

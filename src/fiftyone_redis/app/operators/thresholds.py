@@ -27,7 +27,15 @@ def ask(inputs: Any, ctx: Any, found: Distances, metric: str) -> float | None:
     """
     threshold, typed, slider = read(ctx.params, found.suggested)
     plot = charts.histogram(*found.histogram(), metric, threshold)
-    inputs.plot("histogram", height=220, **plot)
+    inputs.plot("histogram", height=170, **plot)
+    if threshold is not None:
+        inputs.float(
+            slider,
+            default=threshold,
+            min=min(0.0, float(found.values[0]), threshold),
+            max=max(found.largest, threshold),
+            view=types.SliderView(value_label_display="auto"),
+        )
     step = {"field": {"inputProps": {"step": "any"}}}
     text = "The largest distance of near duplicates: type it, or move the slider"
     view = types.FieldView(componentsProps=step)
@@ -36,14 +44,6 @@ def ask(inputs: Any, ctx: Any, found: Distances, metric: str) -> float | None:
     )
     if threshold is None:
         forms.mark_invalid(question, "Type a threshold.")
-        return None
-    inputs.float(
-        slider,
-        default=threshold,
-        min=min(0.0, float(found.values[0]), threshold),
-        max=max(found.largest, threshold),
-        view=types.SliderView(value_label_display="auto"),
-    )
     return threshold
 
 

@@ -67,7 +67,7 @@ class ComputeVisualization(foo.Operator):
         count = visualization.compute(index, name, method, report)
         text = f"Computed {name} of {forms.format_count(count, 'vectors')}; choose it in the "
         text += "Embeddings panel."
-        panel = ctx.ops.open_panel("Embeddings", layout="horizontal")
+        panel = ctx.ops.open_panel("Embeddings", layout="vertical")
         return Outcome(text, [ctx.ops.reload_dataset(), panel])
 
 
