@@ -37,6 +37,8 @@ class Opened:
         panel.execute(context)
         asked = [one.params for one in context.executor._requests if "prompt" in one.operator_uri]
         self.asks = [(one["operator_uri"].split("/")[-1], one["params"]) for one in asked]
+        for _, params in self.asks:
+            params.pop("page", None)  # which stands for this page
         self.state = context.panel.state._data
         [painted] = [
             one.params["output"]

@@ -14,6 +14,8 @@ OPERATORS: tuple[str, ...] = (
     "delete_near_duplicates",
     "show_missing",
     "compute_visualization",
+    "watch_jobs",
+    "finish_job",
 )
 """The names of the plugin's operators, for the manifest."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import fiftyone as fo
@@ -10,12 +11,11 @@ import fiftyone.core.labels as fol
 
 from fiftyone_redis.app import brain_keys, cache, indexes
 from fiftyone_redis.app.distances import Distances
-from fiftyone_redis.app.progress import Report, count_progress
+from fiftyone_redis.app.progress import Report, count_progress, follow_bar
 from fiftyone_redis.engine import Schema
 from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
 from fiftyone_redis.errors import (
     ConnectionFailedError,
-    FiftyOneRedisError,
     IndexInUseError,
     InputError,
     ServerStoppedError,
@@ -111,8 +111,10 @@ def create(
     settings: dict[str, Any],
     report: Report,
     batch_size: int | None = None,
-) -> tuple[Any, list[str]]:
+) -> tuple[Any, sync.SyncResult]:
     """Creates an index and fills it.
+
+    If it is stopped, the index keeps what it has; without a vector, nothing is left.
 
     Args:
         samples: the dataset or view whose samples or patches are to be indexed
@@ -125,7 +127,7 @@ def create(
         batch_size (None): how many samples the model takes at once
 
     Returns:
-        the index, and the ids of the samples or patches that have no vector
+        the index, and what was added
 
     Raises:
         InputError: if there is nothing to index; the run is deleted then
@@ -142,19 +144,22 @@ def create(
         index = fob.compute_similarity(
             dataset, embeddings=False, backend="redis", **named, **filled_by, **settings
         )
-    try:
-        within = None if samples is dataset else samples
-        _, without = add(index, None, report, within, batch_size)
+    within = None if samples is dataset else samples
+    with ExitStack() as undo:
+        undo.callback(_drop_if_empty, dataset, brain_key, index)
+        done = add(index, None, report, within, batch_size)
         if not index.total_index_size:
             raise InputError(
                 "There is nothing to index: no sample has a vector. Check the field, or that the "
                 "model can read the media files."
             )
-    except FiftyOneRedisError:
-        if not index.total_index_size:
-            drop(dataset, brain_key)
-        raise
-    return index, without
+        undo.pop_all()
+    return index, done
+
+
+def _drop_if_empty(dataset: Any, brain_key: str, index: Any) -> None:
+    if not index.total_index_size:
+        drop(dataset, brain_key)
 
 
 def add(
@@ -163,8 +168,8 @@ def add(
     report: Report,
     within: Any = None,
     batch_size: int | None = None,
-) -> tuple[int, list[str]]:
-    """Adds the missing vectors to an index.
+) -> sync.SyncResult:
+    """Adds the missing vectors to an index, and replaces those of files or boxes that changed.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
@@ -172,19 +177,27 @@ def add(
         report: called with the progress
         within (None): the view whose samples or patches are to be added; all by default
         batch_size (None): how many samples the model takes at once
-
-    Returns:
-        the number of added vectors, and the ids that have no vector
     """
     report(0, "Looking for missing samples")
-    found = difference(index)
-    if within is not None:
-        found = found.restrict(list_ids(within, index.config.patches_field))
-    total = len(found.missing)
-    progress = count_progress(report, total, "Indexed")
-    without = sync.add_missing(index, found, field, progress, batch_size=batch_size)
-    cache.clear()
-    return total - len(without), without
+    options: dict[str, Any] = {"skip_failures": True, "batch_size": batch_size}
+    try:
+        if within is not None:
+            found = difference(index)
+            found = found.restrict(list_ids(within, index.config.patches_field))
+            progress = count_progress(report, len(found.missing), "Indexed")
+            without = sync.add_missing(index, found, field, progress, **options)
+            failed = set(without)
+            added = [id for id in found.missing if id not in failed]
+            return sync.SyncResult(added, without_vector=without)
+        return sync.sync(
+            index,
+            progress=follow_bar(report, "Indexed"),
+            removes=False,  # which the form has not asked for
+            field=field,
+            **options,
+        )
+    finally:
+        cache.clear()
 
 
 def remove(index: Any, report: Report, force: bool = False) -> int:

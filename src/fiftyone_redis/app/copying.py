@@ -15,6 +15,7 @@ from fiftyone_redis.backend import RedisSimilarityIndex
 from fiftyone_redis.engine.options import METRICS
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.dataset_ids import list_ids
+from fiftyone_redis.similarity.sync import SyncResult
 
 _BATCH = 5000  # vectors that are in memory together, if the other run is in Redis too
 
@@ -49,7 +50,7 @@ def find_metric(config: Any) -> str | None:
 
 def copy(
     samples: Any, brain_key: str, source: str, *, settings: dict[str, Any], report: Report
-) -> tuple[Any, list[str]]:
+) -> tuple[Any, SyncResult]:
     """Creates an index with the vectors of another run.
 
     Its model or field is that of the run, so what is missing later can be embedded.
@@ -62,7 +63,7 @@ def copy(
         report: called with the progress
 
     Returns:
-        the index, and the ids of the samples or patches that have no vector in the other run
+        the index, and what was added
 
     Raises:
         InputError: if the other run cannot be read, or has no vectors of these samples
@@ -92,7 +93,8 @@ def copy(
             dataset.delete_brain_run(brain_key)
         raise
     dataset.clear_cache()  # what is loaded anew has the model
-    return dataset.load_brain_results(brain_key), [id for id in wanted if id not in done]
+    without = [id for id in wanted if id not in done]
+    return dataset.load_brain_results(brain_key), SyncResult([*done], without_vector=without)
 
 
 def _create(dataset: Any, brain_key: str, config: Any, settings: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ vectors and nearest-neighbour distances, for one index at a time, and paints the
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import fiftyone.operators as foo
@@ -14,11 +15,23 @@ from fiftyone.operators.categories import Categories
 
 from fiftyone_redis.app import cache, changes, copying, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
-from fiftyone_redis.app.painting import distance_plot, empty_state
+from fiftyone_redis.app.painting import distance_plot, empty_state, job_list
 from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.errors import FiftyOneRedisError, InputError, ServerStoppedError
 
-_STATE = ("server", "problem", "stopped", "problems", "rows", "opened", "chosen", "plot", "others")
+_STATE = (
+    "server",
+    "problem",
+    "stopped",
+    "problems",
+    "rows",
+    "opened",
+    "chosen",
+    "plot",
+    "others",
+    "jobs",
+    "page",
+)
 _COUNTING = "counting …"
 
 _COLUMNS = {
@@ -95,8 +108,16 @@ class RedisPanel(foo.Panel):
             help_markdown=_HELP,
         )
 
+    def execute(self, ctx: Any) -> Any:
+        """Calls a method of the panel, and paints it; looking for changes paints only these."""
+        is_look = ctx.params.get("__method__") == "look"
+        if is_look and job_list.read(ctx) == (ctx.panel.state.jobs or []):
+            return None
+        return super().execute(ctx)
+
     def on_load(self, ctx: Any) -> None:
         """Reads the quick facts, and has the page request the slow ones."""
+        ctx.panel.state.page = uuid.uuid4().hex
         self._read(ctx)
 
     def on_change_dataset(self, ctx: Any) -> None:
@@ -116,6 +137,31 @@ class RedisPanel(foo.Panel):
     def done(self, ctx: Any) -> None:
         """Updates the panel after an action that was started here."""
         self._read(ctx)
+
+    def look(self, ctx: Any) -> None:
+        """Updates the list of jobs, and everything if one of them has ended."""
+        before = ctx.panel.state.jobs or []
+        ctx.panel.state.jobs = job_list.read(ctx)
+        ended = job_list.find_ended(before, ctx.panel.state.jobs)
+        for row in ended:
+            if row["is_scheduled"]:
+                job_list.show(ctx, row)
+        if ended:
+            self._read(ctx)
+
+    def cancel_job(self, ctx: Any) -> None:
+        """Stops a job."""
+        job_list.cancel(ctx)
+        self.look(ctx)
+
+    def clear_jobs(self, ctx: Any) -> None:
+        """Takes the jobs off the list that have ended."""
+        job_list.clear(ctx)
+        self.look(ctx)
+
+    def show_job(self, ctx: Any) -> None:
+        """Shows what a job has found."""
+        job_list.show(ctx)
 
     def choose(self, ctx: Any) -> None:
         """Shows another index's distances."""
@@ -206,10 +252,18 @@ class RedisPanel(foo.Panel):
         for number, problem in enumerate(state.problems or []):
             warning = types.AlertView(severity="warning")
             panel.str(f"warning_{number}", default=problem, label=problem, view=warning)
+        job_list.paint(
+            panel,
+            state.jobs or [],
+            look=self.look,
+            cancel=self.cancel_job,
+            clear=self.clear_jobs,
+            show=self.show_job,
+        )
         if state.rows:
             self._paint_indexes(panel)
             _paint_details(panel, state)
-        elif state.rows is not None and not state.problem:
+        elif state.rows is not None and not state.problem and not job_list.has_active(state.jobs):
             empty_state.paint(panel, state.others or {})
         self._paint_buttons(panel, state)
         if state.rows and not state.problem:
@@ -219,7 +273,7 @@ class RedisPanel(foo.Panel):
     def _read(self, ctx: Any, start: bool = False) -> None:
         """Reads the server and the indexes, which takes a few milliseconds."""
         fresh: dict[str, Any] = {"problem": None, "problems": [], "plot": None, "rows": []}
-        fresh |= {"stopped": False, "others": {}}
+        fresh |= {"stopped": False, "others": {}, "jobs": job_list.read(ctx)}
         try:
             if ctx.dataset is None:
                 raise InputError("No dataset is open; open one first.")
@@ -301,6 +355,7 @@ class RedisPanel(foo.Panel):
         distance_plot.paint(panel, state, more=self.measure_more, on_click=self.duplicates)
 
     def _prompt(self, ctx: Any, name: str, params: dict[str, Any], at_once: bool = False) -> None:
+        params |= {"page": ctx.panel.state.page}
         uri = f"{self.plugin_name}/{name}"
         ctx.prompt(uri, params=params, on_success=self.done, skip_prompt=at_once)
 

@@ -173,7 +173,7 @@ def make_nearest_view(
         FiftyOneRedisError: if the server cannot be searched; the field is as it was then
     """
     field, dataset = index.config.patches_field, index.samples._root_dataset
-    samples = index.samples if within is None or within._is_patches else within
+    samples = index.samples if within is None else _find_samples(within, field)
     path = find_distance_path(dataset, field, dist_field) if dist_field else None
     if path and not replace:
         _refuse_values(dataset, path)
@@ -191,6 +191,21 @@ def make_nearest_view(
     values = {str(id): float(distance) for id, distance in zip(ids, distances, strict=True)}
     owner = dataset if field is None else view
     return view, own_fields.replace_values(owner, index.key, own_fields.DISTANCE, values)
+
+
+def _find_samples(view: Any, patches_field: str | None) -> Any:
+    """Returns the samples that a view of patches, clips or frames shows parts of.
+
+    Of labels that are indexed, only those that the view shows are left in them.
+    """
+    if not view._is_generated:
+        return view
+    ids = list(dict.fromkeys(view.values("sample_id")))
+    samples = select_all_slices(view._root_dataset).select(ids)
+    if patches_field is None or not view.has_field(patches_field):
+        return samples
+    _, path = view._get_label_field_path(patches_field, "id")
+    return samples.select_labels(ids=view.values(path, unwind=True), fields=patches_field)
 
 
 def find_distance_path(dataset: Any, patches_field: str | None, dist_field: str) -> str:

@@ -8,17 +8,17 @@ from fiftyone_redis.app import panel
 from fiftyone_redis.app.operators import (
     delete_duplicates,
     duplicates,
+    jobs,
     manage,
     search,
     show_missing,
     visualize,
 )
 
-OPERATORS = tuple(
-    operator
-    for module in (manage, search, duplicates, delete_duplicates, show_missing, visualize)
-    for operator in module.OPERATORS
-)
+_MODULES = (manage, search, duplicates, delete_duplicates, show_missing, visualize)
+
+OPERATORS = tuple(operator for module in _MODULES for operator in module.OPERATORS)
+"""The operators with a form."""
 
 
 def register(plugin: Any) -> None:
@@ -27,5 +27,5 @@ def register(plugin: Any) -> None:
     Args:
         plugin: FiftyOne's :class:`fiftyone.plugins.context.PluginContext`
     """
-    for kind in (*OPERATORS, *panel.PANELS):
+    for kind in (*OPERATORS, *jobs.OPERATORS, *panel.PANELS):
         plugin.register(kind)

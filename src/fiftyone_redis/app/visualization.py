@@ -48,7 +48,7 @@ def compute(index: Any, brain_key: str, method: str, report: Report) -> int:
 
     def read(**ids: Any) -> Any:
         def follow(bar: Any) -> None:
-            report(_READING * bar.progress, "Reading the vectors")
+            report(_READING * (bar.progress or 0.0), "Reading the vectors")
 
         ids["warn_missing"] = False
         found = index.get_embeddings(**ids, progress=follow)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import fiftyone.operators as foo
@@ -37,9 +37,9 @@ class DeleteNearDuplicates(foo.Operator):
         """Returns the form."""
         return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Deletes them, and yields messages to the App."""
-        return run_with_progress(ctx, _BUTTON, lambda report: self._delete(ctx, report))
+    def execute(self, ctx: Any) -> Any:
+        """Deletes them."""
+        return run_with_progress(ctx, _BUTTON, partial(self._delete, ctx))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)

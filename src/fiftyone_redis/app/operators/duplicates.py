@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import fiftyone.operators as foo
@@ -13,8 +12,7 @@ from fiftyone_redis.app import cache, changes, duplicates, groups, indexes, view
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.operators import forms, thresholds
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
-from fiftyone_redis.app.progress import Report, count_progress
-from fiftyone_redis.errors import InputError
+from fiftyone_redis.app.progress import Report, count_progress, follow_bar
 
 _BUTTON = "Find"
 _LABEL = "Find near duplicates"
@@ -37,6 +35,7 @@ class FindNearDuplicates(foo.Operator):
             icon="content_copy",
             dynamic=True,
             execute_as_generator=True,
+            allow_delegated_execution=True,
             risk_level="medium",
         )
 
@@ -44,7 +43,7 @@ class FindNearDuplicates(foo.Operator):
         """Returns the form."""
         return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
+    def execute(self, ctx: Any) -> Any:
         """Searches, and yields messages to the App."""
         return run_with_progress(ctx, _BUTTON, lambda report: self._find(ctx, report))
 
@@ -74,16 +73,15 @@ class FindNearDuplicates(foo.Operator):
         if threshold is None:
             threshold = changes.fetch_distances(index).suggested
         report(0, "Reading the vectors")
-        vectors, sample_ids, label_ids = index.get_embeddings(progress=False)
+        vectors, sample_ids, label_ids = index.get_embeddings(progress=follow_bar(report, "Read"))
         ids = sample_ids if label_ids is None else label_ids
         progress = count_progress(report, len(ids), "Compared")
         found = duplicates.find(ids, vectors, index.config.metric, threshold, progress)
         if len(ids) > 1:
             cache.store_distances(index, Distances(np.sort(found.nearest), len(ids)))
         if not found.ids:
-            raise InputError(
-                f"Nothing has another one within {threshold:g}; choose a larger threshold."
-            )
+            text = f"Nothing has another one within {threshold:g}; choose a larger threshold."
+            return Outcome(text, variant="info")
         report(1, "Making the view")
         view, fields = groups.make_view(index, found, ctx.params.get("show") == "stacked")
         tag = (ctx.params.get("tag") or "").strip()

@@ -72,7 +72,10 @@ def require(inputs: Any, ctx: Any, name: str, what: str) -> Any:
 
 
 def _disable(inputs: Any, why: str) -> None:
-    """Disables the form's button by an input that is hidden and invalid."""
+    """Disables the form's button by an input that is hidden and invalid.
+
+    An input that a person has not touched yet is not red.
+    """
     mark_invalid(inputs.str("blocked", view=types.HiddenView()), why)
 
 
@@ -134,15 +137,15 @@ def pick_index_alone(ctx: Any, inputs: Any) -> None:
 
 def confirm(inputs: Any, ctx: Any, name: str, label: str, description: str) -> None:
     """Adds a checkbox that must be ticked before data is lost; :func:`name_tick` names it."""
-    question = tick(inputs, name, label, description)
+    tick(inputs, name, label, description)
     if not ctx.params.get(name):
-        mark_invalid(question, "Tick this to go on.")
+        _disable(inputs, "Tick this to go on.")
 
 
-def tick(inputs: Any, name: str, label: str, description: str) -> Any:
-    """Adds a checkbox, and returns it; :func:`name_tick` names it."""
+def tick(inputs: Any, name: str, label: str, description: str) -> None:
+    """Adds a checkbox; :func:`name_tick` names it."""
     view = types.CheckboxView()
-    return inputs.bool(name, label=label, description=description, default=False, view=view)
+    inputs.bool(name, label=label, description=description, default=False, view=view)
 
 
 def name_tick(what: str, about: str) -> str:

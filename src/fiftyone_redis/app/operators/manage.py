@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,10 +12,11 @@ from fiftyone.operators import types
 from fiftyone_redis.app import brain_keys, cache, changes, copying, indexes
 from fiftyone_redis.app.operators import create_form, forms
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
-from fiftyone_redis.app.progress import Report
+from fiftyone_redis.app.progress import Report, follow_bar
 from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning_options
 from fiftyone_redis.engine.schema import Schema
 from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.similarity.sync import SyncResult
 
 _DEFAULT = create_form.NO_FIELD
 
@@ -58,9 +58,15 @@ class _Change(foo.Operator):
         """Adds the inputs to the form."""
         raise NotImplementedError
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Runs the change, and yields messages to the App."""
-        return run_with_progress(ctx, self.button, lambda report: self._run(ctx, report))
+    def execute(self, ctx: Any) -> Any:
+        """Runs the change."""
+        work = partial(self._run, ctx)
+        return run_with_progress(ctx, self.button, work, self.label)
+
+    def resolve_run_name(self, ctx: Any) -> str:
+        """Returns what the list of jobs calls it if it is scheduled."""
+        del ctx
+        return self.label
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Runs the change."""
@@ -93,12 +99,12 @@ class CreateIndex(_Change):
         )
         settings = _settings(ctx) | create_form.read_stored_fields(ctx)
         if source == "run":
-            index, without = copying.copy(
+            index, done = copying.copy(
                 samples, key, ctx.params["run"], settings=settings, report=report
             )
-            return _describe_added(index, index.total_index_size, without)
+            return _describe_added(index, done)
         by_field = source == "field"
-        index, without = changes.create(
+        index, done = changes.create(
             samples,
             key,
             patches_field=_chosen_field(ctx, "patches_field"),
@@ -108,7 +114,7 @@ class CreateIndex(_Change):
             report=report,
             batch_size=ctx.params.get("batch_size"),
         )
-        return _describe_added(index, index.total_index_size, without)
+        return _describe_added(index, done)
 
 
 class AddMissing(_Change):
@@ -127,7 +133,7 @@ class AddMissing(_Change):
             return
         index = indexes.load_to_show(ctx.dataset, key)
         count = len(cache.cached_difference(index).missing)
-        if not count:
+        if not count and not ctx.delegated:  # an operation that has waited may find nothing to do
             text = f"Every one of the {_kind(index)} of this dataset is in the index."
             forms.say_done(inputs, "Nothing is missing", text)
             return
@@ -149,8 +155,7 @@ class AddMissing(_Change):
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Adds them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        added, without = changes.add(index, _chosen_field(ctx, "field"), report)
-        return _describe_added(index, added, without)
+        return _describe_added(index, changes.add(index, _chosen_field(ctx, "field"), report))
 
 
 class RemoveGone(_Change):
@@ -169,7 +174,7 @@ class RemoveGone(_Change):
         if key is None:
             return
         count = len(cache.cached_difference(indexes.load_to_show(ctx.dataset, key)).gone)
-        if not count:
+        if not count and not ctx.delegated:
             forms.say_done(inputs, "Nothing is stale", "All that is indexed is in the dataset.")
             return
         if others := changes.find_others(ctx.dataset, key):
@@ -184,6 +189,8 @@ class RemoveGone(_Change):
         """Removes them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         count = changes.remove(index, report, force=_agreed_for_others(ctx))
+        if not count:
+            return Outcome("Nothing is stale.", variant="info")
         return Outcome(f"Removed {forms.format_count(count, 'vectors')}.")
 
 
@@ -225,7 +232,7 @@ class RebuildIndex(_Change):
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         report(0, "Rebuilding")
         index.rebuild(
-            progress=lambda bar: report(bar.progress, "Rebuilding"),
+            progress=follow_bar(report, "Indexed"),
             force=_agreed_for_others(ctx),
             **_settings(ctx),
         )
@@ -355,21 +362,21 @@ def _format_count(index: Any, count: int) -> str:
     return forms.format_count(count, _kind(index))
 
 
-def _describe_added(index: Any, count: int, without: list[str]) -> Outcome:
+def _describe_added(index: Any, done: SyncResult) -> Outcome:
     """Describes what was added to an index.
-
-    Args:
-        index: the index
-        count: how many samples or patches were added
-        without: the ids of those that have no vector
 
     Raises:
         InputError: if none could be added
     """
-    if not without:
-        return Outcome(f"Indexed {_format_count(index, count)}.")
-    text = f"{_format_count(index, len(without))} without a vector: {list_first(without)}. Check "
-    text += "the field, or that the model can read the media files."
-    if not count:
-        raise InputError(f"Nothing was indexed; {text}")
-    return Outcome(f"Indexed {_format_count(index, count)}; {text}", is_complete=False)
+    if not (done.added or done.changed or done.without_vector):
+        return Outcome("Nothing is missing.", variant="info")
+    again = f", and {len(done.changed):,} again that had changed" if done.changed else ""
+    text = f"Indexed {_format_count(index, len(done.added))}{again}"
+    if not done.without_vector:
+        return Outcome(f"{text}.")
+    without = done.without_vector
+    lack = f"{_format_count(index, len(without))} without a vector: {list_first(without)}. Check "
+    lack += "the field, or that the model can read the media files."
+    if not done.added and not done.changed:
+        raise InputError(f"Nothing was indexed; {lack}")
+    return Outcome(f"{text}; {lack}", variant="warning")

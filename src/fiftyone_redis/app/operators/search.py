@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import fiftyone.operators as foo
@@ -40,7 +39,7 @@ class SearchWithPicture(foo.Operator):
         """Returns the form."""
         return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
+    def execute(self, ctx: Any) -> Any:
         """Searches, and yields messages to the App."""
         return run_with_progress(ctx, _BUTTON, lambda report: self._search(ctx, report))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import fiftyone.operators as foo
@@ -37,9 +37,9 @@ class ShowMissing(foo.Operator):
         """Returns the form."""
         return forms.form(ctx, _LABEL, _BUTTON, forms.pick_index_alone)
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Shows them, and yields messages to the App."""
-        return run_with_progress(ctx, _BUTTON, lambda report: self._show(ctx, report))
+    def execute(self, ctx: Any) -> Any:
+        """Shows them."""
+        return run_with_progress(ctx, _BUTTON, partial(self._show, ctx))
 
     def _show(self, ctx: Any, report: Report) -> Outcome:
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
@@ -48,7 +48,8 @@ class ShowMissing(foo.Operator):
         found = cache.cached_difference(index)
         count = len(found.missing)
         if not count:
-            return Outcome(f"Nothing is missing: all {kind} of this dataset are in the index.")
+            text = f"Nothing is missing: all {kind} of this dataset are in the index."
+            return Outcome(text, variant="info")
         view = views.make_view(index, found.missing[:_MOST], found.samples[:_MOST])
         text = f"{forms.format_count(count, kind)} without a vector"
         if count > _MOST:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import fiftyone.operators as foo
@@ -38,9 +38,9 @@ class ComputeVisualization(foo.Operator):
         """Returns the form."""
         return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Computes it, and yields messages to the App."""
-        return run_with_progress(ctx, _BUTTON, lambda report: self._compute(ctx, report))
+    def execute(self, ctx: Any) -> Any:
+        """Computes it."""
+        return run_with_progress(ctx, _BUTTON, partial(self._compute, ctx))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)
