@@ -17,9 +17,9 @@ import numpy as np
 from fiftyone_redis.engine.documents.reading import Progress
 from fiftyone_redis.engine.index import VectorIndex
 from fiftyone_redis.engine.schema.options import DTYPES
-from fiftyone_redis.engine.search import exact_search
+from fiftyone_redis.engine.search import exact_search, many_searches
 from fiftyone_redis.engine.search.exact_search import Floats, Rows
-from fiftyone_redis.engine.search.knn_search import Neighbors, many_searches
+from fiftyone_redis.engine.search.knn_search import Neighbors
 from fiftyone_redis.engine.search.subset_search import IdSubset
 from fiftyone_redis.errors import IncompleteResultError
 

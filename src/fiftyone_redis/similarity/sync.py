@@ -131,7 +131,11 @@ def _find_work(index: Any) -> tuple[Difference, dict[str, str], list[str]]:
 
 
 def add_missing(
-    index: Any, found: Difference, field: str | None = None, progress: Progress | None = None
+    index: Any,
+    found: Difference,
+    field: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> list[str]:
     """Embeds and adds what an index lacks; safe to run again after an interruption.
 
@@ -141,6 +145,7 @@ def add_missing(
         field (None): the field of the samples or labels that holds the vectors; by default the
             index's embeddings field, or else its model
         progress (None): called with the number of samples or patches done since the last call
+        **options: as for :func:`~fiftyone_redis.similarity.embedding.embed_and_add`
 
     Returns:
         the ids without a vector: the field is empty, or the model failed
@@ -150,7 +155,7 @@ def add_missing(
         FiftyOneRedisError: if the server refuses the vectors
     """
     wanted = dict(zip(found.missing, found.samples, strict=True))
-    return embed_and_add(index, wanted, field, progress)
+    return embed_and_add(index, wanted, field, progress, **options)
 
 
 def remove_gone(index: Any, found: Difference) -> int:
