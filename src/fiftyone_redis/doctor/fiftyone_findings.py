@@ -83,13 +83,13 @@ def check_runs(client: Client, runs: Sequence[Run], most: int) -> list[Finding]:
 def _describe(count: int) -> str:
     if not count:
         return "There is none yet."
-    return "The one run has its index." if count == 1 else f"All {count} have their indexes."
+    return "The one run has its index." if count == 1 else f"All {count} runs have their indexes."
 
 
 def _report_lost(lost: list[Run], count: int, most: int) -> list[Finding]:
     if not lost:
         return []
-    text = f"{len(lost)} of {count} have lost their index, or it is on another server: "
+    text = f"{len(lost)} of {count} runs lost the index, or it is on another server: "
     advice = (
         "`fiftyone-redis sync DATASET BRAIN_KEY` fills it again, from the model or field of the "
         "run; `fiftyone-redis drop DATASET BRAIN_KEY` deletes the run."
@@ -101,7 +101,7 @@ def _report_passing(passing: list[Run], most: int) -> list[Finding]:
     """Reports runs of datasets that FiftyOne will delete by itself, but for their indexes."""
     if not passing:
         return []
-    text = f"{len(passing)} belong to datasets that are not persistent: "
+    text = "Runs of datasets that are not persistent: "
     text += f"{_list_runs(passing, most)} FiftyOne deletes these datasets when its database stops, "
     text += "and their indexes stay."
     advice = "Set dataset.persistent = True, or call cleanup() when an index is done with."
@@ -123,7 +123,7 @@ def _report_unused(names: list[str], most: int) -> list[Finding]:
 def _report_empty(empty: list[Run], most: int) -> list[Finding]:
     if not empty:
         return []
-    text = f"{len(empty)} were never filled: {_list_runs(empty, most)}"
+    text = f"Runs that were never filled: {_list_runs(empty, most)}"
     advice = "`fiftyone-redis sync DATASET BRAIN_KEY` fills them."
     return [Finding("runs", NOTE, text, advice)]
 
