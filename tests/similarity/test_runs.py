@@ -83,7 +83,7 @@ def test_a_run_that_was_never_filled_has_lost_nothing(indexed):
     )
     [empty] = findings()
     assert empty.status == "note"
-    assert empty.text.startswith(f"Runs that were never filled: {indexed.name}/new")
+    assert empty.text.startswith(f"1 run was never filled: {indexed.name}/new")
 
 
 def test_indexes_are_told_by_the_runs_that_use_them(indexed):

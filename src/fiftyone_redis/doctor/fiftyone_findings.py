@@ -101,7 +101,9 @@ def _report_passing(passing: list[Run], most: int) -> list[Finding]:
     """Reports runs of datasets that FiftyOne will delete by itself, but for their indexes."""
     if not passing:
         return []
-    text = "Runs of datasets that are not persistent: "
+    count = len(passing)
+    whose = "1 run belongs to a dataset" if count == 1 else f"{count} runs belong to datasets"
+    text = f"{whose} not marked persistent: "
     text += f"{_list_runs(passing, most)} FiftyOne deletes these datasets when its database stops, "
     text += "and their indexes stay."
     advice = "Set dataset.persistent = True, or call cleanup() when an index is done with."
@@ -123,7 +125,8 @@ def _report_unused(names: list[str], most: int) -> list[Finding]:
 def _report_empty(empty: list[Run], most: int) -> list[Finding]:
     if not empty:
         return []
-    text = f"Runs that were never filled: {_list_runs(empty, most)}"
+    count = "1 run was" if len(empty) == 1 else f"{len(empty)} runs were"
+    text = f"{count} never filled: {_list_runs(empty, most)}"
     advice = "`fiftyone-redis sync DATASET BRAIN_KEY` fills them."
     return [Finding("runs", NOTE, text, advice)]
 
