@@ -87,7 +87,7 @@ def _describe(count: int) -> str:
 def _report_lost(lost: list[Run], count: int, most: int) -> list[Finding]:
     if not lost:
         return []
-    text = f"{len(lost)} of {count} have lost their index, or it is on another server: "
+    text = f"Runs whose index is lost, or on another server ({len(lost)} of {count}): "
     advice = (
         "`fiftyone-redis sync DATASET BRAIN_KEY` fills it again, from the model or field of the "
         "run; `fiftyone-redis drop DATASET BRAIN_KEY` deletes the run."
@@ -99,7 +99,7 @@ def _report_passing(passing: list[Run], most: int) -> list[Finding]:
     """Reports runs of datasets that FiftyOne will delete by itself, but for their indexes."""
     if not passing:
         return []
-    text = f"{len(passing)} belong to datasets that are not persistent: "
+    text = f"Runs of datasets that are not persistent ({len(passing)}): "
     text += f"{_list_runs(passing, most)} FiftyOne deletes these datasets when its database stops, "
     text += "and their indexes stay."
     advice = "Set dataset.persistent = True, or call cleanup() when an index is done with."
@@ -110,18 +110,18 @@ def _report_unused(names: list[str], most: int) -> list[Finding]:
     """Reports indexes that are named as FiftyOne's runs name them, but that no run uses."""
     if not names:
         return []
-    text = f"No run of this FiftyOne database uses {len(names)} indexes: {_list(names, most)}"
+    text = f"Indexes that no run of this FiftyOne database uses ({len(names)}): "
     advice = (
         "Such indexes stay when a dataset or a run is deleted without cleanup(). If no other "
         "database uses them either, `fiftyone-redis prune` deletes them."
     )
-    return [Finding("runs", WARNING, text, advice)]
+    return [Finding("runs", WARNING, text + _list(names, most), advice)]
 
 
 def _report_empty(empty: list[Run], most: int) -> list[Finding]:
     if not empty:
         return []
-    text = f"{len(empty)} were never filled: {_list_runs(empty, most)}"
+    text = f"Runs that were never filled ({len(empty)}): {_list_runs(empty, most)}"
     advice = "`fiftyone-redis sync DATASET BRAIN_KEY` fills them."
     return [Finding("runs", NOTE, text, advice)]
 
