@@ -69,7 +69,7 @@ def export_index(index: Any, path: Path, progress: Any = None) -> Transfer:
         "run": {name: saved[name] for name in _RUN_SETTINGS if saved.get(name) is not None},
     }
     with progress_bar(len(opened), progress, "Exporting") as bar:
-        count = transfer.write_index(opened, path, about, [SOURCE], bar.update)
+        count = transfer.write_index(opened.definition, path, about, [SOURCE], bar.update)
     return Transfer(dataset, index.key, config.index_name, count, count)
 
 
@@ -122,7 +122,7 @@ def import_index(
         index = _prepare(dataset, brain_key, file, connection, replace=replace, force=force)
         try:
             with progress_bar(file.count, progress, "Importing") as bar:
-                added = transfer.read_index(index.open_index(), file, bar.update)
+                added = transfer.read_index(index.open_index().definition, file, bar.update)
         finally:
             index._clear_cache()
     return Transfer(dataset.name, brain_key, index.config.index_name, file.count, added)

@@ -19,15 +19,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from server_under_test import set_search_limit
 
-from fiftyone_redis import CONFIG_CLS, brain_config, server
+from fiftyone_redis import CONFIG_CLS, brain_config, server, settings
 from fiftyone_redis.app import install
 from fiftyone_redis.app.plugin_check import check_plugin
 from fiftyone_redis.cli.main import main
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.doctor import fiftyone_findings
 from fiftyone_redis.doctor.diagnosis import Finding, diagnose
 from fiftyone_redis.server.program import Program, build_command, build_environment
-from fiftyone_redis.similarity import settings
 
 DATABASE = os.environ["FIFTYONE_DATABASE_URI"]
 VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
@@ -229,7 +228,7 @@ def test_full_memory_is_a_problem(own_server, here):
 
 def test_nearly_full_memory_is_a_warning(own_server, here):
     client = own_server()
-    client.set("filler", "x" * 20_000_000)
+    client.setrange("filler", 20_000_000, "x")
     client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 0.95))
     assert found("memory").status == "warning"
 

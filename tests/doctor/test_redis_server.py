@@ -7,11 +7,12 @@ import redis
 from recorded import reply
 
 from fiftyone_redis.connection import capabilities
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.doctor import findings, indexes, redis_server
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
-from fiftyone_redis.engine import Schema, VectorIndex, commands, connect
-from fiftyone_redis.engine.records import Record
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.lifecycle.records import Record
+from fiftyone_redis.engine.protocol import commands
 
 REDIS_8 = "redis-8.8-search-8.8.0"
 CLUSTER = f"{REDIS_8}-cluster-of-3"
@@ -110,8 +111,8 @@ def replying(monkeypatch):
             start = next((each for each in answers if command[: len(each)] == each), None)
             return findings.try_execute(client, *command) if start is None else answers[start]
 
-        for module in (redis_server, indexes):
-            monkeypatch.setattr(module, "try_execute", told)
+        monkeypatch.setattr(redis_server, "try_execute", told)
+        monkeypatch.setattr(indexes, "try_execute", told)
 
     return replying
 

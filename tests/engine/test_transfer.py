@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from fiftyone_redis.engine import Attribute, Schema, VectorIndex, codec, connect, index_file
+from fiftyone_redis.engine import Attribute, Schema, VectorIndex, connect, index_file
 from fiftyone_redis.engine.index_file import Header, create_file, open_file
 from fiftyone_redis.engine.transfer import read_import, read_index, write_index
+from fiftyone_redis.engine.vectors import encoding
 from fiftyone_redis.errors import InputError, MissingPackageError
 
 DIM = 6
@@ -29,11 +30,11 @@ def peak():
 client, path = connect(sys.argv[1]), Path(sys.argv[2])
 index = VectorIndex.open(client, "filled")
 small = VectorIndex.open(client, "small")
-write_index(small, path.with_name("small" + path.suffix), {})  # loads all that is needed
+write_index(small.definition, path.with_name("small" + path.suffix), {})  # loads all that is needed
 before = peak()
-write_index(index, path, {})
+write_index(index.definition, path, {})
 with open_file(path) as file:
-    read_index(VectorIndex.create(client, Schema("copy", index.schema.dim)), file)
+    read_index(VectorIndex.create(client, Schema("copy", index.schema.dim)).definition, file)
 print(peak() - before)
 """
 
@@ -82,14 +83,14 @@ def documents_of(client) -> dict[bytes, dict[bytes, bytes]]:
 
 def move(index: VectorIndex, path, client) -> VectorIndex:
     """Exports an index, deletes it, and imports it again."""
-    assert write_index(index, path, {"of": "birds"}, ["_source"]) == len(index)
+    assert write_index(index.definition, path, {"of": "birds"}, ["_source"]) == len(index)
     schema = index.schema
     index.drop()
     copy = VectorIndex.create(client, schema)
     with open_file(path) as file:
         assert file.count == 50
         assert file.header.about == {"of": "birds"}
-        assert read_index(copy, file) == 50
+        assert read_index(copy.definition, file) == 50
     return copy
 
 
@@ -105,7 +106,7 @@ def test_documents_come_back_bit_by_bit(make_index, client, path, dtype):
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_whole_numbers_come_back_bit_by_bit(path, dtype):
     values = np.arange(2 * DIM).reshape(2, DIM)
-    blobs = [row.tobytes() for row in codec.encode(values.astype(float), dtype)]
+    blobs = [row.tobytes() for row in encoding.encode(values.astype(float), dtype)]
     with create_file(path, Header(DIM, {"dtype": dtype}, [], {})) as write:
         write(["a", "b"], blobs, {})
     with open_file(path) as file:
@@ -116,7 +117,7 @@ def test_whole_numbers_come_back_bit_by_bit(path, dtype):
 
 def test_the_file_says_what_the_index_was(make_index, path):
     index = make_index()
-    write_index(index, path, {})
+    write_index(index.definition, path, {})
     with open_file(path) as file:
         header = file.header
     assert header.dim == DIM
@@ -128,7 +129,7 @@ def test_the_file_says_what_the_index_was(make_index, path):
 
 def test_other_programs_read_the_vectors_as_numbers(make_index, tmp_path, client):
     index = make_index("float16")
-    write_index(index, tmp_path / "index.parquet", {})
+    write_index(index.definition, tmp_path / "index.parquet", {})
     table = parquet.read_table(tmp_path / "index.parquet")
     assert table.column_names == ["id", "vector", "sample_id", "id_", "size"]
     assert table.schema.field("vector").type == pa.list_(pa.float16(), DIM)
@@ -151,7 +152,7 @@ def test_an_interrupted_import_goes_on(make_index, client, path, monkeypatch):
     monkeypatch.setattr(index_file, "PART_BYTES", 20 * 4 * DIM)
     index = make_index()
     before, schema = documents_of(client), index.schema
-    write_index(index, path, {}, ["_source"])
+    write_index(index.definition, path, {}, ["_source"])
     index.drop()
     copy = VectorIndex.create(client, schema)
 
@@ -160,23 +161,23 @@ def test_an_interrupted_import_goes_on(make_index, client, path, monkeypatch):
 
     with open_file(path) as file:
         with pytest.raises(KeyboardInterrupt):
-            read_index(copy, file, stop)
+            read_index(copy.definition, file, stop)
         assert len(copy) == 20
         assert read_import(client, "birds") == file.header.export_id
         with pytest.raises(InputError, match="not complete"):
-            write_index(copy, path, {})
-        assert read_index(copy, file) == 30
+            write_index(copy.definition, path, {})
+        assert read_index(copy.definition, file) == 30
     assert read_import(client, "birds") is None
     assert documents_of(client) == before
 
 
 def test_an_export_that_fails_leaves_the_file_that_was_there(make_index, client, path):
     index = make_index()
-    write_index(index, path, {})
+    write_index(index.definition, path, {})
     before = path.read_bytes()
     client.hset("birds:odd", "vector", b"short")
     with pytest.raises(InputError, match="odd"):
-        write_index(index, path, {})
+        write_index(index.definition, path, {})
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
@@ -198,7 +199,7 @@ def test_a_text_that_is_none_is_refused(make_index, client, path):
     index = make_index()
     client.hset("birds:ü01", "id", b"\xff")
     with pytest.raises(InputError, match="UTF-8"):
-        write_index(index, path, {})
+        write_index(index.definition, path, {})
 
 
 def test_without_pyarrow_it_is_told_how_to_install_it(path, monkeypatch):
@@ -225,12 +226,12 @@ def test_an_index_goes_to_another_server(make_index, client, path, tmp_path):
     from fiftyone_redis import server
 
     index = make_index()
-    write_index(index, path, {}, ["_source"])
+    write_index(index.definition, path, {}, ["_source"])
     other = server.start(tmp_path / "r")
     try:
         with connect(other.url) as there, open_file(path) as file:
             copy = VectorIndex.create(there, index.schema)
-            read_index(copy, file)
+            read_index(copy.definition, file)
             assert documents_of(there) == documents_of(client)
     finally:
         server.stop(tmp_path / "r")

@@ -23,7 +23,7 @@ def install() -> None:
     from fiftyone_redis.app.install import install as install_plugin
 
     folder = install_plugin()
-    output.print_done({"folder": folder}, f"Installed {folder}; start the App anew to see it.")
+    output.print_done({"folder": folder}, f"Installed {folder}; restart the App to see it.")
 
 
 @app.command(examples=["fiftyone-redis app uninstall"])

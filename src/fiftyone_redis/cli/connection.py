@@ -48,8 +48,8 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def connect(connection: dict[str, Any]) -> Client:
     """Connects to the server of the settings and options, without loading FiftyOne."""
+    from fiftyone_redis import settings
     from fiftyone_redis.doctor.diagnosis import read_configured
-    from fiftyone_redis.similarity import settings
 
     wanted = settings.read({**read_configured(), **connection})
     return settings.open_client(wanted, start=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fiftyone_redis.engine.options import ALGORITHMS, DTYPES, METRICS, match_choice
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES, METRICS, match_choice
 
 dataset_argument = click.argument("dataset")
 key_argument = click.argument("brain_key")

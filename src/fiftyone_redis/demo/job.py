@@ -60,17 +60,7 @@ def run(
     """
     folder = (folder or default_folder()).expanduser().resolve()
     target = (pictures or folder).expanduser().resolve() / "neighbours.png"
-    heading("Preparing", "time")
-    _, seconds = timed(fo.list_datasets)
-    line("FiftyOne", f"{fo.__version__}, with its database", seconds)
-    register_model()
-    if dataset == "digits":
-        parts = subjects.digits(folder, model or NAME)
-    else:
-        parts = subjects.zoo(dataset, model or _CLIP)
-    _model, seconds = timed(lambda: foz.load_zoo_model(parts[0].model))  # kept: FiftyOne caches it
-    line("model", parts[0].model, seconds)
-
+    parts, _model = _prepare(dataset, model, folder)  # the model is kept: FiftyOne caches it
     rows = [row for part in parts for row in _search(part)]
     picture.draw(rows, target, f"{dataset.capitalize()}: nearest neighbours, found by Redis")
     for part in parts:
@@ -94,6 +84,21 @@ def _report_what_stays(parts: list[Subject], target: Path, folder: Path) -> None
     if parts[0].model == NAME:
         line("files", f"the images in {folder}, and the model {NAME} in FiftyOne's zoo")
     line("to remove it", "fiftyone-redis demo --remove")
+
+
+def _prepare(dataset: str, model: str | None, folder: Path) -> tuple[list[Subject], Any]:
+    """Makes the datasets, and loads their model."""
+    heading("Preparing", "time")
+    _, seconds = timed(fo.list_datasets)
+    line("FiftyOne", f"{fo.__version__}, with its database", seconds)
+    register_model()
+    if dataset == "digits":
+        parts = subjects.digits(folder, model or NAME)
+    else:
+        parts = subjects.zoo(dataset, model or _CLIP)
+    loaded, seconds = timed(lambda: foz.load_zoo_model(parts[0].model))
+    line("model", parts[0].model, seconds)
+    return parts, loaded
 
 
 @dataclass(frozen=True)

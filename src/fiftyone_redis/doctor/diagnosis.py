@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fiftyone_redis import CONFIG_CLS, brain_config, server
+from fiftyone_redis import CONFIG_CLS, brain_config, server, settings
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.doctor import fiftyone_findings
 from fiftyone_redis.doctor.fiftyone_findings import check_runs
 from fiftyone_redis.doctor.findings import MOST, sort
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
-from fiftyone_redis.engine.options import OPTIONS
+from fiftyone_redis.engine.schema.options import OPTIONS
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -28,7 +28,6 @@ from fiftyone_redis.errors import (
     SettingsError,
     list_unknown,
 )
-from fiftyone_redis.similarity import settings
 
 __all__ = ["NOTE", "OK", "PROBLEM", "WARNING", "Finding", "diagnose", "examine", "works"]
 

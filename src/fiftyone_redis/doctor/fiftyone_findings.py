@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from fiftyone_redis.connection import naming, wire
+from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
+from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.doctor.findings import NOTE, OK, PROBLEM, WARNING, Finding, try_execute
 from fiftyone_redis.doctor.runs import Database, Run, read_database
-from fiftyone_redis.engine import VectorIndex, commands
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import FiftyOneRedisError, SettingsError, list_first
 
 _OLDEST, _TOO_NEW = (1, 5), (2,)  # versions of FiftyOne

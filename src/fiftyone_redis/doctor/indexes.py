@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fiftyone_redis.connection import naming, wire
+from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.connection.protocol import wire
+from fiftyone_redis.connection.protocol.parsing import parsing
+from fiftyone_redis.doctor import algorithms
 from fiftyone_redis.doctor.findings import (
     NOTE,
     OK,
@@ -17,9 +19,9 @@ from fiftyone_redis.doctor.findings import (
     format_bytes,
     try_execute,
 )
-from fiftyone_redis.engine import aliases, commands, replies
 from fiftyone_redis.engine.inventory import estimate_memory
-from fiftyone_redis.engine.records import read_record
+from fiftyone_redis.engine.lifecycle.records import read_record
+from fiftyone_redis.engine.protocol import aliases, commands, index_info, replies
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -43,7 +45,7 @@ def check_indexes(client: Client, users: Mapping[str, str] | None = None) -> lis
     graphs: list[str] = []
     for name in names:
         try:
-            info = replies.read_info(client.execute(*commands.info(name)))
+            info = index_info.read_info(client.execute(*commands.info(name)))
             memory = estimate_memory(client, info)
         except IndexNotFoundError:
             continue  # just dropped
@@ -61,11 +63,23 @@ def check_indexes(client: Client, users: Mapping[str, str] | None = None) -> lis
         findings += [
             describe_index(shown, info, memory),
             *_check_leftover_fields(client, alias),
+            *_advise_algorithm(shown, info),
         ]
         if any(attribute.get("algorithm") == "HNSW" for attribute in info["attributes"]):
             graphs.append(shown)
     findings += _check_workers(client, graphs)
     return findings or [Finding("index", OK, "There is none yet.")]
+
+
+def _advise_algorithm(shown: str, info: Info) -> list[Finding]:
+    """Advises the other algorithm for each vector field that it would clearly serve better."""
+    with parsing(wire.INFO, info):
+        count = int(info.get("num_docs") or 0)
+        return [
+            finding
+            for attribute in info["attributes"]
+            for finding in algorithms.advise(shown, attribute, count)
+        ]
 
 
 def describe_index(shown: str, info: Info, memory: int = 0) -> Finding:
@@ -77,7 +91,7 @@ def describe_index(shown: str, info: Info, memory: int = 0) -> Finding:
         memory: the bytes of the index and its documents; 0 if unknown
     """
     try:
-        text = f"{shown}: {replies.read_documents(info)} documents"
+        text = f"{shown}: {index_info.read_documents(info)} documents"
     except IncompleteResultError as error:
         return Finding("index", NOTE, f"{shown}: {error}")
     with parsing(wire.INFO, info):
@@ -87,7 +101,7 @@ def describe_index(shown: str, info: Info, memory: int = 0) -> Finding:
         )
     text += f", {format_bytes(memory)}" if memory else ""
     if failures:
-        why, key = replies.read_last_failure(info)
+        why, key = index_info.read_last_failure(info)
         text += f"; indexing failed {failures} times, and no search finds what is not indexed."
         text += f" The last was {key} ({why})." if key else ""
         return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")

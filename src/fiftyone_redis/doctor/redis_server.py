@@ -15,12 +15,12 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.capabilities import check_server
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.connection.one_server import Server
-from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.connection.pool import borrow_connection
+from fiftyone_redis.connection.protocol import wire
+from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.doctor import cluster
 from fiftyone_redis.doctor.findings import (
@@ -33,9 +33,9 @@ from fiftyone_redis.doctor.findings import (
     try_execute,
 )
 from fiftyone_redis.doctor.indexes import check_indexes
-from fiftyone_redis.engine import commands
 from fiftyone_redis.engine.index import QUERY_TIMEOUT
-from fiftyone_redis.engine.replies import read_settings, read_warnings
+from fiftyone_redis.engine.protocol import commands
+from fiftyone_redis.engine.protocol.replies import read_settings, read_warnings
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.engine import codec
-from fiftyone_redis.engine.codec import Array
-from fiftyone_redis.engine.options import DTYPES
+from fiftyone_redis.engine.schema.options import DTYPES
+from fiftyone_redis.engine.vectors import encoding
+from fiftyone_redis.engine.vectors.encoding import Array
 from fiftyone_redis.errors import FiftyOneRedisError, InputError, MissingPackageError
 
 ENDINGS = {".parquet": "Parquet", ".arrow": "Arrow", ".feather": "Arrow"}
@@ -72,7 +72,7 @@ class Page:
 
     Args:
         ids: ``n`` ids
-        vectors: an ``n x dim`` array, as :func:`~fiftyone_redis.engine.codec.decode` returns it
+        vectors: an ``n x dim`` array, decoded
         fields: ``n`` values of each field; None for a missing value
     """
 
@@ -294,6 +294,6 @@ def _read_batch(batch: Any, header: Header) -> Page:
         data = b"".join(vectors.to_pylist())
     else:
         data = vectors.flatten().to_numpy().tobytes()
-    values = codec.decode([data], header.dtype, header.dim * len(ids))
+    values = encoding.decode([data], header.dtype, header.dim * len(ids))
     fields = {name: column.to_pylist() for name, column in zip(header.fields, columns, strict=True)}
     return Page(ids.to_pylist(), values.reshape(len(ids), header.dim), fields)

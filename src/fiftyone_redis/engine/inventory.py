@@ -9,8 +9,8 @@ import redis
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
-from fiftyone_redis.engine import aliases, replies
-from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine.documents.documents import Documents
+from fiftyone_redis.engine.protocol import aliases, index_info
 from fiftyone_redis.errors import AuthenticationError, IndexMismatchError, ServerError
 
 _SAMPLE, _SCANNED = 16, 1024  # documents measured, and keys scanned for them
@@ -67,9 +67,9 @@ def estimate_memory(client: Client, info: dict[str, Any]) -> int:
     Raises:
         IncompleteResultError: if the server does not tell how many documents there are
     """
-    total, count = replies.read_index_bytes(info), replies.read_documents(info)
+    total, count = index_info.read_index_bytes(info), index_info.read_documents(info)
     try:
-        documents = Documents(client, replies.read_schema(info))
+        documents = Documents(client, index_info.read_schema(info))
     except IndexMismatchError:
         return total  # it holds no vectors that could be searched
     try:
@@ -83,14 +83,14 @@ def estimate_memory(client: Client, info: dict[str, Any]) -> int:
 def _describe(client: Client, reply: Any) -> IndexEntry | None:
     if isinstance(reply, redis.RedisError):
         return None  # dropped in the meantime, or not visible to this user
-    info = replies.read_info(reply)
+    info = index_info.read_info(reply)
     try:
-        schema = replies.read_schema(info)
+        schema = index_info.read_schema(info)
     except IndexMismatchError:
         return None
     return IndexEntry(
         get_alias(schema.name),
-        replies.read_documents(info),
+        index_info.read_documents(info),
         estimate_memory(client, info),
         schema.algorithm,
         schema.dtype,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine import codec, commands
-from fiftyone_redis.engine.index import VectorIndex
+from fiftyone_redis.connection.protocol import wire
+from fiftyone_redis.engine.documents.documents import Documents
+from fiftyone_redis.engine.documents.reading import Progress
 from fiftyone_redis.engine.index_file import Columns, Header, IndexFile, Page, create_file
-from fiftyone_redis.engine.options import OPTIONS
-from fiftyone_redis.engine.reading import Progress
+from fiftyone_redis.engine.lifecycle import adding
+from fiftyone_redis.engine.lifecycle.definition import Definition
+from fiftyone_redis.engine.protocol import commands
+from fiftyone_redis.engine.schema.options import OPTIONS
+from fiftyone_redis.engine.schema.schema import Schema
+from fiftyone_redis.engine.vectors import encoding
 from fiftyone_redis.errors import InputError
 
 _IMPORT = "import"
@@ -20,7 +25,7 @@ _IMPORT = "import"
 
 
 def write_index(
-    index: VectorIndex,
+    index: Definition,
     path: Path,
     about: dict[str, Any],
     more_fields: Sequence[str] = (),
@@ -51,12 +56,7 @@ def write_index(
             "import the file again first."
         )
     fields = [*schema.tags, *(each.name for each in schema.attributes), *more_fields]
-    options = {
-        name: getattr(schema, name)
-        for name, option in OPTIONS.items()
-        if option.is_of(schema.algorithm)
-    }
-    header = Header(schema.dim, options, fields, about)
+    header = Header(schema.dim, _read_options(schema), fields, about)
     with create_file(path, header) as write:
         for ids, blobs, columns in _read_parts(index, header):
             write(ids, blobs, columns)
@@ -66,7 +66,13 @@ def write_index(
     return count
 
 
-def read_index(index: VectorIndex, file: IndexFile, progress: Progress | None = None) -> int:
+def _read_options(schema: Schema) -> dict[str, Any]:
+    """Returns the settings of an index, by their names."""
+    own = (name for name, option in OPTIONS.items() if option.is_of(schema.algorithm))
+    return {name: getattr(schema, name) for name in own}
+
+
+def read_index(index: Definition, file: IndexFile, progress: Progress | None = None) -> int:
     """Adds the documents of a file to an index, which is new, or was being filled from the file.
 
     It can be called again if it is interrupted: documents that are there are passed over.
@@ -86,7 +92,7 @@ def read_index(index: VectorIndex, file: IndexFile, progress: Progress | None = 
     key, added = commands.sync_key(index.schema.name), 0
     index.client.execute("HSET", key, _IMPORT, file.header.export_id)
     for page in file.read_pages():
-        there = index.existing(page.ids)
+        there = index.read(partial(Documents.find_existing, ids=page.ids))
         rows = [row for row, id in enumerate(page.ids) if id not in there]
         if rows:
             _add(index, page, rows)
@@ -103,7 +109,7 @@ def read_import(client: Client, name: str) -> str | None:
     return None if found is None else wire.to_text(found)
 
 
-def _add(index: VectorIndex, page: Page, rows: list[int]) -> None:
+def _add(index: Definition, page: Page, rows: list[int]) -> None:
     row_of = {page.ids[row]: row for row in rows}
     tags = {
         tag: [page.fields[tag][row] or "" for row in rows]
@@ -115,16 +121,16 @@ def _add(index: VectorIndex, page: Page, rows: list[int]) -> None:
     def read_fields(ids: Sequence[str]) -> Columns:
         return {name: [values[row_of[id]] for id in ids] for name, values in others.items()}
 
-    index.add(list(row_of), page.vectors[rows], tags, attributes=read_fields if others else None)
+    attributes = read_fields if others else None
+    adding.add(index, list(row_of), page.vectors[rows], tags, None, attributes)
 
 
 def _read_parts(
-    index: VectorIndex, header: Header
+    index: Definition, header: Header
 ) -> Iterator[tuple[list[str], list[bytes], Columns]]:
     """Reads all documents, in parts of the size that a file has them."""
-    definition = index._definition
-    definition.read(lambda _: None)  # follows what others have changed
-    documents = definition.documents
+    index.read(lambda _: None)  # follows what others have changed
+    documents = index.documents
     ids: list[str] = []
     found: list[Sequence[bytes | None]] = []
     wanted = [documents.schema.vector_field, *header.fields]
@@ -137,14 +143,14 @@ def _read_parts(
             del ids[: header.rows_of_part], found[: header.rows_of_part]
     if ids:
         yield _make_part(ids, found, header)
-    definition.confirm()
+    index.confirm()
 
 
 def _make_part(
     ids: list[str], rows: list[Sequence[bytes | None]], header: Header
 ) -> tuple[list[str], list[bytes], Columns]:
     blobs = [row[0] or b"" for row in rows]
-    codec.check_lengths(blobs, header.dtype, header.dim, ids)
+    encoding.check_lengths(blobs, header.dtype, header.dim, ids)
     columns = {
         name: [None if (value := row[column]) is None else wire.to_text(value) for row in rows]
         for column, name in enumerate(header.fields, start=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +16,8 @@ from fiftyone_redis.similarity.models import load_model
 Progress = Callable[[int], None]
 
 _BATCH = 512  # samples that are embedded and uploaded together, so at most lost together
+_FIRST_BATCH = 16
+_SECONDS = 1.0  # that a batch should take, so that the work can be watched and stopped
 
 
 def embed_and_add(
@@ -33,7 +36,8 @@ def embed_and_add(
         wanted: the id of the sample of each sample or patch
         field (None): the field of the samples or labels that holds the vectors; by default the
             index's embeddings field, or else its model
-        progress (None): called with the number of samples or patches done since the last call
+        progress (None): called with the number of samples or patches done since the last call,
+            about once a second; what it raises ends the work
         **options: ``batch_size``, ``num_workers`` and ``skip_failures``, as for
             :meth:`fiftyone.brain.similarity.SimilarityIndex.compute_embeddings`
 
@@ -48,25 +52,41 @@ def embed_and_add(
     if not wanted:
         return []
     require_source(index, field)
-    samples, without = select_all_slices(index.samples), []
+    without = _upload_each(index, _embed_batches(index, wanted, field, options), progress)
+    index.reload()
+    return without
+
+
+def _upload_each(
+    index: Any,
+    batches: Iterable[tuple[dict[str, Any], dict[str, str]]],
+    progress: Progress | None,
+) -> list[str]:
+    """Adds each batch while the next one is embedded; returns the ids without a vector."""
+    without: list[str] = []
     with ThreadPoolExecutor(1) as pool:
         upload: Future[None] | None = None
-        for sample_ids, owners in _make_batches(wanted):
-            view = samples.select(sample_ids)
-            vectors = (
-                read_field(index, view, field) if field else _embed(index, view, owners, options)
-            )
-            kept = {id: value for id, value in vectors.items() if id in owners}
-            without += [id for id in owners if id not in kept]
+        for vectors, owners in batches:
+            without += [id for id in owners if id not in vectors]
             if upload is not None:
                 upload.result()
-            upload = pool.submit(_add, index, kept, owners)
+            upload = pool.submit(_add, index, vectors, owners)
             if progress is not None:
                 progress(len(owners))
         if upload is not None:
             upload.result()
-    index.reload()
     return without
+
+
+def _embed_batches(
+    index: Any, wanted: Mapping[str, str], field: str | None, options: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """Yields the vectors of a batch by id, and all ids of the batch with their samples."""
+    samples = select_all_slices(index.samples)
+    for sample_ids, owners in _make_batches(wanted):
+        view = samples.select(sample_ids)
+        vectors = read_field(index, view, field) if field else _embed(index, view, owners, options)
+        yield {id: value for id, value in vectors.items() if id in owners}, owners
 
 
 def require_source(index: Any, field: str | None = None) -> None:
@@ -95,10 +115,14 @@ def _make_batches(wanted: Mapping[str, str]) -> Iterator[tuple[list[str], dict[s
     ids_of: dict[str, list[str]] = {}
     for id, sample_id in wanted.items():
         ids_of.setdefault(sample_id, []).append(id)
-    everyone = list(ids_of)
-    for start in range(0, len(everyone), _BATCH):
-        batch = everyone[start : start + _BATCH]
+    everyone, start, size = list(ids_of), 0, min(_FIRST_BATCH, _BATCH)
+    while start < len(everyone):
+        began = time.monotonic()
+        batch = everyone[start : start + size]
         yield batch, {id: sample_id for sample_id in batch for id in ids_of[sample_id]}
+        start += size
+        took = max(time.monotonic() - began, 1e-6)
+        size = min(_BATCH, max(1, int(size * _SECONDS / took)))
 
 
 def read_field(index: Any, view: Any, field: str) -> dict[str, Any]:
