@@ -20,7 +20,10 @@ def examples(file: Path) -> str:
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if examples(f)], ids=lambda file: file.name)
-def test_the_examples_run(file, quickstart, redis_backend, redis_server, capsys):
+def test_the_examples_run(
+    file, quickstart, redis_backend, redis_server, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where they may write files
     code = examples(file).replace("redis://localhost:6379", redis_server.url)
     printed = []
     exec(code, {"print": lambda *values: printed.append(" ".join(map(str, values)))})

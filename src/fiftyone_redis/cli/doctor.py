@@ -37,7 +37,7 @@ def doctor(connection: dict[str, Any], name_all: bool) -> None:
     from fiftyone_redis.app.plugin_check import check_plugin
     from fiftyone_redis.doctor import diagnose, works
 
-    findings = diagnose(connection, name_all=name_all, more=[check_plugin])
+    findings = diagnose(name_all=name_all, more=[check_plugin], **connection)
     output.print_result([asdict(finding) for finding in findings], _report(findings))
     if not works(findings):
         raise click.exceptions.Exit(1)
