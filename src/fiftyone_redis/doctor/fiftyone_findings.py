@@ -114,12 +114,12 @@ def _report_unused(names: list[str], most: int) -> list[Finding]:
     """Reports indexes that are named as FiftyOne's runs name them, but that no run uses."""
     if not names:
         return []
-    text = f"No run of this FiftyOne database uses {len(names)} indexes: {_list(names, most)}"
+    text = f"Indexes that no run of this FiftyOne database uses ({len(names)}): "
     advice = (
         "Such indexes stay when a dataset or a run is deleted without cleanup(). If no other "
         "database uses them either, `fiftyone-redis prune` deletes them."
     )
-    return [Finding("runs", WARNING, text, advice)]
+    return [Finding("runs", WARNING, text + _list(names, most), advice)]
 
 
 def _report_empty(empty: list[Run], most: int) -> list[Finding]:
