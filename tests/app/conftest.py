@@ -18,7 +18,6 @@ the test's own.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -38,6 +37,7 @@ from driving import Page
 from fiftyone.core.odm import get_db_conn
 from packaging.version import Version
 from playwright.sync_api import sync_playwright
+from ports import find_unused_port
 from redis_panel import Panel
 
 from fiftyone_redis import CONFIG_CLS, server
@@ -122,9 +122,7 @@ def app(chromium_program, app_folder, app_environment) -> str:
     """The URL of the App: a server of its own process, on a free port of this machine."""
     if Version(fo.__version__) < Version("1.22"):
         pytest.skip("The tests drive the pages of FiftyOne 1.22 and newer.")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(find_unused_port())
     command = [sys.executable, "main.py", "--address", "127.0.0.1", "--port", port]
     url = f"http://127.0.0.1:{port}"
     log = app_folder / "server.log"
