@@ -228,7 +228,7 @@ def test_full_memory_is_a_problem(own_server, here):
 
 def test_nearly_full_memory_is_a_warning(own_server, here):
     client = own_server()
-    client.set("filler", "x" * 20_000_000)
+    client.setrange("filler", 20_000_000, "x")
     client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 0.95))
     assert found("memory").status == "warning"
 

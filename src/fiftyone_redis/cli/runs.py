@@ -190,10 +190,10 @@ def rebuild(
 def rename(dataset: str, brain_key: str, new_key: str) -> None:
     """Give an index another brain key."""
     loaded = load_dataset(dataset)
-    from fiftyone_redis.app.changes import find_key_problem
+    from fiftyone_redis.app.brain_keys import find_problem
 
     require_run(loaded, brain_key)
-    problem = find_key_problem(loaded, new_key)
+    problem = find_problem(loaded, new_key)
     if problem:
         raise click.ClickException(problem)
     loaded.rename_brain_run(brain_key, new_key)
