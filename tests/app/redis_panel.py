@@ -94,6 +94,11 @@ class Panel:
         model.fill(name or register_model())
         model.press("Tab")  # the list of models closes
 
+    def has_ticked(self, *fields: str) -> None:
+        """Waits until fields are ticked in the sidebar, so that the grid shows them."""
+        for field in fields:
+            until(self.page.there(f"checkbox-{field}").locator("input").is_checked)
+
     def toast(self, text: str, variant: str) -> None:
         """Waits for a message that goes by itself; nothing else covers the page.
 

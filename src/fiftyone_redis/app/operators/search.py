@@ -41,7 +41,7 @@ class SearchWithPicture(foo.Operator):
 
     def execute(self, ctx: Any) -> Any:
         """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, _BUTTON, lambda report: self._search(ctx, report))
+        return run_with_progress(ctx, _BUTTON, lambda report: self._search(ctx, report), _LABEL)
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)
