@@ -13,7 +13,7 @@ from fiftyone_redis.app import brain_keys, cache, indexes
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.progress import Report, count_progress, follow_bar
 from fiftyone_redis.engine import Schema
-from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
 from fiftyone_redis.errors import (
     ConnectionFailedError,
     IndexInUseError,

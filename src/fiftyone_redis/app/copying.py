@@ -12,7 +12,7 @@ import numpy as np
 from fiftyone_redis.app import brain_keys
 from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.backend import RedisSimilarityIndex
-from fiftyone_redis.engine.options import METRICS
+from fiftyone_redis.engine.schema.options import METRICS
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.dataset_ids import list_ids
 from fiftyone_redis.similarity.sync import SyncResult

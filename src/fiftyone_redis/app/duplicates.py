@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fiftyone_redis.engine import exact_search
+from fiftyone_redis.engine.search import exact_search
 
 Progress = Callable[[int], None]
 

@@ -30,6 +30,7 @@ EXPECTED = (FiftyOneRedisError, ValueError)
 """Errors whose text is for the user; FiftyOne raises ValueError if an input does not fit."""
 
 _ARRIVES_WITHIN = 10.0  # seconds for a page to open its request after it has started a job
+_MOST_ENDED = 50  # jobs that are remembered
 _PAGE_CLOSED = "stopped, since the page that started it was closed"
 _CANCELLED = "cancelled"
 
@@ -71,14 +72,12 @@ class Job:
         target: the brain key that it is about
         dataset: the id of the dataset
         page: the page that started it
-        is_quiet: whether it is listed only while it runs, and says nothing at its end
     """
 
     title: str
     target: str
     dataset: str
     page: str
-    is_quiet: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     state: str = RUNNING
     progress: float = 0.0
@@ -149,6 +148,9 @@ def start(job: Job, name: str, work: Callable[[Report], Outcome]) -> None:
             same = (other.title, other.target, other.dataset)
             if other.state == RUNNING and same == (job.title, job.target, job.dataset):
                 raise InputError(f"{job.title}: this runs already; see the Redis panel.")
+        ended = [other.id for other in _jobs.values() if other.is_told]
+        for id in ended[:-_MOST_ENDED]:
+            del _jobs[id]
         _jobs[job.id] = job
     pool = ThreadPoolExecutor(1, thread_name_prefix="fiftyone-redis-job")
     pool.submit(work, job.report).add_done_callback(lambda future: job.finish(name, future))

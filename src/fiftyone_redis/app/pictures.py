@@ -15,7 +15,7 @@ import fiftyone as fo
 from fiftyone.core.models import TorchModelMixin
 
 from fiftyone_redis.app import own_fields
-from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.vectors.encoding import Array
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.dataset_ids import select_all_slices
 from fiftyone_redis.similarity.models import load_model

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.engine import VectorIndex, codec
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.vectors import checks, encoding
 from fiftyone_redis.similarity import id_sets
 from fiftyone_redis.similarity.dataset_ids import iterate_ids, select_all_slices
 from fiftyone_redis.similarity.embedding import read_field
@@ -129,11 +130,11 @@ def _find_other_vectors(
     stored = opened.fetch([id for id in owners if id in vectors])
     if not stored.ids:
         return
-    current = codec.as_matrix([vectors[id] for id in stored.ids])
+    current = checks.as_matrix([vectors[id] for id in stored.ids])
     if current.shape != stored.vectors.shape:
         yield from stored.ids
         return
-    blobs = [row.tobytes() for row in codec.encode(current, dtype)]
-    held = codec.decode(blobs, dtype, current.shape[1])
+    blobs = [row.tobytes() for row in encoding.encode(current, dtype)]
+    held = encoding.decode(blobs, dtype, current.shape[1])
     different = np.flatnonzero((held != stored.vectors).any(axis=1))
     yield from (stored.ids[row] for row in different)

@@ -17,9 +17,9 @@ import fiftyone.core.labels as fol
 from bson import ObjectId
 
 from fiftyone_redis.engine import Attribute
-from fiftyone_redis.engine.document_formats import FieldValues
-from fiftyone_redis.engine.options import match_choice
-from fiftyone_redis.engine.schema import KINDS, SEPARATOR
+from fiftyone_redis.engine.documents.formats import FieldValues
+from fiftyone_redis.engine.schema.options import match_choice
+from fiftyone_redis.engine.schema.schema import KINDS, SEPARATOR
 from fiftyone_redis.errors import SettingsError, list_first
 
 RequestedFields = tuple[tuple[str, str | None], ...]
@@ -48,7 +48,7 @@ class StoredField:
     Args:
         path: its name in the dataset; may omit the list of labels, as ``"ground_truth.label"``
             for ``"ground_truth.detections.label"``
-        kind: one of :data:`~fiftyone_redis.engine.schema.KINDS`
+        kind: one of :data:`~fiftyone_redis.engine.schema.schema.KINDS`
     """
 
     path: str

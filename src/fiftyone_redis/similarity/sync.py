@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from fiftyone_redis.engine import VectorIndex, commands
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.log import get_logger
 from fiftyone_redis.similarity import id_sets
 from fiftyone_redis.similarity.comparison import (
     Difference,
@@ -21,8 +22,7 @@ from fiftyone_redis.similarity.comparison import (
 from fiftyone_redis.similarity.embedding import Progress, embed_and_add, require_source
 from fiftyone_redis.similarity.progress import bar as progress_bar
 
-# FiftyOne shows what its own loggers say.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 _CLOCK_SKEW = timedelta(seconds=10)  # between the machines that write to the dataset
 _UPDATED_TOGETHER = 10_000

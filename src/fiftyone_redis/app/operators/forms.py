@@ -9,7 +9,7 @@ from typing import Any
 from fiftyone.operators import types
 
 from fiftyone_redis.app import indexes
-from fiftyone_redis.engine.options import Option
+from fiftyone_redis.engine.schema.options import Option
 from fiftyone_redis.errors import FiftyOneRedisError
 
 Ask = Callable[[Any, Any], None]

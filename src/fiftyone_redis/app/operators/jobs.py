@@ -44,8 +44,7 @@ async def _watch(ctx: Any, page: str) -> AsyncIterator[Any]:
     try:
         while not is_idle:
             for job in jobs.take_ended(page):
-                if not job.is_quiet:
-                    yield ctx.trigger(FINISH, {"job": job.id})
+                yield ctx.trigger(FINISH, {"job": job.id})
             is_idle = jobs.let_go_if_idle(page)
             if not is_idle:
                 await asyncio.sleep(_SECONDS)
@@ -78,14 +77,13 @@ class FinishJob(foo.Operator):
 OPERATORS = (WatchJobs, FinishJob)
 
 
-def make_job(ctx: Any, title: str, target: str, is_quiet: bool = False) -> Job:
+def make_job(ctx: Any, title: str, target: str) -> Job:
     """Returns a job that belongs to the page of a call.
 
     Args:
         ctx: the :class:`fiftyone.operators.ExecutionContext`
         title: what it does
         target: the brain key that it is about
-        is_quiet: whether it is listed only while it runs, and says nothing at its end
     """
     page = ctx.params.get("page") or uuid.uuid4().hex
-    return Job(title, target, str(ctx.dataset._doc.id), page, is_quiet)
+    return Job(title, target, str(ctx.dataset._doc.id), page)

@@ -13,8 +13,8 @@ from fiftyone_redis.app import brain_keys, cache, changes, copying, indexes
 from fiftyone_redis.app.operators import create_form, forms
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report, follow_bar
-from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning_options
-from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.schema.options import COMMON, DTYPES, METRICS, tuning_options
+from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.errors import InputError, list_first
 from fiftyone_redis.similarity.sync import SyncResult
 

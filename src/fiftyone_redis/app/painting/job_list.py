@@ -43,7 +43,7 @@ def read(ctx: Any) -> list[dict[str, Any]]:
     if ctx.dataset is None:
         return []
     dataset = str(ctx.dataset._doc.id)
-    rows = [_describe(job) for job in jobs.list_jobs(dataset) if _is_listed(job)]
+    rows = [_describe(job) for job in jobs.list_jobs(dataset)]
     rows += scheduled.list_operations(dataset, _MOST_SCHEDULED)
     rows.sort(key=lambda row: row["began"], reverse=True)
     ended = [row for row in rows if not is_active(row) and row["ended"] > _cleared.get(dataset, 0)]
@@ -126,10 +126,6 @@ def paint(
         panel.btn(
             "clear_jobs", "Clear finished jobs", icon="clear_all", on_click=clear, variant="text"
         )
-
-
-def _is_listed(job: Job) -> bool:
-    return job.state == RUNNING or not job.is_quiet
 
 
 def _describe(job: Job) -> dict[str, Any]:
