@@ -233,14 +233,8 @@ class RedisPanel(foo.Panel):
         for number, problem in enumerate(state.problems or []):
             warning = types.AlertView(severity="warning")
             panel.str(f"warning_{number}", default=problem, label=problem, view=warning)
-        job_list.paint(
-            panel,
-            state.jobs or [],
-            look=self.look,
-            cancel=self.cancel_job,
-            clear=self.clear_jobs,
-            show=self.show_job,
-        )
+        jobs = state.jobs or []
+        job_list.paint_active(panel, jobs, cancel=self.cancel_job)
         if state.rows:
             self._paint_indexes(panel)
             _paint_details(panel, state)
@@ -250,8 +244,10 @@ class RedisPanel(foo.Panel):
                 name="none",
             )
         self._paint_buttons(panel, state)
+        job_list.paint_ended(panel, jobs, show=self.show_job, clear=self.clear_jobs)
         if state.rows and not state.problem:
             self._paint_distances(panel, state)
+        job_list.keep_looking(panel, jobs, look=self.look)
         return types.Property(panel, view=types.VStackView(gap=2, p=2, componentsProps=_NARROW))
 
     def _read(self, ctx: Any, start: bool = False) -> None:
