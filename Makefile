@@ -5,7 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINT ?=
 MINUTES ?= 5
-OLDEST_PYTHON ?= python3.10
+OPTIONS ?=
+COMBINATIONS ?=
 READY := $(VENV)/.ready
 
 # The demo has a FiftyOne database, a private Redis and settings of its own.
@@ -17,10 +18,10 @@ DEMO_ENV := FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models FIFTYONE_BRAIN_CONFIG_PATH=$(D
 WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo app browser test test-slow screenshots test-oldest bench soak lint format types check tables docs package clean
+.PHONY: help env demo app browser test test-slow screenshots test-all bench bench-million soak lint format types check tables docs package clean
 
 help: ## Say what can be made.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
 
 env: $(READY) ## Make the environment in .venv.
 
@@ -52,8 +53,8 @@ test-slow: browser ## Run the slow tests.
 screenshots: browser ## Take the screenshots of docs/app.md anew.
 	SCREENSHOTS=$(CURDIR)/docs/images/app $(BIN)/python -m pytest tests/app
 
-test-oldest: ## Run the tests on the oldest Python, FiftyOne and redis-py.
-	$(MAKE) test PYTHON=$(OLDEST_PYTHON) VENV=.venv-oldest CONSTRAINT='--constraint scripts/oldest.txt'
+test-all: ## Run the tests on all supported versions of Python, redis-py and FiftyOne.
+	$(PYTHON) scripts/test_all.py $(COMBINATIONS)
 
 lint: env ## Look for faults and for what is not formatted.
 	$(BIN)/ruff check .
@@ -71,6 +72,9 @@ check: lint types test ## Do what CI does first.
 bench: env ## Measure everything against FiftyOne's own backends, in about 15 minutes.
 	$(BIN)/python benchmarks/run.py
 
+bench-million: env ## Measure a million vectors, in hours; OPTIONS="--count 200000 ..." for less.
+	$(BIN)/python scripts/mongod.py run .bench/million/mongo $(BIN)/python benchmarks/million.py $(OPTIONS)
+
 soak: env ## Use one index from several processes and inject faults, for MINUTES=5.
 	$(BIN)/python benchmarks/soak.py $(MINUTES)
 	$(BIN)/python -m pytest -m slow tests/faults/test_model.py
@@ -86,4 +90,4 @@ package: env ## Build the wheel and the source archive in dist/.
 
 clean: ## Remove the environment, the demo and what was built.
 	-[ -x $(BIN)/fiftyone-redis ] && $(DEMO_ENV) $(BIN)/fiftyone-redis server stop
-	rm -rf $(VENV) .venv-oldest .bench $(DEMO) dist build site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-* .bench $(DEMO) dist build site .mypy_cache .pytest_cache .ruff_cache

@@ -16,7 +16,7 @@ from typing import Any
 import redis
 from data import Matrix
 
-from fiftyone_redis.connection.wire import pack
+from fiftyone_redis.connection.protocol.wire import pack
 
 _CHUNK = 1 << 18
 _BATCH = 1000  # of 100, 300, 3000 and 10000 none was faster

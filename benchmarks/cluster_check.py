@@ -29,9 +29,14 @@ import redis
 import services
 
 from fiftyone_redis import server
-from fiftyone_redis.connection import cluster, complete_answers, primaries, topology, wire
+from fiftyone_redis.connection import topology
+from fiftyone_redis.connection.cluster import cluster_client, complete_answers, primaries
+from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.connection.retry import RetryPolicy
-from fiftyone_redis.engine import Schema, VectorIndex, codec, commands, connect, replies, search
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.protocol import commands, replies
+from fiftyone_redis.engine.search import knn_search
+from fiftyone_redis.engine.vectors import encoding
 from fiftyone_redis.server.program import Program, build_command, build_environment
 
 _DIM, _COUNT, _K = 16, 1000, 10
@@ -80,14 +85,16 @@ def _median(work: Callable[[], object]) -> float:
 def _check(ports: list[int], blocks: int) -> list[float]:
     """Measures the check of a cluster."""
     seed = redis.Redis(port=ports[0], protocol=3, retry=RetryPolicy(0, 0))
-    client: Any = cluster.connect_cluster(seed)
+    client: Any = cluster_client.connect_cluster(seed)
     schema, vectors = Schema("{docs}", _DIM), _vectors()
     with ExitStack() as stack:
         stack.callback(client.close)
         stack.callback(seed.close)
         owner = client.get_node_from_key(schema.name)
         names = sorted(str(node.name) for node in client.get_primaries())
-        stack.enter_context(patch.object(cluster, "_PREFERRED", names.index(str(owner.name))))
+        stack.enter_context(
+            patch.object(cluster_client, "_PREFERRED", names.index(str(owner.name)))
+        )
         client.execute(*commands.create(schema))
         for row, vector in enumerate(vectors):
             client.execute("HSET", f"{schema.prefix}{row}", "vector", vector.tobytes())
@@ -113,14 +120,14 @@ def _info(port: int, blocks: int) -> list[float]:
         query = vectors[:1]
 
         def search_as(answers: Callable[..., object]) -> None:
-            with patch.object(search, "_query_server", answers):
+            with patch.object(knn_search, "_query_server", answers):
                 index.search(query, _K)
 
-        usual = search._query_server
+        usual = knn_search._query_server
         return compare(lambda: search_as(usual), lambda: search_as(_answers_alone), blocks)
 
 
-def _answers_alone(request: search.KnnRequest, blobs: list[bytes], k: int) -> object:
+def _answers_alone(request: knn_search.KnnRequest, blobs: list[bytes], k: int) -> object:
     """Does what the engine's own function does, without FT.INFO."""
     schema, timeout_ms = request.schema, request.timeout_ms
     queries = [commands.knn(schema, blob, k, timeout_ms=timeout_ms) for blob in blobs]
@@ -135,7 +142,7 @@ def _living_primaries(shards: object) -> list[topology.Node]:
     return [node for node in found if node is not None]
 
 
-def _vectors() -> codec.Array:
+def _vectors() -> encoding.Array:
     return np.random.default_rng(51).normal(size=(_COUNT, _DIM)).astype(np.float32)
 
 

@@ -21,9 +21,9 @@ import cluster_check
 import numpy as np
 import redis
 
-from fiftyone_redis.connection.cluster import Cluster, connect_cluster
+from fiftyone_redis.connection.cluster.cluster_client import Cluster, connect_cluster
+from fiftyone_redis.connection.protocol.wire import pack_keyed
 from fiftyone_redis.connection.retry import RetryPolicy
-from fiftyone_redis.connection.wire import pack_keyed
 
 _COUNT, _DIM, _BATCH = 20_000, 512, 500
 

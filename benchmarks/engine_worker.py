@@ -31,7 +31,8 @@ import measure
 import numpy as np
 from jobs import Figures, Job, perform
 
-from fiftyone_redis.engine import Schema, VectorIndex, codec, connect
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.vectors import encoding
 
 K = 10
 EFS = (10, 20, 50, 100, 200, 500)
@@ -154,7 +155,7 @@ def _point(
 ) -> Figures:
     """Returns recall and latency at one EF_RUNTIME, all queries several times over."""
     redis, prefix = bare.client(job.port), len(index.schema.prefix)
-    blobs = [blob.tobytes() for blob in codec.encode(queries, index.schema.dtype)]
+    blobs = [blob.tobytes() for blob in encoding.encode(queries, index.schema.dtype)]
     found: list[list[str]] = []
     medians = []
     for _ in range(job.sizes.runs + 1):

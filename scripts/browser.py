@@ -56,7 +56,7 @@ def ensure() -> int:
         bring()
         if find():
             return 0
-    print(MISSING, file=sys.stderr)  # noqa: T201
+    print(MISSING, file=sys.stderr)
     return 1 if os.environ.get("CI") else 0
 
 
@@ -69,7 +69,7 @@ def _install() -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get") or os.environ.get(VARIABLE):
         return
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    print("Installing Chromium for the tests of the App.")  # noqa: T201
+    print("Installing Chromium for the tests of the App.")
     _try(["apt-get", "update", "-qq"], quiet)
     _try(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], quiet)
 
@@ -78,7 +78,7 @@ def _download() -> None:
     """Downloads Playwright's own."""
     if os.environ.get(VARIABLE):
         return
-    print("Downloading Chromium for the tests of the App.")  # noqa: T201
+    print("Downloading Chromium for the tests of the App.")
     _try([sys.executable, "-m", "playwright", "install", "--no-shell", "chromium"])
 
 

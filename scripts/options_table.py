@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fiftyone_redis.engine.options import OPTIONS, Option
+from fiftyone_redis.engine.schema.options import OPTIONS, Option
 
 
 def table() -> str:

@@ -15,14 +15,19 @@ from pathlib import Path
 import click
 import options_table
 
+from fiftyone_redis.cli.group import WithExamples
 from fiftyone_redis.cli.main import main
 from fiftyone_redis.connection.parameters import NAMES, Parameters
-from fiftyone_redis.engine.options import OPTIONS
-from fiftyone_redis.similarity.settings import DEFAULTS
+from fiftyone_redis.doctor import algorithms
+from fiftyone_redis.doctor.findings import format_bytes
+from fiftyone_redis.engine.schema.options import OPTIONS
+from fiftyone_redis.settings import DEFAULTS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("cli.md", "settings.md")
+PAGES = ("cli.md", "settings.md", "how-to/large-datasets.md")
+
+_COMPUTED = 10_000_000  # vectors: too many to be measured, so the costs are continued
 
 _BACKEND = ROOT / "src" / "fiftyone_redis" / "backend.py"
 
@@ -83,11 +88,27 @@ def commands_text() -> str:
     return "\n".join(map(_command, contexts()))
 
 
+def costs_table() -> str:
+    """Returns the table of what FLAT and HNSW cost at several sizes."""
+    rows = []
+    for count in (*next(iter(algorithms.MEASURED.values())), _COMPUTED):
+        for name in algorithms.MEASURED:
+            cost = algorithms.estimate(name, count)
+            times = (algorithms.describe_time(each) for each in (cost.build, cost.search))
+            recall = "1" if name == "FLAT" else algorithms.RECALL
+            size = f"{count:,}" + (" (computed)" if count == _COMPUTED else "")
+            built, searched = times
+            rows.append((size, name, built, format_bytes(cost.memory), searched, recall))
+    header = ("vectors", "algorithm", "build", "server's memory", "a search", "recall@10")
+    return _table(header, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "options": options_table.table,
     "run": run_table,
     "connection": connection_table,
     "commands": commands_text,
+    "costs": costs_table,
 }
 
 
@@ -99,10 +120,9 @@ def _command(context: click.Context) -> str:
     rows = [(f"`{record[0]}`", record[1]) for record in records if record and record[1]]
     if rows:
         parts.append(_table(("option", ""), rows).rstrip())
-    if command.epilog:
-        examples = command.epilog.partition(":\n")[2]
-        parts += ["Examples:", textwrap.indent(textwrap.dedent(examples), "    ").rstrip()]
-    return "\n\n".join(parts) + "\n"
+    if isinstance(command, WithExamples):
+        parts += ["Examples:", textwrap.indent("\n".join(command.examples), "    "), command.note]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _arguments(docstring: str) -> dict[str, str]:

@@ -31,9 +31,10 @@ import options_table
 from fiftyone_redis.app import changes
 from fiftyone_redis.app.operators import manage
 from fiftyone_redis.backend import RedisSimilarityConfig, RedisSimilarityIndex
-from fiftyone_redis.engine import protocol, replies
-from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
-from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine import protocol
+from fiftyone_redis.engine.protocol import index_info
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
+from fiftyone_redis.engine.schema.schema import Schema
 
 def refusal(call):
     try:
@@ -53,7 +54,7 @@ manage._ask_settings(SimpleNamespace(params={}), form, schema)
 print(json.dumps({
     "the command that makes it": protocol.create(schema),
     "a query": protocol.knn(schema, b"", 5, timeout_ms=1)[2],
-    "an index on a server": replies.read_schema(replies.read_info(info)).made_up,
+    "an index on a server": index_info.read_schema(index_info.read_info(info)).made_up,
     "another algorithm": protocol.create(Schema("any", 4, made_up=9)),
     "a value that cannot be": refusal(lambda: Schema("any", 4, made_up=1)),
     "the run": config.serialize()["made_up"],
@@ -74,7 +75,7 @@ def found(tmp_path_factory) -> dict:
     """What a copy of the package makes of a setting that is one field more in one file."""
     folder = tmp_path_factory.mktemp("edited")
     shutil.copytree(ROOT / "src" / "fiftyone_redis", folder / "fiftyone_redis")
-    file = folder / "fiftyone_redis" / "engine" / "options.py"
+    file = folder / "fiftyone_redis" / "engine" / "schema" / "options.py"
     before, after = file.read_text().split("    def __post_init__")
     file.write_text(before + NEW + after)
     path = os.pathsep.join([str(folder), str(ROOT / "scripts")])

@@ -19,9 +19,9 @@ from fiftyone.brain.similarity import Similarity
 from fiftyone_redis import CONFIG_CLS
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.engine import VectorIndex
-from fiftyone_redis.engine.schema import FIFTYONE_ID, Schema
+from fiftyone_redis.engine.schema.schema import FIFTYONE_ID, Schema
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, SettingsError
-from fiftyone_redis.similarity.settings import open_client
+from fiftyone_redis.settings import open_client
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID
 
 FIFTYONE_CLS = "fiftyone.brain.internal.core.redis.RedisSimilarityConfig"

@@ -16,16 +16,16 @@ from fiftyone.brain.similarity import (
     SimilarityIndex,
 )
 
+from fiftyone_redis import settings
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import Attribute, Schema, VectorIndex
-from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
-from fiftyone_redis.engine.requirements import require_support
+from fiftyone_redis.engine.protocol.requirements import require_support
+from fiftyone_redis.engine.schema.options import OPTIONS, UNREPORTED
 from fiftyone_redis.errors import (
     IndexNotFoundError,
     SettingsError,
     list_unknown,
 )
-from fiftyone_redis.similarity import settings
 from fiftyone_redis.similarity.adding import AddingMixin
 from fiftyone_redis.similarity.embeddings import EmbeddingsMixin
 from fiftyone_redis.similarity.option_keywords import document_options, refuse_unknown, take_options
@@ -315,17 +315,10 @@ class RedisSimilarityIndex(AddingMixin, EmbeddingsMixin, NeighborsMixin):
             InputError: if the embeddings or IDs are invalid; nothing is written
             FiftyOneRedisError: if the server refuses them
         """
+        existing = (overwrite, allow_existing, warn_existing)
         try:
             with self._registered_unless_it_fails():
-                self._add(
-                    embeddings,
-                    sample_ids,
-                    label_ids,
-                    progress,
-                    overwrite=overwrite,
-                    allow_existing=allow_existing,
-                    warn_existing=warn_existing,
-                )
+                self._add(embeddings, sample_ids, label_ids, progress, *existing)
         finally:
             self._clear_cache()
         if reload:

@@ -20,6 +20,16 @@ def fiftyone_config() -> dict[str, Any]:
     return read_object(Path(named) if named else Path.home() / ".fiftyone" / "config.json")
 
 
+def fiftyone_app_config() -> dict[str, Any]:
+    """Reads the config file of FiftyOne's App, which need not exist.
+
+    Raises:
+        SettingsError: if it cannot be read, or is no JSON object
+    """
+    named = os.environ.get("FIFTYONE_APP_CONFIG_PATH")
+    return read_object(Path(named) if named else Path.home() / ".fiftyone" / "app_config.json")
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Reads a file that holds one JSON object; empty if there is no such file.
 

@@ -15,6 +15,7 @@ FiftyOneRedisError
 ├── ProtocolError            a reply of the server makes no sense
 ├── ServerError              the server refused a command
 │   └── ResultLimitError     the request exceeds MAXSEARCHRESULTS
+├── MissingPackageError      an optional package is not installed         (ImportError)
 └── PrivateServerError       the private Redis cannot be found, started or stopped
 
 Errors of redis-py are turned into these in one place, ``connection/translate.py``.
@@ -84,6 +85,10 @@ class ServerError(FiftyOneRedisError):
 
 class ResultLimitError(ServerError):
     """The request asks for more results than the server returns (MAXSEARCHRESULTS)."""
+
+
+class MissingPackageError(FiftyOneRedisError, ImportError):
+    """An optional package that is needed is not installed; the message tells how to install it."""
 
 
 class PrivateServerError(FiftyOneRedisError):

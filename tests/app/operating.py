@@ -6,14 +6,10 @@ from typing import Any
 import fiftyone.core.view as fov
 from fiftyone.operators.executor import ExecutionContext, Executor
 
+from fiftyone_redis.app import plugin
 from fiftyone_redis.app.jobs import EXPECTED
-from fiftyone_redis.app.operators import duplicates, manage, search
 
-OPERATORS = {
-    operator.name: operator
-    for kind in (*manage.OPERATORS, *search.OPERATORS, *duplicates.OPERATORS)
-    for operator in [kind()]
-}
+OPERATORS = {operator.name: operator for kind in plugin.OPERATORS for operator in [kind()]}
 
 
 @dataclass

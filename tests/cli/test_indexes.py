@@ -3,49 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 
 import fiftyone as fo
-import fiftyone.brain as fob
-import numpy as np
-import pytest
-from click.testing import CliRunner, Result
 
-from fiftyone_redis.cli.main import main
 from fiftyone_redis.engine import VectorIndex
 
 
-def run(*arguments: str, answer: str | None = None) -> Result:
-    return CliRunner().invoke(main, list(arguments), input=answer)
-
-
-@pytest.fixture(autouse=True)
-def server_of_the_tests(redis_server, monkeypatch):
-    """Has the commands that do not load FiftyOne find the tests' server."""
-    monkeypatch.setenv("FIFTYONE_BRAIN_SIMILARITY_REDIS_URL", redis_server.url)
-
-
-@pytest.fixture
-def dataset(redis_backend):
-    """Thirty samples with a field of vectors."""
-    dataset = fo.Dataset(f"cli-{uuid.uuid4().hex[:8]}")
-    dataset.persistent = True
-    vectors = np.random.default_rng(51).normal(size=(30, 8))
-    dataset.add_samples(
-        [fo.Sample(filepath=f"/{row}.jpg", vector=list(v)) for row, v in enumerate(vectors)]
-    )
-    yield dataset
-    dataset.delete()
-
-
-@pytest.fixture
-def name(dataset) -> str:
-    """The name of the dataset, whose index "key" has all samples."""
-    fob.compute_similarity(dataset, embeddings="vector", brain_key="key", backend="redis")
-    return dataset.name
-
-
-def test_an_index_is_made_from_a_field_and_described(dataset):
+def test_an_index_is_made_from_a_field_and_described(run, dataset):
     made = run("create", dataset.name, "made", "--embeddings", "vector", "--dtype", "float16")
     assert (made.exit_code, made.output.strip()) == (0, "30 added.")
     told = json.loads(run("info", dataset.name, "made", "--json").output)
@@ -53,16 +17,17 @@ def test_an_index_is_made_from_a_field_and_described(dataset):
     assert "float16" in run("info", dataset.name, "made").output
 
 
-def test_all_indexes_are_listed_with_the_runs_that_use_them(name):
+def test_all_indexes_are_listed_with_the_runs_that_use_them(run, name):
     lines = run("ls").output.splitlines()
-    assert lines[0].split() == ["INDEX", "VECTORS", "MEMORY", "KIND", "USED", "BY"]
-    assert f"{name}/key" in lines[1]
-    [entry] = json.loads(run("ls", "--json").output)
-    assert (entry["documents"], entry["used_by"]) == (30, [f"{name}/key"])
+    assert lines[0].split("\t")[:3] == ["DATASET/BRAIN KEY", "VECTORS", "MEMORY"]
+    assert lines[1].split("\t")[:2] == [f"{name}/key", "30"]
+    [entry] = json.loads(run("ls", "--json").stdout)
+    assert entry["documents"] == 30
+    assert entry["used_by"] == [{"dataset": name, "brain_key": "key"}]
     assert entry["memory"] > 30 * 8 * 4
 
 
-def test_a_sync_tells_what_it_did(name, dataset):
+def test_a_sync_tells_what_it_did(run, name, dataset):
     dataset.add_sample(fo.Sample(filepath="/new.jpg", vector=[1.0] * 8))
     assert run("sync", name, "key", "--dry-run").output.strip() == "Would add 1."
     result = json.loads(run("sync", name, "key", "--json").output)
@@ -70,7 +35,7 @@ def test_a_sync_tells_what_it_did(name, dataset):
     assert run("sync", name, "key").output.strip() == "Nothing to do."
 
 
-def test_the_nearest_are_printed_with_their_files(name, dataset):
+def test_the_nearest_are_printed_with_their_files(run, name, dataset):
     sample = dataset.first()
     lines = run("search", name, "key", sample.id, "-k", "3").output.splitlines()
     assert lines[1].split() == ["0.0000", sample.id, sample.filepath]
@@ -78,13 +43,15 @@ def test_the_nearest_are_printed_with_their_files(name, dataset):
     assert len(json.loads(run("search", name, "key", sample.id, "--json").output)) == 10
 
 
-def test_an_index_is_rebuilt(name):
+def test_an_index_is_rebuilt(run, name):
     assert run("rebuild", name, "key").exit_code == 2
-    assert run("rebuild", name, "key", "--algorithm", "HNSW").output.strip() == "Rebuilt."
+    assert run("rebuild", name, "key", "--algorithm", "colour").exit_code == 2
+    rebuilt = run("rebuild", name, "key", "--algorithm", "hnsw")
+    assert rebuilt.output.strip() == "Rebuilt as HNSW, cosine, float32."
     assert "HNSW" in run("ls").output
 
 
-def test_an_index_is_dropped_after_a_yes(name, dataset):
+def test_an_index_is_dropped_after_a_yes(run, name, dataset):
     refused = run("drop", name, "key", answer="n\n")
     assert (refused.exit_code, dataset.list_brain_runs()) == (1, ["key"])
     assert "Delete 30 vectors" in refused.output
@@ -94,17 +61,17 @@ def test_an_index_is_dropped_after_a_yes(name, dataset):
     assert run("ls").output.strip() == "There are no vector indexes."
 
 
-def test_what_no_run_uses_is_deleted_after_a_yes(name, dataset, client):
+def test_what_no_run_uses_is_deleted_after_a_yes(run, name, dataset, client):
     index_name = dataset.get_brain_info("key").config.index_name
     assert run("prune").output.strip() == "Nothing to delete."
     dataset.delete_brain_run("key")
     assert f"{index_name}  30 vectors" in run("prune", answer="n\n").output
     assert VectorIndex.exists(client, index_name)
-    assert run("prune", "--yes").output.splitlines()[-1] == "Deleted 1 index."
+    assert run("prune", "--yes").output.splitlines() == ["Deleted 1 index:", f"- {index_name}"]
     assert not VectorIndex.exists(client, index_name)
 
 
-def test_names_that_do_not_exist_are_told_with_those_that_do(name):
+def test_names_that_do_not_exist_are_told_with_those_that_do(run, name):
     assert f"there are: {name}" in run("info", "none", "key").output
     told = run("sync", name, "other")
     assert (told.exit_code, "it has: key" in told.output) == (1, True)

@@ -107,8 +107,8 @@ def test_help_is_one_flag_away(arguments):
 
 
 def test_help_ends_with_examples_line_by_line():
-    assert "\n    fiftyone-redis enable  " in run("--help").output
-    assert "\n    fiftyone-redis server start  " in run("--help").output
+    assert "\n  fiftyone-redis enable  " in run("--help").output
+    assert "\n  fiftyone-redis server start  " in run("--help").output
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["server", "start", "--help"]])

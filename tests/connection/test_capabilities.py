@@ -18,10 +18,10 @@ from fiftyone_redis.connection.capabilities import (
     check_server,
     parse_replies,
 )
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex
-from fiftyone_redis.engine.options import ALGORITHMS, DTYPES
-from fiftyone_redis.engine.requirements import require_support
+from fiftyone_redis.engine.protocol.requirements import require_support
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
 from fiftyone_redis.errors import ConnectionFailedError, ServerError, UnsupportedServerError
 from fiftyone_redis.server.program import build_command, build_environment
 

@@ -11,7 +11,7 @@ from redis.retry import Retry
 
 from fiftyone_redis import server
 from fiftyone_redis.connection import pool
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -154,11 +154,11 @@ def test_a_socket_that_is_not_there_is_said(tmp_path):
         connect(f"unix://{tmp_path}/none.sock")
 
 
-def test_a_server_that_never_answers_is_said(listening_port, monkeypatch):
-    monkeypatch.setattr("fiftyone_redis.connection.client.CONNECT_TIMEOUT", 0.2)
-    monkeypatch.setattr("fiftyone_redis.connection.client.REPLY_TIMEOUT", 0.2)
+def test_a_server_that_never_answers_is_said(listening_port):
     with pytest.raises(ConnectionFailedError, match="did not answer in time"):
-        connect(host="127.0.0.1", port=listening_port)
+        connect(
+            host="127.0.0.1", port=listening_port, socket_connect_timeout=0.2, socket_timeout=0.2
+        )
 
 
 def test_a_server_that_went_away_is_said(without_engine):

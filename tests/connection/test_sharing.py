@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, connect, documents
-from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.documents.documents import Documents
 
 DIM = 8
 COUNT = 400
@@ -77,8 +77,7 @@ def test_processes_forked_after_the_client_was_made_work_at_once(shared):
     assert ended_well(children)
 
 
-def test_a_fork_in_the_middle_of_an_upload_disturbs_nobody(shared, monkeypatch):
-    monkeypatch.setattr(documents, "BATCH_BYTES", 50 * 4 * DIM)
+def test_a_fork_in_the_middle_of_an_upload_disturbs_nobody(shared, small_batches):
     ids = [f"more-{id}" for id in IDS]
     writing = Documents(shared.client, SCHEMA).write(ids, MATRIX, {})
     written = next(writing)

@@ -7,7 +7,7 @@ import pytest
 import reference
 
 from fiftyone_redis.connection.parameters import NAMES
-from fiftyone_redis.engine.options import OPTIONS
+from fiftyone_redis.engine.schema.options import OPTIONS
 
 SETTINGS = (reference.DOCS / "settings.md").read_text()
 COMMANDS = {context.command_path: context.command for context in reference.contexts()}

@@ -25,11 +25,11 @@ def statuses(findings, step):
 
 @pytest.mark.parametrize("state", [KILLED, GONE])
 @pytest.mark.parametrize("knows_it", [True, False])
-def test_a_part_that_is_lost_is_named_soon(nodes, patient_client, state, knows_it):
+def test_a_part_that_is_lost_is_named_soon(played, patient_client, state, knows_it):
     VectorIndex.open(patient_client, "a")
-    nodes.state = state
-    [lost] = nodes.dead()
-    alive = next(node for node in nodes.nodes if node.is_alive)
+    played.state = state
+    [lost] = played.dead()
+    alive = next(node for node in played.nodes if node.is_alive)
     began = time.monotonic()
     if knows_it:
         findings = examine(patient_client)
@@ -40,14 +40,14 @@ def test_a_part_that_is_lost_is_named_soon(nodes, patient_client, state, knows_i
     [cluster] = [finding for finding in findings if finding.step == "cluster"]
     assert cluster.status == PROBLEM
     assert f"127.0.0.1:{lost.port}" in cluster.text
-    assert nodes.slots(lost)[0] in cluster.text
+    assert played.slots(lost)[0] in cluster.text
     [unasked] = [finding for finding in findings if finding.step in ("limits", "index")]
     assert unasked.status == NOTE
     assert "not looked at" in unasked.text
 
 
-def test_slots_on_the_move_are_told_soon(nodes, patient_client):
-    nodes.state = MIGRATING
+def test_slots_on_the_move_are_told_soon(played, patient_client):
+    played.state = MIGRATING
     began = time.monotonic()
     findings = examine(patient_client)
     assert time.monotonic() - began < SOON
@@ -55,20 +55,20 @@ def test_slots_on_the_move_are_told_soon(nodes, patient_client):
     assert "slots are on the move" in findings[-1].text
 
 
-def test_a_part_that_is_lost_while_indexes_are_looked_at_ends_it(nodes, patient_client):
+def test_a_part_that_is_lost_while_indexes_are_looked_at_ends_it(played, patient_client):
     def lose():
-        nodes.state = GONE
+        played.state = GONE
 
     began = time.monotonic()
-    nodes.answer(lambda words: words[0] == "FT.INFO" and lose(), b"")
+    played.answer(lambda words: words[0] == "FT.INFO" and lose(), b"")
     findings = examine(patient_client)
     assert time.monotonic() - began < SOON
     assert (findings[-1].step, findings[-1].status) == ("index", PROBLEM)
     assert "does not answer" in findings[-1].text
 
 
-def test_a_cluster_that_is_well_is_asked_everything(nodes, patient_client):
-    nodes.answer(lambda words: words[0] == "GET", b"_\r\n")
+def test_a_cluster_that_is_well_is_asked_everything(played, patient_client):
+    played.answer(lambda words: words[0] == "GET", b"_\r\n")
     findings = examine(patient_client)
     assert statuses(findings, "cluster") == [OK]
     assert any(finding.text.startswith("a: 20 documents") for finding in findings)

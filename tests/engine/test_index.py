@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, documents
-from fiftyone_redis.engine.options import METRICS
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.schema.options import METRICS
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
@@ -217,8 +217,7 @@ def test_what_was_removed_is_gone(index, vectors):
     assert len(index) == 3
 
 
-def test_progress_counts_the_documents(index, vectors, monkeypatch):
-    monkeypatch.setattr(documents, "BATCH_BYTES", 10 * 4 * 4)
+def test_progress_counts_the_documents(index, vectors, small_batches):
     counts = []
     index.add(names(25), vectors(25), progress=counts.append)
     assert counts == [10, 10, 5]
@@ -243,9 +242,8 @@ def test_no_vectors_can_be_added(client, index):
     ],
 )
 def test_ids_that_cannot_be_ids_are_refused_before_anything_is_written(
-    client, index, vectors, monkeypatch, ids, reason
+    client, index, vectors, small_batches, ids, reason
 ):
-    monkeypatch.setattr(documents, "BATCH_BYTES", 1)
     with pytest.raises(FiftyOneRedisError, match=reason) as caught:
         index.add(ids, vectors(5))
     assert type(caught.value) is InputError
@@ -254,9 +252,8 @@ def test_ids_that_cannot_be_ids_are_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
 def test_vectors_that_cannot_be_held_are_refused_before_anything_is_written(
-    client, index, vectors, monkeypatch, value
+    client, index, vectors, small_batches, value
 ):
-    monkeypatch.setattr(documents, "BATCH_BYTES", 1)
     matrix = vectors(5)
     matrix[4, 3] = value
     with pytest.raises(InputError, match=r"1 of 5 vectors .*: '00004'"):

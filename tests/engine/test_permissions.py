@@ -12,7 +12,9 @@ import pytest
 from server_under_test import describe
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import Schema, VectorIndex, connect, lease, planner
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.lifecycle import lease
+from fiftyone_redis.engine.search import planner
 from fiftyone_redis.errors import AuthenticationError
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
@@ -140,7 +142,7 @@ def test_the_writing_user_writes_everything(user, admin):
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("right", [*rights(READER), "~fiftyone-*"])
 def test_every_right_to_read_is_needed(user, monkeypatch, right):
-    with pytest.raises(AuthenticationError, match="refuses this user a right"):
+    with pytest.raises(AuthenticationError, match="the user lacks a right"):
         read_everything(user(READER, without=right), monkeypatch)
 
 

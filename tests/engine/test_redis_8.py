@@ -13,9 +13,10 @@ from recorded import FOLDER
 
 from fiftyone_redis.connection import capabilities as known
 from fiftyone_redis.connection.translate import translate
-from fiftyone_redis.engine import Schema, VectorIndex, commands, replies
-from fiftyone_redis.engine.documents import Documents
-from fiftyone_redis.engine.options import METRICS
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.documents.documents import Documents
+from fiftyone_redis.engine.protocol import commands, index_info
+from fiftyone_redis.engine.schema.options import METRICS
 from fiftyone_redis.errors import SettingsError, UnsupportedServerError
 
 RECORDING = FOLDER / "redis-8.6.3-search-8.6.7.json"
@@ -109,7 +110,7 @@ def test_an_svs_index_is_read_as_it_was_made(told, compression):
     vector += ["algorithm", "SVS-VAMANA", "data_type", "FLOAT32", "dim", 8]
     vector += ["distance_metric", "COSINE", "graph_max_degree", 40]
     vector += ["construction_window_size", 250, "compression", told]
-    assert replies.read_schema(replies.read_info(info_of(vector))) == Schema(
+    assert index_info.read_schema(index_info.read_info(info_of(vector))) == Schema(
         "any",
         8,
         algorithm="SVS-VAMANA",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fiftyone_redis.engine import lease
+from fiftyone_redis.engine.lifecycle import lease
 
 
 @pytest.fixture

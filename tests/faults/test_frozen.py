@@ -12,7 +12,8 @@ import children
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, lease
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.lifecycle import lease
 from fiftyone_redis.errors import IndexNotFoundError
 
 COUNT, DIM = 60, 4

@@ -9,7 +9,8 @@ import children
 import numpy as np
 import pytest
 
-from fiftyone_redis.engine import Schema, VectorIndex, connect, lease
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.lifecycle import lease
 from fiftyone_redis.errors import IndexMismatchError
 
 DIM, COUNT, BATCH = 8, 3000, 150

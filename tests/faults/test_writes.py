@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from cutter import Cutter
 
-from fiftyone_redis.engine import Schema, VectorIndex, adding, connect
+from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.lifecycle import adding
 from fiftyone_redis.errors import (
     ConnectionFailedError,
     IndexMismatchError,

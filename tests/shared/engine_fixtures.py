@@ -16,12 +16,17 @@ from server_under_test import set_search_limit
 from waiting import wait_until
 
 from fiftyone_redis import server
-from fiftyone_redis.connection import cluster, complete_answers
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients.one_server import Server
+from fiftyone_redis.connection.cluster import cluster_client as cluster_module
+from fiftyone_redis.connection.cluster import complete_answers
 from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.documents import documents, scan
 from fiftyone_redis.server.program import Program, build_command, build_environment
 
 DIM = 4
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--enable-debug-command", "yes")
+"""Options of a server that has on disk what it acknowledged."""
 
 
 @pytest.fixture
@@ -44,6 +49,18 @@ def vectors():
         return np.random.default_rng(51).normal(size=(count, dim)).astype(np.float32)
 
     return vectors
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    """Ten vectors of :data:`DIM` float32 are a batch."""
+    monkeypatch.setattr(documents, "BATCH_BYTES", 10 * 4 * DIM)
+
+
+@pytest.fixture
+def small_pages(monkeypatch):
+    """Ten keys are looked at for a page of a walk."""
+    monkeypatch.setattr(scan, "_PAGE", 10)
 
 
 @pytest.fixture
@@ -123,6 +140,12 @@ def listening_port():
         yield listening.getsockname()[1]
 
 
+@pytest.fixture
+def lasting(own_server):
+    """A server that has on disk what it acknowledged."""
+    return own_server(*DURABLE)
+
+
 @dataclass
 class OwnServer:
     """A real server of one test's own, that can be killed and come back.
@@ -155,6 +178,10 @@ class OwnServer:
             )
         if wait:
             wait_until(self.answers)
+
+    def connect(self, **parameters: object) -> Server:
+        """Returns a client of this package."""
+        return connect(host="127.0.0.1", port=self.port, **parameters)
 
     def answers(self) -> bool:
         """Returns whether it runs and has loaded its data."""
@@ -205,27 +232,27 @@ RECORDINGS = Path(__file__).parent / "recordings"
 
 
 @pytest.fixture(params=["8.6.8", "8.8.0"])
-def nodes(request, monkeypatch):
+def played(request, monkeypatch):
     """The primaries of a recorded cluster that is well, of one of two query engines."""
     monkeypatch.setattr(complete_answers, "SETTLE_SECONDS", 0.2)
-    monkeypatch.setattr(cluster, "_PREFERRED", 0)
+    monkeypatch.setattr(cluster_module, "_PREFERRED", 0)
     recording = RECORDINGS / f"redis-8.8-search-{request.param}-cluster-of-3.json"
-    with PlaybackCluster(recording) as nodes:
+    with PlaybackCluster(recording) as played:
         # Documents were not counted while it was well.
-        nodes.answer_unrecorded(lambda words: words[0] == "FT.AGGREGATE", EMPTY)
-        yield nodes
+        played.answer_unrecorded(lambda words: words[0] == "FT.AGGREGATE", EMPTY)
+        yield played
 
 
 @pytest.fixture
-def cluster_client(nodes):
+def cluster_client(played):
     """A client of that cluster, which is patient for a moment."""
-    port = nodes.nodes[1].port
+    port = played.nodes[1].port
     with connect(host="127.0.0.1", port=port, retry_timeout=0.2) as client:
         yield client
 
 
 @pytest.fixture
-def asked(nodes, cluster_client) -> Playback:
+def asked(played, cluster_client) -> Playback:
     """The node that the client asks first."""
     port = cluster_client.pick_node().connection_pool.connection_kwargs["port"]
-    return next(node for node in nodes.nodes if node.port == port)
+    return next(node for node in played.nodes if node.port == port)

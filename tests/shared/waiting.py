@@ -1,10 +1,10 @@
-"""Waits for something to be so, and asks for something all the time meanwhile."""
+"""Waits for something to be so, and does something in the background meanwhile."""
 
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, Timer
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -36,3 +36,16 @@ def repeat_meanwhile(ask: Callable[[], T]) -> Iterator[list[T]]:
         finally:
             stop.set()
         asking.result(SECONDS)
+
+
+@contextmanager
+def do_later(seconds: float, *actions: Callable[[], object]) -> Iterator[None]:
+    """Does something in the background after a while."""
+    timers = [Timer(seconds, action) for action in actions]
+    for timer in timers:
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.join()

@@ -17,7 +17,8 @@ import pytest
 import fiftyone_redis
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.connection import parameters
-from fiftyone_redis.engine import Schema, VectorIndex, indexing
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.protocol import indexing
 from fiftyone_redis.errors import IndexMismatchError, InputError
 
 OURS = str(Path(fiftyone_redis.__file__).parent)

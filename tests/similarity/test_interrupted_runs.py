@@ -13,7 +13,8 @@ from waiting import wait_until
 
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.connection.naming import get_alias
-from fiftyone_redis.engine import Schema, VectorIndex, lease
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.lifecycle import lease
 from fiftyone_redis.errors import IndexMismatchError, InputError
 from fiftyone_redis.similarity import registration
 

@@ -14,7 +14,7 @@ from fiftyone import ViewField as F
 from fiftyone.core.models import EmbeddingsMixin, Model
 from packaging.version import Version
 
-from fiftyone_redis.engine import exact_search
+from fiftyone_redis.engine.search import exact_search
 
 METRICS = ("cosine", "euclidean")
 

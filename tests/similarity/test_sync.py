@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from fiftyone_redis.demo.model import register_model
-from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity import embedding, sync
 

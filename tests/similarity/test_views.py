@@ -7,8 +7,8 @@ import pytest
 from fiftyone import ViewField as F
 from grouped_samples import make_grouped_dataset
 
-from fiftyone_redis.engine import exact_search, planner
-from fiftyone_redis.engine.replies import Hit
+from fiftyone_redis.engine.protocol.replies import Hit
+from fiftyone_redis.engine.search import exact_search, planner
 from fiftyone_redis.similarity import view_subset
 
 COUNT, DIM = 3000, 16

@@ -7,17 +7,17 @@ from typing import Any
 
 import fiftyone.brain as fob
 
+from fiftyone_redis import settings
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine import VectorIndex, replies
-from fiftyone_redis.engine.documents import Documents
+from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.inventory import estimate_memory
+from fiftyone_redis.engine.protocol import index_info
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexNotFoundError,
     InputError,
 )
-from fiftyone_redis.similarity import settings
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _summary(brain_key: str, config: Any, client: Client) -> IndexSummary:
 def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
     index: VectorIndex = config.open_index(client)
     info, schema = index.info(), index.schema
-    documents = replies.read_documents(info)
+    documents = index_info.read_documents(info)
     failures = int(info.get("hash_indexing_failures", 0))
     algorithm = schema.algorithm
     if algorithm == "HNSW":
@@ -184,7 +184,7 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
         )
     read = {
         "documents": documents,
-        "memory": estimate_memory(Documents(client, schema), info, documents),
+        "memory": estimate_memory(client, info),
         "algorithm": algorithm,
         "dtype": schema.dtype,
         "dim": schema.dim,

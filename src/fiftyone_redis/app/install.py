@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fiftyone_redis import __version__
 from fiftyone_redis.app import OPERATORS, PANELS
-from fiftyone_redis.config_files import fiftyone_config
+from fiftyone_redis.config_files import fiftyone_app_config, fiftyone_config
 from fiftyone_redis.errors import SettingsError, list_first
 
 NAME = "@fiftyone-redis/app"
@@ -43,10 +43,12 @@ class Installed:
     Attributes:
         folder: where it is
         fits: whether this version of the package wrote it
+        enabled: whether FiftyOne loads it
     """
 
     folder: Path
     fits: bool
+    enabled: bool
 
 
 def locate() -> Path:
@@ -128,11 +130,14 @@ def status(plugins: Path | None = None) -> Installed | None:
         the plugin's folder, or None if it is not there
 
     Raises:
-        SettingsError: something else is in its place, or it cannot be read
+        SettingsError: something else is in its place, it cannot be read, or FiftyOne's App config
+            is not one
     """
     folder = _folder(plugins)
     found = _read(folder)
-    return None if found is None else Installed(folder, found == (manifest(), _STUB))
+    if found is None:
+        return None
+    return Installed(folder, found == (manifest(), _STUB), _is_enabled())
 
 
 def manifest() -> str:
@@ -170,6 +175,13 @@ def _read(folder: Path) -> tuple[str, str] | None:
             f"{folder} was not made by `fiftyone-redis app install`; move it away first."
         )
     return manifest, module
+
+
+def _is_enabled() -> bool:
+    """Returns whether FiftyOne loads the plugin, which it does unless its App config forbids it."""
+    listed = fiftyone_app_config().get("plugins")
+    settings = listed.get(NAME) if isinstance(listed, dict) else None
+    return not (isinstance(settings, dict) and settings.get("enabled") is False)
 
 
 def _failed(path: Path, what: str, error: OSError) -> SettingsError:

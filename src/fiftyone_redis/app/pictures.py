@@ -14,7 +14,8 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.core.models import TorchModelMixin
 
-from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.app import own_fields
+from fiftyone_redis.engine.vectors.encoding import Array
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.dataset_ids import select_all_slices
 from fiftyone_redis.similarity.models import load_model
@@ -32,13 +33,19 @@ class Region:
         sample_id: the id of the sample
         field: the field that the label is in
         label_id: the id of the label
-        text: its description for the form
+        name: what the label says
+        text: where the region is
+        filepath: the file of the sample
+        box: left, top, width and height of the region, relative to the picture
     """
 
     sample_id: str
     field: str
     label_id: str
+    name: str
     text: str
+    filepath: str
+    box: tuple[float, ...]
 
 
 def embed_file(index: Any, path: str) -> Array:
@@ -127,8 +134,11 @@ def list_regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list
     for sample in dataset.select(sample_ids, ordered=True):
         for field in fields:
             for label in _labels(sample[field]):
-                text = f"{label.label or 'no label'} in {field}, {_describe_position(label)}"
-                found.append(Region(sample.id, field, label.id, text))
+                box, name = _find_box(label), label.label or "no label"
+                text = _describe_position(box)
+                if len(fields) > 1:
+                    text = f"{field}, {text}"
+                found.append(Region(sample.id, field, label.id, name, text, sample.filepath, box))
     found.sort(key=lambda region: region.label_id not in chosen)
     return found[:_MAX_REGIONS]
 
@@ -140,19 +150,22 @@ def make_nearest_view(
     dist_field: str | None = None,
     replace: bool = False,
     within: Any = None,
-) -> tuple[Any, str | None]:
-    """Finds the samples or patches nearest to a vector, and stores their distances if asked to.
+) -> tuple[Any, str]:
+    """Finds the samples or patches nearest to a vector, and notes their distances.
+
+    The distances are in a field of our own (:mod:`own_fields`): of the dataset or, for patches, of
+    the view alone. If a user names a field, it gets them: instead of ours or, for patches, too.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         vector: the vector
         k: the number of neighbours
-        dist_field (None): the field of the samples or labels that gets the distances
+        dist_field (None): the user's field of the samples or labels that gets the distances
         replace (False): whether to clear that field first if it holds values
         within (None): the view to search in; the dataset of the index by default
 
     Returns:
-        the view, nearest first, and the path of the distance field, None if there is none
+        the view, nearest first, and the field of its samples or patches that has the distances
 
     Raises:
         InputError: if the field holds other values than distances, or values that may not be
@@ -166,13 +179,18 @@ def make_nearest_view(
         _refuse_values(dataset, path)
     with index:
         index.use_view(samples)
-        _, label_ids, _ = index.find_nearest(vector, k)
+        ids, label_ids, distances = index.find_nearest(vector, k)
         if path and count_values(dataset, path):
             clear_values(dataset, field, path)
         view = index.sort_by_similarity(vector, k=k, dist_field=dist_field or None)
     if field is not None:
-        view = view.to_patches(field).select(label_ids, ordered=True)
-    return view, path
+        ids = label_ids
+        view = view.to_patches(field).select(ids, ordered=True)
+    elif path is not None:
+        return view, path
+    values = {str(id): float(distance) for id, distance in zip(ids, distances, strict=True)}
+    owner = dataset if field is None else view
+    return view, own_fields.replace_values(owner, index.key, own_fields.DISTANCE, values)
 
 
 def _find_samples(view: Any, patches_field: str | None) -> Any:
@@ -288,8 +306,13 @@ def _labels(value: Any) -> list[Any]:
     return [value]
 
 
-def _describe_position(label: Any) -> str:
-    """Describes the centre of a label, in percent from the left and from the top."""
-    box = label.to_detection().bounding_box if isinstance(label, fo.Polyline) else None
-    left, top, width, height = box or label.bounding_box
-    return f"at {left + width / 2:.0%} across, {top + height / 2:.0%} down"
+def _find_box(label: Any) -> tuple[float, ...]:
+    """Returns left, top, width and height of a label."""
+    found = label.to_detection() if isinstance(label, fo.Polyline) else label
+    return tuple(map(float, found.bounding_box))
+
+
+def _describe_position(box: tuple[float, ...]) -> str:
+    """Describes the centre of a box, in percent from the left and from the top."""
+    left, top, width, height = box
+    return f"{left + width / 2:.0%} across, {top + height / 2:.0%} down"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.connection.secret import Login
 from fiftyone_redis.doctor import redis_server
 from fiftyone_redis.doctor.findings import format_bytes

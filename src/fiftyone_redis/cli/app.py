@@ -3,44 +3,54 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from fiftyone_redis import __version__
+from fiftyone_redis.cli import output
 from fiftyone_redis.cli.group import Group
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, examples=["fiftyone-redis app install"])
 def app() -> None:
     """Have this package's plugin in the FiftyOne App."""
 
 
-@app.command()
+@app.command(examples=["fiftyone-redis app install"])
 def install() -> None:
     """Put the plugin into FiftyOne's plugins directory."""
     from fiftyone_redis.app.install import install as install_plugin
 
-    click.echo(f"Installed {install_plugin()}; start the App anew to see it.")
+    folder = install_plugin()
+    output.print_done({"folder": folder}, f"Installed {folder}; restart the App to see it.")
 
 
-@app.command()
+@app.command(examples=["fiftyone-redis app uninstall"])
 def uninstall() -> None:
     """Take the plugin out of FiftyOne's plugins directory."""
     from fiftyone_redis.app.install import uninstall as uninstall_plugin
 
-    click.echo("Uninstalled." if uninstall_plugin() else "Not installed.")
+    was_there = uninstall_plugin()
+    output.print_done({"uninstalled": was_there}, "Uninstalled." if was_there else "Not installed.")
 
 
-@app.command()
+@app.command(examples=["fiftyone-redis app status"])
 def status() -> None:
     """Show the plugin; exit with status 1 if it is not as it should be."""
+    from fiftyone_redis.app.install import NAME
     from fiftyone_redis.app.install import status as plugin_status
 
     found = plugin_status()
+    works = found is not None and found.fits and found.enabled
     if found is None:
-        click.echo("Not installed.")
+        text = "Not installed."
     elif not found.fits:
-        click.echo(f"{found.folder} does not fit version {__version__}: install it again.")
+        text = f"{found.folder} does not fit version {__version__}: install it again."
+    elif not found.enabled:
+        text = f"{found.folder} is disabled; run `fiftyone plugins enable {NAME}`."
     else:
-        click.echo(f"Installed {found.folder}, version {__version__}.")
-    if found is None or not found.fits:
+        text = f"Installed {found.folder}, version {__version__}."
+    output.print_result({"works": works, **(asdict(found) if found else {})}, text)
+    if not works:
         raise click.exceptions.Exit(1)

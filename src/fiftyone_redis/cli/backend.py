@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import click
 
+from fiftyone_redis.cli import output
 from fiftyone_redis.cli.group import Command
 
 _ABOUT_RUNS = (
@@ -15,29 +16,35 @@ _ABOUT_RUNS = (
 )
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, examples=["fiftyone-redis enable"])
 def enable() -> None:
     """Make backend="redis" in FiftyOne use this package."""
     from fiftyone_redis import brain_config
 
     path = brain_config.locate()
-    if brain_config.enable(path):
-        click.echo(f'Changed {path}: backend="redis" now uses fiftyone-redis.')
-    else:
-        click.echo(f'Left {path} as it is: backend="redis" uses fiftyone-redis already.')
+    changed = brain_config.enable(path)
+    text = (
+        f'Changed {path}: backend="redis" now uses fiftyone-redis.'
+        if changed
+        else f'Left {path} as it is: backend="redis" uses fiftyone-redis already.'
+    )
+    output.print_done({"path": path, "changed": changed}, text)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, examples=["fiftyone-redis disable"])
 def disable() -> None:
     """Give backend="redis" back to FiftyOne."""
     from fiftyone_redis import brain_config
 
     path = brain_config.locate()
-    if brain_config.disable(path):
-        click.echo(f'Changed {path}: backend="redis" no longer uses fiftyone-redis.')
-    else:
-        click.echo(f"Left {path} as it is: fiftyone-redis is not enabled there.")
-    click.echo(_say_how_to_uninstall(), err=True)
+    changed = brain_config.disable(path)
+    text = (
+        f'Changed {path}: backend="redis" no longer uses fiftyone-redis.'
+        if changed
+        else f"Left {path} as it is: fiftyone-redis is not enabled there."
+    )
+    output.print_done({"path": path, "changed": changed}, text)
+    output.print_note(_say_how_to_uninstall())
 
 
 def _say_how_to_uninstall() -> str:

@@ -16,30 +16,35 @@ from fiftyone_redis.cli.demo import demo
 from fiftyone_redis.cli.doctor import doctor
 from fiftyone_redis.cli.group import Group
 from fiftyone_redis.cli.indexes import ls, prune
-from fiftyone_redis.cli.runs import create, drop, info, rebuild, search, sync
+from fiftyone_redis.cli.runs import create, drop, info, rebuild, rename, search, sync
 from fiftyone_redis.cli.server import server
+from fiftyone_redis.cli.transfer import export_command, import_command
 
-_EXAMPLES = """\b
-Examples:
-  fiftyone-redis enable         use this package for backend="redis" from now on
-  fiftyone-redis ls             list the indexes, and the runs that use them
-  fiftyone-redis sync birds images   bring an index in step with its dataset
-  fiftyone-redis server start   start a Redis that the backend finds by itself
-  fiftyone-redis app install    have its panel in the FiftyOne App
-  fiftyone-redis doctor         say whether it will work, and what to do where not
-  fiftyone-redis demo           see it at work on handwritten digits
-"""
+_EXAMPLES = (
+    'fiftyone-redis enable              # use this package for backend="redis" from now on',
+    "fiftyone-redis ls                  # list the indexes, and the runs that use them",
+    "fiftyone-redis sync birds images   # bring an index in step with its dataset",
+    "fiftyone-redis server start        # start a Redis that the backend finds by itself",
+    "fiftyone-redis app install         # have its panel in the FiftyOne App",
+    "fiftyone-redis doctor              # say whether it will work, and what to do where not",
+    "fiftyone-redis demo                # see it at work on handwritten digits",
+)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXAMPLES)
+_SECTIONS = {
+    "Indexes": (ls, info, create, sync, search, rebuild, rename, drop, prune),
+    "Files": (export_command, import_command),
+    "Setup": (enable, disable, adopt, doctor, server, app),
+    "To try it": (demo,),
+}
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    examples=_EXAMPLES,
+    sections=_SECTIONS,
+)
 @click.version_option(__version__, "-V", "--version", prog_name="fiftyone-redis")
 def main() -> None:
     """Search FiftyOne datasets with Redis."""
-
-
-_COMMANDS = (
-    *(ls, info, create, sync, search, rebuild, drop, prune),
-    *(enable, disable, adopt, doctor, server, app, demo),
-)
-for command in _COMMANDS:
-    main.add_command(command)

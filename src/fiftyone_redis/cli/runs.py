@@ -3,72 +3,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import mimetypes
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from fiftyone_redis.cli.connection import connection_options
+from fiftyone_redis.cli import output
+from fiftyone_redis.cli.connection import (
+    connection_options,
+    load_dataset,
+    load_index,
+    require_run,
+    telling_errors,
+)
 from fiftyone_redis.cli.group import Command
-from fiftyone_redis.cli.output import print_json, print_table
-
-_EXAMPLES = {
-    "info": "fiftyone-redis info birds images",
-    "create": "fiftyone-redis create birds images --model clip-vit-base32-torch",
-    "sync": "fiftyone-redis sync birds images --dry-run",
-    "rebuild": "fiftyone-redis rebuild birds images --algorithm HNSW --dtype float16",
-    "drop": "fiftyone-redis drop birds images",
-    "search": 'fiftyone-redis search birds images "a red bird" -k 5',
-}
+from fiftyone_redis.cli.options import (
+    dataset_argument,
+    key_argument,
+    setting_options,
+    yes_option,
+)
 
 
-def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
-    return click.command(name, cls=Command, epilog=f"\b\nExample:\n  {_EXAMPLES[name]}\n")
-
-
-_dataset = click.argument("dataset")
-_brain_key = click.argument("brain_key")
-_json = click.option("--json", "as_json", is_flag=True, help="Print an object.")
-
-
-@_command("info")
-@_dataset
-@_brain_key
+@click.command(cls=Command, examples=["fiftyone-redis info birds images"])
+@dataset_argument
+@key_argument
 @connection_options
-@_json
-def info(dataset: str, brain_key: str, connection: dict[str, Any], as_json: bool) -> None:
+def info(dataset: str, brain_key: str, connection: dict[str, Any]) -> None:
     """Show an index: its settings, size and memory."""
     from fiftyone_redis.doctor.findings import format_bytes
-    from fiftyone_redis.engine.documents import Documents
     from fiftyone_redis.engine.inventory import estimate_memory
-    from fiftyone_redis.engine.options import OPTIONS
+    from fiftyone_redis.engine.schema.options import OPTIONS
 
-    index = _load(dataset, brain_key, connection).open_index()
-    schema, count = index.schema, len(index)
-    memory = estimate_memory(Documents(index.client, schema), index.info(), count)
+    index = load_index(dataset, brain_key, connection)
+    opened = index.open_index()
+    schema, vectors = opened.schema, len(opened)
+    memory = estimate_memory(opened.client, opened.info())
     settings = {
         name: getattr(schema, name)
         for name, option in OPTIONS.items()
         if option.is_of(schema.algorithm)
     }
-    found = {"index": schema.name, "vectors": count, "dim": schema.dim, **settings}
-    if as_json:
-        print_json({**found, "memory": memory})
-        return
-    for name, value in {**found, "memory": format_bytes(memory)}.items():
-        click.echo(f"{name:<16}{value}")
+    config = index.config
+    found = {
+        "dataset": dataset,
+        "brain_key": brain_key,
+        "index": schema.name,
+        "patches_field": config.patches_field,
+        "model": config.model,
+        "embeddings_field": config.embeddings_field,
+        "stored_fields": [path for path, _ in config.stored_fields],
+        "vectors": vectors,
+        "dim": schema.dim,
+        **settings,
+        "memory": memory,
+    }
+    shown = {name: value for name, value in found.items() if value not in (None, [])}
+    shown |= {"vectors": f"{vectors:,}", "memory": format_bytes(memory)}
+    if "stored_fields" in shown:
+        shown["stored_fields"] = ", ".join(found["stored_fields"])
+    output.print_result(found, output.format_pairs([*shown.items()]))
 
 
-@_command("create")
-@_dataset
-@_brain_key
+@click.command(
+    cls=Command,
+    examples=[
+        "fiftyone-redis create birds images --model clip-vit-base32-torch",
+        "fiftyone-redis create birds images --embeddings my_field --dtype float16",
+        "fiftyone-redis create birds crops --patches ground_truth --model clip-vit-base32-torch",
+    ],
+    note="If it is interrupted, `fiftyone-redis sync` goes on.",
+)
+@dataset_argument
+@key_argument
 @click.option("--model", help="Embed with this model of FiftyOne's zoo.")
 @click.option("--embeddings", "field", help="Take the vectors from this field.")
 @click.option("--patches", "patches_field", help="Index the patches of this field.")
-@click.option("--algorithm", help="FLAT, HNSW or SVS-VAMANA.")
-@click.option("--metric", help="cosine, dotproduct or euclidean.")
-@click.option("--dtype", help="The type of the vectors, such as float16.")
+@setting_options
 @connection_options
 def create(
     dataset: str,
@@ -80,33 +92,48 @@ def create(
     **options: str | None,
 ) -> None:
     """Make an index, and fill it from a model or a field."""
-    import fiftyone.brain as fob
-
     if (model is None) == (field is None):
         raise click.UsageError("Give either --model or --embeddings.")
     source = {"model": model} if field is None else {"embeddings_field": field}
     given = {name: value for name, value in options.items() if value is not None}
-    index = fob.compute_similarity(
-        _load_dataset(dataset),
-        patches_field=patches_field,
-        embeddings=False,
-        brain_key=brain_key,
-        backend="redis",
-        **source,
-        **given,
-        **connection,
-    )
-    click.echo(index.sync())
+    loaded = load_dataset(dataset)
+    import fiftyone.brain as fob
+
+    from fiftyone_redis.errors import FiftyOneRedisError
+
+    with telling_errors():
+        index = fob.compute_similarity(
+            loaded,
+            patches_field=patches_field,
+            embeddings=False,
+            brain_key=brain_key,
+            backend="redis",
+            **source,
+            **given,
+            **connection,
+        )
+    try:
+        result = index.sync()
+    except FiftyOneRedisError:
+        if not index.total_index_size:
+            loaded.delete_brain_run(brain_key)
+        raise
+    output.print_done(asdict(result), str(result))
 
 
-@_command("sync")
-@_dataset
-@_brain_key
+@click.command(
+    cls=Command,
+    examples=[
+        "fiftyone-redis sync birds images --dry-run    # only say what would be done",
+        "fiftyone-redis sync birds images --batch-size 64 --num-workers 8",
+    ],
+)
+@dataset_argument
+@key_argument
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--batch-size", type=click.IntRange(1), help="Samples that the model takes at once.")
 @click.option("--num-workers", type=click.IntRange(0), help="Workers that load images.")
 @connection_options
-@_json
 def sync(
     dataset: str,
     brain_key: str,
@@ -114,23 +141,22 @@ def sync(
     batch_size: int | None,
     num_workers: int | None,
     connection: dict[str, Any],
-    as_json: bool,
 ) -> None:
     """Add what is new, embed again what was replaced, remove what is gone."""
-    index = _load(dataset, brain_key, connection)
-    result = index.sync(dry_run, batch_size, num_workers)
-    if as_json:
-        print_json(asdict(result))
-    else:
-        click.echo(result)
+    index = load_index(dataset, brain_key, connection)
+    with telling_errors():
+        result = index.sync(dry_run, batch_size, num_workers)
+    show = output.print_result if dry_run else output.print_done
+    show(asdict(result), str(result))
 
 
-@_command("rebuild")
-@_dataset
-@_brain_key
-@click.option("--algorithm", help="FLAT, HNSW or SVS-VAMANA.")
-@click.option("--metric", help="cosine, dotproduct or euclidean.")
-@click.option("--dtype", help="The type of the vectors, such as float16.")
+@click.command(
+    cls=Command,
+    examples=["fiftyone-redis rebuild birds images --algorithm HNSW --dtype float16"],
+)
+@dataset_argument
+@key_argument
+@setting_options
 @click.option("--storage", help="HASH, for the JSON documents of FiftyOne's own backend.")
 @click.option("--force", is_flag=True, help="Rebuild an index that other runs use, too.")
 @connection_options
@@ -145,80 +171,106 @@ def rebuild(
     given = {name: value for name, value in changes.items() if value is not None}
     if not given:
         raise click.UsageError("Say what to change, such as --algorithm HNSW.")
-    _load(dataset, brain_key, connection).rebuild(force=force, **given)
-    click.echo("Rebuilt.")
+    index = load_index(dataset, brain_key, connection)
+    index.rebuild(force=force, **given)
+    made = index.open_index().schema
+    done = {"algorithm": made.algorithm, "metric": made.metric, "dtype": made.dtype}
+    text = f"Rebuilt as {made.algorithm}, {made.metric}, {made.dtype}."
+    output.print_done({"dataset": dataset, "brain_key": brain_key, **done}, text)
 
 
-@_command("drop")
-@_dataset
-@_brain_key
+@click.command(
+    cls=Command,
+    examples=["fiftyone-redis rename birds images clip"],
+    note="The index keeps its name in Redis, so other programs go on finding it.",
+)
+@dataset_argument
+@key_argument
+@click.argument("new_key")
+def rename(dataset: str, brain_key: str, new_key: str) -> None:
+    """Give an index another brain key."""
+    loaded = load_dataset(dataset)
+    from fiftyone_redis.app.brain_keys import find_problem
+
+    require_run(loaded, brain_key)
+    problem = find_problem(loaded, new_key)
+    if problem:
+        raise click.ClickException(problem)
+    loaded.rename_brain_run(brain_key, new_key)
+    renamed = {"dataset": dataset, "brain_key": new_key, "former_brain_key": brain_key}
+    output.print_done(renamed, f"Renamed {brain_key!r} of {dataset!r}; it is {new_key!r} now.")
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "fiftyone-redis drop birds images          # asks first",
+        "fiftyone-redis drop birds images --yes",
+    ],
+)
+@dataset_argument
+@key_argument
 @click.option("--force", is_flag=True, help="Delete an index that other runs use, too.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@yes_option
 @connection_options
 def drop(dataset: str, brain_key: str, force: bool, yes: bool, connection: dict[str, Any]) -> None:
     """Delete an index with its vectors, and its run."""
-    index = _load(dataset, brain_key, connection)
+    from fiftyone_redis.similarity.sharing import find_others
+
+    index = load_index(dataset, brain_key, connection)
+    vectors = output.count(index.total_index_size, "vector")
     if not yes:
-        count = f"{index.total_index_size:,}"
-        click.confirm(f"Delete {count} vectors, and the run {brain_key!r}?", abort=True)
+        index.find_index()  # runs may use it by another name, which it tells
+        for other in find_others(index):
+            click.echo(f"The index is also used by {other}.", err=True)
+    output.confirm(f"Delete {vectors}, and the run {brain_key!r} of {dataset!r}?", yes)
     index.cleanup(force=force)
-    _load_dataset(dataset).delete_brain_run(brain_key)
-    click.echo(f"Deleted {brain_key!r} of {dataset!r}.")
+    load_dataset(dataset).delete_brain_run(brain_key)
+    dropped = {"dataset": dataset, "brain_key": brain_key, "index": index.config.index_name}
+    output.print_done(dropped, f"Deleted {vectors}, and the run {brain_key!r} of {dataset!r}.")
 
 
-@_command("search")
-@_dataset
-@_brain_key
+@click.command(
+    cls=Command,
+    examples=[
+        'fiftyone-redis search birds images "a red bird" -k 5',
+        "fiftyone-redis search birds images 65f0c0ffee00c0ffee00c0de    # like this sample",
+        "fiftyone-redis search birds images my_bird.jpg                 # like this picture",
+    ],
+    note="Texts and pictures need a run with a model, which embeds them.",
+)
+@dataset_argument
+@key_argument
 @click.argument("query")
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many to find.")
 @connection_options
-@_json
-def search(
-    dataset: str, brain_key: str, query: str, k: int, connection: dict[str, Any], as_json: bool
-) -> None:
-    """Find the nearest to a sample or patch (by its id), or to a text."""
-    index = _load(dataset, brain_key, connection)
-    samples, labels, distances = index.find_nearest(query, k)
-    found = _load_dataset(dataset).select(list(samples)).values(["id", "filepath"])
+def search(dataset: str, brain_key: str, query: str, k: int, connection: dict[str, Any]) -> None:
+    """Find the nearest to an id, a text, or a picture (by its path)."""
+    from fiftyone_redis.similarity.dataset_ids import select_all_slices
+
+    index = load_index(dataset, brain_key, connection)
+    samples, labels, distances = index.find_nearest(_read_query(index, query), k)
+    there = select_all_slices(index.samples._root_dataset).select(list(samples))
+    found = there.values(["id", "filepath"])
     paths = dict(zip(*found, strict=True))
     ids = samples if labels is None else labels
     rows = [
-        (f"{distance:.4f}", str(id), paths.get(sample, "-"))
+        (float(distance), str(id), paths.get(sample, "-"))
         for id, sample, distance in zip(ids, samples, distances, strict=True)
     ]
-    if as_json:
-        print_json([dict(zip(("distance", "id", "filepath"), row, strict=True)) for row in rows])
-    else:
-        print_table(("DISTANCE", "ID", "FILE"), rows)
+    names = ("distance", "id", "filepath")
+    text = output.format_table(
+        ("DISTANCE", "ID", "FILE"), [(f"{row[0]:.4f}", *row[1:]) for row in rows]
+    )
+    output.print_result([dict(zip(names, row, strict=True)) for row in rows], text)
 
 
-def _load_dataset(name: str) -> Any:
-    import fiftyone as fo
+def _read_query(index: Any, query: str) -> Any:
+    """Returns what to search for: the embedding of a picture, or else the id or text."""
+    kind, _ = mimetypes.guess_type(query)
+    if kind is None or not kind.startswith("image/"):
+        return query
+    from fiftyone_redis.app.pictures import embed_file
 
-    import fiftyone_redis
-
-    fiftyone_redis.register()
-    if not fo.dataset_exists(name):
-        known = ", ".join(fo.list_datasets()[:5]) or "none"
-        raise click.ClickException(f"There is no dataset {name!r}; there are: {known}.")
-    return fo.load_dataset(name)
-
-
-def _load(dataset: str, brain_key: str, connection: dict[str, Any]) -> Any:
-    """Loads the index of a run of this package."""
-    from fiftyone_redis.backend import RedisSimilarityIndex
-
-    loaded = _load_dataset(dataset)
-    keys = loaded.list_brain_runs(method="redis")
-    if brain_key not in keys:
-        known = ", ".join(keys) or "none"
-        raise click.ClickException(
-            f"The dataset {dataset!r} has no Redis index {brain_key!r}; it has: {known}."
-        )
-    index = loaded.load_brain_results(brain_key, **connection)
-    if not isinstance(index, RedisSimilarityIndex):
-        raise click.ClickException(
-            f"The run {brain_key!r} is not one of this package; run `fiftyone-redis enable`, or "
-            f"`fiftyone-redis adopt {dataset} {brain_key}`."
-        )
-    return index
+    with telling_errors():
+        return embed_file(index, query)

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from fiftyone_redis.cli import output
 from fiftyone_redis.cli.group import Group
 
 if TYPE_CHECKING:
@@ -21,12 +23,17 @@ _folder = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, examples=["fiftyone-redis server start"])
 def server() -> None:
     """Run a private Redis on this machine."""
 
 
-@server.command()
+@server.command(
+    examples=[
+        "fiftyone-redis server start",
+        "fiftyone-redis server start --port 6390 --folder /data/redis",
+    ]
+)
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Listen on this TCP port of 127.0.0.1 too."
 )
@@ -42,21 +49,23 @@ def start(port: int | None, program: Path | None, folder: Path | None) -> None:
     from fiftyone_redis.server import start as start_server
 
     running = start_server(folder, port=port, program=program)
-    click.echo(_table(running))
+    lines = [_format(running)]
     if running.folder != default_folder():
-        click.echo(f"export FIFTYONE_BRAIN_SIMILARITY_REDIS_URL={shlex.quote(running.url)}")
+        lines.append(f"export FIFTYONE_BRAIN_SIMILARITY_REDIS_URL={shlex.quote(running.url)}")
+    output.print_done(asdict(running), "\n".join(lines))
 
 
-@server.command()
+@server.command(examples=["fiftyone-redis server stop"])
 @_folder
 def stop(folder: Path | None) -> None:
     """Stop the private Redis; its data stays in its folder."""
     from fiftyone_redis.server import stop as stop_server
 
-    click.echo("Stopped." if stop_server(folder) else "Not running.")
+    stopped = stop_server(folder)
+    output.print_done({"stopped": stopped}, "Stopped." if stopped else "Not running.")
 
 
-@server.command()
+@server.command(examples=["fiftyone-redis server restart"])
 @_folder
 def restart(folder: Path | None) -> None:
     """Stop the private Redis, and start it on the same port with its data."""
@@ -66,10 +75,11 @@ def restart(folder: Path | None) -> None:
 
     running = server_status(folder)
     stop_server(folder)
-    click.echo(_table(start_server(folder, port=running.port if running else None)))
+    started = start_server(folder, port=running.port if running else None)
+    output.print_done(asdict(started), _format(started))
 
 
-@server.command()
+@server.command(examples=["fiftyone-redis server logs --lines 100"])
 @click.option(
     "--lines", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many lines."
 )
@@ -78,22 +88,27 @@ def logs(lines: int, folder: Path | None) -> None:
     """Print the end of the private Redis's log."""
     from fiftyone_redis.server import read_log
 
-    for line in read_log(folder, lines):
-        click.echo(line)
+    found = read_log(folder, lines)
+    output.print_result(found, "\n".join(found))
+    if not found:
+        output.print_note("There is no log yet.")
 
 
-@server.command()
+@server.command(examples=["fiftyone-redis server status"])
 @_folder
 def status(folder: Path | None) -> None:
     """Show the private Redis; exit with status 1 if it is not running."""
     from fiftyone_redis.server import status as server_status
 
     running = server_status(folder)
-    click.echo(_table(running) if running else "Not running.")
+    found = asdict(running) if running else {}
+    output.print_result(
+        {"running": bool(running), **found}, _format(running) if running else "Not running."
+    )
     if not running:
         raise click.exceptions.Exit(1)
 
 
-def _table(running: PrivateServer) -> str:
+def _format(running: PrivateServer) -> str:
     rows = [("url", running.url), ("pid", running.pid), ("folder", running.folder)]
-    return "\n".join(f"{name:<6}  {value}" for name, value in rows)
+    return output.format_pairs(rows)

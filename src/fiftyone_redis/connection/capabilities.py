@@ -14,8 +14,8 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection.parsing import parses, parsing
-from fiftyone_redis.connection.wire import COORDINATOR, SEARCH
+from fiftyone_redis.connection.protocol.parsing import parses, parsing
+from fiftyone_redis.connection.protocol.wire import COORDINATOR, SEARCH
 from fiftyone_redis.errors import UnsupportedServerError
 
 UNKNOWN = "unknown"

@@ -6,12 +6,10 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection import sentinel
 from fiftyone_redis.connection.capabilities import Capabilities, check_server
-from fiftyone_redis.connection.certificates import find_tls_error
-from fiftyone_redis.connection.cluster import Cluster, connect_cluster
-from fiftyone_redis.connection.deadline import REPLY_TIMEOUT
-from fiftyone_redis.connection.one_server import Server
+from fiftyone_redis.connection.clients import sentinel
+from fiftyone_redis.connection.clients.one_server import Server
+from fiftyone_redis.connection.cluster.cluster_client import Cluster, connect_cluster
 from fiftyone_redis.connection.parameters import (
     CERTIFICATES,
     CONNECT_TIMEOUT,
@@ -19,9 +17,11 @@ from fiftyone_redis.connection.parameters import (
     check_parameters,
 )
 from fiftyone_redis.connection.pool import DEFAULT_HOST, DEFAULT_PORT, Pool
-from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT, Attempts, RetryPolicy
+from fiftyone_redis.connection.protocol.deadline import REPLY_TIMEOUT
+from fiftyone_redis.connection.retry import RETRIES, RETRY_TIMEOUT, RetryPolicy
 from fiftyone_redis.connection.secret import reveal
 from fiftyone_redis.connection.tls import TlsConnection, fetch_tls_refusal
+from fiftyone_redis.connection.tls_errors import find_tls_error
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.connection.url import parse_url
 from fiftyone_redis.errors import FiftyOneRedisError, SettingsError, UnsupportedServerError
@@ -119,29 +119,20 @@ def _check_server(client: Server) -> Capabilities:
         raise UnsupportedServerError(
             f"Indexes can only be made in database 0, not in {db}; set db=0."
         )
-    with translate_errors(client.address):
-        try:
-            _wait_for_capabilities(client)
-        except redis.ConnectionError as error:
-            told = (
-                fetch_tls_refusal(client.connection_pool) if find_tls_error(error) is None else None
-            )
-            if told is None:
-                raise
+    try:
+        # A loading server is waited for; if none answers, this fails at once.
+        for attempt in client.retrying(retry_lost=False):
+            with attempt:
+                client.fetch_capabilities()
+    except FiftyOneRedisError as error:
+        if not isinstance(error.__cause__, redis.ConnectionError) or find_tls_error(error):
+            raise
+        told = fetch_tls_refusal(client.connection_pool)
+        if told is None:
+            raise
+        with translate_errors(client.address):
             raise redis.ConnectionError(str(told)) from told
     return check_server(client.get_capabilities())
-
-
-def _wait_for_capabilities(client: Server) -> None:
-    """Fetches the capabilities; waits for a loading server, fails at once if none answers."""
-    attempts = Attempts(client.retry_policy, retry_lost=False)
-    while True:
-        try:
-            client.fetch_capabilities()
-        except redis.RedisError as error:
-            client.wait_and_recover(attempts, error)
-        else:
-            return
 
 
 def _is_cluster(wanted: Parameters, found: Capabilities) -> bool:

@@ -15,10 +15,10 @@ from typing import Any
 
 import redis
 
-from fiftyone_redis.connection.deadline import HandshakeTimeout, await_reply
-from fiftyone_redis.connection.parsing import parsing
+from fiftyone_redis.connection.protocol.deadline import HandshakeTimeout, await_reply
+from fiftyone_redis.connection.protocol.parsing import parsing
+from fiftyone_redis.connection.protocol.wire import get_reply_timeout, pack, read_name
 from fiftyone_redis.connection.secret import hide_secrets
-from fiftyone_redis.connection.wire import get_reply_timeout, pack, read_name
 
 DEFAULT_HOST = "localhost"
 DEFAULT_PORT = 6379

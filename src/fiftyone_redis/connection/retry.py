@@ -9,8 +9,8 @@ of a failover. Only its backoff is used.
 
 from __future__ import annotations
 
-import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from redis.backoff import EqualJitterBackoff, NoBackoff
@@ -29,9 +29,10 @@ from redis.exceptions import (
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
-from fiftyone_redis.connection.certificates import find_tls_error
-from fiftyone_redis.connection.deadline import NoAnswerError
-from fiftyone_redis.connection.refusals import TRANSIENT, recognise
+from fiftyone_redis.connection.protocol.deadline import NoAnswerError
+from fiftyone_redis.connection.protocol.refusals import TRANSIENT, recognise
+from fiftyone_redis.connection.tls_errors import find_tls_error
+from fiftyone_redis.log import get_logger
 
 RETRIES = 20
 """The default for the most retries of one operation."""
@@ -44,8 +45,7 @@ _LONGEST_WAIT = 5.0
 _BACKOFF = EqualJitterBackoff(_LONGEST_WAIT, _FIRST_WAIT)
 _WORTH_A_LINE = 1.0  # seconds; longer waits are logged
 
-# FiftyOne shows the log lines of its own loggers only.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class FailingOverError(MasterNotFoundError):
@@ -103,15 +103,41 @@ def read_policy(given: Any) -> RetryPolicy:
 class Attempts:
     """The attempts at one operation: counts failures, and waits between attempts.
 
+    A ``with`` block is one attempt; the next one follows an error that is retried. See
+    :meth:`~fiftyone_redis.connection.clients.base_client.BaseClient.retrying`.
+
     Args:
         policy: how often, and for how long, to retry
         retry_lost: whether lost and refused connections are retried
+        recover: what to do after an error, besides waiting: :meth:`wait_or_raise` and more
+
+    Attributes:
+        failures: how many attempts failed since the last progress
+        was_lost: whether a connection was lost, so that a command may have run without a reply
+        is_over: whether an attempt succeeded
     """
 
-    def __init__(self, policy: RetryPolicy, retry_lost: bool = True) -> None:
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        retry_lost: bool = True,
+        recover: Callable[[Attempts, RedisError], None] | None = None,
+    ) -> None:
         self._policy = policy
         self._retry_lost = retry_lost
+        self._recover = recover or Attempts.wait_or_raise
+        self.was_lost = self.is_over = False
         self.reset()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, RedisError):
+            self.is_over = True
+            return False
+        self._recover(self, error)
+        return True
 
     def reset(self) -> None:
         """Starts over with all retries and the full time budget, after progress was made."""
@@ -128,6 +154,7 @@ class Attempts:
             redis.RedisError: the error itself, if it is not retried
         """
         self.failures += 1
+        self.was_lost |= is_connection_lost(error)
         left = self._began + self._policy.seconds - time.monotonic()
         if self.failures > self._policy.count or left <= 0 or not self._is_retryable(error):
             raise error

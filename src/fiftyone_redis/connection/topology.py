@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import redis
 
-from fiftyone_redis.connection.parsing import parses, parsing
-from fiftyone_redis.connection.wire import COORDINATOR, decode, to_dict
+from fiftyone_redis.connection.protocol.parsing import parses, parsing
+from fiftyone_redis.connection.protocol.wire import COORDINATOR, decode, to_dict
 from fiftyone_redis.errors import list_first
 
 SLOTS = 16_384

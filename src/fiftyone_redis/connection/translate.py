@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
-from fiftyone_redis.connection.certificates import explain_tls_error, find_tls_error
-from fiftyone_redis.connection.deadline import NoAnswerError
-from fiftyone_redis.connection.refusals import Cut, Refusal, recognise
+from fiftyone_redis.connection.protocol.deadline import NoAnswerError
+from fiftyone_redis.connection.protocol.refusals import Cut, Refusal, recognise
+from fiftyone_redis.connection.tls_errors import explain_tls_error, find_tls_error
 from fiftyone_redis.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -149,8 +149,8 @@ def translate(error: redis.exceptions.RedisError, address: str) -> FiftyOneRedis
     refusal = recognise(reason)
     if isinstance(error, redis.exceptions.NoPermissionError) or refusal is Refusal.NO_PERMISSION:
         return AuthenticationError(
-            f"Redis at {address} refuses this user a right ({reason}); have it granted, "
-            "docs/permissions.md says which are needed."
+            f"Redis at {address} denied this: the user lacks a right ({reason}). Grant it; "
+            "docs/permissions.md lists the rights that are needed."
         )
     if isinstance(error, _REFUSED_LOGIN) or refusal is Refusal.BAD_CREDENTIALS:
         return AuthenticationError(

@@ -14,7 +14,7 @@ import fiftyone as fo
 import fiftyone.brain as fob
 import fiftyone.zoo as foz
 
-from fiftyone_redis.demo import datasets, picture, queries, subjects
+from fiftyone_redis.demo import datasets, picture, queries, removal, subjects
 from fiftyone_redis.demo.model import NAME, register_model
 from fiftyone_redis.demo.queries import Query
 from fiftyone_redis.demo.report import heading, line, timed
@@ -60,6 +60,34 @@ def run(
     """
     folder = (folder or default_folder()).expanduser().resolve()
     target = (pictures or folder).expanduser().resolve() / "neighbours.png"
+    parts, _model = _prepare(dataset, model, folder)  # the model is kept: FiftyOne caches it
+    rows = [row for part in parts for row in _search(part)]
+    picture.draw(rows, target, f"{dataset.capitalize()}: nearest neighbours, found by Redis")
+    for part in parts:
+        datasets.note_picture(part.dataset, target)
+    _report_what_stays(parts, target, folder)
+    if launch:
+        _open_app(parts[0].dataset)
+
+
+def remove(folder: Path | None = None) -> None:
+    """Removes what the demo has left; see :func:`fiftyone_redis.demo.removal.remove`."""
+    removal.remove((folder or default_folder()).expanduser().resolve())
+
+
+def _report_what_stays(parts: list[Subject], target: Path, folder: Path) -> None:
+    heading("What stays, for you to look at")
+    line("picture", str(target))
+    for part in parts:
+        line("in the App", f"{part.brain_key}, in the dataset {part.dataset.name}")
+        line("in Redis", part.dataset.get_brain_info(part.brain_key).config.index_name)
+    if parts[0].model == NAME:
+        line("files", f"the images in {folder}, and the model {NAME} in FiftyOne's zoo")
+    line("to remove it", "fiftyone-redis demo --remove")
+
+
+def _prepare(dataset: str, model: str | None, folder: Path) -> tuple[list[Subject], Any]:
+    """Makes the datasets, and loads their model."""
     heading("Preparing", "time")
     _, seconds = timed(fo.list_datasets)
     line("FiftyOne", f"{fo.__version__}, with its database", seconds)
@@ -68,17 +96,9 @@ def run(
         parts = subjects.digits(folder, model or NAME)
     else:
         parts = subjects.zoo(dataset, model or _CLIP)
-    _model, seconds = timed(lambda: foz.load_zoo_model(parts[0].model))  # kept: FiftyOne caches it
+    loaded, seconds = timed(lambda: foz.load_zoo_model(parts[0].model))
     line("model", parts[0].model, seconds)
-
-    rows = [row for part in parts for row in _search(part)]
-    picture.draw(rows, target, f"{dataset.capitalize()}: nearest neighbours, found by Redis")
-    heading("To look at")
-    line("picture", str(target))
-    for part in parts:
-        line("in the App", f"{part.brain_key}, in the dataset {part.dataset.name}")
-    if launch:
-        _open_app(parts[0].dataset)
+    return parts, loaded
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from itertools import chain
 
 from fiftyone_redis.connection import topology
 from fiftyone_redis.connection.client import Client
+from fiftyone_redis.connection.protocol.wire import COORDINATOR
 from fiftyone_redis.connection.topology import Node, Shard
 from fiftyone_redis.connection.translate import translate_errors
-from fiftyone_redis.connection.wire import COORDINATOR
 from fiftyone_redis.doctor.findings import OK, PROBLEM, WARNING, Finding, try_execute
 from fiftyone_redis.errors import list_first
 

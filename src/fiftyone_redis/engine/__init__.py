@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fiftyone_redis.connection.client import connect
+    from fiftyone_redis.engine.documents.reading import Vectors
     from fiftyone_redis.engine.index import VectorIndex
-    from fiftyone_redis.engine.reading import Vectors
-    from fiftyone_redis.engine.schema import Attribute, Schema
-    from fiftyone_redis.engine.search import Neighbors
+    from fiftyone_redis.engine.schema.schema import Attribute, Schema
+    from fiftyone_redis.engine.search.knn_search import Neighbors
 
 __all__ = ["Attribute", "Neighbors", "Schema", "VectorIndex", "Vectors", "connect"]
 
 _MODULES = {
-    "Attribute": "engine.schema",
-    "Neighbors": "engine.search",
-    "Schema": "engine.schema",
+    "Attribute": "engine.schema.schema",
+    "Neighbors": "engine.search.knn_search",
+    "Schema": "engine.schema.schema",
     "VectorIndex": "engine.index",
-    "Vectors": "engine.reading",
+    "Vectors": "engine.documents.reading",
     "connect": "connection.client",
 }
 

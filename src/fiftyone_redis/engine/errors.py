@@ -1,40 +1,7 @@
 """The exceptions, where version 0.1.0 had them; they are in ``fiftyone_redis.errors``."""
 
-from fiftyone_redis.errors import (
-    AuthenticationError,
-    ConnectionFailedError,
-    FiftyOneRedisError,
-    IncompleteResultError,
-    IndexChangedError,
-    IndexMismatchError,
-    IndexNotFoundError,
-    InputError,
-    PrivateServerError,
-    ResultLimitError,
-    ServerError,
-    SettingsError,
-    UnsupportedServerError,
-)
-from fiftyone_redis.errors import (
-    list_first as some,
-)
-
-__all__ = [
-    "AuthenticationError",
-    "ConnectionFailedError",
-    "FiftyOneRedisError",
-    "IncompleteResultError",
-    "IndexChangedError",
-    "IndexMismatchError",
-    "IndexNotFoundError",
-    "InputError",
-    "PrivateServerError",
-    "ResultLimitError",
-    "ServerError",
-    "SettingsError",
-    "UnsupportedServerError",
-    "some",
-]
+from fiftyone_redis.errors import *  # noqa: F403
+from fiftyone_redis.errors import list_first as some  # noqa: F401
 
 
 def __getattr__(name: str) -> object:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fiftyone_redis.connection import wire
 from fiftyone_redis.connection.client import Client
+from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.errors import IndexChangedError
 
 _EXECUTE = wire.IF_HELD + "return redis.pcall(unpack(ARGV, 2))"
@@ -73,7 +73,7 @@ class Fence:
         Args:
             commands: the commands; their first argument is their key, as bytes
             items: the item that each command is about
-            test: as for :func:`~fiftyone_redis.connection.wire.pack_if_passed`
+            test: as for :func:`~fiftyone_redis.connection.protocol.wire.pack_if_passed`
 
         Raises:
             IndexChangedError: in a cluster, if the key of this fence holds another value by now

@@ -9,27 +9,25 @@ from typing import Any
 import numpy.typing as npt
 
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine import (
-    adding,
-    aliases,
-    attribute_values,
-    codec,
-    commands,
-    creation,
-    leftovers,
-    reading,
-    replies,
+from fiftyone_redis.engine.documents import attribute_values, reading
+from fiftyone_redis.engine.documents.documents import AttributeReader, Documents
+from fiftyone_redis.engine.documents.reading import Progress, Vectors
+from fiftyone_redis.engine.lifecycle import adding, creation, leftovers
+from fiftyone_redis.engine.lifecycle.creation import create_index
+from fiftyone_redis.engine.lifecycle.definition import (
+    SIGNS_OF_CHANGE,
+    Definition,
+    describe,
+    open_index,
 )
-from fiftyone_redis.engine.creation import create_index
-from fiftyone_redis.engine.definition import SIGNS_OF_CHANGE, Definition, describe, open_index
-from fiftyone_redis.engine.documents import AttributeReader, Documents
-from fiftyone_redis.engine.dropping import drop_with_documents, drop_without_documents
-from fiftyone_redis.engine.reading import Progress, Vectors
-from fiftyone_redis.engine.rebuild import change_schema, rebuild
-from fiftyone_redis.engine.replies import Hit
-from fiftyone_redis.engine.schema import Schema
-from fiftyone_redis.engine.search import Neighbors, make_request, search
-from fiftyone_redis.engine.subset_search import Subset
+from fiftyone_redis.engine.lifecycle.dropping import drop_with_documents, drop_without_documents
+from fiftyone_redis.engine.lifecycle.rebuild import change_schema, rebuild
+from fiftyone_redis.engine.protocol import aliases, commands, index_info
+from fiftyone_redis.engine.protocol.replies import Hit
+from fiftyone_redis.engine.schema.schema import Schema
+from fiftyone_redis.engine.search.knn_search import Neighbors, make_request, search
+from fiftyone_redis.engine.search.subset_search import Subset
+from fiftyone_redis.engine.vectors import checks
 
 QUERY_TIMEOUT = 30.0
 """Seconds that the server may take for one query."""
@@ -47,16 +45,16 @@ class VectorIndex:
     def __init__(self, client: Client, schema: Schema, timeout: float | None = None) -> None:
         self.client = client
         self.timeout = timeout
-        self._definition = Definition(Documents(client, schema), schema.name)
+        self.definition = Definition(Documents(client, schema), schema.name)
 
     @property
     def schema(self) -> Schema:
         """The definition of the index, as it was when it was last read."""
-        return self._definition.schema
+        return self.definition.schema
 
     @schema.setter
     def schema(self, schema: Schema) -> None:
-        self._definition.schema = schema
+        self.definition.schema = schema
 
     @classmethod
     def create(cls, client: Client, schema: Schema) -> VectorIndex:
@@ -103,11 +101,11 @@ class VectorIndex:
         return aliases.find_index(client, name) is not None
 
     def __len__(self) -> int:
-        return reading.count_documents(self._definition.documents)
+        return reading.count_documents(self.definition.documents)
 
     def info(self) -> dict[str, Any]:
         """Returns what the server says of the index (FT.INFO), as text and numbers."""
-        return replies.read_info(describe(self.client, self.schema.name))
+        return index_info.read_info(describe(self.client, self.schema.name))
 
     def add(
         self,
@@ -132,7 +130,7 @@ class VectorIndex:
             IndexNotFoundError: if it was dropped; it says what was written, if anything was
             ServerError: if the server refuses some; adding them again is safe
         """
-        adding.add(self._definition, ids, vectors, dict(tags or {}), progress, attributes)
+        adding.add(self.definition, ids, vectors, dict(tags or {}), progress, attributes)
 
     def update_attributes(
         self, ids: Sequence[str], attributes: AttributeReader, progress: Progress | None = None
@@ -144,23 +142,23 @@ class VectorIndex:
             attributes: tells the attributes of some of the documents
             progress: called with the number of ids that were looked at since the last time
         """
-        return self._definition.write(
+        return self.definition.write(
             lambda documents: attribute_values.update(documents, ids, attributes, progress)
         )
 
     def remove(self, ids: Sequence[str]) -> int:
         """Removes documents and returns how many there were."""
         removed: set[str] = set()
-        self._definition.write(lambda documents: removed.update(documents.delete(ids)))
+        self.definition.write(lambda documents: removed.update(documents.delete(ids)))
         return len(removed)
 
     def existing(self, ids: Sequence[str]) -> set[str]:
         """Returns those of the ids that are in the index."""
-        return self._definition.read(lambda documents: documents.find_existing(ids))
+        return self.definition.read(lambda documents: documents.find_existing(ids))
 
     def ids(self) -> list[str]:
         """Returns the ids of all documents, sorted."""
-        return self._definition.read(reading.list_ids)
+        return self.definition.read(reading.list_ids)
 
     def walk_ids(self) -> Iterator[list[str]]:
         """Reads the ids of all documents in pages; an id may occur on two of them.
@@ -168,25 +166,25 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
-        yield from self._definition.documents.walk_ids()
-        self._definition.confirm()
+        yield from self.definition.documents.walk_ids()
+        self.definition.confirm()
 
     def read_field(self, ids: Sequence[str], field: str) -> list[str | None]:
         """Returns the values of a field of documents, in the order of ``ids``."""
-        return self._definition.read(lambda documents: reading.read_field(documents, ids, field))
+        return self.definition.read(lambda documents: reading.read_field(documents, ids, field))
 
     def some_ids(self) -> list[str]:
         """Returns the ids of a few documents; none if there are none."""
-        drawn = self._definition.read(reading.sample_documents)
+        drawn = self.definition.read(reading.sample_documents)
         return [hit.id for hit in drawn if hit.id]
 
     def sample(self) -> list[Hit]:
         """Returns a few documents, drawn in the last minute; none if there are none."""
-        return self._definition.sample()
+        return self.definition.sample()
 
     def ids_with_tag(self, tag: str, values: Sequence[str]) -> list[str]:
         """Returns the ids of the documents whose tag has one of the values."""
-        return self._definition.read(
+        return self.definition.read(
             lambda documents: reading.find_ids_with_tag(
                 documents, tag, values, timeout_ms=self._timeout_ms()
             )
@@ -194,7 +192,7 @@ class VectorIndex:
 
     def tags(self, ids: Sequence[str]) -> dict[str, list[str]]:
         """Returns the tags of documents, in the order of ``ids``; empty where there is none."""
-        return self._definition.read(lambda documents: reading.read_tags(documents, ids))
+        return self.definition.read(lambda documents: reading.read_tags(documents, ids))
 
     def fetch(self, ids: Sequence[str] | None = None, progress: Progress | None = None) -> Vectors:
         """Reads documents at once.
@@ -206,7 +204,7 @@ class VectorIndex:
         Returns:
             the vectors and tags of those that exist, in the order of ``ids``
         """
-        return self._definition.read(lambda documents: reading.fetch(documents, ids, progress))
+        return self.definition.read(lambda documents: reading.fetch(documents, ids, progress))
 
     def search(
         self,
@@ -232,11 +230,11 @@ class VectorIndex:
             InputError: if a query could not be compared, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-        index, changes = self._definition, 0
+        index, changes = self.definition, 0
         while True:
             try:
-                matrix = codec.as_matrix(queries, self.schema.dim)
-                codec.check_queries(matrix, self.schema)
+                matrix = checks.as_matrix(queries, self.schema.dim)
+                checks.check_queries(matrix, self.schema)
                 return search(make_request(index, matrix, k, within, farthest, self._timeout_ms()))
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
@@ -257,15 +255,15 @@ class VectorIndex:
             InputError: if some of the ids are not in the index, or ``k`` is less than 1
             IncompleteResultError: if the server cut a query short
         """
-        index, changes = self._definition, 0
+        index, changes = self.definition, 0
         while True:
             try:
                 # They go back as they came: decoding and encoding takes longer than sending.
-                blobs = reading.read_encoded(self._definition.documents, ids)
+                blobs = reading.read_encoded(self.definition.documents, ids)
                 request = make_request(index, blobs, k, within, farthest, self._timeout_ms())
                 found = search(request)
                 if any(len(each.ids) and isnan(each.distances.item(0)) for each in found):
-                    codec.check_vectors(request.queries, self.schema, ids)
+                    checks.check_vectors(request.queries, self.schema, ids)
                 return found
             except SIGNS_OF_CHANGE as error:
                 changes = index.follow(error, changes)
@@ -278,9 +276,9 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
-        self._definition.read(lambda _: None)
-        yield from reading.read_pages(self._definition.documents, ids, progress)
-        self._definition.confirm()
+        self.definition.read(lambda _: None)
+        yield from reading.read_pages(self.definition.documents, ids, progress)
+        self.definition.confirm()
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
         """Rebuilds the index with other settings, from the documents that are there.
@@ -298,7 +296,7 @@ class VectorIndex:
             InputError: if vectors that are there cannot be held or compared that way
             UnsupportedServerError: if the server cannot hold such an index, or cannot switch
         """
-        definition = self._definition
+        definition = self.definition
         with definition.hold_lease() as held:
             wanted = change_schema(self.schema, changes)
             documents = Documents(self.client, self.schema, held.fence)
@@ -311,7 +309,7 @@ class VectorIndex:
         Other keys under its prefix are left alone. If this is interrupted, the next :meth:`create`
         or :meth:`remove_leftovers` of the name goes on.
         """
-        definition = self._definition
+        definition = self.definition
         with definition.hold_lease(patient=False) as held:
             fence, name = held.fence, definition.alias
             there = Documents(self.client, self.schema, fence)
@@ -339,5 +337,5 @@ class VectorIndex:
 
 def _make_index(kind: type[VectorIndex], found: Definition) -> VectorIndex:
     index = kind(found.client, found.schema)
-    index._definition = found
+    index.definition = found
     return index

@@ -263,8 +263,8 @@ def _make_start_error(place: Path, log_start: int, why: str) -> PrivateServerErr
     lines = (place / LOG).read_bytes()[log_start:].decode(errors="replace").splitlines()
     said = "\n".join(lines[-LOG_LINES:]) or "(nothing)"
     return PrivateServerError(
-        f"The private Redis in {place} did not start ({why}): put right what its log says at "
-        f"the end:\n{said}"
+        f"The private Redis in {place} did not start ({why}): fix what the end of its log "
+        f"says:\n{said}"
     )
 
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from fiftyone_redis.engine import Schema, VectorIndex, codec
-from fiftyone_redis.engine.documents import AttributeReader
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.documents.documents import AttributeReader
+from fiftyone_redis.engine.vectors import checks, encoding
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
     InputError,
     list_first,
 )
-from fiftyone_redis.similarity import index_names, registration, sharing
+from fiftyone_redis.log import get_logger
+from fiftyone_redis.similarity import orphaned_indexes, registration, sharing
 from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.index_users import find_run_id
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.run_index import RunIndex
 
-# FiftyOne shows what its own loggers say.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class AddingMixin(RunIndex):
@@ -34,7 +34,7 @@ class AddingMixin(RunIndex):
         sample_ids: Any,
         label_ids: Any,
         progress: Any,
-        **existing: bool,
+        *existing: bool,
     ) -> None:
         if self._unfinished and progress is None:
             # compute_similarity() does not pass its progress on, and False must draw nothing.
@@ -42,7 +42,7 @@ class AddingMixin(RunIndex):
         patches = self.config.patches_field is not None
         if patches and label_ids is None:
             raise InputError("This is an index of patches; provide their label_ids.")
-        matrix = codec.as_matrix(embeddings)
+        matrix = checks.as_matrix(embeddings)
         ids = strings(label_ids if patches else sample_ids)
         tags = {self._sample_tag: strings(sample_ids)}
         if not ids and not len(matrix):
@@ -54,7 +54,7 @@ class AddingMixin(RunIndex):
         if not created:
             if self._unfinished:
                 _refuse_other_dimension(index.schema, matrix.shape[1])
-            rows = _rows_to_add(index, ids, **existing)
+            rows = _rows_to_add(index, ids, *existing)
             if len(rows) < len(ids):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
@@ -70,7 +70,7 @@ class AddingMixin(RunIndex):
         self,
         index: VectorIndex,
         ids: list[str],
-        matrix: codec.Array,
+        matrix: encoding.Array,
         tags: Mapping[str, Sequence[str]],
         progress: Any = False,
     ) -> None:
@@ -104,7 +104,7 @@ class AddingMixin(RunIndex):
         # A name that was chosen here is nobody else's, even if making the index was interrupted.
         if self._is_created or self._is_named_here:
             with suppress(FiftyOneRedisError):  # the next run of this key removes it
-                index_names.drop_index(self._redis, self.config.index_name)
+                orphaned_indexes.drop_index(self._redis, self.config.index_name)
         self._index, self._is_created = None, False
         self.backend.close()
         if find_run_id(self._dataset_doc, self.key) is not None and self.backend.is_registered:

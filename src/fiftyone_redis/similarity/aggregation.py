@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.engine import Neighbors, VectorIndex, exact_search
-from fiftyone_redis.engine.subset_search import Subset
+from fiftyone_redis.engine import Neighbors, VectorIndex
+from fiftyone_redis.engine.search import exact_search
+from fiftyone_redis.engine.search.subset_search import Subset
 
 
 def aggregate_neighbors(
@@ -23,19 +24,16 @@ def aggregate_neighbors(
     within: Subset | None,
     farthest: bool,
 ) -> list[Neighbors]:
-    """Finds the nearest or farthest neighbours of several queries, by their aggregated distances.
-
-    Reads all vectors, in bounded memory, since the distances of every document are needed.
+    """Finds the neighbours of several queries by aggregated distance; reads all vectors, in pages.
 
     Args:
         index: the index
         queries: ``n x dim`` floats
-        query_ids: the queries' ids, if they are documents. If all of them are in the subset, the
-            distance of a document to itself is ignored, as in FiftyOne's in-memory backend
+        query_ids: the queries' ids, if they are documents: if all are in the subset, the distance
+            of a document to itself is ignored, as in FiftyOne's in-memory backend
         aggregate: the function that aggregates distances, such as ``np.nanmean``
         k: the number of neighbours; None for all
-        is_whole: whether the subset, if there is one, is the whole dataset; then the queries' ids
-            are taken to be in it, although some may have been deleted
+        is_whole: whether the subset is the whole dataset, with ids of queries that were deleted
         within: the subset to search in; None for the whole index
         farthest: whether to find the farthest, farthest first
 
@@ -43,24 +41,30 @@ def aggregate_neighbors(
         a list of one: the neighbours, with aggregated distances
     """
     ids = None if within is None else within.ids()
-    rows = {id: row for row, id in enumerate(query_ids or ())}
-    if ids is not None and not is_whole and not rows.keys() <= set(ids):
-        rows = {}
+    own_rows = {id: row for row, id in enumerate(query_ids or ())}
+    if ids is not None and not is_whole and not own_rows.keys() <= set(ids):
+        own_rows = {}
     found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
     distances = []
     for page in index.vectors(ids):
         block = exact_search.compute_distances(queries, page.vectors, index.schema.metric)
-        for column, id in enumerate(page.ids):
-            if id in rows:
-                block[rows[id], column] = np.nan
-        with warnings.catch_warnings():
-            # A query that is compared only with itself has no distance; use 0.
-            warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice", RuntimeWarning)
-            distances.append(np.nan_to_num(aggregate(block, axis=0), nan=0.0))
+        distances.append(_aggregate(block, page.ids, own_rows, aggregate))
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():
             found.tags[tag].extend(values)
     return [_sort_neighbors(found, np.concatenate([np.zeros(0), *distances]), k, farthest)]
+
+
+def _aggregate(
+    block: Any, ids: Sequence[str], own_rows: Mapping[str, int], aggregate: Callable[..., Any]
+) -> Any:
+    """Aggregates each column of distances, except a query's to itself; 0 if there is no other."""
+    for column, id in enumerate(ids):
+        if id in own_rows:
+            block[own_rows[id], column] = np.nan
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice", RuntimeWarning)
+        return np.nan_to_num(aggregate(block, axis=0), nan=0.0)
 
 
 def _sort_neighbors(found: Neighbors, distances: Any, k: int | None, farthest: bool) -> Neighbors:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from fiftyone_redis.engine import VectorIndex, codec
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.vectors import checks, encoding
 from fiftyone_redis.similarity import id_sets
 from fiftyone_redis.similarity.dataset_ids import iterate_ids, select_all_slices
 from fiftyone_redis.similarity.embedding import read_field
@@ -34,6 +35,12 @@ class Difference:
     samples: list[str]
     gone: list[str]
     indexed: int
+
+    def restrict(self, ids: Collection[str]) -> Difference:
+        """Returns the same with those only of the missing that are among some ids."""
+        wanted = set(ids)
+        kept = [pair for pair in zip(self.missing, self.samples, strict=True) if pair[0] in wanted]
+        return replace(self, missing=[id for id, _ in kept], samples=[of for _, of in kept])
 
 
 def difference(index: Any) -> Difference:
@@ -123,11 +130,11 @@ def _find_other_vectors(
     stored = opened.fetch([id for id in owners if id in vectors])
     if not stored.ids:
         return
-    current = codec.as_matrix([vectors[id] for id in stored.ids])
+    current = checks.as_matrix([vectors[id] for id in stored.ids])
     if current.shape != stored.vectors.shape:
         yield from stored.ids
         return
-    blobs = [row.tobytes() for row in codec.encode(current, dtype)]
-    held = codec.decode(blobs, dtype, current.shape[1])
+    blobs = [row.tobytes() for row in encoding.encode(current, dtype)]
+    held = encoding.decode(blobs, dtype, current.shape[1])
     different = np.flatnonzero((held != stored.vectors).any(axis=1))
     yield from (stored.ids[row] for row in different)

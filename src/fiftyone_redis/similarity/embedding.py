@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -52,25 +52,41 @@ def embed_and_add(
     if not wanted:
         return []
     require_source(index, field)
-    samples, without = select_all_slices(index.samples), []
+    without = _upload_each(index, _embed_batches(index, wanted, field, options), progress)
+    index.reload()
+    return without
+
+
+def _upload_each(
+    index: Any,
+    batches: Iterable[tuple[dict[str, Any], dict[str, str]]],
+    progress: Progress | None,
+) -> list[str]:
+    """Adds each batch while the next one is embedded; returns the ids without a vector."""
+    without: list[str] = []
     with ThreadPoolExecutor(1) as pool:
         upload: Future[None] | None = None
-        for sample_ids, owners in _make_batches(wanted):
-            view = samples.select(sample_ids)
-            vectors = (
-                read_field(index, view, field) if field else _embed(index, view, owners, options)
-            )
-            kept = {id: value for id, value in vectors.items() if id in owners}
-            without += [id for id in owners if id not in kept]
+        for vectors, owners in batches:
+            without += [id for id in owners if id not in vectors]
             if upload is not None:
                 upload.result()
-            upload = pool.submit(_add, index, kept, owners)
+            upload = pool.submit(_add, index, vectors, owners)
             if progress is not None:
                 progress(len(owners))
         if upload is not None:
             upload.result()
-    index.reload()
     return without
+
+
+def _embed_batches(
+    index: Any, wanted: Mapping[str, str], field: str | None, options: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """Yields the vectors of a batch by id, and all ids of the batch with their samples."""
+    samples = select_all_slices(index.samples)
+    for sample_ids, owners in _make_batches(wanted):
+        view = samples.select(sample_ids)
+        vectors = read_field(index, view, field) if field else _embed(index, view, owners, options)
+        yield {id: value for id, value in vectors.items() if id in owners}, owners
 
 
 def require_source(index: Any, field: str | None = None) -> None:

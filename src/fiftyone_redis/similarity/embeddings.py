@@ -42,8 +42,7 @@ class EmbeddingsMixin(CurrentView):
             raise InputError("There are no ids to remove; provide sample_ids or label_ids.")
         ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
         if not allow_missing or warn_missing:
-            found = index.existing(ids)
-            report_missing([id for id in ids if id not in found], allow_missing, warn_missing)
+            report_missing(ids, index.existing(ids), allow_missing, warn_missing)
         index.remove(ids)
         self._clear_cache()
         if reload:
@@ -85,9 +84,7 @@ class EmbeddingsMixin(CurrentView):
             ids = self._ids(index, sample_ids, label_ids, allow_missing, warn_missing)
         with progress_bar(len(ids), progress, "Reading") as bar:
             found = index.fetch(ids, bar.update)
-        if len(found.ids) < len(ids):
-            there = set(found.ids)
-            report_missing([id for id in ids if id not in there], allow_missing, warn_missing)
+        report_missing(ids, found.ids, allow_missing, warn_missing)
         if self.config.patches_field is None:
             return found.vectors, id_array(found.ids), None
         return found.vectors, id_array(found.tags[self._sample_tag]), id_array(found.ids)
@@ -142,6 +139,6 @@ class EmbeddingsMixin(CurrentView):
             return samples
         ids = index.ids_with_tag(self._sample_tag, samples)
         if not allow_missing or warn_missing:
-            there = set(index.tags(ids)[self._sample_tag])
-            report_missing([id for id in samples if id not in there], allow_missing, warn_missing)
+            there = index.tags(ids)[self._sample_tag]
+            report_missing(samples, there, allow_missing, warn_missing)
         return ids

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Sequence
 import numpy as np
 
 from fiftyone_redis.engine import Neighbors
-from fiftyone_redis.engine.replies import Hit
+from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.similarity.view_subset import ViewSubset
 
 Search = Callable[..., list[Neighbors]]

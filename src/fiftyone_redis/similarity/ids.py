@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fiftyone_redis.errors import InputError, name_missing
+from fiftyone_redis.log import get_logger
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 def strings(ids: Any) -> list[str]:
@@ -26,17 +25,22 @@ def id_array(ids: Sequence[str]) -> Any:
     return np.array(ids, dtype=np.str_)
 
 
-def report_missing(missing: list[str], allow_missing: bool, warn_missing: bool = False) -> None:
+def report_missing(
+    ids: Sequence[str], found: Iterable[str], allow_missing: bool, warn_missing: bool = False
+) -> None:
     """Raises, warns or does nothing about ids that are not in the index.
 
     Args:
-        missing: the ids
+        ids: the ids that were asked for
+        found: those that are in the index
         allow_missing: False to raise an error
         warn_missing: True to log a warning, if they are allowed
 
     Raises:
         InputError: if there are missing ids and they are not allowed
     """
+    there = set(found)
+    missing = [id for id in ids if id not in there]
     if not missing:
         return
     if not allow_missing:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from fiftyone.brain.similarity import SimilarityConfig
 
-from fiftyone_redis.engine.options import OPTIONS, Option
+from fiftyone_redis import settings
+from fiftyone_redis.engine.schema.options import OPTIONS, Option
 from fiftyone_redis.errors import SettingsError, list_unknown
-from fiftyone_redis.similarity import settings
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from bson import ObjectId
 
-from fiftyone_redis.engine.codec import Array
+from fiftyone_redis.engine.vectors.encoding import Array
 from fiftyone_redis.errors import InputError, list_first
 
 _FORMS = "an id, a vector, a prompt, or several of one kind"

@@ -9,7 +9,6 @@ tells a run that is being computed from one that was left behind.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,19 +19,19 @@ import fiftyone.core.odm as foo
 from bson import ObjectId
 from fiftyone.brain.similarity import Similarity
 
-from fiftyone_redis import CONFIG_CLS
-from fiftyone_redis.connection import wire
+from fiftyone_redis import CONFIG_CLS, settings
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.engine import commands, lease
+from fiftyone_redis.connection.protocol import wire
+from fiftyone_redis.engine.lifecycle import lease
+from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import InputError
-from fiftyone_redis.similarity import settings
+from fiftyone_redis.log import get_logger
 from fiftyone_redis.similarity.index_users import find_run_id
 
 _PATIENCE = lease.EXPIRY + 1.0  # seconds after which a lease that is still held is renewed
 _POLL = 0.1
 
-# FiftyOne shows what its own loggers say.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class RegistrationMixin(Similarity):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,18 +11,18 @@ from fiftyone.brain.similarity import SimilarityIndex
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import Schema, VectorIndex
-from fiftyone_redis.engine.documents import AttributeReader
-from fiftyone_redis.engine.options import OPTIONS, UNREPORTED
-from fiftyone_redis.engine.schema import check_attributes
+from fiftyone_redis.engine.documents.documents import AttributeReader
+from fiftyone_redis.engine.schema.options import OPTIONS, UNREPORTED
+from fiftyone_redis.engine.schema.schema import check_attributes
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, list_first
-from fiftyone_redis.similarity import index_names, sharing
+from fiftyone_redis.log import get_logger
+from fiftyone_redis.similarity import index_names, orphaned_indexes, sharing
 from fiftyone_redis.similarity.index_users import IndexUser, list_others, refuse_others
 from fiftyone_redis.similarity.sources import SOURCE, SourceReader
 from fiftyone_redis.similarity.stored_fields import StoredField, StoredFieldReader, resolve_fields
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID
 
-# FiftyOne shows what its own loggers say.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class RunIndex(SimilarityIndex):
@@ -173,7 +172,7 @@ class RunIndex(SimilarityIndex):
     def _create_index(self, dim: int) -> VectorIndex:
         name, dataset_name = self.config.index_name, self._dataset_doc.name
         if self.key is not None:
-            index_names.remove_orphans(self._redis, name, dataset_name, self.key)
+            orphaned_indexes.remove_orphans(self._redis, name, dataset_name, self.key)
         try:
             index = VectorIndex.create(self._redis, self._schema(dim))
         except IndexMismatchError:

@@ -6,7 +6,6 @@ of the others gets a copy of its own.
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +16,7 @@ import fiftyone.core.odm as foo
 from fiftyone_redis.connection.naming import get_alias
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.errors import IndexNotFoundError
+from fiftyone_redis.log import get_logger
 from fiftyone_redis.similarity.dataset_ids import list_ids
 from fiftyone_redis.similarity.index_names import choose_name
 from fiftyone_redis.similarity.index_users import (
@@ -26,8 +26,7 @@ from fiftyone_redis.similarity.index_users import (
     refuse_others,
 )
 
-# FiftyOne shows what its own loggers say.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 def find_all_users(index: Any) -> list[IndexUser]:

@@ -17,9 +17,9 @@ import fiftyone.core.labels as fol
 from bson import ObjectId
 
 from fiftyone_redis.engine import Attribute
-from fiftyone_redis.engine.document_formats import FieldValues
-from fiftyone_redis.engine.options import match_choice
-from fiftyone_redis.engine.schema import KINDS, SEPARATOR
+from fiftyone_redis.engine.documents.formats import FieldValues
+from fiftyone_redis.engine.schema.options import match_choice
+from fiftyone_redis.engine.schema.schema import KINDS, SEPARATOR
 from fiftyone_redis.errors import SettingsError, list_first
 
 RequestedFields = tuple[tuple[str, str | None], ...]
@@ -48,7 +48,7 @@ class StoredField:
     Args:
         path: its name in the dataset; may omit the list of labels, as ``"ground_truth.label"``
             for ``"ground_truth.detections.label"``
-        kind: one of :data:`~fiftyone_redis.engine.schema.KINDS`
+        kind: one of :data:`~fiftyone_redis.engine.schema.schema.KINDS`
     """
 
     path: str
@@ -124,6 +124,18 @@ def resolve_fields(
         raise SettingsError(f"{len(wrong)} attributes cannot be stored: {list_first(wrong)}.")
     _refuse_same_names(found)
     return tuple(found)
+
+
+def list_storable(samples: Any, patches_field: str | None) -> list[str]:
+    """Lists the fields that can be stored beside the vectors.
+
+    Args:
+        samples: a :class:`fiftyone.core.collections.SampleCollection`
+        patches_field: the field whose patches are indexed; None for an index of samples
+    """
+    schema = samples._dataset.get_field_schema(flat=True)
+    root = _label_root(schema, patches_field)
+    return [path for path in schema if _kinds(schema, path, root)[0]]
 
 
 class StoredFieldReader:

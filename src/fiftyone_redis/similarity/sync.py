@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from fiftyone_redis.engine import VectorIndex, commands
+from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.log import get_logger
 from fiftyone_redis.similarity import id_sets
 from fiftyone_redis.similarity.comparison import (
     Difference,
@@ -21,8 +22,7 @@ from fiftyone_redis.similarity.comparison import (
 from fiftyone_redis.similarity.embedding import Progress, embed_and_add, require_source
 from fiftyone_redis.similarity.progress import bar as progress_bar
 
-# FiftyOne shows what its own loggers say.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 _CLOCK_SKEW = timedelta(seconds=10)  # between the machines that write to the dataset
 _UPDATED_TOGETHER = 10_000
@@ -131,7 +131,11 @@ def _find_work(index: Any) -> tuple[Difference, dict[str, str], list[str]]:
 
 
 def add_missing(
-    index: Any, found: Difference, field: str | None = None, progress: Progress | None = None
+    index: Any,
+    found: Difference,
+    field: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> list[str]:
     """Embeds and adds what an index lacks; safe to run again after an interruption.
 
@@ -141,6 +145,7 @@ def add_missing(
         field (None): the field of the samples or labels that holds the vectors; by default the
             index's embeddings field, or else its model
         progress (None): called with the number of samples or patches done since the last call
+        **options: as for :func:`~fiftyone_redis.similarity.embedding.embed_and_add`
 
     Returns:
         the ids without a vector: the field is empty, or the model failed
@@ -150,7 +155,7 @@ def add_missing(
         FiftyOneRedisError: if the server refuses the vectors
     """
     wanted = dict(zip(found.missing, found.samples, strict=True))
-    return embed_and_add(index, wanted, field, progress)
+    return embed_and_add(index, wanted, field, progress, **options)
 
 
 def remove_gone(index: Any, found: Difference) -> int:

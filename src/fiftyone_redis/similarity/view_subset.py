@@ -12,8 +12,8 @@ import fiftyone.core.odm as foo
 from bson import ObjectId
 from bson.errors import InvalidId
 
-from fiftyone_redis.engine.planner import MembershipCost
-from fiftyone_redis.engine.replies import Hit
+from fiftyone_redis.engine.protocol.replies import Hit
+from fiftyone_redis.engine.search.planner import MembershipCost
 
 SAMPLE_ID = "sample_id"
 """FiftyOne's name for the sample id of a patch; also the name of the tag that holds it."""
@@ -22,7 +22,7 @@ _MOST_TOGETHER = 500_000  # ids that fit into one MongoDB document (16 MB)
 
 
 class ViewSubset:
-    """A view as a subset of an index; see :class:`~fiftyone_redis.engine.subset_search.Subset`.
+    """A view as a :class:`~fiftyone_redis.engine.search.subset_search.Subset` of an index.
 
     The view's ids are read from MongoDB only if they are few. Otherwise MongoDB is asked which
     candidates are in the view, which takes the same time for a view of any size.

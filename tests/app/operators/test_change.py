@@ -4,7 +4,7 @@ import fiftyone.brain as fob
 from operating import form, refusals, run
 
 from fiftyone_redis.app import changes
-from fiftyone_redis.engine.options import ALGORITHMS, DTYPES, OPTIONS
+from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES, OPTIONS
 
 
 def test_what_is_gone_is_removed_after_a_tick(indexed):

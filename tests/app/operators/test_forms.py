@@ -29,13 +29,24 @@ def test_nothing_is_red_before_anybody_has_typed_or_ticked(indexed, name, params
     assert refusals(form(name, indexed, params | filled_in)) == []
 
 
+# These can be filled without a server.
+WITHOUT_A_SERVER = (
+    "create_index",
+    "rename_index",
+    "search_with_picture",
+    "show_missing",
+    "compute_visualization",
+)
+
+
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 def test_a_form_without_a_server_says_what_to_do(name, indexed, redis_backend, free_port):
     indexed.clear_cache()
     redis_backend["url"] = f"redis://127.0.0.1:{free_port}"
     questions = form(name, indexed)
-    if name in ("create_index", "rename_index", "search_with_picture"):
-        # It can be filled without a server.
+    if name == "delete_near_duplicates":
+        assert "find them first" in str(refusals(questions))
+    elif name in WITHOUT_A_SERVER:
         assert all("is needed" in refusal for refusal in refusals(questions))
     elif name == "drop_index":
         assert "the server does not answer" in str(questions)
@@ -52,5 +63,6 @@ def test_a_form_without_an_index_says_what_to_do(name, written):
 @pytest.mark.skipif(not hasattr(types, "RiskLevel"), reason="This FiftyOne has no risk levels.")
 def test_operators_declare_what_they_can_do():
     risks = {name: operator.config.to_json()["risk_level"] for name, operator in OPERATORS.items()}
-    deletes = {"remove_gone", "rebuild_index", "drop_index"}
-    assert risks == {name: "high" if name in deletes else "medium" for name in OPERATORS}
+    expected = dict.fromkeys(OPERATORS, "medium") | {"show_missing": "low"}
+    deletes = ("remove_gone", "rebuild_index", "drop_index", "delete_near_duplicates")
+    assert risks == expected | dict.fromkeys(deletes, "high")

@@ -173,12 +173,13 @@ def test_an_operation_can_be_delegated(indexed, files, plugins):
     good = delegated("add_missing", indexed, {"brain_key": "key"})
     assert (good.run_state, good.status.progress) == ("completed", 1)
     assert indexed.load_brain_results("key").total_index_size == 61
-    bad = delegated("create_index", indexed, {"brain_key": "other", "model": "no-such-model"})
+    indexed.add_sample(fo.Sample(filepath="no-such-file.png"))
+    bad = delegated("add_missing", indexed, {"brain_key": "key"})
     assert bad.run_state == "failed"
-    assert "'no-such-model' cannot be loaded" in bad.result.error
+    assert "Nothing was indexed" in bad.result.error
     failed, done = job_list.read(context(indexed, {}))
-    assert failed["text"].startswith("The model 'no-such-model' cannot be loaded")
-    assert (failed["target"], failed["state"], failed["variant"]) == ("other", "failed", "error")
+    assert failed["text"].startswith("Nothing was indexed")
+    assert (failed["target"], failed["state"], failed["variant"]) == ("key", "failed", "error")
     assert (done["title"], done["text"]) == ("Index missing samples", "Indexed 1 sample.")
 
 

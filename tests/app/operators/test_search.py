@@ -10,14 +10,47 @@ import pytest
 from operating import form, refusals, run
 
 
-def test_a_search_writes_nothing_unless_a_distance_field_is_named(indexed, files):
+def test_a_search_shows_distances_in_a_field_of_its_own(indexed, files):
     indexed.set_values("distance", [1.5] * 60)
     assert form("search_with_picture", indexed)["dist_field"]["default"] is None
     params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5}
     ran = run("search_with_picture", indexed, params)
-    assert ran.text == "The 5 samples nearest to it are shown."
+    assert "5 samples nearest to it are shown" in ran.text
+    assert "key_distance" in ran.text
+    assert ran.messages["set_active_fields"] == {"fields": ["key_distance"]}
+    shown = ran.view.values("key_distance")
+    assert (len(shown), shown[0]) == (5, pytest.approx(0, abs=1e-6))
+    assert shown == sorted(shown)
     assert indexed.values("distance") == [1.5] * 60
-    assert "set_active_fields" not in ran.messages
+
+
+def test_the_next_search_replaces_the_distances_of_the_last_one(indexed, files):
+    for row in (7, 8):
+        params = {"brain_key": "key", "source": "path", "path": files[row], "k": 5}
+        ran = run("search_with_picture", indexed, params)
+    assert indexed.count("key_distance") == 5
+    assert None not in ran.view.values("key_distance")
+
+
+def test_a_users_field_of_the_same_name_is_left_alone(indexed, files):
+    indexed.set_values("key_distance", [1.5] * 60)
+    params = {"brain_key": "key", "source": "path", "path": files[7], "k": 5}
+    ran = run("search_with_picture", indexed, params)
+    assert ran.messages["set_active_fields"] == {"fields": ["key_distance_2"]}
+    assert indexed.values("key_distance") == [1.5] * 60
+
+
+def test_a_search_for_patches_shows_distances_and_writes_nothing(boxes):
+    sample = boxes.first()
+    schema = set(boxes.get_field_schema(flat=True))
+    region = sample.ground_truth.detections[0].id
+    params = {"brain_key": "key", "source": "region", "region": region, "k": 4}
+    ran = run("search_with_picture", boxes, params, current_sample=sample.id)
+    assert ran.messages["set_active_fields"] == {"fields": ["key_distance"]}
+    shown = ran.view.values("key_distance")
+    assert (len(shown), shown[0]) == (4, pytest.approx(0, abs=1e-6))
+    assert shown == sorted(shown)
+    assert set(boxes.get_field_schema(flat=True)) == schema
 
 
 def test_a_distance_field_with_values_is_named_and_cleared_after_a_tick(indexed, files):

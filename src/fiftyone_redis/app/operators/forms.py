@@ -9,7 +9,7 @@ from typing import Any
 from fiftyone.operators import types
 
 from fiftyone_redis.app import indexes
-from fiftyone_redis.engine.options import Option
+from fiftyone_redis.engine.schema.options import Option
 from fiftyone_redis.errors import FiftyOneRedisError
 
 Ask = Callable[[Any, Any], None]
@@ -130,6 +130,11 @@ def pick_index(inputs: Any, ctx: Any) -> str | None:
     return pick(inputs, ctx, "brain_key", known, label="Index", required=True)
 
 
+def pick_index_alone(ctx: Any, inputs: Any) -> None:
+    """Asks for an index, and for nothing else."""
+    pick_index(inputs, ctx)
+
+
 def confirm(inputs: Any, ctx: Any, name: str, label: str, description: str) -> None:
     """Adds a checkbox that must be ticked before data is lost; :func:`name_tick` names it."""
     tick(inputs, name, label, description)
@@ -153,6 +158,22 @@ def name_tick(what: str, about: str) -> str:
         about: the index or field that it is agreed to for
     """
     return f"{what}_{re.sub(r'[^A-Za-z0-9]', '_', about)}"
+
+
+def show_view(ctx: Any, view: Any, fields: Iterable[str] = ()) -> list[Any]:
+    """Returns messages that show a view in the grid, with the values of fields.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        view: the view
+        fields (()): the fields to tick in the sidebar, beside those that are
+    """
+    messages = [ctx.ops.set_view(view=view)]
+    if not fields:
+        return messages
+    shown = getattr(ctx, "active_fields", None) or []
+    active = list(dict.fromkeys([*shown, *fields]))
+    return [ctx.ops.reload_dataset(), *messages, ctx.ops.set_active_fields(active)]
 
 
 def warn_of_others(inputs: Any, others: Iterable[object]) -> None:

@@ -9,17 +9,16 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_redis.app import cache, changes, indexes
-from fiftyone_redis.app.operators import forms
+from fiftyone_redis.app import brain_keys, cache, changes, copying, indexes
+from fiftyone_redis.app.operators import create_form, forms
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report, follow_bar
-from fiftyone_redis.engine.options import COMMON, DTYPES, METRICS, tuning_options
-from fiftyone_redis.engine.schema import Schema
+from fiftyone_redis.engine.schema.options import COMMON, DTYPES, METRICS, tuning_options
+from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.errors import InputError, list_first
 from fiftyone_redis.similarity.sync import SyncResult
 
-# The choice that stands for no field. The page cannot show an empty text, and no field is named so.
-_DEFAULT = "-"
+_DEFAULT = create_form.NO_FIELD
 
 
 class _Change(foo.Operator):
@@ -88,50 +87,32 @@ class CreateIndex(_Change):
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""
-        dataset = ctx.dataset
-        free = changes.choose_free_key(dataset)
-        key = inputs.str("brain_key", default=free, required=True, label="Name (brain key)")
-        problem = changes.find_key_problem(dataset, ctx.params.get("brain_key") or free)
-        if problem:
-            forms.mark_invalid(key, problem)
-        things = {_DEFAULT: "Samples"} | {
-            field: f"Patches of {field}" for field in changes.list_patches_fields(dataset)
-        }
-        field = forms.pick(inputs, ctx, "patches_field", things, label="What to index")
-        self._ask_source(ctx, inputs, None if field == _DEFAULT else field)
-        _ask_settings(ctx, inputs, Schema("unnamed", 1))
-
-    def _ask_source(self, ctx: Any, inputs: Any, patches_field: str | None) -> None:
-        fields = changes.list_vector_fields(ctx.dataset, patches_field)
-        sources = {"model": "A model makes the vectors"}
-        if fields:
-            sources = {"field": "A field holds the vectors"} | sources
-        if forms.pick(inputs, ctx, "source", sources, label="Where vectors come from") == "field":
-            forms.pick(inputs, ctx, "field", fields, label="Field")
-            return
-        view = types.AutocompleteView(allow_user_input=True)
-        for model in changes.list_models():
-            view.add_choice(model, label=model)
-        inputs.str(
-            "model",
-            default=changes.choose_default_model(ctx.dataset),
-            required=True,
-            label="Model",
-            description="A model of FiftyOne's zoo, by its name; it can embed other pictures later",
-            view=view,
-        )
+        metric = create_form.ask(inputs, ctx)
+        _ask_settings(ctx, inputs, Schema("unnamed", 1, metric=metric or "cosine"))
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Creates the index."""
-        by_field = ctx.params.get("source") == "field"
-        index, done = changes.create(
-            ctx.dataset,
+        samples, key, source = (
+            create_form.read_target(ctx),
             ctx.params["brain_key"],
+            ctx.params.get("source"),
+        )
+        settings = _settings(ctx) | create_form.read_stored_fields(ctx)
+        if source == "run":
+            index, done = copying.copy(
+                samples, key, ctx.params["run"], settings=settings, report=report
+            )
+            return _describe_added(index, done)
+        by_field = source == "field"
+        index, done = changes.create(
+            samples,
+            key,
             patches_field=_chosen_field(ctx, "patches_field"),
             field=ctx.params["field"] if by_field else None,
             model=None if by_field else ctx.params["model"],
-            settings=_settings(ctx),
+            settings=settings,
             report=report,
+            batch_size=ctx.params.get("batch_size"),
         )
         return _describe_added(index, done)
 
@@ -274,7 +255,7 @@ class RenameIndex(_Change):
             return
         new = inputs.str("new_key", label="New name (brain key)")
         wanted = forms.require(inputs, ctx, "new_key", "A new name")
-        problem = changes.find_key_problem(ctx.dataset, wanted) if wanted else None
+        problem = brain_keys.find_problem(ctx.dataset, wanted) if wanted else None
         if problem:
             forms.mark_invalid(new, problem)
 

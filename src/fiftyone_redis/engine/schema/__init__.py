@@ -1,0 +1,1 @@
+"""What an index is: every setting of it, and its fields."""

@@ -1,0 +1,1 @@
+"""Vectors as arrays and as bytes, and the checks of them."""
