@@ -138,9 +138,8 @@ def stop_after(count: int):
 
 
 def test_an_index_whose_making_was_stopped_keeps_what_it_has(written, model):
-    made = {"patches_field": None, "field": None, "model": model, "settings": {}}
     with pytest.raises(JobStopped):
-        changes.create(written, "key", report=stop_after(1), **made)
+        changes.create(written, "key", {"model": model}, stop_after(1))
     index = written.load_brain_results("key")
     before = index.total_index_size
     assert 0 < before < 60
@@ -154,9 +153,8 @@ def test_an_index_whose_making_was_stopped_before_its_first_vector_is_gone(writt
         if caption.startswith("Looking"):
             raise JobStopped
 
-    made = {"patches_field": None, "field": None, "model": model, "settings": {}}
     with pytest.raises(JobStopped):
-        changes.create(written, "key", report=report, **made)
+        changes.create(written, "key", {"model": model}, report)
     assert written.list_brain_runs() == []
 
 
