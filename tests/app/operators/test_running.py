@@ -61,7 +61,7 @@ def test_the_end_of_long_work_is_told_to_the_page_that_started_it(indexed, files
     monkeypatch.setattr(running, "_QUICK", 0)
     indexed.add_samples([fo.Sample(filepath=file) for file in files])
     told = press("add_missing", indexed, {"brain_key": "key", "page": "mine"})
-    assert "the Redis panel shows" in told["notify"]["message"]
+    assert "see the panel" in told["notify"]["message"]
 
     async def watch():
         watching = WatchJobs().execute(context(indexed, told["watch_jobs"]))
