@@ -106,7 +106,6 @@ def test_what_is_scheduled_is_listed_and_shown_when_it_is_done(panel, page, few,
     panel.create_index()
     panel.schedule("Create")
     until(lambda: panel.browser.get_by_text("it waits until").count() == 2)
-    page.picture("scheduled")
     launch()
     panel.says("cannot be loaded")
     panel.says("Indexed 20 samples.")

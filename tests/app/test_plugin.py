@@ -90,3 +90,13 @@ def test_a_server_that_is_gone_is_said_with_what_to_do(panel, page, digits, app_
     panel.button("Refresh").click()
     panel.settle()
     assert panel.row()[2] == "1,797"
+
+
+@pytest.mark.slow
+def test_a_private_server_that_is_stopped_is_started_by_a_button(stopped):
+    stopped.open()
+    stopped.says("The private server is stopped")
+    stopped.page.picture("server-stopped")
+    stopped.button("Start").click()
+    stopped.settle()
+    assert stopped.row()[:3] == ["redis", "samples", "20"]
