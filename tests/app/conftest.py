@@ -22,6 +22,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -120,17 +122,23 @@ def app_environment(app_folder, app_redis) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def app(chromium_program, app_folder, app_environment) -> str:
     """The URL of the App: a server of its own process, on a free port of this machine."""
+    with serve(app_environment, app_folder / "server.log") as url:
+        yield url
+
+
+@contextmanager
+def serve(environment: dict[str, str], log: Path) -> Iterator[str]:
+    """Starts a server of the App, yields its URL, and stops it afterwards."""
     if Version(fo.__version__) < Version("1.22"):
         pytest.skip("The tests drive the pages of FiftyOne 1.22 and newer.")
     port = str(find_unused_port())
     command = [sys.executable, "main.py", "--address", "127.0.0.1", "--port", port]
     url = f"http://127.0.0.1:{port}"
-    log = app_folder / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
             cwd=Path(find_spec("fiftyone").origin).parent / "server",
-            env=app_environment,
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -184,9 +192,16 @@ def chromium(chromium_program):
 def page(chromium, app, tmp_path) -> Page:
     """A page of the App in which nothing is open yet."""
     forget_what_was_done(app)
+    with open_page(chromium, app, tmp_path) as page:
+        yield page
+
+
+@contextmanager
+def open_page(chromium, url: str, folder: Path) -> Iterator[Page]:
+    """Yields a page of an App, whose screenshots go into a folder, if no other is named."""
     context = chromium.new_context(viewport=SIZE)
-    pictures = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    yield Page(context.new_page(), app, pictures)
+    pictures = Path(os.environ.get("SCREENSHOTS") or folder)
+    yield Page(context.new_page(), url, pictures)
     context.close()
 
 
@@ -246,6 +261,27 @@ def twenty(app_folder) -> list[str]:
     for file, pixels in zip(files, images.digits()[0], strict=False):
         images.Image.fromarray(images.draw(pixels)).save(file)
     return [str(file) for file in files]
+
+
+@pytest.fixture
+def stopped(chromium, few, app_environment, app_folder, tmp_path) -> Panel:
+    """The panel in an App that uses the private server, which was stopped."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
+            pytest.skip("A Redis on the usual port is taken before the private server.")
+    folder = Path(os.environ["HOME"]) / "private"
+    index(few, server.start(folder).url)
+    server.stop(folder)
+    settings = tmp_path / "brain_config.json"
+    settings.write_text(json.dumps({"similarity_backends": {"redis": {"config_cls": CONFIG_CLS}}}))
+    mine = {"FIFTYONE_BRAIN_CONFIG_PATH": str(settings), "FIFTYONE_REDIS_SERVER_DIR": str(folder)}
+    with (
+        serve(app_environment | mine, tmp_path / "server.log") as url,
+        open_page(chromium, url, tmp_path) as page,
+    ):
+        page.open(few.name)
+        yield Panel(page)
+    server.stop(folder)
 
 
 @pytest.fixture

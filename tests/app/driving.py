@@ -6,6 +6,7 @@ Playwright's page, for whatever is not here.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from playwright.sync_api import Page as PlaywrightPage
 
 PATIENCE = 60  # seconds that anything may take, on a machine that does much else
 SMALL = 150_000  # bytes of a screenshot
+TOAST = "[class*=notistack-MuiContent]"
 PASSING = re.compile(r"Showing \d+ results")  # a message that goes by itself
 # What the thumbnails show of a field, row by row: the page keeps them in another order.
 VALUES = """(thumbnails, field) => thumbnails
@@ -214,6 +216,8 @@ class Page:
         self.pictures.mkdir(parents=True, exist_ok=True)
         self.browser.mouse.move(0, 0)
         until(lambda: self.browser.get_by_text(PASSING).count() == 0)
+        if os.environ.get("SCREENSHOTS"):  # else nobody minds a message that goes by itself
+            until(lambda: self.browser.locator(TOAST).count() == 0)
         screenshot = Image.open(BytesIO(self.browser.screenshot())).convert("RGB")
         path = self.pictures / f"{name}.png"
         for colors in (256, 128, 64):

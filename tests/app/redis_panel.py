@@ -1,10 +1,20 @@
-"""What a person does in the panel "Redis", and sees there."""
+"""What a person does in the panel "Redis Similarity Indexes", and sees there."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import fiftyone.brain as fob
 from driving import Page, happens, until
 
 from fiftyone_redis.demo.model import register_model
+
+
+def index_by_model(dataset: Any, url: str) -> Any:
+    """Indexes a dataset by the demo's model, and returns the index."""
+    return fob.compute_similarity(
+        dataset, model=register_model(), brain_key="redis", backend="redis", url=url
+    )
 
 
 class Panel:
@@ -80,9 +90,14 @@ class Panel:
         self.button("Create an index").click()
         self.says("Where vectors come from")
         self.browser.locator("input[type=string]").first.fill(brain_key)
-        model = self.browser.locator("input[role=combobox]")
+        model = self.browser.locator("input[role=combobox]").first
         model.fill(name or register_model())
         model.press("Tab")  # the list of models closes
+
+    def has_ticked(self, *fields: str) -> None:
+        """Waits until fields are ticked in the sidebar, so that the grid shows them."""
+        for field in fields:
+            until(self.page.there(f"checkbox-{field}").locator("input").is_checked)
 
     def toast(self, text: str, variant: str) -> None:
         """Waits for a message that goes by itself; nothing else covers the page.

@@ -13,6 +13,7 @@ from fiftyone.operators.executor import ExecutionContext, Executor
 
 from fiftyone_redis import CONFIG_CLS, server, settings
 from fiftyone_redis.app import cache, plugin, status
+from fiftyone_redis.app.distances import measure_nearest
 from fiftyone_redis.app.panel import RedisPanel
 from fiftyone_redis.doctor import indexes
 from fiftyone_redis.engine import connect
@@ -36,6 +37,7 @@ class Opened:
         panel.execute(context)
         asked = [one.params for one in context.executor._requests if "prompt" in one.operator_uri]
         self.asks = [(one["operator_uri"].split("/")[-1], one["params"]) for one in asked]
+        self.is_skipping = any(one.get("skip_prompt") for one in asked)
         for _, params in self.asks:
             params.pop("page", None)  # which stands for this page
         self.state = context.panel.state._data
@@ -102,6 +104,69 @@ def test_what_is_missing_and_gone_and_the_distances_come_afterwards(panel, index
     assert (row["missing"], row["gone"]) == ("1", "3")
     assert sum(panel.state["plot"]["counts"]) == 49  # but for the farthest hundredth
     assert painted["histogram"]["view"]["name"] == "PlotlyView"
+
+
+@pytest.fixture
+def large(panel):
+    """An index of 2,500 vectors."""
+    panel.dataset.add_samples(fo.Sample(filepath=f"more-{row}.png") for row in range(2450))
+    vectors = np.random.default_rng(51).normal(size=(2500, 8)).astype(np.float32)
+    return fob.compute_similarity(
+        panel.dataset, embeddings=vectors, brain_key="key", backend="redis"
+    )
+
+
+def test_a_large_index_is_sampled_and_measured_on_if_asked_to(panel, large, monkeypatch):
+    monkeypatch.setattr(cache, "_GLANCE", 0)
+    panel.call("on_load")
+    painted = panel.settle()
+    few = panel.state["plot"]["measured"]
+    assert 0 < few < 100
+    assert f"of {few} of 2,500" in painted["measured"]["default"]
+    assert painted["more"]["view"]["label"] == f"Measure {1000 - few} more"
+    monkeypatch.setattr(cache, "_GLANCE", 0.05)
+    panel.call("measure_more")
+    [(uri, params)] = panel.asks
+    assert "progress" in panel.call(uri.split("#")[1], **params)
+    painted = panel.settle()
+    assert "of 1,000 of 2,500" in painted["measured"]["default"]
+    assert "more" not in painted
+
+
+def test_distances_are_those_of_the_whole_index(panel, large):
+    index = large.open_index()
+    found = measure_nearest(large, index)
+    near = dict(zip(index.ids(), index.search(index.fetch(index.ids()).vectors, 2), strict=True))
+    expected = {round(float(each.distances[1]), 6) for each in near.values()}
+    assert len(found.values) == 1000
+    assert {round(value, 6) for value in found.values} <= expected
+
+
+def test_distances_are_measured_again_only_after_a_change(panel, index):
+    found = cache.cached_distances(index, index.open_index())
+    panel.call("on_load")
+    panel.call("refresh")
+    panel.settle()
+    assert cache.cached_distances(index, index.open_index()) is found
+    [id] = index.sample_ids[:1]
+    index.add_to_index(np.ones((1, 8), dtype=np.float32), [id])  # as many as before
+    assert cache.cached_distances(index, index.open_index()) is not found
+
+
+def test_a_run_of_another_backend_is_offered_for_its_vectors(panel, redis_backend):
+    vectors = np.eye(50, dtype=np.float32)
+    fob.compute_similarity(panel.dataset, embeddings=vectors, brain_key="former", backend="sklearn")
+    painted = panel.call("on_load")
+    assert "`former` (sklearn)" in painted["none"]["default"]
+    panel.call("copy")
+    assert panel.asks == [("create_index", {"source": "run", "run": "former"})]
+
+
+def test_missing_samples_are_shown_at_once(panel, index):
+    panel.call("on_load")
+    panel.call("act", row=0, event="show_missing")
+    assert panel.asks == [("show_missing", {"brain_key": "key"})]
+    assert panel.is_skipping
 
 
 def test_a_dataset_without_an_index_is_offered_one(panel):

@@ -1,21 +1,15 @@
-"""The plugin in the App: the panel "Redis" and its actions, as a person sees and uses them."""
+"""The panel "Redis Similarity Indexes" in the App: indexes made, seen and dropped by a person."""
 
 import os
 from pathlib import Path
 
-import fiftyone.brain as fob
 import pytest
 from driving import until
+from redis_panel import index_by_model
 
 from fiftyone_redis import server
 from fiftyone_redis.demo.model import register_model
 from fiftyone_redis.engine import connect
-
-
-def index_of(dataset, url: str):
-    return fob.compute_similarity(
-        dataset, model=register_model(), brain_key="redis", backend="redis", url=url
-    )
 
 
 def test_the_panel_shows_the_server_the_index_and_its_distances(panel, page, digits):
@@ -35,11 +29,14 @@ def test_an_index_is_created_filled_and_dropped(panel, page, few):
     page.open(few.name)
     panel.open()
     panel.says("no Redis index yet")
+    panel.says("How it works")
+    page.picture("empty")
     panel.button("Create an index").click()
     panel.says("Where vectors come from")
-    model = panel.browser.locator("input[role=combobox]")
+    model = panel.browser.locator("input[role=combobox]").first
     model.fill(register_model())
     model.press("Tab")  # the list of models closes
+    panel.says("takes text prompts")
     panel.picture("create-index", "Create")
     panel.run("Create")
     panel.says("Indexed 20 samples")
@@ -58,54 +55,11 @@ def test_an_index_is_created_filled_and_dropped(panel, page, few):
     assert few.list_brain_runs() == []
 
 
-def test_a_search_with_a_picture_shows_what_looks_like_it(panel, page, digits):
-    file = Path(digits.dataset[digits.ids[7]].filepath)
-    page.open(digits.dataset.name)
-    panel.open()
-    panel.settle()
-    panel.button("Search with a picture").click()
-    panel.says("Upload a picture")
-    assert panel.button("Search").is_disabled()
-    assert panel.browser.get_by_text("Required property").count() == 0
-    panel.browser.locator("input[type=file]").set_input_files(file)
-    panel.says(file.name)
-    panel.browser.locator("input[type=string]").last.fill("nearness")
-    panel.picture("search-form", "Search")
-    panel.run("Search")
-    panel.says("25 samples nearest to it are shown")
-    page.shows(digits.nearest(digits.embeddings[7])[:25])
-    page.picture("search-with-a-picture")
-    digits.dataset.reload()  # the App has added the field
-    digits.dataset.delete_sample_field("nearness")
-
-
-@pytest.mark.slow
-def test_near_duplicates_are_as_many_as_the_form_says(panel, page, digits):
-    page.open(digits.dataset.name)
-    panel.open()
-    panel.settle()
-    panel.button("Find near duplicates").click()
-    panel.says("of 1,797 samples have another one within")
-    said = panel.browser.get_by_text("samples have another one within").first.inner_text()
-    panel.browser.locator(".js-plotly-plot .bars").last.wait_for()
-    slider = panel.browser.locator("input[type=range]").last
-    slider.press("ArrowRight")
-    moved = panel.browser.get_by_text("samples have another one within").first
-    until(lambda: moved.inner_text() != said)
-    said = moved.inner_text()
-    panel.picture("near-duplicates-form", "Find")
-    panel.run("Find")
-    panel.says("can be left out")
-    until(lambda: page.count() == f"{said.split()[0]} samples")
-    page.pictures_are_there()
-    page.picture("near-duplicates")
-
-
 @pytest.mark.slow
 def test_an_index_that_was_dropped_behind_its_back_is_said_and_filled_again(
     panel, page, few, app_redis
 ):
-    index = index_of(few, app_redis)
+    index = index_by_model(few, app_redis)
     client = connect(app_redis)
     client.execute_command("FT.DROPINDEX", index.config.index_name, "DD")
     client.close()
@@ -139,18 +93,10 @@ def test_a_server_that_is_gone_is_said_with_what_to_do(panel, page, digits, app_
 
 
 @pytest.mark.slow
-def test_a_region_of_the_selected_sample_finds_what_looks_like_it(panel, page, scenes):
-    page.open(scenes.dataset.name)
-    panel.open()
-    panel.settle()
-    assert panel.row()[1] == "patches of ground_truth"
-    assert panel.table_fits()
-    sample = page.ids()[0]
-    page.select(0)
-    panel.button("Search with a picture").click()
-    panel.says("A region of the sample that is open")
-    panel.picture("search-region", "Search")
-    panel.run("Search")
-    panel.says("25 patches nearest to it are shown")
-    label = scenes.dataset[sample].ground_truth.detections[0].id
-    page.shows(scenes.nearest(scenes.embeddings[scenes.ids.index(label)])[:25])
+def test_a_private_server_that_is_stopped_is_started_by_a_button(stopped):
+    stopped.open()
+    stopped.says("The private server is stopped")
+    stopped.page.picture("server-stopped")
+    stopped.button("Start").click()
+    stopped.settle()
+    assert stopped.row()[:3] == ["redis", "samples", "20"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -104,55 +105,37 @@ def fetch_capabilities() -> tuple[tuple[str, ...], tuple[str, ...]]:
 def create(
     samples: Any,
     brain_key: str,
-    *,
-    patches_field: str | None,
-    field: str | None,
-    model: str | None,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     report: Report,
     batch_size: int | None = None,
 ) -> tuple[Any, sync.SyncResult]:
-    """Creates an index and fills it.
+    """Creates an index and fills it; returns it and what was added.
 
     If it is stopped, the index keeps what it has; without a vector, nothing is left.
 
     Args:
         samples: the dataset or view whose samples or patches are to be indexed
         brain_key: the key of the new run
-        patches_field: the field whose patches are to be indexed; None for samples
-        field: the field that holds the vectors; None to compute them
-        model: the name of the model that computes them; None for a field
-        settings: keywords of :class:`~fiftyone_redis.backend.RedisSimilarityConfig`
+        settings: keywords of ``compute_similarity()``, with ``model`` or ``embeddings_field``
         report: called with the progress
         batch_size (None): how many samples the model takes at once
-
-    Returns:
-        the index, and what was added
 
     Raises:
         InputError: if there is nothing to index; the run is deleted then
         FiftyOneRedisError: if the server refuses
     """
-    dataset = samples._root_dataset
-    problem = brain_keys.find_problem(dataset, brain_key)
-    if problem:
+    dataset, model = samples._root_dataset, settings.get("model")
+    if problem := brain_keys.find_problem(dataset, brain_key):
         raise InputError(problem)
     report(0, "Loading the model" if model else "Creating the index")
-    named = {"brain_key": brain_key, "patches_field": patches_field, "model": model}
-    filled_by = {"embeddings_field": field} if field else {}
     with models.loading(model or ""):
         index = fob.compute_similarity(
-            dataset, embeddings=False, backend="redis", **named, **filled_by, **settings
+            dataset, embeddings=False, brain_key=brain_key, backend="redis", **settings
         )
-    within = None if samples is dataset else samples
     with ExitStack() as undo:
         undo.callback(_drop_if_empty, dataset, brain_key, index)
-        done = add(index, None, report, within, batch_size)
-        if not index.total_index_size:
-            raise InputError(
-                "There is nothing to index: no sample has a vector. Check the field, or that the "
-                "model can read the media files."
-            )
+        done = add(index, None, report, None if samples is dataset else samples, batch_size)
+        _refuse_empty(index)
         undo.pop_all()
     return index, done
 
@@ -160,6 +143,14 @@ def create(
 def _drop_if_empty(dataset: Any, brain_key: str, index: Any) -> None:
     if not index.total_index_size:
         drop(dataset, brain_key)
+
+
+def _refuse_empty(index: Any) -> None:
+    if not index.total_index_size:
+        raise InputError(
+            "There is nothing to index: no sample has a vector. Check the field, or that the model "
+            "can read the media files."
+        )
 
 
 def add(

@@ -147,7 +147,9 @@ def start(job: Job, name: str, work: Callable[[Report], Outcome]) -> None:
         for other in _jobs.values():
             same = (other.title, other.target, other.dataset)
             if other.state == RUNNING and same == (job.title, job.target, job.dataset):
-                raise InputError(f"{job.title}: this runs already; see the Redis panel.")
+                raise InputError(
+                    f"{job.title}: this runs already; wait for it, or cancel it in the panel."
+                )
         ended = [other.id for other in _jobs.values() if other.is_told]
         for id in ended[:-_MOST_ENDED]:
             del _jobs[id]

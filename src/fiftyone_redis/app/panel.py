@@ -14,9 +14,13 @@ from fiftyone.operators import types
 from fiftyone.operators.categories import Categories
 
 from fiftyone_redis.app import cache, changes, copying, indexes, status
-from fiftyone_redis.app.indexes import IndexSummary
-from fiftyone_redis.app.painting import distance_plot, empty_state, job_list
-from fiftyone_redis.doctor.findings import format_bytes
+from fiftyone_redis.app.painting import (
+    distance_plot,
+    empty_state,
+    index_table,
+    job_list,
+    server_state,
+)
 from fiftyone_redis.errors import FiftyOneRedisError, InputError, ServerStoppedError
 
 _STATE = (
@@ -32,29 +36,6 @@ _STATE = (
     "jobs",
     "page",
 )
-_COUNTING = "counting …"
-
-_COLUMNS = {
-    "name": "Index",
-    "of": "Target",
-    "vectors": "Vectors",
-    "missing": "Missing",
-    "gone": "Stale",
-    "memory": "Memory",
-}
-
-# What opens below the table with a click on a row.
-_DETAILS = {
-    "metric": "Metric",
-    "algorithm": "Algorithm",
-    "type": "Type",
-    "source": "Vectors from",
-    "prompts": "Text prompts",
-    "stored": "Stored fields",
-    "index_name": "Index name",
-    "generation": "Generation",
-}
-
 _HELP = """\
 Make, watch and change this dataset's similarity indexes in Redis. A click on a row opens its
 details, the three dots at its end have all that can be done with it."""
@@ -63,34 +44,6 @@ details, the three dots at its end have all that can be done with it."""
 _NARROW = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)", "p": 2, "gap": 2}}}
 _WRAP = {"grid": {"sx": {"display": "flex", "flexWrap": "wrap", "gap": 1}}}
 _BUTTON = {"item": {"sx": {"width": "auto"}}}
-_CELL = {"sx": {"whiteSpace": "nowrap", "px": 1, "py": 0.75, "fontSize": "0.85rem"}}
-_SURFACE = "var(--fo-palette-background-level2, #262626)"
-_ACTIONS_STAY = {"position": "sticky", "right": 0, "background": _SURFACE, "px": 1}
-_NAMES_WRAP = {"whiteSpace": "normal", "overflowWrap": "anywhere"}
-_TABLE = {
-    "table": {
-        "sx": {
-            "minWidth": 0,
-            "& td:nth-of-type(-n+2)": _NAMES_WRAP,
-            "& td:nth-of-type(2)": _NAMES_WRAP | {"minWidth": 100},
-            "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY,
-        }
-    },
-    "tableHeadCell": _CELL,
-    "tableBodyCell": _CELL,
-}
-
-_ACTIONS = {
-    "add_missing": ("Index missing samples", "playlist_add"),
-    "show_missing": ("Show missing samples", "visibility"),
-    "remove_gone": ("Remove stale vectors", "playlist_remove"),
-    "find_near_duplicates": ("Find near duplicates", "content_copy"),
-    "delete_near_duplicates": ("Delete near duplicates", "delete_sweep"),
-    "compute_visualization": ("Compute visualization", "scatter_plot"),
-    "rebuild_index": ("Rebuild", "construction"),
-    "rename_index": ("Rename", "edit"),
-    "drop_index": ("Drop", "delete"),
-}
 
 
 class RedisPanel(foo.Panel):
@@ -172,7 +125,7 @@ class RedisPanel(foo.Panel):
         """Counts the missing vectors of one index, then has the page request the next."""
         _restore(ctx)
         rows = ctx.panel.state.rows or []
-        row = next((row for row in rows if row["missing"] == _COUNTING), None)
+        row = next((row for row in rows if row["missing"] == index_table.COUNTING), None)
         if row is None:
             self._follow(ctx, "measure")
             return
@@ -243,31 +196,19 @@ class RedisPanel(foo.Panel):
         """Returns the content of the panel, from its state alone."""
         panel = types.Object()
         state = ctx.panel.state
-        if state.stopped:
-            _paint_stopped(panel)
-        elif state.problem:
-            _paint_problem(panel, state.problem)
-        elif state.server:
-            _paint_server(panel, state.server)
-        for number, problem in enumerate(state.problems or []):
-            warning = types.AlertView(severity="warning")
-            panel.str(f"warning_{number}", default=problem, label=problem, view=warning)
-        job_list.paint(
-            panel,
-            state.jobs or [],
-            look=self.look,
-            cancel=self.cancel_job,
-            clear=self.clear_jobs,
-            show=self.show_job,
-        )
+        server_state.paint(panel, state)
+        jobs = state.jobs or []
+        job_list.paint_active(panel, jobs, cancel=self.cancel_job)
         if state.rows:
-            self._paint_indexes(panel)
-            _paint_details(panel, state)
+            index_table.paint(panel, on_action=self.act, on_click_row=self.open_row)
+            index_table.paint_details(panel, state.rows, state.opened)
         elif state.rows is not None and not state.problem and not job_list.has_active(state.jobs):
             empty_state.paint(panel, state.others or {})
         self._paint_buttons(panel, state)
+        job_list.paint_ended(panel, jobs, show=self.show_job, clear=self.clear_jobs)
         if state.rows and not state.problem:
             self._paint_distances(panel, state)
+        job_list.keep_looking(panel, jobs, look=self.look)
         return types.Property(panel, view=types.VStackView(gap=2, p=2, componentsProps=_NARROW))
 
     def _read(self, ctx: Any, start: bool = False) -> None:
@@ -289,7 +230,7 @@ class RedisPanel(foo.Panel):
         else:
             fresh["server"] = vars(server)
             fresh["others"] = copying.list_other_backends(ctx.dataset)
-            fresh["rows"] = [_row(one) for one in found]
+            fresh["rows"] = [index_table.describe(one) for one in found]
             fresh["problems"] = [*server.problems, *(one.problem for one in found if one.problem)]
         names = [row["name"] for row in fresh["rows"]]
         chosen = ctx.panel.state.chosen
@@ -304,14 +245,6 @@ class RedisPanel(foo.Panel):
         known = {name: ctx.panel.get_state(name) for name in _STATE}
         params = {"known": known, **more}
         ctx.prompt(self.method_to_uri(method), params=params, skip_prompt=True)
-
-    def _paint_indexes(self, panel: Any) -> None:
-        table = types.TableView(componentsProps=_TABLE, on_click_row=self.open_row)
-        for key, label in _COLUMNS.items():
-            table.add_column(key, label=label)
-        for name, (label, icon) in _ACTIONS.items():
-            table.add_row_action(name, on_click=self.act, label=label, icon=icon, tooltip=label)
-        panel.list("table", types.Object(), view=table)
 
     def _paint_buttons(self, panel: Any, state: Any) -> None:
         buttons = panel.h_stack("buttons", componentsProps=_WRAP)
@@ -368,26 +301,6 @@ class RedisPanel(foo.Panel):
 PANELS = (RedisPanel,)
 
 
-def _row(one: IndexSummary) -> dict[str, str]:
-    """Returns an index as a row of the table."""
-    return {
-        "name": one.brain_key,
-        "of": "samples" if one.patches_field is None else f"patches of {one.patches_field}",
-        "vectors": "not there" if one.documents is None else f"{one.documents:,}",
-        "missing": _COUNTING,
-        "gone": _COUNTING,
-        "memory": "-" if one.memory is None else format_bytes(one.memory),
-        "algorithm": one.algorithm,
-        "type": one.dtype if one.dim is None else f"{one.dtype} x {one.dim}",
-        "metric": one.metric,
-        "source": one.model or one.field or "a program",
-        "prompts": "yes" if one.takes_prompts else "no",
-        "stored": ", ".join(one.stored_fields) or "none",
-        "index_name": one.index_name,
-        "generation": one.server_name,
-    }
-
-
 def _restore(ctx: Any) -> None:
     """Restores the state of the previous call, which the page may not have merged yet."""
     known = ctx.params.get("known")
@@ -399,33 +312,3 @@ def _set_rows(ctx: Any, rows: list[dict[str, str]]) -> None:
     """Stores the rows in the state for the next event, and shows them."""
     ctx.panel.state.rows = rows
     ctx.panel.set_data("table", rows)
-
-
-def _paint_server(panel: Any, server: dict[str, Any]) -> None:
-    panel.md(
-        f"**{server['version']}** at `{server['address']}` · user {server['login']} · "
-        f"memory {server['memory']}",
-        name="server_text",
-    )
-
-
-def _paint_details(panel: Any, state: Any) -> None:
-    """Paints the details of the index whose row is open."""
-    row = next((row for row in state.rows if row["name"] == state.opened), None)
-    if row is None:
-        panel.md("*Click a row for its metric, algorithm, fields and names.*", name="hint")
-        return
-    lines = [f"**{row['name']}**", *(f"{label}: `{row[key]}`" for key, label in _DETAILS.items())]
-    panel.md("  \n".join(lines), name="details")
-
-
-def _paint_stopped(panel: Any) -> None:
-    view = types.AlertView(severity="info")
-    text = "It keeps its indexes on disk. Start it to search them."
-    panel.str("stopped_text", label="The private server is stopped", description=text, view=view)
-
-
-def _paint_problem(panel: Any, problem: str) -> None:
-    view = types.AlertView(severity="error")
-    panel.str("problem_text", label="Redis cannot be used now", description=problem, view=view)
-    panel.md("`fiftyone-redis doctor` says more. Once fixed, press **Refresh**.", name="advice")

@@ -61,7 +61,7 @@ def test_the_end_of_long_work_is_told_to_the_page_that_started_it(indexed, files
     monkeypatch.setattr(running, "_QUICK", 0)
     indexed.add_samples([fo.Sample(filepath=file) for file in files])
     told = press("add_missing", indexed, {"brain_key": "key", "page": "mine"})
-    assert "the Redis panel shows" in told["notify"]["message"]
+    assert "see the panel" in told["notify"]["message"]
 
     async def watch():
         watching = WatchJobs().execute(context(indexed, told["watch_jobs"]))
@@ -138,9 +138,8 @@ def stop_after(count: int):
 
 
 def test_an_index_whose_making_was_stopped_keeps_what_it_has(written, model):
-    made = {"patches_field": None, "field": None, "model": model, "settings": {}}
     with pytest.raises(JobStopped):
-        changes.create(written, "key", report=stop_after(1), **made)
+        changes.create(written, "key", {"model": model}, stop_after(1))
     index = written.load_brain_results("key")
     before = index.total_index_size
     assert 0 < before < 60
@@ -154,9 +153,8 @@ def test_an_index_whose_making_was_stopped_before_its_first_vector_is_gone(writt
         if caption.startswith("Looking"):
             raise JobStopped
 
-    made = {"patches_field": None, "field": None, "model": model, "settings": {}}
     with pytest.raises(JobStopped):
-        changes.create(written, "key", report=report, **made)
+        changes.create(written, "key", {"model": model}, report)
     assert written.list_brain_runs() == []
 
 

@@ -103,17 +103,10 @@ class CreateIndex(_Change):
                 samples, key, ctx.params["run"], settings=settings, report=report
             )
             return _describe_added(index, done)
-        by_field = source == "field"
-        index, done = changes.create(
-            samples,
-            key,
-            patches_field=_chosen_field(ctx, "patches_field"),
-            field=ctx.params["field"] if by_field else None,
-            model=None if by_field else ctx.params["model"],
-            settings=settings,
-            report=report,
-            batch_size=ctx.params.get("batch_size"),
-        )
+        name, param = ("embeddings_field", "field") if source == "field" else ("model", "model")
+        settings |= {name: ctx.params[param], "patches_field": _chosen_field(ctx, "patches_field")}
+        size = ctx.params.get("batch_size")
+        index, done = changes.create(samples, key, settings, report, size)
         return _describe_added(index, done)
 
 

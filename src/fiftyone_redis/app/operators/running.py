@@ -57,7 +57,7 @@ def _run_as_job(
         return
     if not job.is_over.wait(_QUICK):
         if ctx.panel_id is None:
-            yield ctx.ops.notify(f"{title} runs; the Redis panel shows how far it is.", "info")
+            yield ctx.ops.notify(f"{title} runs; see the panel Redis Similarity Indexes.", "info")
         yield ctx.trigger(WATCH, {"page": job.page})
         return
     job.is_told = True

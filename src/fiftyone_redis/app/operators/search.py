@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import fiftyone.operators as foo
@@ -41,7 +42,7 @@ class SearchWithPicture(foo.Operator):
 
     def execute(self, ctx: Any) -> Any:
         """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, _BUTTON, lambda report: self._search(ctx, report))
+        return run_with_progress(ctx, _BUTTON, partial(self._search, ctx), _LABEL)
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)

@@ -100,25 +100,27 @@ def clear(ctx: Any) -> None:
     _cleared[dataset] = max(ends, default=0.0)
 
 
-def paint(
-    panel: Any, rows: list[dict[str, Any]], *, look: Event, cancel: Event, clear: Event, show: Event
-) -> None:
-    """Paints the list, and has the page look for changes.
+def paint_active(panel: Any, rows: list[dict[str, Any]], cancel: Event) -> None:
+    """Paints the jobs that run or wait.
 
     Args:
         panel: the ``types.Object`` of the panel
         rows: the jobs, from :func:`read`
-        look: called at intervals
         cancel: called with the parameters ``id`` and ``is_scheduled``
-        clear: called to take those off the list that have ended
-        show: called with the same parameters as ``cancel``, to show what a job has found
     """
-    active = [row for row in rows if is_active(row)]
-    interval = _BUSY if active else _IDLE
-    timer = types.TimerView(interval=interval, on_interval=look)
-    panel.obj("timer", view=timer)
-    for row in active:
+    for row in filter(is_active, rows):
         _paint_active(panel, row, cancel)
+
+
+def paint_ended(panel: Any, rows: list[dict[str, Any]], *, show: Event, clear: Event) -> None:
+    """Paints how other jobs have ended.
+
+    Args:
+        panel: the ``types.Object`` of the panel
+        rows: the jobs, from :func:`read`
+        show: called with the parameters ``id`` and ``is_scheduled``, to show what a job has found
+        clear: called to take these jobs off the list
+    """
     ended = [row for row in rows if not is_active(row)]
     for row in ended:
         _paint_ended(panel, row, show)
@@ -126,6 +128,12 @@ def paint(
         panel.btn(
             "clear_jobs", "Clear finished jobs", icon="clear_all", on_click=clear, variant="text"
         )
+
+
+def keep_looking(panel: Any, rows: list[dict[str, Any]], look: Event) -> None:
+    """Has the page look for changes, often while a job runs or waits."""
+    interval = _BUSY if has_active(rows) else _IDLE
+    panel.obj("timer", view=types.TimerView(interval=interval, on_interval=look))
 
 
 def _describe(job: Job) -> dict[str, Any]:
@@ -155,30 +163,28 @@ def _paint_active(panel: Any, row: dict[str, Any], cancel: Event) -> None:
         text.md(name, name="name")
         bar = types.ProgressView(label=row["caption"])
         text.float("bar", default=row["progress"] or None, view=bar)
-    line.btn(
-        "cancel",
-        "Cancel",
-        icon="close",
-        variant="outlined",
-        on_click=cancel,
-        params={"id": row["id"], "is_scheduled": row["is_scheduled"]},
-        componentsProps=_BUTTON,
-    )
+    _paint_button(line, "cancel", "Cancel", "close", cancel, row)
 
 
 def _paint_ended(panel: Any, row: dict[str, Any], show: Event) -> None:
     severity = _SEVERITIES.get(row["state"], row["variant"] or "success")
-    view = types.AlertView(severity=severity)
+    line = panel.h_stack(f"job_{row['id']}", componentsProps=_ROW)
+    view = types.AlertView(severity=severity, componentsProps=_WIDE)
     title = f"{row['title']}: {row['target']}"
-    panel.str(f"ended_{row['id']}", label=title, description=row["text"], view=view)
+    line.str("ended", label=title, description=row["text"], view=view)
     if row["has_view"]:
-        params = {"id": row["id"], "is_scheduled": row["is_scheduled"]}
-        panel.btn(
-            f"show_{row['id']}",
-            "Show",
-            icon="visibility",
-            variant="outlined",
-            on_click=show,
-            params=params,
-            componentsProps=_BUTTON,
-        )
+        _paint_button(line, "show", "Show", "visibility", show, row)
+
+
+def _paint_button(
+    line: Any, name: str, label: str, icon: str, on_click: Event, row: dict[str, Any]
+) -> None:
+    line.btn(
+        name,
+        label,
+        icon=icon,
+        variant="outlined",
+        on_click=on_click,
+        params={"id": row["id"], "is_scheduled": row["is_scheduled"]},
+        componentsProps=_BUTTON,
+    )
