@@ -18,6 +18,7 @@ the test's own.
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
