@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINT ?=
 MINUTES ?= 5
+OPTIONS ?=
 COMBINATIONS ?=
 READY := $(VENV)/.ready
 
@@ -17,10 +18,10 @@ DEMO_ENV := FIFTYONE_MODEL_ZOO_DIR=$(DEMO)/models FIFTYONE_BRAIN_CONFIG_PATH=$(D
 WITH_MONGOD := $(BIN)/python scripts/mongod.py run $(DEMO)/mongo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo app browser test test-slow screenshots test-all bench soak lint format types check tables docs package clean
+.PHONY: help env demo app browser test test-slow screenshots test-all bench bench-million soak lint format types check tables docs package clean
 
 help: ## Say what can be made.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
 
 env: $(READY) ## Make the environment in .venv.
 
@@ -70,6 +71,9 @@ check: lint types test ## Do what CI does first.
 
 bench: env ## Measure everything against FiftyOne's own backends, in about 15 minutes.
 	$(BIN)/python benchmarks/run.py
+
+bench-million: env ## Measure a million vectors, in hours; OPTIONS="--count 200000 ..." for less.
+	$(BIN)/python scripts/mongod.py run .bench/million/mongo $(BIN)/python benchmarks/million.py $(OPTIONS)
 
 soak: env ## Use one index from several processes and inject faults, for MINUTES=5.
 	$(BIN)/python benchmarks/soak.py $(MINUTES)

@@ -61,15 +61,26 @@ def search_name(share: float) -> str:
 
 def clustered(count: int, dim: int) -> Matrix:
     """Returns clustered vectors."""
+    vectors = np.empty((count, dim), np.float32)
+    for rows, block in clustered_blocks(count, dim):
+        vectors[rows] = block
+    return vectors
+
+
+def clustered_blocks(count: int, dim: int, done: int = 0) -> Iterator[tuple[slice, Matrix]]:
+    """Yields the rows and vectors of :func:`clustered` in blocks, without the first ``done`` rows.
+
+    The block in which these end is yielded whole.
+    """
     number = max(1, count // _POINTS_PER_CENTRE)
     centres = np.random.default_rng(_SEED).standard_normal((number, dim), dtype=np.float32)
-    vectors = np.empty((count, dim), np.float32)
     for rows, rng in _blocks(count):
-        block = vectors[rows]
-        rng.standard_normal(out=block, dtype=np.float32)
+        if rows.stop <= done:
+            continue
+        block = rng.standard_normal((rows.stop - rows.start, dim), dtype=np.float32)
         block *= _NOISE
         block += centres[rng.integers(number, size=len(block))]
-    return vectors
+        yield rows, block
 
 
 def uniform(count: int, dim: int) -> Matrix:
@@ -85,9 +96,9 @@ def shares(count: int) -> npt.NDArray[np.float64]:
     return np.random.default_rng(_SEED).random(count)
 
 
-def made_up_ids(count: int) -> list[str]:
-    """Returns ids that look like FiftyOne's."""
-    return [f"{row:024x}" for row in range(count)]
+def made_up_ids(count: int, first: int = 0) -> list[str]:
+    """Returns ids that look like FiftyOne's, up to number ``count``."""
+    return [f"{row:024x}" for row in range(first, count)]
 
 
 def unit(vectors: Matrix) -> Matrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import matplotlib as mpl
 from contenders import CONTENDERS, OURS
 from figures import RATE, Series, series
 
+from fiftyone_redis.engine import Schema
+from fiftyone_redis.engine.search import planner
+
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt
@@ -17,6 +21,8 @@ from matplotlib import pyplot as plt
 VIEWS = "benchmarks-views.png"
 BUILD = "benchmarks-build.png"
 HNSW = "benchmarks-hnsw.png"
+INSERTS = "benchmarks-inserts.png"
+ALL_POINTS = "benchmarks-all-points.png"
 
 _SHARES = (*data.SHARES, 1.0)
 _INK = "#444444"
@@ -41,6 +47,68 @@ def draw(results: dict[str, Any], out: Path) -> None:
             figure = picture(results)
             figure.savefig(out / name)
             plt.close(figure)
+
+
+def draw_large(known: dict[str, Any], out: Path) -> None:
+    """Draws the pictures of large indexes into a folder, from the figures of million.py."""
+    with plt.rc_context(_STYLE):
+        for name, picture in ((INSERTS, _inserts), (ALL_POINTS, _all_points)):
+            figure = picture(known)
+            figure.savefig(out / name)
+            plt.close(figure)
+
+
+def _inserts(known: dict[str, Any]) -> Any:
+    figure, axes = plt.subplots(figsize=(7.5, 4))
+    colors = iter((_OURS, *_COLORS))
+    for name, found in sorted(known.items()):
+        algorithm, dtype, count = name.split("-")
+        built = found.get("build") or found.get("building")
+        if algorithm != "HNSW" or built is None:
+            continue
+        steps = [(0, 0.0), *built["steps"]]
+        rates = [
+            (n - m) / (late - early) for (m, early), (n, late) in pairwise(steps) if late > early
+        ]
+        at = [n for (m, _), (n, _) in pairwise(steps)][: len(rates)]
+        axes.plot(at, rates, color=next(colors), label=f"an index of {int(count):,}, {dtype}")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_xlabel("vectors in the index")
+    axes.set_ylabel("vectors per second")
+    axes.set_title("Inserting into an HNSW index slows down as it grows (machine under load)")
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _all_points(known: dict[str, Any]) -> Any:
+    figure, axes = plt.subplots(figsize=(7.5, 4))
+    found = sorted(
+        (int(name.split("-")[2]), each["points"])
+        for name, each in known.items()
+        if "points" in each
+    )
+    at = [count for count, _ in found]
+    whole = [count * each["seconds"] / each["count"] / 60 for count, each in found]
+    busy = [count * each["server"] / each["count"] / 60 for count, each in found]
+    axes.plot(at, whole, "o-", color=_OURS, linewidth=2.5, label="through the graph, as measured")
+    axes.plot(at, busy, "o--", color=_OURS, label="of it the server's processor time")
+    pairs = [
+        planner.plan_all_points(Schema("flat", 512), count, count, 10).seconds / 60 for count in at
+    ]
+    axes.plot(at, pairs, "o-", color=_COLORS[1], label="all pairs, as planned for a quiet machine")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.set_xlabel("points")
+    axes.set_ylabel("minutes")
+    axes.set_title("The 10 neighbours of all points: in step with their number, or its square")
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.legend(frameon=False)
+    return figure
 
 
 def _views(results: dict[str, Any]) -> Any:

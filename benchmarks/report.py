@@ -14,6 +14,7 @@ from textwrap import fill
 from typing import Any
 
 import data
+import million_page
 import plots
 from contenders import CONTENDERS, OURS, Contender
 from figures import MILLISECONDS, RATE, SECONDS, Unit, digits, markdown, series
@@ -89,7 +90,10 @@ def write(results: dict[str, Any], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     plots.draw(results, out)
     parts = [_opening(results), table(results), _method(results), _others(results)]
-    parts += [_hnsw(results), _packing(results), _rates(results), _precautions(), _raw(results)]
+    parts += [_hnsw(results), _packing(results), _rates(results), _precautions()]
+    if million_page.FIGURES.exists():
+        parts.append(million_page.section(json.loads(million_page.FIGURES.read_text())))
+    parts.append(_raw(results))
     (out / PAGE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

@@ -18,12 +18,16 @@ import options_table
 from fiftyone_redis.cli.group import WithExamples
 from fiftyone_redis.cli.main import main
 from fiftyone_redis.connection.parameters import NAMES, Parameters
+from fiftyone_redis.doctor import algorithms
+from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.engine.schema.options import OPTIONS
 from fiftyone_redis.settings import DEFAULTS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("cli.md", "settings.md")
+PAGES = ("cli.md", "settings.md", "how-to/large-datasets.md")
+
+_COMPUTED = 10_000_000  # vectors: too many to be measured, so the costs are continued
 
 _BACKEND = ROOT / "src" / "fiftyone_redis" / "backend.py"
 
@@ -84,11 +88,27 @@ def commands_text() -> str:
     return "\n".join(map(_command, contexts()))
 
 
+def costs_table() -> str:
+    """Returns the table of what FLAT and HNSW cost at several sizes."""
+    rows = []
+    for count in (*next(iter(algorithms.MEASURED.values())), _COMPUTED):
+        for name in algorithms.MEASURED:
+            cost = algorithms.estimate(name, count)
+            times = (algorithms.describe_time(each) for each in (cost.build, cost.search))
+            recall = "1" if name == "FLAT" else algorithms.RECALL
+            size = f"{count:,}" + (" (computed)" if count == _COMPUTED else "")
+            built, searched = times
+            rows.append((size, name, built, format_bytes(cost.memory), searched, recall))
+    header = ("vectors", "algorithm", "build", "server's memory", "a search", "recall@10")
+    return _table(header, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "options": options_table.table,
     "run": run_table,
     "connection": connection_table,
     "commands": commands_text,
+    "costs": costs_table,
 }
 
 

@@ -73,7 +73,7 @@ def run(combination: Combination) -> bool:
     """Runs the tests on a combination, prints its row, and returns whether all passed."""
     done = make("test", combination)
     (ROOT / f".venv-{combination.name}" / "tests.log").write_text(done.stdout, encoding="utf-8")
-    last = [line for line in done.stdout.splitlines() if re.search(r"=== .* in [\d.]+s", line)][-1:]
+    last = [line for line in done.stdout.splitlines() if re.search(r"^=.* in [\d.]+s", line)][-1:]
     result = ", ".join(re.findall(r"\d+ (?:passed|failed|skipped|errors?)", "".join(last)))
     print(f"| {' | '.join(versions(combination))} | {result or 'not run'} |", flush=True)
     return done.returncode == 0

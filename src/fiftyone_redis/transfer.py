@@ -171,7 +171,7 @@ def _create_run(dataset: Any, brain_key: str, header: Header, connection: dict[s
 
 
 def _load(dataset: Any, brain_key: str, connection: dict[str, Any]) -> Any:
-    index = dataset.load_brain_results(brain_key, **connection)
+    index = dataset.load_brain_results(brain_key, cache=False, **connection)
     if not isinstance(getattr(index, "config", None), RedisSimilarityConfig):
         raise InputError(
             f"{brain_key!r} of {dataset.name!r} is not a finished run of this package; choose "

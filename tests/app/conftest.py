@@ -38,10 +38,11 @@ from fiftyone.core.odm import get_db_conn
 from packaging.version import Version
 from playwright.sync_api import sync_playwright
 from ports import find_unused_port
+from redis_panel import Panel
 
 from fiftyone_redis import CONFIG_CLS, server
 from fiftyone_redis.app import install
-from fiftyone_redis.demo import datasets
+from fiftyone_redis.demo import datasets, images
 from fiftyone_redis.demo.model import register_model
 
 SIZE = {"width": 1280, "height": 800}
@@ -111,7 +112,13 @@ def chromium_program() -> Path:
 
 
 @pytest.fixture(scope="session")
-def app(chromium_program, app_folder, app_redis) -> str:
+def app_environment(app_folder, app_redis) -> dict[str, str]:
+    """The environment of the App's server, and of a service that does what was scheduled."""
+    return environment(app_folder, app_redis)
+
+
+@pytest.fixture(scope="session")
+def app(chromium_program, app_folder, app_environment) -> str:
     """The URL of the App: a server of its own process, on a free port of this machine."""
     if Version(fo.__version__) < Version("1.22"):
         pytest.skip("The tests drive the pages of FiftyOne 1.22 and newer.")
@@ -123,7 +130,7 @@ def app(chromium_program, app_folder, app_redis) -> str:
         process = subprocess.Popen(
             command,
             cwd=Path(find_spec("fiftyone").origin).parent / "server",
-            env=environment(app_folder, app_redis),
+            env=app_environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -144,6 +151,7 @@ def environment(folder: Path, redis_url: str) -> dict[str, str]:
     return mine | {
         "FIFTYONE_BRAIN_CONFIG_PATH": str(folder / "brain_config.json"),
         "FIFTYONE_PLUGINS_DIR": str(folder / "plugins"),
+        "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true",  # so that operations can be scheduled
     }
 
 
@@ -180,6 +188,11 @@ def page(chromium, app, tmp_path) -> Page:
     pictures = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     yield Page(context.new_page(), app, pictures)
     context.close()
+
+
+@pytest.fixture
+def panel(page) -> Panel:
+    return Panel(page)
 
 
 def forget_what_was_done(url: str) -> None:
@@ -221,6 +234,37 @@ def scenes(app_folder, app_redis, app_model) -> Indexed:
     index(dataset, app_redis, embeddings=patches, patches_field=datasets.FIELD)
     ids = dataset.to_patches(datasets.FIELD).values("id")
     yield Indexed(dataset, "redis", ids, np.concatenate([patches[i] for i in dataset.values("id")]))
+    dataset.delete()
+
+
+@pytest.fixture(scope="session")
+def twenty(app_folder) -> list[str]:
+    """The files of 20 digits."""
+    folder = app_folder / "few"
+    folder.mkdir()
+    files = [folder / f"{row}.png" for row in range(20)]
+    for file, pixels in zip(files, images.digits()[0], strict=False):
+        images.Image.fromarray(images.draw(pixels)).save(file)
+    return [str(file) for file in files]
+
+
+@pytest.fixture
+def few(twenty, app_redis, app_model, request):
+    """20 digits without an index."""
+    yield from new_dataset(f"few-{request.node.name}", twenty)
+
+
+@pytest.fixture
+def many(twenty, app_redis, app_model, request):
+    """The same 20 digits 300 times: to embed them takes the App's server half a minute."""
+    yield from new_dataset(f"many-{request.node.name}", twenty * 300)
+
+
+def new_dataset(name: str, files: list[str]):
+    """Yields a dataset, and deletes it afterwards."""
+    dataset = fo.Dataset(name.replace("_", "-")[:60], persistent=True)
+    dataset.add_samples([fo.Sample(filepath=file) for file in files], progress=False)
+    yield dataset
     dataset.delete()
 
 

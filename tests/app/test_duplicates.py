@@ -16,7 +16,16 @@ def found_in(points: list[float], threshold: float) -> duplicates.Duplicates:
 def test_groups_stand_together_and_all_but_one_of_each_can_be_left_out():
     found = found_in([0, 100, 50, 101, 1, 102], 1.5)
     assert found.ids == ["0", "1", "100", "101", "102"]
-    assert found.duplicates == ["101", "1"]
+    assert found.groups == [1, 1, 2, 2, 2]
+    assert found.keeps == [True, False, True, False, True]  # 102 is too far from 100
+    assert found.duplicates == ["1", "101"]
+
+
+def test_the_closest_group_comes_first_and_in_it_the_closest_to_what_is_kept():
+    found = found_in([0, 3, 10, 12, 11], 3)
+    assert found.ids == ["10", "11", "12", "0", "3"]
+    assert found.distances == [1, 1, 2, 3, 3]
+    assert found.groups == [1, 1, 1, 2, 2]
 
 
 def test_a_chain_stands_together():

@@ -3,103 +3,13 @@
 import os
 from pathlib import Path
 
-import fiftyone as fo
 import fiftyone.brain as fob
 import pytest
-from driving import happens, until
+from driving import until
 
 from fiftyone_redis import server
-from fiftyone_redis.demo import images
 from fiftyone_redis.demo.model import register_model
 from fiftyone_redis.engine import connect
-
-
-class Panel:
-    """The panel in a page of the App."""
-
-    def __init__(self, page) -> None:
-        self.page = page
-        self.browser = page.browser
-
-    def open(self) -> None:
-        """Opens it, unless the App remembers that it is open, and waits until it has painted."""
-        refresh = self.button("Refresh")
-        option = self.page.there("new-panel-option-redis")
-
-        def there() -> bool:
-            if happens(lambda: refresh.count() == 1, within=2):
-                return True
-            # While a page loads, its first clicks are lost.
-            self.page.there("new-panel-btn").first.click()
-            if happens(lambda: option.count() == 1, within=2):
-                option.click()
-            return False
-
-        until(there)
-
-    def settle(self) -> None:
-        """Waits until everything was counted and measured."""
-        self.browser.get_by_text("Distances to the nearest neighbour").wait_for()
-        self.browser.get_by_text("counting").first.wait_for(state="detached")
-        self.browser.locator(".js-plotly-plot .bars").first.wait_for()
-
-    def row(self, number: int = 0) -> list[str]:
-        """Returns the cells of an index's row in the table."""
-        return self.browser.locator("table tbody tr").nth(number).locator("td").all_inner_texts()
-
-    def table_fits(self) -> bool:
-        """Tells whether the whole table is seen without scrolling sideways."""
-        fits = "one => one.offsetWidth <= one.parentElement.clientWidth"
-        return self.browser.locator("table").evaluate(fits)
-
-    def act(self, action: str, number: int = 0) -> None:
-        """Opens the form of an action on an index."""
-        self.browser.locator("table tbody tr").nth(number).locator("button").click()
-        self.browser.get_by_role("menuitem").filter(has_text=action).click()
-
-    def button(self, label: str):
-        """Returns a button by its whole label."""
-        return self.browser.get_by_role("button", name=label, exact=True)
-
-    def picture(self, name: str, label: str) -> None:
-        """Takes a screenshot of a form, as soon as the button with this label can be pressed."""
-        until(lambda: self.button(label).is_enabled())
-        self.page.picture(name)
-
-    def run(self, label: str) -> None:
-        """Presses the button of a form, as soon as it can be pressed."""
-        until(lambda: self.button(label).is_enabled())
-        self.button(label).click()
-
-    def says(self, text: str) -> None:
-        """Waits until the page says something."""
-        self.browser.get_by_text(text).first.wait_for()
-
-    def close_message(self) -> None:
-        """Closes what an action said at its end, if it did so in a window of its own."""
-        if happens(lambda: self.button("Done").count() == 1, within=1):
-            self.button("Done").click()
-            self.button("Done").wait_for(state="detached")
-
-
-@pytest.fixture
-def panel(page) -> Panel:
-    return Panel(page)
-
-
-@pytest.fixture
-def few(app_folder, app_redis, app_model, request):
-    """20 digits without an index."""
-    dataset = fo.Dataset(f"few-{request.node.name.replace('_', '-')}"[:60], persistent=True)
-    folder = app_folder / "few"
-    folder.mkdir(exist_ok=True)
-    for row, pixels in enumerate(images.digits()[0][:20]):
-        file = folder / f"{row}.png"
-        images.Image.fromarray(images.draw(pixels)).save(file)
-        dataset.add_sample(fo.Sample(filepath=str(file)))
-    dataset.compute_metadata(progress=False)
-    yield dataset
-    dataset.delete()
 
 
 def index_of(dataset, url: str):
@@ -133,7 +43,6 @@ def test_an_index_is_created_filled_and_dropped(panel, page, few):
     panel.picture("create-index", "Create")
     panel.run("Create")
     panel.says("Indexed 20 samples")
-    panel.close_message()
     until(lambda: panel.row()[:3] == ["redis", "samples", "20"])
 
     panel.settle()
@@ -164,7 +73,6 @@ def test_a_search_with_a_picture_shows_what_looks_like_it(panel, page, digits):
     panel.picture("search-form", "Search")
     panel.run("Search")
     panel.says("25 samples nearest to it are shown")
-    panel.close_message()
     page.shows(digits.nearest(digits.embeddings[7])[:25])
     page.picture("search-with-a-picture")
     digits.dataset.reload()  # the App has added the field
@@ -188,7 +96,6 @@ def test_near_duplicates_are_as_many_as_the_form_says(panel, page, digits):
     panel.picture("near-duplicates-form", "Find")
     panel.run("Find")
     panel.says("can be left out")
-    panel.close_message()
     until(lambda: page.count() == f"{said.split()[0]} samples")
     page.pictures_are_there()
     page.picture("near-duplicates")
@@ -245,6 +152,5 @@ def test_a_region_of_the_selected_sample_finds_what_looks_like_it(panel, page, s
     panel.picture("search-region", "Search")
     panel.run("Search")
     panel.says("25 patches nearest to it are shown")
-    panel.close_message()
     label = scenes.dataset[sample].ground_truth.detections[0].id
     page.shows(scenes.nearest(scenes.embeddings[scenes.ids.index(label)])[:25])

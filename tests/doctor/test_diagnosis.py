@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import fiftyone as fo
 import pytest
 import redis
 from click.testing import CliRunner, Result
@@ -19,11 +20,15 @@ from redis.retry import Retry
 from server_under_test import set_search_limit
 
 from fiftyone_redis import CONFIG_CLS, brain_config, server, settings
+from fiftyone_redis.app import install
+from fiftyone_redis.app.plugin_check import check_plugin
 from fiftyone_redis.cli.main import main
 from fiftyone_redis.connection.clients.one_server import Server
+from fiftyone_redis.doctor import fiftyone_findings
 from fiftyone_redis.doctor.diagnosis import Finding, diagnose
 from fiftyone_redis.server.program import Program, build_command, build_environment
 
+DATABASE = os.environ["FIFTYONE_DATABASE_URI"]
 VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
 
 
@@ -157,7 +162,7 @@ def test_no_server_at_all(here):
 def test_json_says_the_same_as_python(here):
     result = doctor("--json")
     assert result.exit_code == 1
-    assert json.loads(result.output) == [vars(finding) for finding in diagnose()]
+    assert json.loads(result.output) == [vars(each) for each in diagnose(more=[check_plugin])]
     assert list(json.loads(result.output)[-1]) == ["step", "status", "text", "advice"]
 
 
@@ -223,7 +228,7 @@ def test_full_memory_is_a_problem(own_server, here):
 
 def test_nearly_full_memory_is_a_warning(own_server, here):
     client = own_server()
-    client.set("filler", "x" * 20_000_000)
+    client.setrange("filler", 20_000_000, "x")
     client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 0.95))
     assert found("memory").status == "warning"
 
@@ -358,7 +363,7 @@ def test_a_private_server_that_runs_is_looked_at(nothing_set, private_folder):
     server.start(private_folder)
     assert doctor().exit_code == 0
     assert any(
-        finding.text.endswith(f"The private server in {private_folder} is used.")
+        finding.text.startswith(f"The private server in {private_folder} is used, since nothing")
         for finding in diagnose()
     )
     assert found("server").status == "ok"
@@ -370,13 +375,71 @@ def test_without_any_redis_server_it_is_a_problem(nothing_set, private_folder, m
     assert "/nowhere/redis-server" in found("connection").text
 
 
-def test_a_database_that_does_not_run_is_a_note(redis_server, at):
+def test_a_server_that_refuses_the_backend_is_a_problem_though_there_is_a_private_one(
+    own_server, nothing_set, private_folder
+):
+    own_server(password="right")
+    server.start(private_folder)
+    assert doctor().exit_code == 1
+    assert found("connection").status == "problem"
+    assert "refuses" in found("connection").text
+
+
+def test_ok_never_stands_before_bad_news(here, monkeypatch):
+    monkeypatch.setenv(f"{VARIABLE}PROT", "6380")
+    assert [each.status for each in diagnose() if each.step == "settings"] == ["warning", "ok"]
+    monkeypatch.setenv(f"{VARIABLE}HOST", "elsewhere")
+    statuses = [each.status for each in diagnose() if each.step == "settings"]
+    assert statuses == ["problem", "warning", "note", "note"]
+
+
+def test_an_address_on_the_command_line_takes_the_place_of_the_settings(
+    here, redis_server, private_folder
+):
+    assert doctor().exit_code == 1
+    result = doctor("--url", redis_server.url)
+    assert result.exit_code == 0
+    assert f"url = {redis_server.url} (keyword)" in " ".join(result.output.split())
+
+
+def test_fiftyone_is_told_with_its_version_and_database(redis_server, at, monkeypatch):
     at(redis_server.url)
-    assert found("runs").status == "note"
+    assert found("fiftyone").text.startswith(f"{fo.__version__}. Its database is not running")
+    assert found("fiftyone").status == "note"
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", DATABASE)
+    assert found("fiftyone").status == "ok"
+    assert f"{fo.__version__}, with MongoDB " in found("fiftyone").text
+
+
+def test_another_version_of_fiftyone_is_a_warning(redis_server, at, monkeypatch):
+    at(redis_server.url)
+    monkeypatch.setattr(fiftyone_findings, "version", lambda _: "1.4.9")
+    assert found("fiftyone").status == "warning"
+    assert "1.4.9, but this package is made for 1.5" in found("fiftyone").text
 
 
 def test_a_database_that_does_not_answer_is_a_warning(redis_server, at, monkeypatch):
     at(redis_server.url)
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://user:geheim@127.0.0.1:1/")
-    assert found("runs").status == "warning"
+    assert found("fiftyone").status == "warning"
     assert "geheim" not in doctor().output
+
+
+def test_the_plugin_of_the_app_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setenv("FIFTYONE_PLUGINS_DIR", str(tmp_path / "plugins"))
+    monkeypatch.setenv("FIFTYONE_APP_CONFIG_PATH", str(tmp_path / "app_config.json"))
+    assert (check_plugin().status, check_plugin().advice) == ("note", "fiftyone-redis app install")
+
+    folder = install.install()
+    assert check_plugin().status == "ok"
+    assert CliRunner().invoke(main, ["app", "status"]).exit_code == 0
+
+    disabled = {"plugins": {install.NAME: {"enabled": False}}}
+    (tmp_path / "app_config.json").write_text(json.dumps(disabled))
+    assert check_plugin().status == "warning"
+    assert check_plugin().advice == f"fiftyone plugins enable {install.NAME}"
+    assert CliRunner().invoke(main, ["app", "status"]).exit_code == 1
+
+    (folder / "fiftyone.yml").write_text(install.manifest().replace("version: ", "version: 0."))
+    assert check_plugin().status == "warning"
+    assert "does not fit version" in check_plugin().text

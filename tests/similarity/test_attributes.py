@@ -1,13 +1,12 @@
 """Sample fields stored beside the vectors: which, as what, brought up to date, found by filters."""
 
 from datetime import date, datetime, timezone
-from importlib.metadata import version
 
 import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
 import pytest
-from packaging.version import Version
+from versions import needs_frames
 
 from fiftyone_redis.engine.protocol.commands import escape
 from fiftyone_redis.engine.schema.schema import SEPARATOR
@@ -236,10 +235,7 @@ def test_fields_of_patches_are_brought_up_to_date(patches, make_patch_index):
     assert confident == [patches.label_ids[1]]
 
 
-@pytest.mark.skipif(
-    Version(version("fiftyone-brain")) < Version("0.21.3"),
-    reason="this version hands over the videos, not their frames",
-)
+@needs_frames
 def test_fields_of_frames(redis_backend):
     dataset = fo.Dataset()
     sample = fo.Sample(filepath="video.mp4")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fiftyone import ViewField as F
 from grouped_samples import make_grouped_dataset
+from versions import needs_frames
 
 from fiftyone_redis.engine.search import planner
 
@@ -170,6 +171,7 @@ def test_duplicates_are_found_in_slices_that_are_not_active(grouped):
             assert id == [*unique][np.argmin(distances)]
 
 
+@needs_frames
 def test_frames_that_are_gone_take_no_places(redis_backend):
     dataset = fo.Dataset()
     video = fo.Sample(filepath="video.mp4")

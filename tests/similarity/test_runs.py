@@ -3,11 +3,16 @@
 import os
 from pathlib import Path
 
+import fiftyone as fo
 import fiftyone.brain as fob
+import numpy as np
 import pytest
 
+from fiftyone_redis.app import indexes
 from fiftyone_redis.doctor import diagnosis, runs
+from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.doctor.runs import Run
+from fiftyone_redis.engine import inventory
 
 
 @pytest.fixture
@@ -46,31 +51,74 @@ def test_indexes_that_are_there_are_fine(indexed):
     indexed.load_brain_results("one").rebuild(dtype="float16")
     [finding] = findings()
     assert finding.status == "ok"
-    assert finding.text == "2 of 2 have their index here."
+    assert finding.text == "All 2 have their indexes."
 
 
 def test_an_index_that_is_lost_is_a_warning(indexed):
     indexed.load_brain_results("two").cleanup()
-    there, lost = findings()
-    assert there.text == "1 of 2 have their index here."
+    [lost] = findings()
     assert lost.status == "warning"
-    assert f"'two' of '{indexed.name}'" in lost.text
+    assert lost.text.startswith("1 of 2 have lost their index")
+    assert f"{indexed.name}/two" in lost.text
+    assert "fiftyone-redis sync" in lost.advice
+
+
+def test_all_lost_indexes_are_named_on_request(indexed):
+    for key in ("three", "four"):
+        fob.compute_similarity(
+            indexed, embeddings=np.eye(len(indexed)), brain_key=key, backend="redis"
+        )
+    for key in ("one", "two", "three", "four"):
+        indexed.load_brain_results(key).cleanup()
+    [lost] = findings()
+    assert "and 1 more (`doctor --all` names all of them)." in lost.text
+    [lost] = [each for each in diagnosis.diagnose(name_all=True) if each.step == "runs"]
+    assert all(f"{indexed.name}/{key}" in lost.text for key in ("one", "two", "three", "four"))
+
+
+def test_a_run_that_was_never_filled_has_lost_nothing(indexed):
+    indexed.add_sample_field("vector", fo.VectorField)
+    fob.compute_similarity(
+        indexed, embeddings=False, embeddings_field="vector", brain_key="new", backend="redis"
+    )
+    [empty] = findings()
+    assert empty.status == "note"
+    assert empty.text.startswith(f"1 were never filled: {indexed.name}/new")
+
+
+def test_indexes_are_told_by_the_runs_that_use_them(indexed):
+    clone = indexed.clone()
+    texts = [each.text for each in diagnosis.diagnose() if each.step == "index"]
+    assert len(texts) == 2
+    assert all(f"{indexed.name}/" in text for text in texts)
+    assert all(f", {clone.name}/" in text or f"{clone.name}/" in text for text in texts)
+    clone.delete()
+
+
+def test_the_memory_of_an_index_is_the_same_everywhere(indexed, client):
+    listed = {each.name: format_bytes(each.memory) for each in inventory.list_indexes(client)}
+    told = [each.text for each in diagnosis.diagnose() if each.step == "index"]
+    shown = indexes.fetch_summaries(indexed, client)
+    assert len(listed) == len(shown) == 2
+    for summary in shown:
+        figure = listed[summary.index_name]
+        assert format_bytes(summary.memory) == figure
+        assert [text for text in told if summary.index_name in text and f", {figure}." in text]
 
 
 def test_an_index_that_no_run_uses_is_a_warning(indexed):
     name = indexed.get_brain_info("two").config.index_name
     indexed.delete_brain_run("two")
-    there, orphan = findings()
-    assert there.text == "1 of 1 have their index here."
+    [orphan] = findings()
     assert (orphan.status, name in orphan.text) == ("warning", True)
-    assert "FT.DROPINDEX" in orphan.advice
+    assert "fiftyone-redis prune" in orphan.advice
 
 
 def test_a_dataset_that_fiftyone_deletes_by_itself_is_a_warning(indexed):
     indexed.persistent = False
-    _, passing = findings()
+    [passing] = findings()
     assert passing.status == "warning"
-    assert f"'one' of '{indexed.name}'" in passing.text
+    assert f"{indexed.name}/one" in passing.text
     assert "persistent = True" in passing.advice
 
 

@@ -248,3 +248,33 @@ def test_an_index_of_all_slices_is_kept_in_step(redis_backend, pictures):
     time.sleep(0.01)
     assert str(index.sync()) == "Nothing to do."
     dataset.delete()
+
+
+def test_what_is_not_to_be_removed_is_found_by_the_next_sync(index, dataset, pictures):
+    deleted = dataset.values("id")[:4]
+    dataset.delete_samples(deleted)
+    [new] = dataset.add_samples([fo.Sample(filepath=str(pictures[30]))])
+    result = sync.sync(index, removes=False)
+    assert (result.added, result.removed) == ([new], [])
+    assert sorted(index.sync().removed) == sorted(deleted)
+
+
+def test_an_exception_of_the_progress_callback_ends_it_after_a_batch(dataset):
+    index = make_run(dataset)
+
+    def stop(bar):
+        if bar.iteration >= 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index.sync(progress=stop)
+    assert index.total_index_size == 10
+    assert len(index.sync().added) == COUNT - 10
+
+
+def test_slow_models_get_smaller_batches(dataset, monkeypatch):
+    monkeypatch.setattr(embedding, "_SECONDS", 0.0)  # so that every model is slow
+    counts = []
+    make_run(dataset).sync(progress=lambda bar: counts.append(bar.iteration))
+    assert counts[:3] == [5, 6, 7]
+    assert counts[-1] == COUNT

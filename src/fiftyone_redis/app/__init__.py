@@ -11,6 +11,11 @@ OPERATORS: tuple[str, ...] = (
     "drop_index",
     "search_with_picture",
     "find_near_duplicates",
+    "delete_near_duplicates",
+    "show_missing",
+    "compute_visualization",
+    "watch_jobs",
+    "finish_job",
 )
 """The names of the plugin's operators, for the manifest."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fiftyone_redis.app.distances import Distances, measure_nearest
+from fiftyone_redis.app import distances
+from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.similarity.comparison import Difference, difference
 
@@ -13,10 +14,18 @@ T = TypeVar("T")
 
 _cache: dict[tuple[str, ...], tuple[Any, Any]] = {}
 
+_GLANCE = 1.0  # seconds for which distances are measured at once
+
 
 def clear() -> None:
     """Clears the cache."""
     _cache.clear()
+
+
+def clear_differences() -> None:
+    """Clears what may be out of date; the version of an index tells that for its distances."""
+    for key in [key for key in _cache if key[0] == "difference"]:
+        del _cache[key]
 
 
 def cached_difference(index: Any) -> Difference:
@@ -33,24 +42,35 @@ def cached_difference(index: Any) -> Difference:
     return _cached(("difference", *_name(index)), version, lambda: difference(index))
 
 
-def cached_distances(index: Any, engine: VectorIndex) -> Distances:
-    """Returns nearest-neighbour distances; see :func:`distances.measure_nearest`.
+def cached_distances(index: Any, engine: VectorIndex, more: bool = False) -> Distances:
+    """Returns nearest-neighbour distances, measured for a second; see :mod:`.distances`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         engine: the same index in the engine
+        more (False): whether to measure for another second, if some of the sample is left
     """
-    key = ("distances", *_name(index))
-    return _cached(key, _version(index), lambda: measure_nearest(index, engine))
+    key, version = ("distances", *_name(index)), _version(engine)
+
+    def measure() -> Distances:
+        return distances.measure_more(distances.begin(index, engine), engine, _GLANCE)
+
+    found = _cached(key, version, measure)
+    if more and found.rest:
+        found = distances.measure_more(found, engine, _GLANCE)
+        _cache[key] = (version, found)
+    return found
 
 
 def store_distances(index: Any, found: Distances) -> None:
     """Caches distances that were computed elsewhere."""
-    _cache[("distances", *_name(index))] = (_version(index), found)
+    _cache[("distances", *_name(index))] = (_version(index.open_index()), found)
 
 
-def _version(index: Any) -> tuple[Any, ...]:
-    return index.total_index_size, index.config.metric, index.config.dtype
+def _version(engine: VectorIndex) -> tuple[Any, ...]:
+    """Returns what changes with every vector that is written or removed, and every rebuild."""
+    info = engine.info()
+    return engine.schema.server_name, info.get("num_docs"), info.get("max_doc_id")
 
 
 def _name(index: Any) -> tuple[str, ...]:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache as remembered
+from contextlib import ExitStack
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.brain as fob
 import fiftyone.core.labels as fol
-import fiftyone.zoo as foz
 
-from fiftyone_redis.app import cache, indexes
+from fiftyone_redis.app import brain_keys, cache, indexes
 from fiftyone_redis.app.distances import Distances
-from fiftyone_redis.app.progress import Report, count_progress
+from fiftyone_redis.app.progress import Report, count_progress, follow_bar
 from fiftyone_redis.engine import Schema
 from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
 from fiftyone_redis.errors import (
     ConnectionFailedError,
-    FiftyOneRedisError,
     IndexInUseError,
     InputError,
     ServerStoppedError,
 )
 from fiftyone_redis.similarity import models, sharing, sync
 from fiftyone_redis.similarity.comparison import difference
+from fiftyone_redis.similarity.dataset_ids import list_ids
 from fiftyone_redis.similarity.index_users import IndexUser, find_run_id, find_users
 
 _USUAL_MODEL = "clip-vit-base32-torch"
@@ -48,32 +46,10 @@ def list_vector_fields(dataset: Any, patches_field: str | None) -> list[str]:
     return [path[len(root) + 1 :] for path in paths]
 
 
-@remembered
-def list_models() -> tuple[str, ...]:
-    """Returns the names of the zoo models that compute embeddings."""
-    return tuple(foz.list_zoo_models(tags="embeddings"))
-
-
 def choose_default_model(dataset: Any) -> str:
     """Returns the model of another index of the dataset, or else CLIP."""
     named = [config.model for config in indexes.list_runs(dataset).values() if config.model]
     return named[-1] if named else _USUAL_MODEL
-
-
-def choose_free_key(dataset: Any) -> str:
-    """Returns an unused brain key."""
-    taken = set(dataset.list_brain_runs())
-    keys = ("redis", *(f"redis_{number}" for number in range(2, len(taken) + 3)))
-    return next(key for key in keys if key not in taken)
-
-
-def find_key_problem(dataset: Any, key: str) -> str | None:
-    """Returns why a new run cannot have a brain key, or None if it can."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-        return "A brain key has letters, digits and underscores only, and no digit first."
-    if dataset.has_brain_run(key):
-        return f"The dataset has a brain run {key!r} already; choose another name."
-    return None
 
 
 def describe_source(index: Any) -> str | None:
@@ -126,7 +102,7 @@ def fetch_capabilities() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def create(
-    dataset: Any,
+    samples: Any,
     brain_key: str,
     *,
     patches_field: str | None,
@@ -134,26 +110,31 @@ def create(
     model: str | None,
     settings: dict[str, Any],
     report: Report,
-) -> tuple[Any, list[str]]:
+    batch_size: int | None = None,
+) -> tuple[Any, sync.SyncResult]:
     """Creates an index and fills it.
 
+    If it is stopped, the index keeps what it has; without a vector, nothing is left.
+
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        samples: the dataset or view whose samples or patches are to be indexed
         brain_key: the key of the new run
         patches_field: the field whose patches are to be indexed; None for samples
         field: the field that holds the vectors; None to compute them
         model: the name of the model that computes them; None for a field
         settings: keywords of :class:`~fiftyone_redis.backend.RedisSimilarityConfig`
         report: called with the progress
+        batch_size (None): how many samples the model takes at once
 
     Returns:
-        the index, and the ids of the samples or patches that have no vector
+        the index, and what was added
 
     Raises:
         InputError: if there is nothing to index; the run is deleted then
         FiftyOneRedisError: if the server refuses
     """
-    problem = find_key_problem(dataset, brain_key)
+    dataset = samples._root_dataset
+    problem = brain_keys.find_problem(dataset, brain_key)
     if problem:
         raise InputError(problem)
     report(0, "Loading the model" if model else "Creating the index")
@@ -163,42 +144,60 @@ def create(
         index = fob.compute_similarity(
             dataset, embeddings=False, backend="redis", **named, **filled_by, **settings
         )
-    return index, _fill(dataset, brain_key, index, report)
-
-
-def _fill(dataset: Any, brain_key: str, index: Any, report: Report) -> list[str]:
-    """Fills a new index, whose run is deleted if it stays empty; returns the ids left out."""
-    try:
-        _, without = add(index, None, report)
+    within = None if samples is dataset else samples
+    with ExitStack() as undo:
+        undo.callback(_drop_if_empty, dataset, brain_key, index)
+        done = add(index, None, report, within, batch_size)
         if not index.total_index_size:
             raise InputError(
                 "There is nothing to index: no sample has a vector. Check the field, or that the "
                 "model can read the media files."
             )
-    except FiftyOneRedisError:
-        if not index.total_index_size:
-            drop(dataset, brain_key)
-        raise
-    return without
+        undo.pop_all()
+    return index, done
 
 
-def add(index: Any, field: str | None, report: Report) -> tuple[int, list[str]]:
-    """Adds the missing vectors to an index.
+def _drop_if_empty(dataset: Any, brain_key: str, index: Any) -> None:
+    if not index.total_index_size:
+        drop(dataset, brain_key)
+
+
+def add(
+    index: Any,
+    field: str | None,
+    report: Report,
+    within: Any = None,
+    batch_size: int | None = None,
+) -> sync.SyncResult:
+    """Adds the missing vectors to an index, and replaces those of files or boxes that changed.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         field: the field that holds the vectors; None for the index's own field or model
         report: called with the progress
-
-    Returns:
-        the number of added vectors, and the ids that have no vector
+        within (None): the view whose samples or patches are to be added; all by default
+        batch_size (None): how many samples the model takes at once
     """
     report(0, "Looking for missing samples")
-    found = difference(index)
-    total = len(found.missing)
-    without = sync.add_missing(index, found, field, count_progress(report, total, "Indexed"))
-    cache.clear()
-    return total - len(without), without
+    options: dict[str, Any] = {"skip_failures": True, "batch_size": batch_size}
+    try:
+        if within is not None:
+            found = difference(index)
+            found = found.restrict(list_ids(within, index.config.patches_field))
+            progress = count_progress(report, len(found.missing), "Indexed")
+            without = sync.add_missing(index, found, field, progress, **options)
+            failed = set(without)
+            added = [id for id in found.missing if id not in failed]
+            return sync.SyncResult(added, without_vector=without)
+        return sync.sync(
+            index,
+            progress=follow_bar(report, "Indexed"),
+            removes=False,  # which the form has not asked for
+            field=field,
+            **options,
+        )
+    finally:
+        cache.clear()
 
 
 def remove(index: Any, report: Report, force: bool = False) -> int:
@@ -270,41 +269,10 @@ def drop(dataset: Any, brain_key: str, force: bool = False, forget: bool = False
     return left
 
 
-def fetch_distances(index: Any) -> Distances:
-    """Connects and returns nearest-neighbour distances; of a sample if the index is large."""
+def fetch_distances(index: Any, more: bool = False) -> Distances:
+    """Connects and returns nearest-neighbour distances; see :func:`cache.cached_distances`."""
     client = indexes.open_client()
     try:
-        return cache.cached_distances(index, index.config.open_index(client))
+        return cache.cached_distances(index, index.config.open_index(client), more)
     finally:
         client.close()
-
-
-def make_view(index: Any, ids: list[str]) -> Any:
-    """Returns a view of indexed samples or patches, in the order of their ids.
-
-    Args:
-        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        ids: their ids
-    """
-    field = index.config.patches_field
-    if field is None:
-        return index.samples.select(ids, ordered=True)
-    _, owners, _ = index.get_embeddings(label_ids=ids, progress=False)
-    samples = index.samples.select(list(dict.fromkeys(owners.tolist())))
-    patches = samples.select_labels(ids=ids, fields=field).to_patches(field)
-    return patches.select(ids, ordered=True)
-
-
-def tag(index: Any, ids: list[str], name: str) -> None:
-    """Tags samples or labels.
-
-    Args:
-        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        ids: their ids
-        name: the tag
-    """
-    field = index.config.patches_field
-    if field is None:
-        index.samples.select(ids).tag_samples(name)
-    else:
-        index.samples.select_labels(ids=ids, fields=field).tag_labels(name, label_fields=field)

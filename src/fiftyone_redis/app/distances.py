@@ -1,22 +1,31 @@
-"""Nearest-neighbour distances of an index, and how many points a threshold would find."""
+"""Nearest-neighbour distances of an index, and how many points a threshold would find.
+
+A large index is sampled: each search of a million vectors may take a tenth of a second, so the
+sample grows step by step, and a step ends when its time is up.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.similarity.dataset_ids import iterate_ids, select_all_slices
 
 Floats = npt.NDArray[np.float64]
 
 MOST = 1000
-"""The sample size for a large index, so that measuring takes a second or two."""
+"""The sample size for a large index."""
 
 _ALL = 2000
 _BATCH = 200
+_FEWEST = 10  # distances that a step measures, whatever time that takes
+_SPARE = 1.5  # of the sampled ids, some are not in the index
 _BINS = 50
 
 
@@ -27,10 +36,12 @@ class Distances:
     Args:
         values: the distances in the metric's unit, ascending; of all points, or of a random sample
         documents: the number of points in the index
+        rest: the ids of the sample whose distances are yet to be measured
     """
 
     values: Floats
     documents: int
+    rest: Sequence[str] = field(default=(), repr=False)
 
     @property
     def exact(self) -> bool:
@@ -63,8 +74,8 @@ class Distances:
         return edges.tolist(), counts.tolist()
 
 
-def measure_nearest(index: Any, engine: VectorIndex) -> Distances:
-    """Measures nearest-neighbour distances, of a random sample if the index is large.
+def begin(index: Any, engine: VectorIndex) -> Distances:
+    """Chooses the points to measure: all, or a random sample if the index is large.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
@@ -73,16 +84,81 @@ def measure_nearest(index: Any, engine: VectorIndex) -> Distances:
     Raises:
         FiftyOneRedisError: if the server cannot be read
     """
-    ids = index.sample_ids if index.config.patches_field is None else index.label_ids
-    count = len(ids)
+    count = len(engine)
     if count < 2:
         return Distances(np.zeros(0), count)
     if count > _ALL:
-        ids = np.random.default_rng(51).choice(ids, MOST, replace=False)
-    values: list[float] = []
-    for start in range(0, len(ids), _BATCH):
-        found = engine.fetch(ids[start : start + _BATCH].tolist())
-        for id, near in zip(found.ids, engine.search(found.vectors, 2), strict=True):
+        ids = _sample_dataset(index, engine, count)
+        if len(ids) >= MOST / 2:
+            return Distances(np.zeros(0), count, ids[:MOST])
+    ids = engine.ids()
+    if len(ids) > _ALL:
+        ids = np.random.default_rng(51).choice(ids, MOST, replace=False).tolist()
+    return Distances(np.zeros(0), count, ids)
+
+
+def measure_more(found: Distances, engine: VectorIndex, seconds: float) -> Distances:
+    """Measures the distances of more points of the sample.
+
+    Args:
+        found: what :func:`begin` or this function returned
+        engine: the index
+        seconds: how long to measure for; a few are measured at least, and a small index as a whole
+
+    Raises:
+        FiftyOneRedisError: if the server cannot be read
+    """
+    values, done, started = found.values.tolist(), 0, time.monotonic()
+    size = _FEWEST
+    if found.documents <= _ALL:
+        seconds = float("inf")
+    while size and done < len(found.rest):
+        there = engine.fetch(list(found.rest[done : done + size]))
+        for id, near in zip(there.ids, engine.search(there.vectors, 2), strict=True):
             others = [d for other, d in zip(near.ids, near.distances, strict=True) if other != id]
-            values.append(float(others[0]))
-    return Distances(np.sort(values), count)
+            values += map(float, others[:1])
+        done += size
+        spent = time.monotonic() - started
+        size = int(max(0, min(_BATCH, (seconds - spent) * done / spent)))
+    return Distances(np.sort(values), found.documents, found.rest[done:])
+
+
+def measure_nearest(
+    index: Any, engine: VectorIndex, report: Callable[[Distances], None] | None = None
+) -> Distances:
+    """Measures the whole sample; see :func:`begin`.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        engine: the same index in the engine
+        report (None): called with what was measured so far, about once a second
+    """
+    found = begin(index, engine)
+    while found.rest:
+        found = measure_more(found, engine, 1)
+        if report is not None:
+            report(found)
+    return found
+
+
+def _sample_dataset(index: Any, engine: VectorIndex, count: int) -> list[str]:
+    """Returns random ids of the dataset that are in the index.
+
+    MongoDB draws a few of a million samples in an instant; to list the ids in the index takes
+    seconds.
+    """
+    samples, patches_field = index.samples._root_dataset, index.config.patches_field
+    collection = samples._sample_collection
+    wanted = MOST * _SPARE
+    if patches_field is None:
+        wanted *= max(1.0, collection.estimated_document_count() / count)
+    size = int(min(wanted, 20 * MOST))
+    stages = [{"$sample": {"size": size}}, {"$project": {"_id": True}}]
+    ids = [str(one["_id"]) for one in collection.aggregate(stages)]
+    if patches_field is not None:
+        view = select_all_slices(samples).select(ids)
+        labels = [id for _, id in iterate_ids(view, patches_field)]
+        order = np.random.default_rng(51).permutation(len(labels))[:size]
+        ids = [labels[row] for row in order]
+    there = engine.existing(ids)
+    return [id for id in ids if id in there]

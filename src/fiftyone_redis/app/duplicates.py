@@ -18,18 +18,26 @@ _REPORT_EVERY = 256  # points
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Near duplicates.
+    """Near duplicates, by groups, the closest group first; in each, the point to keep first.
 
     Args:
-        ids: the ids of all points that have another one within the threshold, by groups of near
-            duplicates, with the point to keep first
-        duplicates: the ids that can be dropped: those within the threshold of a point to keep
+        ids: the ids of all points that have another one within the threshold
+        groups: the number of the group of each, from 1
+        distances: how far each is from the one to keep; of that one, from its nearest
+        keeps: whether each is to be kept; the others are within the threshold of one that is
         nearest: the nearest-neighbour distances of all points
     """
 
     ids: list[str]
-    duplicates: list[str]
+    groups: list[int]
+    distances: list[float]
+    keeps: list[bool]
     nearest: npt.NDArray[np.float64]
+
+    @property
+    def duplicates(self) -> list[str]:
+        """The ids that can be left out."""
+        return [id for id, keep in zip(self.ids, self.keeps, strict=True) if not keep]
 
 
 def find(
@@ -50,23 +58,35 @@ def find(
     """
     nearest, partners = _nearest(vectors, metric, progress)
     near = np.flatnonzero(nearest <= threshold)
-    points = vectors[near]
-    kept = exact_search.drop_duplicates(points, threshold, metric)
+    kept = exact_search.drop_duplicates(vectors[near], threshold, metric)
     dropped = np.setdiff1d(np.arange(len(near)), kept)
-    leader = np.arange(len(near))
+    leader, distances = np.arange(len(near)), nearest[near].copy()
     if len(dropped):
-        to_kept = exact_search.find_neighbors(points[kept], points[dropped], 1, metric)
-        leader[dropped] = [kept[rows[0]] for rows, _ in to_kept]
+        leader[dropped], distances[dropped] = _find_leaders(vectors[near], kept, dropped, metric)
     # A kept point without a group is placed next to its nearest neighbour.
     alone = np.setdiff1d(kept, leader[dropped])
     beside = np.searchsorted(near, partners[near[alone]])
     leader[alone] = leader[np.minimum(beside, len(near) - 1)]
-    order = np.lexsort((nearest[near], leader != np.arange(len(near)), leader))
+    closest = np.full(len(near), np.inf)
+    np.minimum.at(closest, leader, distances)
+    follows = leader != np.arange(len(near))
+    order = np.lexsort((distances, follows, leader, closest[leader]))
+    begins = np.diff(leader[order], prepend=-1) != 0
     return Duplicates(
         [str(ids[near[row]]) for row in order],
-        [str(ids[near[row]]) for row in dropped],
+        np.cumsum(begins).tolist(),
+        distances[order].tolist(),
+        np.isin(order, kept).tolist(),
         nearest,
     )
+
+
+def _find_leaders(
+    points: npt.NDArray[Any], kept: Any, dropped: Any, metric: str
+) -> tuple[list[int], list[float]]:
+    """Returns the kept point that is nearest to each dropped one, and its distance."""
+    found = list(exact_search.find_neighbors(points[kept], points[dropped], 1, metric))
+    return [kept[rows[0]] for rows, _ in found], [distances[0] for _, distances in found]
 
 
 def _nearest(

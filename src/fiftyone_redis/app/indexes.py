@@ -11,7 +11,6 @@ from fiftyone_redis import settings
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.engine import VectorIndex
-from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.inventory import estimate_memory
 from fiftyone_redis.engine.protocol import index_info
 from fiftyone_redis.errors import (
@@ -185,7 +184,7 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
         )
     read = {
         "documents": documents,
-        "memory": estimate_memory(Documents(client, schema), info, documents),
+        "memory": estimate_memory(client, info),
         "algorithm": algorithm,
         "dtype": schema.dtype,
         "dim": schema.dim,

@@ -1,4 +1,4 @@
-"""The panel "Redis": the server, the dataset's indexes, and actions on them.
+"""The panel "Redis Similarity Indexes": the server, the dataset's indexes, and actions on them.
 
 It is painted as soon as the server has answered. Then the page requests the slow facts, missing
 vectors and nearest-neighbour distances, for one index at a time, and paints them as they arrive.
@@ -6,17 +6,32 @@ vectors and nearest-neighbour distances, for one index at a time, and paints the
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
+from fiftyone.operators.categories import Categories
 
-from fiftyone_redis.app import cache, changes, charts, indexes, status
+from fiftyone_redis.app import cache, changes, copying, indexes, status
 from fiftyone_redis.app.indexes import IndexSummary
+from fiftyone_redis.app.painting import distance_plot, empty_state, job_list
 from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.errors import FiftyOneRedisError, InputError, ServerStoppedError
 
-_STATE = ("server", "problem", "stopped", "problems", "rows", "opened", "chosen", "plot")
+_STATE = (
+    "server",
+    "problem",
+    "stopped",
+    "problems",
+    "rows",
+    "opened",
+    "chosen",
+    "plot",
+    "others",
+    "jobs",
+    "page",
+)
 _COUNTING = "counting …"
 
 _COLUMNS = {
@@ -40,11 +55,15 @@ _DETAILS = {
     "generation": "Generation",
 }
 
+_HELP = """\
+Make, watch and change this dataset's similarity indexes in Redis. A click on a row opens its
+details, the three dots at its end have all that can be done with it."""
+
 # Material UI styles: a wide table scrolls instead of stretching the panel.
 _NARROW = {"grid": {"sx": {"gridTemplateColumns": "minmax(0, 1fr)", "p": 2, "gap": 2}}}
 _WRAP = {"grid": {"sx": {"display": "flex", "flexWrap": "wrap", "gap": 1}}}
 _BUTTON = {"item": {"sx": {"width": "auto"}}}
-_CELL = {"sx": {"whiteSpace": "nowrap", "px": 1.25, "py": 0.75, "fontSize": "0.85rem"}}
+_CELL = {"sx": {"whiteSpace": "nowrap", "px": 1, "py": 0.75, "fontSize": "0.85rem"}}
 _SURFACE = "var(--fo-palette-background-level2, #262626)"
 _ACTIONS_STAY = {"position": "sticky", "right": 0, "background": _SURFACE, "px": 1}
 _NAMES_WRAP = {"whiteSpace": "normal", "overflowWrap": "anywhere"}
@@ -53,6 +72,7 @@ _TABLE = {
         "sx": {
             "minWidth": 0,
             "& td:nth-of-type(-n+2)": _NAMES_WRAP,
+            "& td:nth-of-type(2)": _NAMES_WRAP | {"minWidth": 100},
             "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY,
         }
     },
@@ -62,8 +82,11 @@ _TABLE = {
 
 _ACTIONS = {
     "add_missing": ("Index missing samples", "playlist_add"),
+    "show_missing": ("Show missing samples", "visibility"),
     "remove_gone": ("Remove stale vectors", "playlist_remove"),
     "find_near_duplicates": ("Find near duplicates", "content_copy"),
+    "delete_near_duplicates": ("Delete near duplicates", "delete_sweep"),
+    "compute_visualization": ("Compute visualization", "scatter_plot"),
     "rebuild_index": ("Rebuild", "construction"),
     "rename_index": ("Rename", "edit"),
     "drop_index": ("Drop", "delete"),
@@ -71,21 +94,30 @@ _ACTIONS = {
 
 
 class RedisPanel(foo.Panel):
-    """The panel "Redis"."""
+    """The panel "Redis Similarity Indexes"."""
 
     @property
     def config(self) -> Any:
         """The panel's config."""
         return foo.PanelConfig(
             name="redis",
-            label="Redis",
+            label="Redis Similarity Indexes",
             icon="storage",
             surfaces="grid",
-            help_markdown="The Redis behind this dataset's similarity indexes.",
+            category=Categories.CURATE,
+            help_markdown=_HELP,
         )
+
+    def execute(self, ctx: Any) -> Any:
+        """Calls a method of the panel, and paints it; looking for changes paints only these."""
+        is_look = ctx.params.get("__method__") == "look"
+        if is_look and job_list.read(ctx) == (ctx.panel.state.jobs or []):
+            return None
+        return super().execute(ctx)
 
     def on_load(self, ctx: Any) -> None:
         """Reads the quick facts, and has the page request the slow ones."""
+        ctx.panel.state.page = uuid.uuid4().hex
         self._read(ctx)
 
     def on_change_dataset(self, ctx: Any) -> None:
@@ -94,8 +126,8 @@ class RedisPanel(foo.Panel):
         self._read(ctx)
 
     def refresh(self, ctx: Any) -> None:
-        """Clears the cache and reads everything again."""
-        cache.clear()
+        """Reads everything again, but for the distances of an index that has not changed."""
+        cache.clear_differences()
         self._read(ctx)
 
     def start(self, ctx: Any) -> None:
@@ -105,6 +137,31 @@ class RedisPanel(foo.Panel):
     def done(self, ctx: Any) -> None:
         """Updates the panel after an action that was started here."""
         self._read(ctx)
+
+    def look(self, ctx: Any) -> None:
+        """Updates the list of jobs, and everything if one of them has ended."""
+        before = ctx.panel.state.jobs or []
+        ctx.panel.state.jobs = job_list.read(ctx)
+        ended = job_list.find_ended(before, ctx.panel.state.jobs)
+        for row in ended:
+            if row["is_scheduled"]:
+                job_list.show(ctx, row)
+        if ended:
+            self._read(ctx)
+
+    def cancel_job(self, ctx: Any) -> None:
+        """Stops a job."""
+        job_list.cancel(ctx)
+        self.look(ctx)
+
+    def clear_jobs(self, ctx: Any) -> None:
+        """Takes the jobs off the list that have ended."""
+        job_list.clear(ctx)
+        self.look(ctx)
+
+    def show_job(self, ctx: Any) -> None:
+        """Shows what a job has found."""
+        job_list.show(ctx)
 
     def choose(self, ctx: Any) -> None:
         """Shows another index's distances."""
@@ -129,30 +186,31 @@ class RedisPanel(foo.Panel):
         self._follow(ctx, "count")
 
     def measure(self, ctx: Any) -> None:
-        """Measures the distances of the chosen index."""
+        """Measures the distances of the chosen index for a second; goes on if more are wanted."""
         _restore(ctx)
-        key = ctx.panel.state.chosen
+        key, more = ctx.panel.state.chosen, bool(ctx.params.get("more"))
         if key is None:
             return
         try:
             index = indexes.load_to_show(ctx.dataset, key)
-            found = changes.fetch_distances(index)
+            found = changes.fetch_distances(index, more)
         except FiftyOneRedisError as error:
             ctx.panel.state.plot = {"problem": str(error)}
             return
-        edges, counts = found.histogram() if len(found.values) else ([], [])
-        ctx.panel.state.plot = {
-            "edges": edges,
-            "counts": counts,
-            "metric": index.config.metric,
-            "of": f"all {found.documents:,}" if found.exact else f"{len(found.values):,} of them",
-        }
+        ctx.panel.state.plot = distance_plot.describe(found, index.config.metric, more)
+        if more and found.rest:
+            self._follow(ctx, "measure", more=True)
+
+    def measure_more(self, ctx: Any) -> None:
+        """Measures the rest of the sample of distances, a second at a time."""
+        self._follow(ctx, "measure", more=True)
 
     def act(self, ctx: Any) -> None:
         """Opens the form of an action on a row of the table."""
         rows = ctx.panel.state.rows or []
         row = rows[ctx.params["row"]]
-        self._prompt(ctx, ctx.params["event"], {"brain_key": row["name"]})
+        name = ctx.params["event"]
+        self._prompt(ctx, name, {"brain_key": row["name"]}, at_once=name == "show_missing")
 
     def open_row(self, ctx: Any) -> None:
         """Shows the details of the row that was clicked, or hides them if they are shown."""
@@ -164,6 +222,13 @@ class RedisPanel(foo.Panel):
     def create(self, ctx: Any) -> None:
         """Opens the form for a new index."""
         self._prompt(ctx, "create_index", {})
+
+    def copy(self, ctx: Any) -> None:
+        """Opens the form for a new index, with the vectors of a run of another backend."""
+        config = ctx.dataset.get_brain_info(next(iter(ctx.panel.state.others))).config
+        source = {"source": "run", "run": next(iter(ctx.panel.state.others))}
+        field = {"patches_field": config.patches_field} if config.patches_field else {}
+        self._prompt(ctx, "create_index", source | field)
 
     def search(self, ctx: Any) -> None:
         """Opens the form for a search with a picture."""
@@ -187,14 +252,19 @@ class RedisPanel(foo.Panel):
         for number, problem in enumerate(state.problems or []):
             warning = types.AlertView(severity="warning")
             panel.str(f"warning_{number}", default=problem, label=problem, view=warning)
+        job_list.paint(
+            panel,
+            state.jobs or [],
+            look=self.look,
+            cancel=self.cancel_job,
+            clear=self.clear_jobs,
+            show=self.show_job,
+        )
         if state.rows:
             self._paint_indexes(panel)
             _paint_details(panel, state)
-        elif state.rows is not None and not state.problem:
-            panel.md(
-                "**This dataset has no Redis index yet.** Create one to search by similarity.",
-                name="none",
-            )
+        elif state.rows is not None and not state.problem and not job_list.has_active(state.jobs):
+            empty_state.paint(panel, state.others or {})
         self._paint_buttons(panel, state)
         if state.rows and not state.problem:
             self._paint_distances(panel, state)
@@ -203,7 +273,7 @@ class RedisPanel(foo.Panel):
     def _read(self, ctx: Any, start: bool = False) -> None:
         """Reads the server and the indexes, which takes a few milliseconds."""
         fresh: dict[str, Any] = {"problem": None, "problems": [], "plot": None, "rows": []}
-        fresh["stopped"] = False
+        fresh |= {"stopped": False, "others": {}, "jobs": job_list.read(ctx)}
         try:
             if ctx.dataset is None:
                 raise InputError("No dataset is open; open one first.")
@@ -218,6 +288,7 @@ class RedisPanel(foo.Panel):
             fresh["stopped"] = isinstance(error, ServerStoppedError)
         else:
             fresh["server"] = vars(server)
+            fresh["others"] = copying.list_other_backends(ctx.dataset)
             fresh["rows"] = [_row(one) for one in found]
             fresh["problems"] = [*server.problems, *(one.problem for one in found if one.problem)]
         names = [row["name"] for row in fresh["rows"]]
@@ -228,10 +299,11 @@ class RedisPanel(foo.Panel):
         if names:
             self._follow(ctx, "count")
 
-    def _follow(self, ctx: Any, method: str) -> None:
+    def _follow(self, ctx: Any, method: str, **more: Any) -> None:
         """Has the page call a method of this panel after painting it."""
         known = {name: ctx.panel.get_state(name) for name in _STATE}
-        ctx.prompt(self.method_to_uri(method), params={"known": known}, skip_prompt=True)
+        params = {"known": known, **more}
+        ctx.prompt(self.method_to_uri(method), params=params, skip_prompt=True)
 
     def _paint_indexes(self, panel: Any) -> None:
         table = types.TableView(componentsProps=_TABLE, on_click_row=self.open_row)
@@ -248,6 +320,8 @@ class RedisPanel(foo.Panel):
             available.append(("start", "Start", "play_arrow", self.start))
         if not state.problem:
             available.append(("create", "Create an index", "add", self.create))
+        if state.others and not state.problem:
+            available.append(("copy", "Use the vectors of another run", "move_up", self.copy))
         if state.rows and not state.problem:
             available += [
                 ("search", "Search with a picture", "image_search", self.search),
@@ -278,22 +352,12 @@ class RedisPanel(foo.Panel):
                 view=view,
                 on_change=self.choose,
             )
-        plot = state.plot
-        if not plot:
-            panel.md("*Measuring distances …*", name="measuring")
-        elif plot.get("problem"):
-            panel.md(f"*{plot['problem']}*", name="unmeasured")
-        elif plot["edges"]:
-            panel.md(
-                f"**Distances to the nearest neighbour** in `{state.chosen}`, of {plot['of']}. "
-                "Click where near duplicates end.",
-                name="measured",
-            )
-            chart = charts.histogram(plot["edges"], plot["counts"], plot["metric"])
-            panel.plot("histogram", height=260, on_click=self.duplicates, **chart)
+        distance_plot.paint(panel, state, more=self.measure_more, on_click=self.duplicates)
 
-    def _prompt(self, ctx: Any, name: str, params: dict[str, Any]) -> None:
-        ctx.prompt(f"{self.plugin_name}/{name}", params=params, on_success=self.done)
+    def _prompt(self, ctx: Any, name: str, params: dict[str, Any], at_once: bool = False) -> None:
+        params |= {"page": ctx.panel.state.page}
+        uri = f"{self.plugin_name}/{name}"
+        ctx.prompt(uri, params=params, on_success=self.done, skip_prompt=at_once)
 
     @staticmethod
     def _chosen(ctx: Any) -> dict[str, Any]:

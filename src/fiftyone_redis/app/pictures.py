@@ -14,6 +14,7 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.core.models import TorchModelMixin
 
+from fiftyone_redis.app import own_fields
 from fiftyone_redis.engine.vectors.encoding import Array
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.dataset_ids import select_all_slices
@@ -32,13 +33,19 @@ class Region:
         sample_id: the id of the sample
         field: the field that the label is in
         label_id: the id of the label
-        text: its description for the form
+        name: what the label says
+        text: where the region is
+        filepath: the file of the sample
+        box: left, top, width and height of the region, relative to the picture
     """
 
     sample_id: str
     field: str
     label_id: str
+    name: str
     text: str
+    filepath: str
+    box: tuple[float, ...]
 
 
 def embed_file(index: Any, path: str) -> Array:
@@ -127,8 +134,11 @@ def list_regions(dataset: Any, sample_ids: list[str], chosen: list[str]) -> list
     for sample in dataset.select(sample_ids, ordered=True):
         for field in fields:
             for label in _labels(sample[field]):
-                text = f"{label.label or 'no label'} in {field}, {_describe_position(label)}"
-                found.append(Region(sample.id, field, label.id, text))
+                box, name = _find_box(label), label.label or "no label"
+                text = _describe_position(box)
+                if len(fields) > 1:
+                    text = f"{field}, {text}"
+                found.append(Region(sample.id, field, label.id, name, text, sample.filepath, box))
     found.sort(key=lambda region: region.label_id not in chosen)
     return found[:_MAX_REGIONS]
 
@@ -140,39 +150,65 @@ def make_nearest_view(
     dist_field: str | None = None,
     replace: bool = False,
     within: Any = None,
-) -> tuple[Any, str | None]:
-    """Finds the samples or patches nearest to a vector, and stores their distances if asked to.
+) -> tuple[Any, str]:
+    """Finds the samples or patches nearest to a vector, and notes their distances.
+
+    The distances are in a field of our own (:mod:`own_fields`): of the dataset or, for patches, of
+    the view alone. If a user names a field, it gets them: instead of ours or, for patches, too.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         vector: the vector
         k: the number of neighbours
-        dist_field (None): the field of the samples or labels that gets the distances
+        dist_field (None): the user's field of the samples or labels that gets the distances
         replace (False): whether to clear that field first if it holds values
         within (None): the view to search in; the dataset of the index by default
 
     Returns:
-        the view, nearest first, and the path of the distance field, None if there is none
+        the view, nearest first, and the field of its samples or patches that has the distances
 
     Raises:
-        InputError: if the field holds other values than distances, or values that may not be
-            replaced
+        InputError: if the field holds something else, or values that may not be replaced
         FiftyOneRedisError: if the server cannot be searched; the field is as it was then
     """
     field, dataset = index.config.patches_field, index.samples._root_dataset
-    samples = index.samples if within is None or within._is_patches else within
     path = find_distance_path(dataset, field, dist_field) if dist_field else None
     if path and not replace:
         _refuse_values(dataset, path)
     with index:
-        index.use_view(samples)
-        _, label_ids, _ = index.find_nearest(vector, k)
+        index.use_view(index.samples if within is None else _find_samples(within, field))
+        found = index.find_nearest(vector, k)
         if path and count_values(dataset, path):
             clear_values(dataset, field, path)
         view = index.sort_by_similarity(vector, k=k, dist_field=dist_field or None)
+    return (view, path) if path and field is None else _note_distances(index, view, *found)
+
+
+def _note_distances(
+    index: Any, view: Any, ids: Any, label_ids: Any, distances: Any
+) -> tuple[Any, str]:
+    """Notes distances in a field of our own; returns the view of the samples or patches, and it."""
+    field, owner = index.config.patches_field, index.samples._root_dataset
     if field is not None:
-        view = view.to_patches(field).select(label_ids, ordered=True)
-    return view, path
+        ids = label_ids
+        owner = view = view.to_patches(field).select(ids, ordered=True)
+    values = {str(id): float(distance) for id, distance in zip(ids, distances, strict=True)}
+    return view, own_fields.replace_values(owner, index.key, own_fields.DISTANCE, values)
+
+
+def _find_samples(view: Any, patches_field: str | None) -> Any:
+    """Returns the samples that a view of patches, clips or frames shows parts of.
+
+    Of labels that are indexed, only those that the view shows are left in them.
+    """
+    if not view._is_generated:
+        return view
+    ids = list(dict.fromkeys(view.values("sample_id")))
+    samples = select_all_slices(view._root_dataset).select(ids)
+    if patches_field is None or not view.has_field(patches_field):
+        return samples
+    _, path = view._get_label_field_path(patches_field, "id")
+    return samples.select_labels(ids=view.values(path, unwind=True), fields=patches_field)
 
 
 def find_distance_path(dataset: Any, patches_field: str | None, dist_field: str) -> str:
@@ -273,8 +309,13 @@ def _labels(value: Any) -> list[Any]:
     return [value]
 
 
-def _describe_position(label: Any) -> str:
-    """Describes the centre of a label, in percent from the left and from the top."""
-    box = label.to_detection().bounding_box if isinstance(label, fo.Polyline) else None
-    left, top, width, height = box or label.bounding_box
-    return f"at {left + width / 2:.0%} across, {top + height / 2:.0%} down"
+def _find_box(label: Any) -> tuple[float, ...]:
+    """Returns left, top, width and height of a label."""
+    found = label.to_detection() if isinstance(label, fo.Polyline) else label
+    return tuple(map(float, found.bounding_box))
+
+
+def _describe_position(box: tuple[float, ...]) -> str:
+    """Describes the centre of a box, in percent from the left and from the top."""
+    left, top, width, height = box
+    return f"{left + width / 2:.0%} across, {top + height / 2:.0%} down"

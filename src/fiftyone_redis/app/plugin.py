@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from fiftyone_redis.app import panel
-from fiftyone_redis.app.operators import duplicates, manage, search
+from fiftyone_redis.app.operators import (
+    delete_duplicates,
+    duplicates,
+    jobs,
+    manage,
+    search,
+    show_missing,
+    visualize,
+)
+
+_MODULES = (manage, search, duplicates, delete_duplicates, show_missing, visualize)
+
+OPERATORS = tuple(operator for module in _MODULES for operator in module.OPERATORS)
+"""The operators with a form."""
 
 
 def register(plugin: Any) -> None:
@@ -14,6 +27,5 @@ def register(plugin: Any) -> None:
     Args:
         plugin: FiftyOne's :class:`fiftyone.plugins.context.PluginContext`
     """
-    operators = (*manage.OPERATORS, *search.OPERATORS, *duplicates.OPERATORS)
-    for kind in (*operators, *panel.PANELS):
+    for kind in (*OPERATORS, *jobs.OPERATORS, *panel.PANELS):
         plugin.register(kind)

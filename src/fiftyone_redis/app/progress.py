@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-Report = Callable[[float, str], None]
-"""Called with the share of the work that is done, 0..1, and a description of the work."""
+from fiftyone_redis.app.jobs import Report
+
+__all__ = ["Report", "count_progress", "follow_bar"]
 
 
 def count_progress(report: Report, total: int, doing: str) -> Callable[[int], None]:
@@ -24,3 +26,17 @@ def count_progress(report: Report, total: int, doing: str) -> Callable[[int], No
         report(done / max(1, total), f"{doing} {done:,} of {total:,}")
 
     return add
+
+
+def follow_bar(report: Report, doing: str) -> Callable[[Any], None]:
+    """Returns a callback for FiftyOne's progress bars, which reports what they count.
+
+    Args:
+        report: the receiver of the reports
+        doing: a verb for the work, such as "Reading"
+    """
+
+    def follow(bar: Any) -> None:
+        report(bar.progress or 0.0, f"{doing} {bar.iteration:,} of {bar.total or 0:,}")
+
+    return follow

@@ -101,7 +101,7 @@ def load_index(dataset: str, brain_key: str, connection: dict[str, Any]) -> Any:
     from fiftyone_redis.backend import RedisSimilarityIndex
 
     require_run(loaded, brain_key)
-    index = loaded.load_brain_results(brain_key, **connection)
+    index = loaded.load_brain_results(brain_key, cache=False, **connection)
     if index is None:
         raise click.ClickException(
             f"Creating the index {brain_key!r} was interrupted; create it again."

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from fiftyone_redis.cli import output
+from fiftyone_redis.cli.connection import connection_options, load_fiftyone, telling_errors
 from fiftyone_redis.cli.group import Command
+
+if TYPE_CHECKING:
+    from fiftyone_redis.demo.report import Entry
 
 
 @click.command(
@@ -16,6 +23,7 @@ from fiftyone_redis.cli.group import Command
     examples=[
         "fiftyone-redis demo",
         "fiftyone-redis demo --app       # open the result in the FiftyOne App",
+        "fiftyone-redis demo --remove    # remove what it left in FiftyOne, in Redis and on disk",
     ],
 )
 @click.option("--dataset", default="digits", show_default=True, help="Load this zoo dataset.")
@@ -26,11 +34,42 @@ from fiftyone_redis.cli.group import Command
     help="Write the picture into this folder.",
 )
 @click.option("--app", is_flag=True, help="Open the result in the FiftyOne App.")
-def demo(dataset: str, model: str | None, pictures: Path | None, app: bool) -> None:
+@click.option("--remove", is_flag=True, help="Remove what former demos left.")
+@connection_options
+def demo(
+    dataset: str,
+    model: str | None,
+    pictures: Path | None,
+    app: bool,
+    remove: bool,
+    connection: dict[str, Any],
+) -> None:
     """Index and search handwritten digits, or a dataset of FiftyOne's zoo."""
     missing = [name for name in ("matplotlib", "PIL", "sklearn") if not find_spec(name)]
     if missing:
         raise click.ClickException('The demo needs `pip install "fiftyone-redis[demo]"`.')
-    from fiftyone_redis.demo import run
+    load_fiftyone()
+    import fiftyone.brain as fob
 
-    run(dataset, model, pictures=pictures, launch=app)
+    from fiftyone_redis import demo as demo_package
+    from fiftyone_redis.demo.report import reporting
+    from fiftyone_redis.server import status
+
+    entries: list[Entry] = []
+
+    def show(entry: Entry) -> None:
+        entries.append(entry)
+        output.print_part(str(entry))
+
+    fob.brain_config.similarity_backends.setdefault("redis", {}).update(connection)
+    was_running = status() is not None
+    with reporting(show), telling_errors():
+        if remove:
+            demo_package.remove()
+        else:
+            demo_package.run(dataset, model, pictures=pictures, launch=app)
+    output.print_result([asdict(entry) for entry in entries], "")
+    if status() is not None and not was_running:
+        output.print_note(
+            "The private Redis that was started goes on; `fiftyone-redis server stop` ends it."
+        )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fiftyone_redis.engine.inventory import IndexEntry
 
 _OWN = "fiftyone-"  # names that were chosen for a run begin so
-_HEADS = ("DATASET/BRAIN KEY", "VECTORS", "MEMORY", "ALGORITHM", "TYPE", "METRIC", "INDEX")
+_HEADS = ("DATASET/BRAIN KEY", "VECTORS", "MEMORY", "ALGORITHM", "TYPE", "METRIC")
 
 
 @click.command(
@@ -28,7 +28,7 @@ _HEADS = ("DATASET/BRAIN KEY", "VECTORS", "MEMORY", "ALGORITHM", "TYPE", "METRIC
         "fiftyone-redis ls           # all vector indexes, and the runs that use them",
         "fiftyone-redis ls --json    # the same for programs",
     ),
-    note="An index that no run uses has a hyphen in the place of the run.",
+    note="An index that no run of this FiftyOne database uses is shown by its name in Redis.",
 )
 @connection_options
 def ls(connection: dict[str, Any]) -> None:
@@ -90,13 +90,12 @@ def _make_row(entry: IndexEntry, runs: list[Run]) -> tuple[str, ...]:
     from fiftyone_redis.doctor.findings import format_bytes
 
     return (
-        ", ".join(f"{run.dataset}/{run.key}" for run in runs) or "-",
+        ", ".join(f"{run.dataset}/{run.key}" for run in runs) or f"(no run) {entry.name}",
         f"{entry.documents:,}",
         format_bytes(entry.memory),
         entry.algorithm,
         f"{entry.dtype}[{entry.dim}]",
         entry.metric,
-        entry.name,
     )
 
 

@@ -15,14 +15,14 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import IO, Any, cast
 
 import click
 
 _STDOUT, _AS_JSON, _QUIET = (f"fiftyone_redis.{name}" for name in ("stdout", "json", "quiet"))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _GAP = 2  # spaces between two columns
-_NARROWEST = 8  # columns that a cell keeps, however narrow the terminal is
+_NARROWEST = 4  # columns that a text keeps, however narrow the terminal is
 
 
 def make_options() -> list[click.Option]:
@@ -46,9 +46,9 @@ def reserve_stdout() -> Iterator[None]:
     if os.environ.get("NO_COLOR"):
         context.color = False
     if is_quiet():
-        logging.disable(logging.INFO)
+        logging.disable(logging.WARNING)
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(cast("IO[str]", _Alias(sys.stderr))):
             yield
     finally:
         logging.disable(logging.NOTSET)
@@ -78,6 +78,12 @@ def print_result(value: Any, text: str) -> None:
         click.echo(text, file=_stdout())
 
 
+def print_part(text: str) -> None:
+    """Prints a part of a result at once; ``--json`` waits for all of it."""
+    if not _is_json():
+        click.echo(text, file=_stdout())
+
+
 def print_done(value: Any, text: str) -> None:
     """Prints what a command did; see :func:`print_result`. Quiet commands print only JSON."""
     if _is_json() or not is_quiet():
@@ -104,7 +110,7 @@ def confirm(question: str, agreed: bool) -> None:
 def format_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Returns rows in columns; numbers are aligned to the right.
 
-    On a terminal, cells that do not fit its width lose their middle. Elsewhere, cells are complete
+    On a terminal, texts that do not fit its width lose their middle. Elsewhere, they are complete,
     and separated by tabs.
     """
     table = [[_CONTROL.sub("?", str(cell)) for cell in row] for row in rows]
@@ -112,8 +118,8 @@ def format_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     if width is None:
         return "\n".join("\t".join(row) for row in [heads, *table])
     columns = list(zip(heads, *table, strict=True))
-    widths = _fit([max(map(_measure, column)) for column in columns], width)
     right = [all(cell[:1].isdigit() or cell == "-" for cell in column[1:]) for column in columns]
+    widths = _fit([max(map(_measure, column)) for column in columns], right, width)
     head, *lines = (_format_row(row, widths, right) for row in [heads, *table])
     return "\n".join([click.style(head, bold=True), *lines])
 
@@ -140,6 +146,20 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+class _Alias:
+    """A stream that is another one, but not equal to it.
+
+    FiftyOne's progress bar replaces the stream of all log handlers that write to ``sys.stdout``;
+    Python's own handler for stderr, which does not allow it, must not be among them.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def _stdout() -> Any:
     return click.get_current_context().meta[_STDOUT]
 
@@ -149,12 +169,16 @@ def _is_json() -> bool:
     return as_json
 
 
-def _fit(widths: list[int], width: int) -> list[int]:
-    """Narrows the widest columns until all of them fit a width."""
+def _fit(widths: list[int], are_numbers: list[bool], width: int) -> list[int]:
+    """Narrows the widest columns of text until all columns fit a width."""
     widths = [*widths]
+    texts = [column for column, is_number in enumerate(are_numbers) if not is_number]
     spare = width - _GAP * (len(widths) - 1)
-    while sum(widths) > spare and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    while texts and sum(widths) > spare:
+        widest = max(texts, key=lambda column: widths[column])
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
     return widths
 
 

@@ -33,14 +33,13 @@ from fiftyone_redis.cli.options import (
 def info(dataset: str, brain_key: str, connection: dict[str, Any]) -> None:
     """Show an index: its settings, size and memory."""
     from fiftyone_redis.doctor.findings import format_bytes
-    from fiftyone_redis.engine.documents.documents import Documents
     from fiftyone_redis.engine.inventory import estimate_memory
     from fiftyone_redis.engine.schema.options import OPTIONS
 
     index = load_index(dataset, brain_key, connection)
     opened = index.open_index()
     schema, vectors = opened.schema, len(opened)
-    memory = estimate_memory(Documents(opened.client, schema), opened.info(), vectors)
+    memory = estimate_memory(opened.client, opened.info())
     settings = {
         name: getattr(schema, name)
         for name, option in OPTIONS.items()
@@ -191,10 +190,10 @@ def rebuild(
 def rename(dataset: str, brain_key: str, new_key: str) -> None:
     """Give an index another brain key."""
     loaded = load_dataset(dataset)
-    from fiftyone_redis.app.changes import find_key_problem
+    from fiftyone_redis.app.brain_keys import find_problem
 
     require_run(loaded, brain_key)
-    problem = find_key_problem(loaded, new_key)
+    problem = find_problem(loaded, new_key)
     if problem:
         raise click.ClickException(problem)
     loaded.rename_brain_run(brain_key, new_key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["run"]
+__all__ = ["remove", "run"]
 
 
 def run(
@@ -29,3 +29,14 @@ def run(
     from fiftyone_redis.demo import job  # noqa: PLC0415 - slow to import
 
     job.run(dataset, model, folder, pictures, launch)
+
+
+def remove(folder: Path | None = None) -> None:
+    """Removes what the demo has left in FiftyOne, in Redis and on disk.
+
+    Args:
+        folder: where the demo keeps its images, by default :func:`default_folder`
+    """
+    from fiftyone_redis.demo import job  # noqa: PLC0415 - slow to import
+
+    job.remove(folder)

@@ -16,6 +16,15 @@ from fiftyone_redis.demo import images
 
 DIGITS = "fiftyone-redis-digits"
 SCENES = "fiftyone-redis-scenes"
+NAMES = (DIGITS, SCENES)
+"""The names of the datasets that the demo makes."""
+
+FOLDERS = ("digits", "scenes")
+"""The folders of their images, in the folder of the demo."""
+
+NOTE = "fiftyone_redis_demo"
+"""The key in the info of a dataset under which the demo notes what it did to it."""
+
 FIELD = "ground_truth"
 
 _FORMAT = 1  # raised when images or fields change, so that old datasets are made again
@@ -68,6 +77,25 @@ def forget(dataset: fo.Dataset, brain_key: str) -> None:
     dataset.delete_brain_run(brain_key)
 
 
+def note_use(dataset: fo.Dataset, is_new: bool) -> None:
+    """Makes a dataset of the zoo persistent, and notes in it how it was before.
+
+    Args:
+        dataset: the dataset
+        is_new: whether the demo has loaded it into FiftyOne
+    """
+    before = {"is_new": is_new, "was_persistent": dataset.persistent}
+    dataset.info[NOTE] = dataset.info.get(NOTE, before)
+    dataset.save()
+    dataset.persistent = True  # else its index would outlive it
+
+
+def note_picture(dataset: fo.Dataset, picture: Path) -> None:
+    """Notes in a dataset where the picture of its neighbours is."""
+    dataset.info[NOTE] = {**dataset.info.get(NOTE, {}), "picture": str(picture)}
+    dataset.save()
+
+
 def _ready(
     name: str, recipe: dict[str, Any], make: Callable[[], Iterable[fo.Sample]], target: Path
 ) -> fo.Dataset:
@@ -80,7 +108,7 @@ def _ready(
             return dataset
         for key in dataset.list_brain_runs(type="similarity"):
             forget(dataset, key)
-    _empty(target)
+    empty(target)
     dataset = fo.Dataset(name, persistent=True, overwrite=True)
     dataset.add_samples(list(make()), progress=False)
     dataset.info["recipe"] = recipe  # last, so that a dataset that was cut short is made again
@@ -88,7 +116,8 @@ def _ready(
     return dataset
 
 
-def _empty(target: Path) -> None:
+def empty(target: Path) -> None:
+    """Deletes the images in a folder, which is made if it does not exist."""
     target.mkdir(parents=True, exist_ok=True)
     for image in target.glob("*.png"):
         image.unlink()

@@ -14,7 +14,7 @@ import fiftyone as fo
 import fiftyone.brain as fob
 import fiftyone.zoo as foz
 
-from fiftyone_redis.demo import datasets, picture, queries, subjects
+from fiftyone_redis.demo import datasets, picture, queries, removal, subjects
 from fiftyone_redis.demo.model import NAME, register_model
 from fiftyone_redis.demo.queries import Query
 from fiftyone_redis.demo.report import heading, line, timed
@@ -63,12 +63,27 @@ def run(
     parts, _model = _prepare(dataset, model, folder)  # the model is kept: FiftyOne caches it
     rows = [row for part in parts for row in _search(part)]
     picture.draw(rows, target, f"{dataset.capitalize()}: nearest neighbours, found by Redis")
-    heading("To look at")
+    for part in parts:
+        datasets.note_picture(part.dataset, target)
+    _report_what_stays(parts, target, folder)
+    if launch:
+        _open_app(parts[0].dataset)
+
+
+def remove(folder: Path | None = None) -> None:
+    """Removes what the demo has left; see :func:`fiftyone_redis.demo.removal.remove`."""
+    removal.remove((folder or default_folder()).expanduser().resolve())
+
+
+def _report_what_stays(parts: list[Subject], target: Path, folder: Path) -> None:
+    heading("What stays, for you to look at")
     line("picture", str(target))
     for part in parts:
         line("in the App", f"{part.brain_key}, in the dataset {part.dataset.name}")
-    if launch:
-        _open_app(parts[0].dataset)
+        line("in Redis", part.dataset.get_brain_info(part.brain_key).config.index_name)
+    if parts[0].model == NAME:
+        line("files", f"the images in {folder}, and the model {NAME} in FiftyOne's zoo")
+    line("to remove it", "fiftyone-redis demo --remove")
 
 
 def _prepare(dataset: str, model: str | None, folder: Path) -> tuple[list[Subject], Any]:

@@ -1,9 +1,12 @@
-"""What the demo prints: one aligned line per step."""
+"""What the demo reports: one aligned line per step, printed at once or handed to the caller."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TypeVar
 
 import click
@@ -12,31 +15,62 @@ _STEP, _WHAT, _TIME, _SHARE = 16, 66, 9, 13
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A step of the demo, or the heading of a group of steps.
+
+    Args:
+        step: its name
+        what: what it did; empty for a heading
+        seconds: how long it took, if that is of interest
+        share: the share of neighbours that carry the query's label, from 0 to 1, if it is known
+        columns: of a heading: the names of the columns of times and shares
+    """
+
+    step: str
+    what: str = ""
+    seconds: float | None = None
+    share: float | None = None
+    columns: tuple[str, str] | None = None
+
+    def __str__(self) -> str:
+        if self.columns is not None:
+            time, share = self.columns
+            text = f"{self.step:<{_STEP + _WHAT}}{time:>{_TIME}}{share:>{_SHARE}}"
+            return "\n" + click.style(text.rstrip(), bold=True)
+        time = "" if self.seconds is None else _duration(self.seconds)
+        percent = "" if self.share is None else f"{self.share:.1%}"
+        what = f"{self.step:<{_STEP}}{self.what:<{_WHAT}}"
+        return f"{what}{time:>{_TIME}}{percent:>{_SHARE}}".rstrip()
+
+
+_show: ContextVar[Callable[[Entry], None]] = ContextVar("show", default=click.echo)
+
+
+@contextmanager
+def reporting(show: Callable[[Entry], None]) -> Iterator[None]:
+    """Hands what is reported in the ``with`` block to a function, which is to show it."""
+    before = _show.set(show)
+    try:
+        yield
+    finally:
+        _show.reset(before)
+
+
 def heading(title: str, time: str = "", share: str = "") -> None:
-    """Prints the title of a group of steps.
+    """Reports the title of a group of steps.
 
     Args:
         title: the title
         time: the name of the column of times
         share: the name of the column of shares
     """
-    click.echo()
-    text = f"{title:<{_STEP + _WHAT}}{time:>{_TIME}}{share:>{_SHARE}}"
-    click.secho(text.rstrip(), bold=True)
+    _show.get()(Entry(title, columns=(time, share)))
 
 
 def line(step: str, what: str, seconds: float | None = None, share: float | None = None) -> None:
-    """Prints one step.
-
-    Args:
-        step: its name
-        what: what it did
-        seconds: how long it took, in seconds, if that is of interest
-        share: the share of neighbours that carry the query's label, from 0 to 1, if it is known
-    """
-    time = "" if seconds is None else _duration(seconds)
-    percent = "" if share is None else f"{share:.1%}"
-    click.echo(f"{step:<{_STEP}}{what:<{_WHAT}}{time:>{_TIME}}{percent:>{_SHARE}}".rstrip())
+    """Reports one step; see :class:`Entry`."""
+    _show.get()(Entry(step, what, seconds, share))
 
 
 def timed(work: Callable[[], _T]) -> tuple[_T, float]:

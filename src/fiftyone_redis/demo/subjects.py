@@ -101,10 +101,11 @@ def zoo(name: str, model: str) -> list[Subject]:
     Raises:
         InputError: it is not a dataset of images
     """
+    is_new = not fo.dataset_exists(name)
     dataset, seconds = timed(lambda: foz.load_zoo_dataset(name))
     if dataset.media_type != "image":
         raise InputError(f"The dataset {name} is not one of images; choose another one.")
-    dataset.persistent = True  # else its index would outlive it
+    datasets.note_use(dataset, is_new)
     line("dataset", f"{dataset.name}: {len(dataset):,} images", seconds)
     kind = getattr(dataset.get_field(FIELD), "document_type", None)
     items = dataset.to_patches(FIELD) if kind in _PATCHES else dataset

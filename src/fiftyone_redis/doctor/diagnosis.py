@@ -1,11 +1,12 @@
 """Checks step by step whether ``backend="redis"`` will work, and advises what to fix.
 
-Does not import FiftyOne: that is slow, and needs its database.
+Does not import FiftyOne: that is slow, and starts its database.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,14 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fiftyone_redis import CONFIG_CLS, brain_config, server, settings
-from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
-from fiftyone_redis.connection.protocol import wire
-from fiftyone_redis.doctor import runs
-from fiftyone_redis.doctor.findings import try_execute
+from fiftyone_redis.doctor import fiftyone_findings
+from fiftyone_redis.doctor.fiftyone_findings import check_runs
+from fiftyone_redis.doctor.findings import MOST, sort
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
-from fiftyone_redis.engine import VectorIndex
-from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.engine.schema.options import OPTIONS
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -28,7 +26,6 @@ from fiftyone_redis.errors import (
     FiftyOneRedisError,
     PrivateServerError,
     SettingsError,
-    list_first,
     list_unknown,
 )
 
@@ -48,7 +45,7 @@ def diagnose(
     name_all: bool = False,
     more: Sequence[Callable[[], Finding]] = (),
 ) -> list[Finding]:
-    """Checks FiftyOne's settings, the connection, the server and FiftyOne's runs.
+    """Checks FiftyOne, its settings and runs, the connection and the server.
 
     Read-only; starts no server.
 
@@ -58,26 +55,41 @@ def diagnose(
         more: other checks, which need no server
 
     Returns:
-        the findings, in order; stops at a problem that makes further checks pointless
+        the findings, in the order of the checks, and the worst of a check first; stops at a problem
+        that makes further checks pointless
     """
-    findings: list[Finding] = []
+    return sort(_diagnose(dict(connection or {}), name_all, more))
+
+
+def _diagnose(
+    connection: dict[str, Any], name_all: bool, more: Sequence[Callable[[], Finding]]
+) -> list[Finding]:
     try:
-        findings.append(_check_package())
-        findings += [check() for check in more]
-        findings += _report_sources()
-        findings += _report_unknown_settings()
-        wanted = settings.read({**read_configured(), **(connection or {})})
+        findings = [_check_package()]
+        database, found = fiftyone_findings.check_fiftyone()
+        findings += [found, *(check() for check in more)]
+        configured = read_configured()
     except SettingsError as error:
-        return [*findings, Finding("settings", PROBLEM, str(error))]
+        return [Finding("settings", PROBLEM, str(error))]
     try:
-        client, found = _connect(wanted)
+        findings += _report_unknown_settings()
+        wanted = settings.read({**configured, **connection})
+    except SettingsError as error:
+        findings.append(Finding("settings", PROBLEM, str(error)))
+        return [*findings, *_report_sources(connection, configured, NOTE)]
+    findings += _report_sources(connection, configured, OK)
+    try:
+        client, reached = _connect(wanted)
     except FiftyOneRedisError as error:
         return [*findings, Finding("connection", PROBLEM, str(error))]
-    findings += found
+    findings += reached
     if client is None:
         return findings
+    runs = [] if database is None else database.runs
     with closing(client):
-        return [*findings, *examine(client), *_check_runs(client, name_all)]
+        findings += examine(client, fiftyone_findings.name_users(runs))
+        most = sys.maxsize if name_all else MOST
+        return findings + ([] if database is None else check_runs(client, runs, most))
 
 
 def works(findings: list[Finding]) -> bool:
@@ -114,14 +126,16 @@ def read_configured() -> dict[str, Any]:
     return values
 
 
-def _report_sources() -> list[Finding]:
+def _report_sources(
+    connection: dict[str, Any], configured: dict[str, Any], status: str
+) -> list[Finding]:
     findings = [
-        Finding("settings", OK, f"{source.name} = {source.value} ({source.origin})")
-        for source in settings.sources({}, read_configured())
+        Finding("settings", status, f"{source.name} = {source.value} ({source.origin})")
+        for source in settings.sources(connection, configured)
         if source.value is not None and source.origin != "default"
     ]
     where = f"{settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}, else a private server"
-    return findings or [Finding("settings", OK, f"Nothing is set: {where}.")]
+    return findings or [Finding("settings", status, f"Nothing is set: {where}.")]
 
 
 def _report_unknown_settings() -> list[Finding]:
@@ -153,85 +167,20 @@ def _connect(wanted: settings.Parameters) -> tuple[Client | None, list[Finding]]
         return settings.open_client(wanted), []
     try:
         return settings.open_client(replace(wanted, host=settings.DEFAULT_HOST)), []
-    except AuthenticationError as error:
-        why = str(error)
+    except AuthenticationError:
+        raise  # a server answered, so the backend uses no private one
     except ConnectionFailedError:
-        why = f"Nothing answers at {settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}."
+        where = f"nothing answers at {settings.DEFAULT_HOST}:{settings.DEFAULT_PORT}"
     try:
         running = server.status()
         if running is not None:
-            text = f"{why} The private server in {running.folder} is used."
+            text = f"The private server in {running.folder} is used, since {where}."
             client = settings.open_client(settings.Parameters(url=running.url))
             return client, [Finding("connection", OK, text)]
         program = server.find_program()
     except PrivateServerError as error:
-        raise ConnectionFailedError(f"{why} No private one can be used either: {error}") from error
-    text = f"{why} A private server will be started when it is needed ({program.executable})."
-    return None, [Finding("connection", OK, text)]
-
-
-def _check_runs(client: Client, name_all: bool) -> list[Finding]:
-    """Checks whether the indexes of FiftyOne's runs are on the server."""
-    try:
-        known = runs.find_runs()
-    except SettingsError as error:
-        return [Finding("runs", WARNING, str(error))]
-    except ConnectionError as error:
-        return [Finding("runs", WARNING, f"{error}, so its runs were not looked at.")]
-    if known is None:
-        text = "FiftyOne's database is not running; brain runs were not checked."
-        return [Finding("runs", NOTE, text)]
-    try:
-        lost = [run for run in known if not VectorIndex.exists(client, run.index_name)]
-    except FiftyOneRedisError as error:
-        return [Finding("runs", NOTE, f"Could not be looked for ({error})")]
-    most = len(known) if name_all else 3
-    there = Finding("runs", OK, f"{len(known) - len(lost)} of {len(known)} have their index here.")
-    passing = [run for run in known if not run.is_persistent and run not in lost]
-    return [
-        there,
-        *_report_lost(lost, most),
-        *_report_passing(passing),
-        *_report_orphans(client, known),
-    ]
-
-
-def _report_lost(lost: list[runs.Run], most: int) -> list[Finding]:
-    if not lost:
-        return []
-    text = f"{len(lost)} runs have no index on this server: {_list_runs(lost, most)}."
-    advice = (
-        "An index is made when something is added. One that was lost is made again by "
-        "index.sync(), or by adding the vectors again."
-    )
-    return [Finding("runs", WARNING, text, advice)]
-
-
-def _report_passing(passing: list[runs.Run]) -> list[Finding]:
-    """Reports runs of datasets that FiftyOne will delete by itself, but for their indexes."""
-    if not passing:
-        return []
-    text = f"{len(passing)} runs belong to datasets that are not persistent: {_list_runs(passing)}."
-    text += " FiftyOne deletes these datasets when its database stops, and their indexes stay."
-    advice = "Set dataset.persistent = True, or call cleanup() when an index is done with."
-    return [Finding("runs", WARNING, text, advice)]
-
-
-def _report_orphans(client: Client, known: list[runs.Run]) -> list[Finding]:
-    """Reports indexes that are named as FiftyOne's runs name them, but that no run uses."""
-    names = wire.read_names(try_execute(client, *commands.names()) or ())
-    used = {naming.get_alias(run.index_name) for run in known}
-    orphans = sorted({naming.get_alias(name) for name in names} - used)
-    orphans = [name for name in orphans if name.startswith("fiftyone-")]
-    if not orphans:
-        return []
-    text = f"No run of this FiftyOne database uses {len(orphans)} indexes: {list_first(orphans)}."
-    advice = (
-        "Such indexes stay when a dataset or a run is deleted without cleanup(). If no other "
-        "database uses them either, run FT.DROPINDEX <name> DD."
-    )
-    return [Finding("runs", WARNING, text, advice)]
-
-
-def _list_runs(found: list[runs.Run], most: int = 3) -> str:
-    return list_first([f"{run.key!r} of {run.dataset!r} ({run.index_name})" for run in found], most)
+        raise ConnectionFailedError(
+            f"{where.capitalize()}, and no private server can be used: {error}"
+        ) from error
+    text = "A private server will be started when it is needed, since "
+    return None, [Finding("connection", OK, f"{text}{where} ({program.executable}).")]

@@ -9,7 +9,12 @@ from fiftyone_redis.connection.client import Client
 from fiftyone_redis.errors import AuthenticationError, ServerError, UnsupportedServerError
 
 OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
-"""Fine; could not be checked; works, but is risky or slow; does not work."""
+"""Fine; worth knowing, or could not be checked; works, but is risky or slow; does not work."""
+
+MOST = 3
+"""How many offenders a finding names, unless all are wanted."""
+
+_BY_SEVERITY = (PROBLEM, WARNING, NOTE, OK)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,15 @@ class Finding:
     status: str
     text: str
     advice: str = ""
+
+
+def sort(findings: list[Finding]) -> list[Finding]:
+    """Returns findings with the worst of each step first; the steps keep their order."""
+    steps = list(dict.fromkeys(finding.step for finding in findings))
+    return sorted(
+        findings,
+        key=lambda finding: (steps.index(finding.step), _BY_SEVERITY.index(finding.status)),
+    )
 
 
 def try_execute(client: Client, *command: Any) -> Any:

@@ -9,6 +9,7 @@ from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.connection.protocol.parsing import parsing
+from fiftyone_redis.doctor import algorithms
 from fiftyone_redis.doctor.findings import (
     NOTE,
     OK,
@@ -18,6 +19,7 @@ from fiftyone_redis.doctor.findings import (
     format_bytes,
     try_execute,
 )
+from fiftyone_redis.engine.inventory import estimate_memory
 from fiftyone_redis.engine.lifecycle.records import read_record
 from fiftyone_redis.engine.protocol import aliases, commands, index_info, replies
 from fiftyone_redis.errors import (
@@ -32,13 +34,19 @@ from fiftyone_redis.errors import (
 Info = Mapping[str, Any]
 
 
-def check_indexes(client: Client) -> list[Finding]:
-    """Checks every index: its documents, leftovers of rebuilds, and slow settings."""
+def check_indexes(client: Client, users: Mapping[str, str] | None = None) -> list[Finding]:
+    """Checks every index: its documents, leftovers of rebuilds, and slow settings.
+
+    Args:
+        client: a client of the server
+        users: what uses an index, by the index's name
+    """
     names, findings = _list_names(client)
     graphs: list[str] = []
     for name in names:
         try:
             info = index_info.read_info(client.execute(*commands.info(name)))
+            memory = estimate_memory(client, info)
         except IndexNotFoundError:
             continue  # just dropped
         except ConnectionFailedError:
@@ -50,20 +58,37 @@ def check_indexes(client: Client) -> list[Finding]:
         if alias is None:
             findings.append(_report_leftover(name))
             continue
-        shown = name if alias == name else f"{alias} ({name})"
-        findings += [describe_index(shown, info), *_check_leftover_fields(client, alias)]
+        known = (users or {}).get(alias, alias)
+        shown = name if known == name else f"{known} ({name})"
+        findings += [
+            describe_index(shown, info, memory),
+            *_check_leftover_fields(client, alias),
+            *_advise_algorithm(shown, info),
+        ]
         if any(attribute.get("algorithm") == "HNSW" for attribute in info["attributes"]):
             graphs.append(shown)
     findings += _check_workers(client, graphs)
     return findings or [Finding("index", OK, "There is none yet.")]
 
 
-def describe_index(shown: str, info: Info) -> Finding:
+def _advise_algorithm(shown: str, info: Info) -> list[Finding]:
+    """Advises the other algorithm for each vector field that it would clearly serve better."""
+    with parsing(wire.INFO, info):
+        count = int(info.get("num_docs") or 0)
+        return [
+            finding
+            for attribute in info["attributes"]
+            for finding in algorithms.advise(shown, attribute, count)
+        ]
+
+
+def describe_index(shown: str, info: Info, memory: int = 0) -> Finding:
     """Reports the size of an index, and whether all documents are indexed.
 
     Args:
         shown: its name, as users know it
         info: what :func:`replies.read_info` returned
+        memory: the bytes of the index and its documents; 0 if unknown
     """
     try:
         text = f"{shown}: {index_info.read_documents(info)} documents"
@@ -74,15 +99,14 @@ def describe_index(shown: str, info: Info) -> Finding:
             int(info.get("hash_indexing_failures", 0)),
             int(info.get("indexing", 0)),
         )
-    size = index_info.read_index_bytes(info)
-    text += f", {format_bytes(size)}" if size else ""
+    text += f", {format_bytes(memory)}" if memory else ""
     if failures:
         why, key = index_info.read_last_failure(info)
         text += f"; indexing failed {failures} times, and no search finds what is not indexed."
         text += f" The last was {key} ({why})." if key else ""
         return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")
     if is_indexing:
-        return Finding("index", OK, f"{text}, still being filled.")
+        return Finding("index", NOTE, f"{text}. The server still indexes; searches wait for it.")
     return Finding("index", OK, f"{text}.")
 
 

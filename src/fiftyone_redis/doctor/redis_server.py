@@ -8,8 +8,9 @@ from __future__ import annotations
 import ssl
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import redis
@@ -52,10 +53,12 @@ _NEARLY_FULL = 0.9
 # The settings for the most results and the time limit (ms) of a search.
 _SINCE_8 = ("search-max-search-results", "search-timeout")
 _BEFORE_8 = ("MAXSEARCHRESULTS", "TIMEOUT")
+Steps = Mapping[str, Callable[[Client], list[Finding]]]
+
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
-def examine(client: Client) -> list[Finding]:
+def examine(client: Client, users: Mapping[str, str] | None = None) -> list[Finding]:
     """Checks a client's server, or all nodes of its cluster.
 
     An incomplete cluster is reported within seconds, whatever the client's ``retry_timeout``; its
@@ -63,6 +66,7 @@ def examine(client: Client) -> list[Finding]:
 
     Args:
         client: a client from :func:`~fiftyone_redis.connection.client.connect`
+        users: what uses an index, by the index's name
 
     Returns:
         the findings, in the order of the checks; ends early if the server, or the last node of
@@ -76,14 +80,17 @@ def examine(client: Client) -> list[Finding]:
     try:
         client.get_capabilities()  # those of the brief client, too
         with client.limit_retries(_PATIENCE_SECONDS) as brief:
-            return findings + _run_remaining_steps(brief, nodes, several)
+            return findings + _run_remaining_steps(brief, nodes, several, users)
     except ConnectionFailedError as error:
         return [*findings, Finding("server", PROBLEM, str(error))]
 
 
-def _run_remaining_steps(client: Client, nodes: list[Server], several: bool) -> list[Finding]:
+def _run_remaining_steps(
+    client: Client, nodes: list[Server], several: bool, users: Mapping[str, str] | None
+) -> list[Finding]:
     """Runs all checks but the first two."""
-    findings, answers = _run_client_steps(("server", "cluster"), client)
+    first: Steps = {"server": _check_server, "cluster": cluster.check_shards}
+    findings, answers = _run_client_steps(first, client)
     if not answers:
         return findings
     is_broken = any((each.step, each.status) == ("cluster", PROBLEM) for each in findings)
@@ -92,14 +99,17 @@ def _run_remaining_steps(client: Client, nodes: list[Server], several: bool) -> 
         text = "Limits and indexes were not looked at: the query engine answers from a whole "
         text += "cluster only."
         return [*findings, Finding("index", NOTE, text)]
-    return findings + _run_client_steps(("limits", "index"), client)[0] if nodes else findings
+    if not nodes:
+        return findings
+    last: Steps = {"limits": _check_limits, "index": partial(check_indexes, users=users)}
+    return findings + _run_client_steps(last, client)[0]
 
 
-def _run_client_steps(steps: Sequence[str], client: Client) -> tuple[list[Finding], bool]:
+def _run_client_steps(steps: Steps, client: Client) -> tuple[list[Finding], bool]:
     """Runs checks until the server is lost; returns the findings, and whether it answers."""
     findings: list[Finding] = []
-    for step in steps:
-        found, answers = _run_step(step, _CLIENT_STEPS[step], client)
+    for step, check in steps.items():
+        found, answers = _run_step(step, check, client)
         findings += found
         if not answers:
             return findings, False
@@ -287,10 +297,4 @@ _NODE_STEPS: dict[str, Callable[[Server], list[Finding]]] = {
     "tls": _check_tls,
     "memory": _check_memory,
     "persistence": _check_persistence,
-}
-_CLIENT_STEPS: dict[str, Callable[[Client], list[Finding]]] = {
-    "server": _check_server,
-    "cluster": cluster.check_shards,
-    "limits": _check_limits,
-    "index": check_indexes,
 }

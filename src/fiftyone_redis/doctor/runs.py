@@ -29,16 +29,40 @@ class Run:
         key: its brain key
         index_name: the name of its index
         is_persistent: whether FiftyOne keeps the dataset when its database stops
+        is_empty: whether nothing was ever added, so that there is no index yet
     """
 
     dataset: str
     key: str
     index_name: str
     is_persistent: bool = True
+    is_empty: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Database:
+    """FiftyOne's database.
+
+    Args:
+        version: the version of MongoDB
+        runs: the runs of the redis backend, sorted
+    """
+
+    version: str
+    runs: list[Run]
 
 
 def find_runs() -> list[Run] | None:
-    """Reads the runs of the redis backend, sorted; None if FiftyOne's database is not running.
+    """Reads the runs of the redis backend, sorted; see :func:`read_database`."""
+    database = read_database()
+    return None if database is None else database.runs
+
+
+def read_database() -> Database | None:
+    """Reads FiftyOne's database; None if it is not running.
 
     Raises:
         ConnectionError: if the configured database does not answer; the message has no credentials
@@ -55,7 +79,7 @@ def find_runs() -> list[Run] | None:
     name = os.environ.get("FIFTYONE_DATABASE_NAME") or config.get("database_name") or "fiftyone"
     try:
         with pymongo.MongoClient(uri, serverSelectionTimeoutMS=_WAIT_MS) as client:
-            return _read_runs(client[name])
+            return Database(client.server_info()["version"], _read_runs(client[name]))
     except (PyMongoError, ValueError) as error:
         # No chain: the URI may hold a password.
         raise ConnectionError(
@@ -65,7 +89,8 @@ def find_runs() -> list[Run] | None:
 
 def _read_runs(database: Any) -> list[Run]:
     wanted = {"config.method": "redis", "config.type": "similarity"}
-    runs = list(database["runs"].find(wanted, {"key": 1, "_dataset_id": 1, "config.index_name": 1}))
+    fields = ("key", "_dataset_id", "config.index_name", "config.is_empty")
+    runs = list(database["runs"].find(wanted, fields))
     ids = [run.get("_dataset_id") for run in runs]
     datasets = database["datasets"].find({"_id": {"$in": ids}}, {"name": 1, "persistent": 1})
     known = {dataset["_id"]: dataset for dataset in datasets}
@@ -75,6 +100,7 @@ def _read_runs(database: Any) -> list[Run]:
             run["key"],
             run["config"]["index_name"],
             bool(dataset.get("persistent", True)),
+            bool(run["config"].get("is_empty")),
         )
         for run in runs
         if (dataset := known.get(run.get("_dataset_id"))) and run["config"].get("index_name")

@@ -11,7 +11,7 @@ from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.protocol import aliases, index_info
-from fiftyone_redis.errors import AuthenticationError, IndexMismatchError
+from fiftyone_redis.errors import AuthenticationError, IndexMismatchError, ServerError
 
 _SAMPLE, _SCANNED = 16, 1024  # documents measured, and keys scanned for them
 
@@ -55,20 +55,28 @@ def list_indexes(client: Client) -> list[IndexEntry]:
     return sorted((each for each in entries if each is not None), key=lambda each: each.name)
 
 
-def estimate_memory(documents: Documents, info: dict[str, Any], count: int) -> int:
-    """Returns the bytes of an index and its documents, estimated from a sample of documents.
+def estimate_memory(client: Client, info: dict[str, Any]) -> int:
+    """Returns the bytes of an index and its documents, estimated from a few of the documents.
+
+    This is the size of an index everywhere: in lists, reports and the App.
 
     Args:
-        documents: the documents of the index
+        client: a client of the server
         info: the parsed reply to FT.INFO
-        count: the number of documents
+
+    Raises:
+        IncompleteResultError: if the server does not tell how many documents there are
     """
-    total = index_info.read_index_bytes(info)
-    drawn = documents.draw_keys(_SCANNED)[:_SAMPLE]
+    total, count = index_info.read_index_bytes(info), index_info.read_documents(info)
     try:
-        each = [documents.client.execute("MEMORY", "USAGE", key) or 0 for key in drawn]
-    except AuthenticationError:
-        return total  # this user may not read the memory of documents
+        documents = Documents(client, index_info.read_schema(info))
+    except IndexMismatchError:
+        return total  # it holds no vectors that could be searched
+    try:
+        drawn = documents.draw_keys(_SCANNED)[:_SAMPLE] if count else []
+        each = [client.execute("MEMORY", "USAGE", key) or 0 for key in drawn]
+    except (AuthenticationError, ServerError):
+        return total  # this user may not look at documents
     return total + round(sum(each) / len(each) * count if each else 0)
 
 
@@ -80,11 +88,10 @@ def _describe(client: Client, reply: Any) -> IndexEntry | None:
         schema = index_info.read_schema(info)
     except IndexMismatchError:
         return None
-    count = index_info.read_documents(info)
     return IndexEntry(
         get_alias(schema.name),
-        count,
-        estimate_memory(Documents(client, schema), info, count),
+        index_info.read_documents(info),
+        estimate_memory(client, info),
         schema.algorithm,
         schema.dtype,
         schema.dim,

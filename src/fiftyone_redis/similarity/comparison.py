@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,12 @@ class Difference:
     samples: list[str]
     gone: list[str]
     indexed: int
+
+    def restrict(self, ids: Collection[str]) -> Difference:
+        """Returns the same with those only of the missing that are among some ids."""
+        wanted = set(ids)
+        kept = [pair for pair in zip(self.missing, self.samples, strict=True) if pair[0] in wanted]
+        return replace(self, missing=[id for id, _ in kept], samples=[of for _, of in kept])
 
 
 def difference(index: Any) -> Difference:

@@ -25,7 +25,6 @@ class CurrentView(ThreadViews, RunIndex):
     _id_columns: tuple[Any, Any] | None = None
     _some_slices: tuple[list[Hit], set[str]] | None = None
     _points = PerThread()
-    _takes_all_slices = PerThread(lambda _: False)
 
     @property
     def sample_ids(self) -> Any:
@@ -43,9 +42,6 @@ class CurrentView(ThreadViews, RunIndex):
         See :meth:`fiftyone.brain.similarity.SimilarityIndex.use_view`.
         """
         self._clear_cache()
-        if self._takes_all_slices and samples._root_dataset.media_type == GROUP:
-            samples = _select_all_slices(samples)
-        self._takes_all_slices = False
         super().use_view(samples, allow_missing=allow_missing, warn_missing=warn_missing)
         return self
 
@@ -129,11 +125,3 @@ class CurrentView(ThreadViews, RunIndex):
         """Returns some slices of a grouped dataset, or all of them."""
         slices = self.view.select_group_slices(list(names) or None, _allow_mixed=True)
         return ViewSubset(slices, self.config.patches_field, self._sample_tag)
-
-
-def _select_all_slices(samples: Any) -> Any:
-    """Returns a view of a grouped dataset with the same stages, of all slices."""
-    view = samples._root_dataset.select_group_slices(_allow_mixed=True)
-    for stage in samples._stages:
-        view = view.add_stage(stage)
-    return view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,8 @@ from fiftyone_redis.similarity.models import load_model
 Progress = Callable[[int], None]
 
 _BATCH = 512  # samples that are embedded and uploaded together, so at most lost together
+_FIRST_BATCH = 16
+_SECONDS = 1.0  # that a batch should take, so that the work can be watched and stopped
 
 
 def embed_and_add(
@@ -33,7 +36,8 @@ def embed_and_add(
         wanted: the id of the sample of each sample or patch
         field (None): the field of the samples or labels that holds the vectors; by default the
             index's embeddings field, or else its model
-        progress (None): called with the number of samples or patches done since the last call
+        progress (None): called with the number of samples or patches done since the last call,
+            about once a second; what it raises ends the work
         **options: ``batch_size``, ``num_workers`` and ``skip_failures``, as for
             :meth:`fiftyone.brain.similarity.SimilarityIndex.compute_embeddings`
 
@@ -111,10 +115,14 @@ def _make_batches(wanted: Mapping[str, str]) -> Iterator[tuple[list[str], dict[s
     ids_of: dict[str, list[str]] = {}
     for id, sample_id in wanted.items():
         ids_of.setdefault(sample_id, []).append(id)
-    everyone = list(ids_of)
-    for start in range(0, len(everyone), _BATCH):
-        batch = everyone[start : start + _BATCH]
+    everyone, start, size = list(ids_of), 0, min(_FIRST_BATCH, _BATCH)
+    while start < len(everyone):
+        began = time.monotonic()
+        batch = everyone[start : start + size]
         yield batch, {id: sample_id for sample_id in batch for id in ids_of[sample_id]}
+        start += size
+        took = max(time.monotonic() - began, 1e-6)
+        size = min(_BATCH, max(1, int(size * _SECONDS / took)))
 
 
 def read_field(index: Any, view: Any, field: str) -> dict[str, Any]:

@@ -31,7 +31,9 @@ def read_sample_ids(samples: Any, *stages: dict[str, Any]) -> IdSet:
 
 def read_collection_ids(collection: Any, stages: Sequence[dict[str, Any]]) -> IdSet:
     """Reads the ids of all documents that stages of MongoDB's aggregation find."""
-    rows = _read_rows(collection, [*stages, {"$project": {"_id": True}}], _ROW)
+    # All ids are read from their index, which is smaller than the documents.
+    hint = {} if stages else {"hint": "_id_"}
+    rows = _read_rows(collection, [*stages, {"$project": {"_id": True}}], _ROW, **hint)
     return _make_set(rows[:, _ID : _ID + _SIZE].tobytes())
 
 
@@ -58,11 +60,11 @@ def read_label_ids(samples: Any, path: str) -> tuple[IdSet, IdSet]:
     return unique, owners[first]
 
 
-def _read_rows(collection: Any, pipeline: list[dict[str, Any]], size: int) -> npt.NDArray[np.uint8]:
-    blocks = [
-        np.frombuffer(raw, np.uint8)
-        for raw in collection.aggregate_raw_batches(pipeline, allowDiskUse=True)
-    ]
+def _read_rows(
+    collection: Any, pipeline: list[dict[str, Any]], size: int, **options: Any
+) -> npt.NDArray[np.uint8]:
+    batches = collection.aggregate_raw_batches(pipeline, allowDiskUse=True, **options)
+    blocks = [np.frombuffer(raw, np.uint8) for raw in batches]
     return np.concatenate([np.zeros(0, np.uint8), *blocks]).reshape(-1, size)
 
 
@@ -109,9 +111,16 @@ def to_ids(found: IdSet) -> list[str]:
 
 def find_missing(ids: IdSet, others: IdSet) -> npt.NDArray[np.bool_]:
     """Returns for each id whether the others lack it."""
-    missing: npt.NDArray[np.bool_] = np.isin(ids, others, assume_unique=True, invert=True)
+    if not len(others):
+        return np.ones(len(ids), np.bool_)
+    rows = np.minimum(np.searchsorted(others, ids), len(others) - 1)
+    missing: npt.NDArray[np.bool_] = others[rows] != ids
     return missing
 
 
 def _make_set(packed: bytes) -> IdSet:
-    return np.unique(np.frombuffer(packed, f"S{_SIZE}"))
+    # np.unique() takes several times as long for a million ids.
+    ids = np.sort(np.frombuffer(packed, f"S{_SIZE}"))
+    is_first = np.ones(len(ids), np.bool_)
+    is_first[1:] = ids[1:] != ids[:-1]
+    return ids[is_first]

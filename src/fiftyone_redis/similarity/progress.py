@@ -21,4 +21,9 @@ def bar(total: int, progress: Any = None, caption: str = "Processing") -> Any:
     if progress is None and total < _LONG:
         progress = False
     text = f"{caption} {total:,} vectors..."
-    return fou.ProgressBar(total=total, progress=progress, iters_str="vectors", start_msg=text)
+    if not callable(progress):
+        return fou.ProgressBar(total=total, progress=progress, iters_str="vectors", start_msg=text)
+    # FiftyOne would draw a bar as well, and redirect the standard output of all threads.
+    silent = fou.ProgressBar(total=total, progress=False)
+    silent._callback = progress
+    return silent

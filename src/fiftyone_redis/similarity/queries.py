@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 from bson import ObjectId
-from fiftyone.brain.similarity import DuplicatesMixin
 
 from fiftyone_redis.engine import Neighbors, VectorIndex
 from fiftyone_redis.engine.schema.options import check_choice
 from fiftyone_redis.engine.search import exact_search
-from fiftyone_redis.engine.search.knn_search import read_count, read_k
+from fiftyone_redis.engine.search.knn_search import read_k
 from fiftyone_redis.engine.search.subset_search import IdSubset, Subset
 from fiftyone_redis.engine.vectors import checks, encoding
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.aggregation import aggregate_neighbors
+from fiftyone_redis.similarity.all_points import AllPointsMixin
 from fiftyone_redis.similarity.current_view import CurrentView
 from fiftyone_redis.similarity.existing import (
     Search,
@@ -42,7 +42,7 @@ AGGREGATIONS: dict[str, Callable[..., Any]] = {
 """Functions that aggregate the distances of several queries. ("mean" averages the queries.)"""
 
 
-class NeighborsMixin(CurrentView, DuplicatesMixin):
+class NeighborsMixin(AllPointsMixin, CurrentView):
     """The part of a similarity index that answers queries within the current view."""
 
     _sorts = PerThread(lambda _: False)
@@ -83,37 +83,12 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
         finally:
             self._sorts = False
 
-    def find_unique(self, count: int) -> None:
-        """Finds samples or patches that are as different from each other as possible.
-
-        See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_unique`.
-        """
-        super().find_unique(read_count("count", count, 0))
-
-    def find_duplicates(self, thresh: float | None = None, fraction: float | None = None) -> None:
-        """Finds near-duplicates, by their distance or their number.
-
-        See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_duplicates`.
-        """
-        if thresh is None and fraction is None:
-            raise InputError("Provide thresh, a distance, or fraction, a share of the samples.")
-        thresh = None if thresh is None else read_number("thresh", thresh)
-        fraction = None if fraction is None else read_number("fraction", fraction)
-        # FiftyOne looks for the nearest of each duplicate among those of the active slice only.
-        self._takes_all_slices = True
-        try:
-            super().find_duplicates(thresh=thresh, fraction=fraction)
-        finally:
-            self._takes_all_slices = False
-
     def _parse_query(self, query: Any) -> Any:
         query = read_query(query)
         texts = [query] if isinstance(query, str) else query
-        if (
-            isinstance(texts, list)
-            and not ObjectId.is_valid(texts[0])
-            and not self.supports_prompts
-        ):
+        # FiftyOne 1.5 says so in the config alone
+        takes_prompts = getattr(self, "supports_prompts", self.config.supports_prompts)
+        if isinstance(texts, list) and not ObjectId.is_valid(texts[0]) and not takes_prompts:
             raise InputError(
                 f"{shorten(texts[0])} is not an id, and this index has no model that embeds "
                 "prompts; provide an id or a vector."
@@ -241,11 +216,9 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
                 "The neighbors of all points can neither be aggregated nor reversed; provide a "
                 "query."
             )
-        points = self._current_points()
-        most = len(points) - 1 if k is None else k
-        found = list(exact_search.find_neighbors(points, None, most, self.config.metric))
-        inds = [rows for rows, _ in found]
-        return (inds, [distances for _, distances in found]) if return_dists else inds
+        most = max(0, len(self._current_ids()) - 1) if k is None else k
+        inds, distances = self._find_neighbors_of_all(most)
+        return (inds, distances) if return_dists else inds
 
     def _radius_neighbors(
         self, query: Any = None, thresh: float | None = None, return_dists: bool = False
@@ -253,37 +226,20 @@ class NeighborsMixin(CurrentView, DuplicatesMixin):
         if thresh is None:
             raise InputError("A radius query needs a threshold; provide thresh.")
         thresh = read_number("thresh", thresh)
-        index = self._open_index()
-        metric = self.config.metric
-        points = self._current_points()
-        queries, single = None, False
-        if query is not None:
-            query = read_query(query)
-            ids, single = _read_ids(query)
-            queries = self._query_vectors(index, query, ids)
+        if query is None:
+            near_all, how_near = self._find_within_radius_of_all(thresh)
+            return (near_all, how_near) if return_dists else near_all
+        query = read_query(query)
+        ids, single = _read_ids(query)
+        queries = self._query_vectors(self._open_index(), query, ids)
+        points, metric = self._current_points(), self.config.metric
         inds = list(exact_search.find_within_radius(points, queries, thresh, metric))
-        asked = points if queries is None else queries
-        dists = [
-            exact_search.compute_distances(asked[row : row + 1], points[near], metric)[0]
-            for row, near in enumerate(inds if return_dists else [])
-        ]
-        if queries is None:
-            return (inds, dists) if return_dists else inds
-        found = [
-            Neighbors(
-                [str(id) for id in self._current_ids()[near]],
-                dists[row] if return_dists else np.zeros(0),
-                {self._sample_tag: [str(id) for id in self.current_sample_ids[near]]},
-            )
-            for row, near in enumerate(inds)
-        ]
+        found = []
+        for row, near in enumerate(inds):
+            distances = exact_search.compute_distances(queries[[row]], points[near], metric)[0]
+            samples = {self._sample_tag: strings(self.current_sample_ids[near])}
+            found.append(Neighbors(strings(self._current_ids()[near]), distances, samples))
         return self._format_results(found, single, return_dists)
-
-    def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
-        # FiftyOne's own method first finds the neighbours of all points: with a large threshold,
-        # these are all pairs of points.
-        kept = exact_search.drop_duplicates(self._current_points(), thresh, self.config.metric)
-        return [ids[row] for row in kept]
 
     def _query_vectors(self, index: VectorIndex, query: Any, ids: list[str] | None) -> Any:
         """Returns the vectors of a query as a matrix; fetches them if the query consists of ids."""

@@ -126,6 +126,18 @@ def resolve_fields(
     return tuple(found)
 
 
+def list_storable(samples: Any, patches_field: str | None) -> list[str]:
+    """Lists the fields that can be stored beside the vectors.
+
+    Args:
+        samples: a :class:`fiftyone.core.collections.SampleCollection`
+        patches_field: the field whose patches are indexed; None for an index of samples
+    """
+    schema = samples._dataset.get_field_schema(flat=True)
+    root = _label_root(schema, patches_field)
+    return [path for path in schema if _kinds(schema, path, root)[0]]
+
+
 class StoredFieldReader:
     """Reads stored fields of samples, or of patches and their samples.
 

@@ -67,13 +67,25 @@ class SyncResult:
         return text
 
 
-def sync(index: Any, dry_run: bool = False, progress: Any = None, **options: Any) -> SyncResult:
+def sync(
+    index: Any,
+    dry_run: bool = False,
+    progress: Any = None,
+    *,
+    removes: bool = True,
+    field: str | None = None,
+    **options: Any,
+) -> SyncResult:
     """Brings an index in step with its dataset; see :meth:`RedisSimilarityIndex.sync`.
+
+    An exception that the progress callback raises ends it after the current batch.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         dry_run (False): whether to only tell what would be done
         progress (None): as for :meth:`RedisSimilarityIndex.sync`
+        removes (True): whether to remove what is gone
+        field (None): the field that holds the vectors; by default the index's own, or its model
         **options: as for :func:`~fiftyone_redis.similarity.embedding.embed_and_add`
     """
     began = datetime.now(timezone.utc)
@@ -81,14 +93,14 @@ def sync(index: Any, dry_run: bool = False, progress: Any = None, **options: Any
     if dry_run:
         return SyncResult(found.missing, [*changed], found.gone, is_dry_run=True)
     if found.missing:
-        require_source(index)  # before anything changes
-    removed = found.gone if remove_gone(index, found) else []
+        require_source(index, field)  # before anything changes
+    removed = found.gone if removes and remove_gone(index, found) else []
     wanted = {**dict(zip(found.missing, found.samples, strict=True)), **changed}
     with progress_bar(len(wanted), progress, "Embedding") as bar:
-        without = embed_and_add(index, wanted, progress=bar.update, **options)
+        without = embed_and_add(index, wanted, field, bar.update, **options)
     updated = _update_stored_fields(index, modified)
     failed = set(without)
-    if not failed:
+    if not failed and len(removed) == len(found.gone):
         _record_sync(index, began)
     added = [id for id in found.missing if id not in failed]
     again = [id for id in changed if id not in failed]
@@ -119,7 +131,11 @@ def _find_work(index: Any) -> tuple[Difference, dict[str, str], list[str]]:
 
 
 def add_missing(
-    index: Any, found: Difference, field: str | None = None, progress: Progress | None = None
+    index: Any,
+    found: Difference,
+    field: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> list[str]:
     """Embeds and adds what an index lacks; safe to run again after an interruption.
 
@@ -129,6 +145,7 @@ def add_missing(
         field (None): the field of the samples or labels that holds the vectors; by default the
             index's embeddings field, or else its model
         progress (None): called with the number of samples or patches done since the last call
+        **options: as for :func:`~fiftyone_redis.similarity.embedding.embed_and_add`
 
     Returns:
         the ids without a vector: the field is empty, or the model failed
@@ -138,7 +155,7 @@ def add_missing(
         FiftyOneRedisError: if the server refuses the vectors
     """
     wanted = dict(zip(found.missing, found.samples, strict=True))
-    return embed_and_add(index, wanted, field, progress)
+    return embed_and_add(index, wanted, field, progress, **options)
 
 
 def remove_gone(index: Any, found: Difference) -> int:

@@ -58,3 +58,39 @@ def test_ids_whose_keys_have_to_be_looked_up_are_filtered_by_less_often():
     ]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[1] > counts[2] == 0
+
+
+def test_all_points_of_a_flat_index_are_compared():
+    plan = planner.plan_all_points(Schema("docs", 512), 10**6, 10**6, 10)
+    assert not plan.uses_graph
+    assert "FLAT" in plan.reason
+
+
+@pytest.mark.parametrize(
+    ("points", "k", "walks"),
+    [
+        (10_000, 10, False),
+        (20_000, 10, False),
+        (100_000, 10, True),
+        (1_000_000, 10, True),
+        (1_000_000, 999_999, False),
+    ],
+)
+def test_all_points_of_a_graph_are_searched_for_once_they_are_many(points, k, walks):
+    plan = planner.plan_all_points(Schema("docs", 512, algorithm="HNSW"), points, points, k)
+    assert plan.uses_graph == walks
+
+
+def test_a_small_part_of_a_graph_is_compared_and_a_large_one_searched_for():
+    schema, size = Schema("docs", 512, algorithm="HNSW"), 1_000_000
+    assert not planner.plan_all_points(schema, size, 30_000, 10).uses_graph
+    assert planner.plan_all_points(schema, size, 500_000, 10).uses_graph
+
+
+def test_a_graph_takes_time_in_step_with_the_points():
+    schema = Schema("docs", 512, algorithm="HNSW")
+    small, large = (
+        planner.plan_all_points(schema, count, count, 10) for count in (200_000, 1_000_000)
+    )
+    assert large.seconds == pytest.approx(5 * small.seconds)
+    assert large.seconds < 20 * 60

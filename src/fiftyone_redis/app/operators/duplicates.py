@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import fiftyone.operators as foo
 import numpy as np
 from fiftyone.operators import types
 
-from fiftyone_redis.app import cache, changes, charts, duplicates, indexes
+from fiftyone_redis.app import cache, changes, duplicates, groups, indexes, views
 from fiftyone_redis.app.distances import Distances
-from fiftyone_redis.app.operators import forms
+from fiftyone_redis.app.operators import forms, thresholds
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
-from fiftyone_redis.app.progress import Report, count_progress
-from fiftyone_redis.errors import InputError
+from fiftyone_redis.app.progress import Report, count_progress, follow_bar
 
 _BUTTON = "Find"
 _LABEL = "Find near duplicates"
+_SHOW = {
+    "beside": "Side by side",
+    "stacked": "A tile for each group, which opens the group",
+}
 
 
 class FindNearDuplicates(foo.Operator):
@@ -33,6 +35,7 @@ class FindNearDuplicates(foo.Operator):
             icon="content_copy",
             dynamic=True,
             execute_as_generator=True,
+            allow_delegated_execution=True,
             risk_level="medium",
         )
 
@@ -40,7 +43,7 @@ class FindNearDuplicates(foo.Operator):
         """Returns the form."""
         return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
+    def execute(self, ctx: Any) -> Any:
         """Searches, and yields messages to the App."""
         return run_with_progress(ctx, _BUTTON, lambda report: self._find(ctx, report))
 
@@ -54,21 +57,10 @@ class FindNearDuplicates(foo.Operator):
             text = "Fewer than two vectors are in the index; index missing samples first."
             forms.block(inputs, "There is nothing to compare", text)
             return
-        given = ctx.params.get("threshold")
-        threshold = found.suggested if given is None else float(given)
-        plot = charts.histogram(*found.histogram(), index.config.metric, threshold)
-        inputs.plot("histogram", height=220, **plot)
-        inputs.float(
-            "threshold",
-            default=found.suggested,
-            required=True,
-            label="Threshold",
-            description="The largest distance of near duplicates",
-            min=min(0.0, float(found.values[0])),
-            max=max(found.largest, threshold),
-            view=types.SliderView(value_label_display="auto"),
-        )
-        inputs.view("count", types.Notice(label=describe_count(found, threshold, index)))
+        threshold = thresholds.ask(inputs, ctx, found, index.config.metric)
+        if threshold is not None:
+            inputs.view("count", types.Notice(label=describe_count(found, threshold, index)))
+        forms.pick(inputs, ctx, "show", _SHOW, label="Show")
         inputs.str(
             "tag",
             label="Tag (optional)",
@@ -77,27 +69,28 @@ class FindNearDuplicates(foo.Operator):
 
     def _find(self, ctx: Any, report: Report) -> Outcome:
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        threshold = float(ctx.params["threshold"])
+        threshold, _, _ = thresholds.read(ctx.params, None)
+        if threshold is None:
+            threshold = changes.fetch_distances(index).suggested
         report(0, "Reading the vectors")
-        vectors, sample_ids, label_ids = index.get_embeddings(progress=False)
+        vectors, sample_ids, label_ids = index.get_embeddings(progress=follow_bar(report, "Read"))
         ids = sample_ids if label_ids is None else label_ids
         progress = count_progress(report, len(ids), "Compared")
         found = duplicates.find(ids, vectors, index.config.metric, threshold, progress)
         if len(ids) > 1:
             cache.store_distances(index, Distances(np.sort(found.nearest), len(ids)))
         if not found.ids:
-            raise InputError(
-                f"Nothing has another one within {threshold:g}; choose a larger threshold."
-            )
+            text = f"Nothing has another one within {threshold:g}; choose a larger threshold."
+            return Outcome(text, variant="info")
         report(1, "Making the view")
-        view = changes.make_view(index, found.ids)
+        view, fields = groups.make_view(index, found, ctx.params.get("show") == "stacked")
         tag = (ctx.params.get("tag") or "").strip()
         if tag:
-            changes.tag(index, found.duplicates, tag)
-        text = f"{len(found.ids):,} near duplicates; {len(found.duplicates):,} can be left out"
+            views.tag(index, found.duplicates, tag)
+        text = f"{len(found.ids):,} near duplicates in {found.groups[-1]:,} groups; "
+        text += f"{len(found.duplicates):,} can be left out"
         text += f", and are tagged {tag}." if tag else "."
-        reload = [ctx.ops.reload_dataset()] if tag else []
-        return Outcome(text, [*reload, ctx.ops.set_view(view=view)])
+        return Outcome(text, forms.show_view(ctx, view, fields))
 
 
 OPERATORS = (FindNearDuplicates,)

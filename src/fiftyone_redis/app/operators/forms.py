@@ -72,7 +72,10 @@ def require(inputs: Any, ctx: Any, name: str, what: str) -> Any:
 
 
 def _disable(inputs: Any, why: str) -> None:
-    """Disables the form's button by an input that is hidden and invalid."""
+    """Disables the form's button by an input that is hidden and invalid.
+
+    An input that a person has not touched yet is not red.
+    """
     mark_invalid(inputs.str("blocked", view=types.HiddenView()), why)
 
 
@@ -127,17 +130,22 @@ def pick_index(inputs: Any, ctx: Any) -> str | None:
     return pick(inputs, ctx, "brain_key", known, label="Index", required=True)
 
 
+def pick_index_alone(ctx: Any, inputs: Any) -> None:
+    """Asks for an index, and for nothing else."""
+    pick_index(inputs, ctx)
+
+
 def confirm(inputs: Any, ctx: Any, name: str, label: str, description: str) -> None:
     """Adds a checkbox that must be ticked before data is lost; :func:`name_tick` names it."""
-    question = tick(inputs, name, label, description)
+    tick(inputs, name, label, description)
     if not ctx.params.get(name):
-        mark_invalid(question, "Tick this to go on.")
+        _disable(inputs, "Tick this to go on.")
 
 
-def tick(inputs: Any, name: str, label: str, description: str) -> Any:
-    """Adds a checkbox, and returns it; :func:`name_tick` names it."""
+def tick(inputs: Any, name: str, label: str, description: str) -> None:
+    """Adds a checkbox; :func:`name_tick` names it."""
     view = types.CheckboxView()
-    return inputs.bool(name, label=label, description=description, default=False, view=view)
+    inputs.bool(name, label=label, description=description, default=False, view=view)
 
 
 def name_tick(what: str, about: str) -> str:
@@ -150,6 +158,22 @@ def name_tick(what: str, about: str) -> str:
         about: the index or field that it is agreed to for
     """
     return f"{what}_{re.sub(r'[^A-Za-z0-9]', '_', about)}"
+
+
+def show_view(ctx: Any, view: Any, fields: Iterable[str] = ()) -> list[Any]:
+    """Returns messages that show a view in the grid, with the values of fields.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        view: the view
+        fields (()): the fields to tick in the sidebar, beside those that are
+    """
+    messages = [ctx.ops.set_view(view=view)]
+    if not fields:
+        return messages
+    shown = getattr(ctx, "active_fields", None) or []
+    active = list(dict.fromkeys([*shown, *fields]))
+    return [ctx.ops.reload_dataset(), *messages, ctx.ops.set_active_fields(active)]
 
 
 def warn_of_others(inputs: Any, others: Iterable[object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,16 +9,16 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_redis.app import cache, changes, indexes
-from fiftyone_redis.app.operators import forms
+from fiftyone_redis.app import brain_keys, cache, changes, copying, indexes
+from fiftyone_redis.app.operators import create_form, forms
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
-from fiftyone_redis.app.progress import Report
+from fiftyone_redis.app.progress import Report, follow_bar
 from fiftyone_redis.engine.schema.options import COMMON, DTYPES, METRICS, tuning_options
 from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.similarity.sync import SyncResult
 
-# The choice that stands for no field. The page cannot show an empty text, and no field is named so.
-_DEFAULT = "-"
+_DEFAULT = create_form.NO_FIELD
 
 
 class _Change(foo.Operator):
@@ -59,9 +58,15 @@ class _Change(foo.Operator):
         """Adds the inputs to the form."""
         raise NotImplementedError
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        """Runs the change, and yields messages to the App."""
-        return run_with_progress(ctx, self.button, lambda report: self._run(ctx, report))
+    def execute(self, ctx: Any) -> Any:
+        """Runs the change."""
+        work = partial(self._run, ctx)
+        return run_with_progress(ctx, self.button, work, self.label)
+
+    def resolve_run_name(self, ctx: Any) -> str:
+        """Returns what the list of jobs calls it if it is scheduled."""
+        del ctx
+        return self.label
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Runs the change."""
@@ -82,52 +87,34 @@ class CreateIndex(_Change):
 
     def ask(self, ctx: Any, inputs: Any) -> None:
         """Adds the inputs to the form."""
-        dataset = ctx.dataset
-        free = changes.choose_free_key(dataset)
-        key = inputs.str("brain_key", default=free, required=True, label="Name (brain key)")
-        problem = changes.find_key_problem(dataset, ctx.params.get("brain_key") or free)
-        if problem:
-            forms.mark_invalid(key, problem)
-        things = {_DEFAULT: "Samples"} | {
-            field: f"Patches of {field}" for field in changes.list_patches_fields(dataset)
-        }
-        field = forms.pick(inputs, ctx, "patches_field", things, label="What to index")
-        self._ask_source(ctx, inputs, None if field == _DEFAULT else field)
-        _ask_settings(ctx, inputs, Schema("unnamed", 1))
-
-    def _ask_source(self, ctx: Any, inputs: Any, patches_field: str | None) -> None:
-        fields = changes.list_vector_fields(ctx.dataset, patches_field)
-        sources = {"model": "A model makes the vectors"}
-        if fields:
-            sources = {"field": "A field holds the vectors"} | sources
-        if forms.pick(inputs, ctx, "source", sources, label="Where vectors come from") == "field":
-            forms.pick(inputs, ctx, "field", fields, label="Field")
-            return
-        view = types.AutocompleteView(allow_user_input=True)
-        for model in changes.list_models():
-            view.add_choice(model, label=model)
-        inputs.str(
-            "model",
-            default=changes.choose_default_model(ctx.dataset),
-            required=True,
-            label="Model",
-            description="A model of FiftyOne's zoo, by its name; it can embed other pictures later",
-            view=view,
-        )
+        metric = create_form.ask(inputs, ctx)
+        _ask_settings(ctx, inputs, Schema("unnamed", 1, metric=metric or "cosine"))
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Creates the index."""
-        by_field = ctx.params.get("source") == "field"
-        index, without = changes.create(
-            ctx.dataset,
+        samples, key, source = (
+            create_form.read_target(ctx),
             ctx.params["brain_key"],
+            ctx.params.get("source"),
+        )
+        settings = _settings(ctx) | create_form.read_stored_fields(ctx)
+        if source == "run":
+            index, done = copying.copy(
+                samples, key, ctx.params["run"], settings=settings, report=report
+            )
+            return _describe_added(index, done)
+        by_field = source == "field"
+        index, done = changes.create(
+            samples,
+            key,
             patches_field=_chosen_field(ctx, "patches_field"),
             field=ctx.params["field"] if by_field else None,
             model=None if by_field else ctx.params["model"],
-            settings=_settings(ctx),
+            settings=settings,
             report=report,
+            batch_size=ctx.params.get("batch_size"),
         )
-        return _describe_added(index, index.total_index_size, without)
+        return _describe_added(index, done)
 
 
 class AddMissing(_Change):
@@ -146,7 +133,7 @@ class AddMissing(_Change):
             return
         index = indexes.load_to_show(ctx.dataset, key)
         count = len(cache.cached_difference(index).missing)
-        if not count:
+        if not count and not ctx.delegated:  # an operation that has waited may find nothing to do
             text = f"Every one of the {_kind(index)} of this dataset is in the index."
             forms.say_done(inputs, "Nothing is missing", text)
             return
@@ -168,8 +155,7 @@ class AddMissing(_Change):
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Adds them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        added, without = changes.add(index, _chosen_field(ctx, "field"), report)
-        return _describe_added(index, added, without)
+        return _describe_added(index, changes.add(index, _chosen_field(ctx, "field"), report))
 
 
 class RemoveGone(_Change):
@@ -188,7 +174,7 @@ class RemoveGone(_Change):
         if key is None:
             return
         count = len(cache.cached_difference(indexes.load_to_show(ctx.dataset, key)).gone)
-        if not count:
+        if not count and not ctx.delegated:
             forms.say_done(inputs, "Nothing is stale", "All that is indexed is in the dataset.")
             return
         if others := changes.find_others(ctx.dataset, key):
@@ -203,6 +189,8 @@ class RemoveGone(_Change):
         """Removes them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         count = changes.remove(index, report, force=_agreed_for_others(ctx))
+        if not count:
+            return Outcome("Nothing is stale.", variant="info")
         return Outcome(f"Removed {forms.format_count(count, 'vectors')}.")
 
 
@@ -244,7 +232,7 @@ class RebuildIndex(_Change):
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         report(0, "Rebuilding")
         index.rebuild(
-            progress=lambda bar: report(bar.progress, "Rebuilding"),
+            progress=follow_bar(report, "Indexed"),
             force=_agreed_for_others(ctx),
             **_settings(ctx),
         )
@@ -267,7 +255,7 @@ class RenameIndex(_Change):
             return
         new = inputs.str("new_key", label="New name (brain key)")
         wanted = forms.require(inputs, ctx, "new_key", "A new name")
-        problem = changes.find_key_problem(ctx.dataset, wanted) if wanted else None
+        problem = brain_keys.find_problem(ctx.dataset, wanted) if wanted else None
         if problem:
             forms.mark_invalid(new, problem)
 
@@ -374,21 +362,21 @@ def _format_count(index: Any, count: int) -> str:
     return forms.format_count(count, _kind(index))
 
 
-def _describe_added(index: Any, count: int, without: list[str]) -> Outcome:
+def _describe_added(index: Any, done: SyncResult) -> Outcome:
     """Describes what was added to an index.
-
-    Args:
-        index: the index
-        count: how many samples or patches were added
-        without: the ids of those that have no vector
 
     Raises:
         InputError: if none could be added
     """
-    if not without:
-        return Outcome(f"Indexed {_format_count(index, count)}.")
-    text = f"{_format_count(index, len(without))} without a vector: {list_first(without)}. Check "
-    text += "the field, or that the model can read the media files."
-    if not count:
-        raise InputError(f"Nothing was indexed; {text}")
-    return Outcome(f"Indexed {_format_count(index, count)}; {text}", is_complete=False)
+    if not (done.added or done.changed or done.without_vector):
+        return Outcome("Nothing is missing.", variant="info")
+    again = f", and {len(done.changed):,} again that had changed" if done.changed else ""
+    text = f"Indexed {_format_count(index, len(done.added))}{again}"
+    if not done.without_vector:
+        return Outcome(f"{text}.")
+    without = done.without_vector
+    lack = f"{_format_count(index, len(without))} without a vector: {list_first(without)}. Check "
+    lack += "the field, or that the model can read the media files."
+    if not done.added and not done.changed:
+        raise InputError(f"Nothing was indexed; {lack}")
+    return Outcome(f"{text}; {lack}", variant="warning")

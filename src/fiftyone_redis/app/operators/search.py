@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_redis.app import indexes, pictures
-from fiftyone_redis.app.operators import forms
+from fiftyone_redis.app.operators import forms, regions
 from fiftyone_redis.app.operators.running import Outcome, run_with_progress
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.errors import InputError
@@ -40,7 +39,7 @@ class SearchWithPicture(foo.Operator):
         """Returns the form."""
         return forms.form(ctx, _LABEL, _BUTTON, self._ask)
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
+    def execute(self, ctx: Any) -> Any:
         """Searches, and yields messages to the App."""
         return run_with_progress(ctx, _BUTTON, lambda report: self._search(ctx, report))
 
@@ -72,8 +71,7 @@ class SearchWithPicture(foo.Operator):
         self, inputs: Any, ctx: Any, source: str | None, found: list[pictures.Region]
     ) -> None:
         if source == "region":
-            labels = {region.label_id: region.text for region in found}
-            forms.pick(inputs, ctx, "region", labels, label="Region")
+            regions.pick_region(inputs, "region", found)
         elif source == "path":
             inputs.str("path", label="Path of the file")
             forms.require(inputs, ctx, "path", "A path")
@@ -92,7 +90,7 @@ class SearchWithPicture(foo.Operator):
         vector = _embed_query(ctx, index)
         report(0.6, "Searching")
         dist_field = _read_distance_field(ctx)
-        view, path = pictures.make_nearest_view(
+        view, shown = pictures.make_nearest_view(
             index,
             vector,
             ctx.params.get("k", 25),
@@ -103,16 +101,10 @@ class SearchWithPicture(foo.Operator):
         count = len(view)
         kind = "samples" if index.config.patches_field is None else "patches"
         found = forms.format_count(count, kind)
-        text = f"The {found} nearest to it are shown"
-        if path is None:
-            return Outcome(f"{text}.", [ctx.ops.set_view(view=view)])
-        shown = getattr(ctx, "active_fields", None) or []
-        then = [
-            ctx.ops.reload_dataset(),
-            ctx.ops.set_view(view=view),
-            ctx.ops.set_active_fields([*shown, path]),
-        ]
-        return Outcome(f"{text}; their distances are in {path}.", then)
+        text = f"The {found} nearest to it are shown, with their distances as {shown}"
+        if dist_field and shown != dist_field:
+            text += f"; they are in {dist_field} of the labels, too"
+        return Outcome(f"{text}.", forms.show_view(ctx, view, [shown]))
 
 
 OPERATORS = (SearchWithPicture,)
@@ -123,7 +115,8 @@ def _ask_distance_field(inputs: Any, ctx: Any, patches_field: str | None) -> Non
     question = inputs.str(
         "dist_field",
         label="Distance field (optional)",
-        description="A field to store the distances in; the grid then shows them",
+        description="A field of yours to store the distances in. Without one, the grid shows them "
+        "too, in a field that the next search replaces",
     )
     name = _read_distance_field(ctx)
     if name is None:

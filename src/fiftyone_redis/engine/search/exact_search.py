@@ -6,7 +6,8 @@ almost equal vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ _BLOCK_VALUES = 1 << 24
 _SPARE = 8
 _EXACT_ROWS = 64
 _DENSE = 0.05
+_PROBE_QUERIES, _PROBE_POINTS = 256, 16_384
 
 
 def compute_distances(queries: Array, vectors: Array, metric: str) -> Floats:
@@ -64,7 +66,7 @@ def merge(
 
 def find_neighbors(
     points: Array, queries: Array | None, k: int, metric: str
-) -> Iterator[tuple[Rows, Floats]]:
+) -> Generator[tuple[Rows, Floats], None, None]:
     """Finds the nearest neighbours of many queries among points in memory.
 
     Args:
@@ -102,6 +104,16 @@ def find_neighbors(
         yield from ((np.zeros(0, np.intp), np.zeros(0)) for _ in asked)
 
 
+def estimate_seconds(points: Array, metric: str) -> float:
+    """Estimates how long it takes to compare all pairs of points here, from a part of them."""
+    queries, others = points[:_PROBE_QUERIES], points[:_PROBE_POINTS]
+    start = time.perf_counter()
+    for _ in find_neighbors(others, queries, 1, metric):
+        pass
+    seconds = time.perf_counter() - start
+    return seconds * len(points) ** 2 / max(1, len(queries) * len(others))
+
+
 def find_within_radius(
     points: Array, queries: Array | None, radius: float, metric: str
 ) -> Iterator[Rows]:
@@ -127,13 +139,16 @@ def find_within_radius(
         yield from (np.flatnonzero(row) for row in near)
 
 
-def drop_duplicates(points: Array, radius: float, metric: str) -> Rows:
+def drop_duplicates(
+    points: Array, radius: float, metric: str, progress: Callable[[int], None] | None = None
+) -> Rows:
     """Drops every point that lies within a radius of an earlier point that was kept.
 
     Args:
         points: ``n x dim`` floats
         radius: the largest distance of a duplicate
         metric: as for :func:`compute_distances`
+        progress: called with the number of points compared since the last time
 
     Returns:
         the rows of the kept points, ascending
@@ -148,6 +163,8 @@ def drop_duplicates(points: Array, radius: float, metric: str) -> Rows:
         for row, duplicates in zip(rows, near, strict=True):
             if kept[row]:
                 kept[rest[duplicates & (rest > row)]] = False
+        if progress is not None:
+            progress(min(step, len(points) - start))
     return np.flatnonzero(kept)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
 from math import sqrt
@@ -23,7 +23,7 @@ from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.protocol import commands, replies
 from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.engine.schema.schema import Schema
-from fiftyone_redis.engine.search import exact_search, planner, subset_search
+from fiftyone_redis.engine.search import exact_search, many_searches, planner, subset_search
 from fiftyone_redis.engine.search.subset_search import IdSubset, IndexQueries, Subset
 from fiftyone_redis.engine.vectors import checks, encoding
 from fiftyone_redis.engine.vectors.encoding import Array
@@ -161,6 +161,8 @@ def search(request: KnnRequest) -> list[Neighbors]:
             schema, _count_candidates(request), count
         ):
             return _confirm_results(request, _search_in_memory(request))
+        if many_searches.are_many(schema, count):
+            return _search_in_batches(request)
         blobs = _encode_queries(request)
     if blobs is not None:
         with suppress(ResultLimitError):
@@ -172,6 +174,15 @@ def search(request: KnnRequest) -> list[Neighbors]:
             )
             return [_to_neighbors(schema, each, request.k, request.farthest) for each in hits]
     return _confirm_results(request, _search_in_pages(request))
+
+
+def _search_in_batches(request: KnnRequest) -> list[Neighbors]:
+    parts = (
+        replace(request, vectors=request.vectors[rows])
+        for rows in many_searches.batches(len(request.vectors))
+    )
+    found = many_searches.run_in_flight(request.documents.client, search, parts)
+    return [each for batch in found for each in batch]
 
 
 def _confirm_results(request: KnnRequest, found: list[Neighbors]) -> list[Neighbors]:

@@ -43,6 +43,8 @@ _BYTES = 20_000.0  # bytes of vectors that the server compares in one microsecon
 _GRAPH = 300.0  # the server walks an HNSW graph
 _READ = 10.0  # one vector is read from the server
 _MULTIPLY = 1 / 25_000  # one multiply-add of brute force in this process
+_PAIR = 0.004  # one pair of points is compared in this process, and as much for each value:
+_PAIR_VALUE = 1 / 70_000
 
 _MIN_WIDTH = 32
 _MARGIN = 2.0
@@ -106,6 +108,43 @@ def is_brute_force_cheaper(schema: Schema, size: int, queries: int) -> bool:
     """
     here = size * (_READ + queries * schema.dim * _MULTIPLY)
     return schema.algorithm == "FLAT" and here < queries * size * _comparison_cost(schema)
+
+
+@dataclass(frozen=True)
+class AllPointsPlan:
+    """How to search for the neighbours of all points.
+
+    Args:
+        uses_graph: whether the server's graph is walked for each point; else all pairs of points
+            are compared in this process
+        seconds: about how long that takes
+        reason: why it is the better way, for the log
+    """
+
+    uses_graph: bool
+    seconds: float
+    reason: str
+
+
+def plan_all_points(schema: Schema, size: int, points: int, k: int) -> AllPointsPlan:
+    """Plans how to search for the ``k`` nearest neighbours of each of some points among them.
+
+    Args:
+        schema: the index
+        size: the number of documents in the index
+        points: the number of points
+        k: the number of neighbours
+    """
+    pairs = points * points * (_PAIR + schema.dim * _PAIR_VALUE) / 1e6
+    if schema.algorithm == "FLAT":
+        return AllPointsPlan(False, pairs, "FLAT has no graph to search; HNSW has")
+    width = k * max(1.0, size / max(1, points))
+    walks = points * (_GRAPH + width * _HIT + k * _READ) / 1e6
+    if walks < pairs:
+        return AllPointsPlan(
+            True, walks, f"brute force would take {pairs / walks:.1f} times as long"
+        )
+    return AllPointsPlan(False, pairs, "it is faster here than to walk the graph")
 
 
 def _comparison_cost(schema: Schema) -> float:

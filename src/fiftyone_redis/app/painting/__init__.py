@@ -1,0 +1,1 @@
+"""Parts of the panel, as FiftyOne's page shows them."""

@@ -1,0 +1,42 @@
+"""Visualizations from the vectors of an index."""
+
+import numpy as np
+import pytest
+from operating import form, run
+
+from fiftyone_redis.app import visualization
+
+
+@pytest.mark.parametrize("dataset", ["indexed", "boxes"])
+def test_a_visualization_has_a_point_for_each_vector(dataset, request):
+    samples = request.getfixturevalue(dataset)
+    index = samples.load_brain_results("key")
+    ran = run("compute_visualization", samples, {"brain_key": "key", "method": "pca"})
+    results = samples.load_brain_results("key_pca")
+    vectors, sample_ids, label_ids = index.get_embeddings()
+    ids = sample_ids if label_ids is None else label_ids
+    points = dict(
+        zip(
+            results.label_ids if label_ids is not None else results.sample_ids,
+            results.points,
+            strict=True,
+        )
+    )
+    assert ran.text.startswith(f"Computed key_pca of {len(ids):,} vectors")
+    assert points.keys() == set(ids)
+    centred = vectors - vectors.mean(axis=0)
+    main = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    expected = np.abs(centred @ main.T)
+    assert np.abs([points[id] for id in ids]) == pytest.approx(expected, abs=1e-3)
+    assert results.config.similarity_index == "key"
+    assert "open_panel" in ran.messages
+
+
+def test_the_form_says_when_umap_is_missing(indexed, monkeypatch):
+    monkeypatch.setattr(visualization, "find_spec", lambda _: None)
+    questions = form("compute_visualization", indexed, {"brain_key": "key"})
+    assert "pip install umap-learn" in str(questions["umap_note"])
+    assert questions["method"]["type"]["values"] == ["pca"]
+    monkeypatch.setattr(visualization, "find_spec", lambda _: "found")
+    questions = form("compute_visualization", indexed, {"brain_key": "key"})
+    assert questions["method"]["type"]["values"] == ["umap", "pca"]

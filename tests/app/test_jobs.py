@@ -1,0 +1,122 @@
+"""Long work in the panel: watched, cancelled, scheduled, and ended by closing the page."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from driving import happens, until
+
+from fiftyone_redis.engine import VectorIndex, connect
+
+PROGRESS = re.compile(r"Indexed [\d,]+ of 6,000")
+
+
+def count_vectors(dataset, url: str) -> int:
+    """Returns how many vectors the server has for the index of a dataset."""
+    dataset.reload()
+    if not dataset.has_brain_run("redis"):
+        return 0
+    client = connect(url)
+    try:
+        return len(VectorIndex.open(client, dataset.get_brain_info("redis").config.index_name))
+    finally:
+        client.close()
+
+
+def test_a_job_is_watched_and_cancelled(panel, page, many, app_redis):
+    page.open(many.name)
+    panel.open()
+    panel.create_index()
+    panel.run("Create")
+    panel.button("Create").wait_for(state="detached")  # the form closes at once
+    panel.browser.get_by_text(PROGRESS).wait_for()
+    page.select(0)  # nothing covers the App
+    page.picture("job")
+    panel.button("Cancel").click()
+    panel.toast("Create an index was cancelled.", "info")
+    count = count_vectors(many, app_redis)
+    assert 0 < count < 6000
+    until(lambda: panel.row()[2:4] == [f"{count:,}", f"{6000 - count:,}"])
+    panel.says("What it had done before is kept.")
+    panel.button("Clear finished jobs").click()
+    panel.button("Clear finished jobs").wait_for(state="detached")
+    assert count_vectors(many, app_redis) == count
+
+
+def test_a_failure_is_red_and_stays_in_the_list(panel, page, few):
+    page.open(few.name)
+    panel.open()
+    panel.create_index("no-such-model")
+    panel.run("Create")
+    panel.toast("Create failed: ", "error")
+    panel.browser.locator(".MuiAlert-standardError, .MuiAlert-colorError").first.wait_for()
+    panel.says("Create an index: redis")
+    panel.says("no Redis index yet")
+
+
+@pytest.mark.slow
+def test_closing_the_page_ends_its_work(panel, page, many, app_redis):
+    page.open(many.name)
+    panel.open()
+    panel.create_index()
+    panel.run("Create")
+    panel.browser.get_by_text(PROGRESS).wait_for()
+    page.browser.close()
+    counts = [-1, count_vectors(many, app_redis)]
+
+    def stands_still() -> bool:
+        time.sleep(2)
+        counts.append(count_vectors(many, app_redis))
+        return counts[-1] == counts[-2]
+
+    assert happens(stands_still, within=10)
+    assert 0 < counts[-1] < 6000
+
+
+@pytest.fixture
+def launch(app_folder, app_environment):
+    """Starts `fiftyone delegated launch`, and stops it afterwards."""
+    started = []
+    program = Path(sys.executable).with_name("fiftyone")
+
+    def start() -> None:
+        with (app_folder / "delegated.log").open("w") as log:
+            service = [program, "delegated", "launch"]
+            started.append(subprocess.Popen(service, env=app_environment, stdout=log, stderr=log))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_what_is_scheduled_is_listed_and_shown_when_it_is_done(panel, page, few, launch):
+    page.open(few.name)
+    panel.open()
+    panel.create_index("no-such-model", "other")
+    panel.schedule("Create")
+    panel.says("it waits until")
+    panel.create_index()
+    panel.schedule("Create")
+    until(lambda: panel.browser.get_by_text("it waits until").count() == 2)
+    page.picture("scheduled")
+    launch()
+    panel.says("cannot be loaded")
+    panel.says("Indexed 20 samples.")
+    until(lambda: panel.row()[:4] == ["redis", "samples", "20", "0"])
+    page.picture("jobs")
+
+
+@pytest.mark.slow
+def test_what_waits_can_be_cancelled(panel, page, few):
+    page.open(few.name)
+    panel.open()
+    panel.create_index()
+    panel.schedule("Create")
+    panel.says("it waits until")
+    panel.button("Cancel").click()
+    panel.says("cancelled in the App")

@@ -1,0 +1,76 @@
+"""Many searches of a graph at once: all answered in order, over the connections there are."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from fiftyone_redis.connection.clients.one_server import Server
+from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.search import many_searches
+from fiftyone_redis.errors import InputError
+
+COUNT = 500
+
+
+@pytest.fixture
+def graph(filled, vectors):
+    return filled(vectors(COUNT, 8), algorithm="HNSW")
+
+
+def test_every_query_gets_its_own_answer(graph, vectors):
+    ids = graph.ids()
+    assert [each.ids for each in graph.search_ids(ids, 1)] == [[id] for id in ids]
+    assert [each.ids for each in graph.search(vectors(COUNT, 8), 1)] == [[id] for id in ids]
+
+
+def test_one_connection_is_enough(graph, redis_server):
+    lone = Server(port=redis_server.port, protocol=3, max_connections=1)
+    with lone:
+        index = VectorIndex.open(lone, "filled")
+        assert len(index.search_ids(graph.ids(), 3)) == COUNT
+
+
+def test_what_is_wrong_is_told_of_all_queries(graph, vectors):
+    with pytest.raises(InputError, match="2 IDs"):
+        graph.search_ids([*graph.ids(), "one", "two"], 1)
+    queries = vectors(COUNT, 8)
+    queries[[3, 400]] = np.nan
+    with pytest.raises(InputError, match="2 of 500 vectors"):
+        graph.search(queries, 1)
+
+
+def test_candidates_are_those_that_were_set_or_else_those_of_many_searches():
+    schema = Schema("docs", 8, algorithm="HNSW")
+    assert many_searches.choose_candidates(schema, 100).ef_runtime == 100
+    for own in (10, 1000):
+        chosen = Schema("docs", 8, algorithm="HNSW", ef_runtime=own)
+        assert many_searches.choose_candidates(chosen, 100) == chosen
+
+
+def test_a_rebuild_meanwhile_is_followed(graph, client):
+    handle = VectorIndex.open(client, "filled")
+    graph.rebuild(metric="euclidean")
+    assert len(handle.search_ids(graph.ids(), 2)) == COUNT
+
+
+def test_an_error_ends_what_is_under_way_and_begins_nothing_more(client):
+    begun = []
+
+    def work(part):
+        begun.append(part)
+        if part == 3:
+            raise InputError("no")
+        return part
+
+    found = many_searches.run_in_flight(client, work, range(100))
+    with pytest.raises(InputError, match="no"):
+        list(found)
+    assert len(begun) < 20
+    assert not [t for t in threading.enumerate() if t.name.startswith("fiftyone-redis-search")]
+
+
+def test_brute_force_takes_all_queries_at_once():
+    assert not many_searches.are_many(Schema("docs", 8), COUNT)
+    assert many_searches.are_many(Schema("docs", 8, algorithm="HNSW"), COUNT)
+    assert not many_searches.are_many(Schema("docs", 8, algorithm="HNSW"), many_searches.BATCH)
