@@ -272,7 +272,7 @@ def _record_sync(index: Any, began: datetime) -> None:
 def _read_last_sync(index: Any, opened: VectorIndex | None) -> _LastSync | None:
     if opened is None or not _is_noted(index):
         return None
-    found = opened.client.execute("HGET", *_sync_field(index))
+    [found] = opened.client.execute("HMGET", *_sync_field(index))
     if found is None:
         return None
     known = json.loads(found)
