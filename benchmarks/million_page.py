@@ -149,7 +149,7 @@ def _searches(known: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         if "server" in found:
             busy, read = (MILLISECONDS.text(found[side]) for side in ("server", "memory_cpu"))
             busy = f"{busy}, {read}"
-        yield index, f"{count:,}", *times, busy, _load(found)
+        yield index, _size(found.get("size", count), count), *times, busy, _load(found)
 
 
 def _views(known: dict[str, Any]) -> Iterator[tuple[str, ...]]:

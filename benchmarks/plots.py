@@ -86,7 +86,7 @@ def _inserts(known: dict[str, Any]) -> Any:
 def _all_points(known: dict[str, Any]) -> Any:
     figure, axes = plt.subplots(figsize=(7.5, 4))
     found = sorted(
-        (int(name.split("-")[2]), each["points"])
+        (each["points"].get("size", int(name.split("-")[2])), each["points"])
         for name, each in known.items()
         if "points" in each
     )
