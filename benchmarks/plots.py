@@ -93,7 +93,14 @@ def _all_points(known: dict[str, Any]) -> Any:
     at = [count for count, _ in found]
     whole = [count * each["seconds"] / each["count"] / 60 for count, each in found]
     busy = [count * each["server"] / each["count"] / 60 for count, each in found]
-    axes.plot(at, whole, "o-", color=_OURS, linewidth=2.5, label="through the graph, as measured")
+    axes.plot(
+        at,
+        whole,
+        "o-",
+        color=_OURS,
+        linewidth=2.5,
+        label="through the graph, beside other work; from samples",
+    )
     axes.plot(at, busy, "o--", color=_OURS, label="of it the server's processor time")
     pairs = [
         planner.plan_all_points(Schema("flat", 512), count, count, 10).seconds / 60 for count in at
