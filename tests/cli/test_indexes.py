@@ -5,8 +5,17 @@ from __future__ import annotations
 import json
 
 import fiftyone as fo
+import pytest
 
 from fiftyone_redis.engine import VectorIndex
+
+ADDRESSED = [
+    ["ls"],
+    ["info", "{}", "key"],
+    ["doctor"],
+    ["create", "{}", "made", "--embeddings", "vector"],
+]
+VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
 
 
 def test_an_index_is_made_from_a_field_and_described(run, dataset):
@@ -122,3 +131,17 @@ def test_an_index_that_no_run_uses_is_listed_by_its_name(run, name, dataset):
     assert f"(no run) {index_name}\t30" in listed.stdout
     assert "1 index is used by no run" in listed.stderr
     assert json.loads(run("ls", "--json").stdout)[0]["used_by"] == []
+
+
+@pytest.mark.parametrize("command", ADDRESSED)
+def test_an_address_on_the_command_line_takes_the_place_of_another_one(
+    run, name, redis_server, redis_backend, monkeypatch, command
+):
+    del redis_backend["url"]
+    monkeypatch.delenv(f"{VARIABLE}URL")
+    for setting, value in (("host", "127.0.0.1"), ("port", "1"), ("password", "of another one")):
+        redis_backend[setting] = value
+        monkeypatch.setenv(VARIABLE + setting.upper(), value)
+    arguments = [each.format(name) for each in command]
+    assert run(*arguments).exit_code == 1
+    assert run(*arguments, "--url", redis_server.url).exit_code == 0
