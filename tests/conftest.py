@@ -13,26 +13,21 @@ same user is running.
 import atexit
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ports import find_unused_port
+
 _HOME = Path(tempfile.mkdtemp(prefix="fo-redis-"))
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start_mongod() -> str:
     """Starts FiftyOne's mongod on a free port, until the tests end, and returns its URI."""
     mongod = Path(find_spec("fiftyone").origin).parent / "db" / "bin" / "mongod"
-    port = unused_port()
+    port = find_unused_port()
     folder = _HOME / "mongo"
     folder.mkdir()
     log = folder / "mongod.log"
@@ -85,7 +80,7 @@ def pytest_configure(config):
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of this machine on which nothing listens."""
-    return unused_port()
+    return find_unused_port()
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +91,7 @@ def redis_server():
     if url:
         yield running_server(url, folder)
         return
-    yield server.start(folder, port=unused_port())
+    yield server.start(folder, port=find_unused_port())
     server.stop(folder)
 
 

@@ -40,6 +40,7 @@ from driving import Page
 from fiftyone.core.odm import get_db_conn
 from packaging.version import Version
 from playwright.sync_api import sync_playwright
+from ports import find_unused_port
 from redis_panel import Panel
 
 from fiftyone_redis import CONFIG_CLS, server
@@ -131,9 +132,7 @@ def serve(environment: dict[str, str], log: Path) -> Iterator[str]:
     """Starts a server of the App, yields its URL, and stops it afterwards."""
     if Version(fo.__version__) < Version("1.22"):
         pytest.skip("The tests drive the pages of FiftyOne 1.22 and newer.")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(find_unused_port())
     command = [sys.executable, "main.py", "--address", "127.0.0.1", "--port", port]
     url = f"http://127.0.0.1:{port}"
     with log.open("w") as output:

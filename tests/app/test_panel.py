@@ -17,6 +17,7 @@ from fiftyone_redis.app.distances import measure_nearest
 from fiftyone_redis.app.panel import RedisPanel
 from fiftyone_redis.doctor import indexes
 from fiftyone_redis.engine import connect
+from fiftyone_redis.similarity import sync
 
 
 class Opened:
@@ -151,6 +152,17 @@ def test_distances_are_measured_again_only_after_a_change(panel, index):
     [id] = index.sample_ids[:1]
     index.add_to_index(np.ones((1, 8), dtype=np.float32), [id])  # as many as before
     assert cache.cached_distances(index, index.open_index()) is not found
+
+
+def test_after_a_sync_only_new_samples_are_looked_at(panel, index, monkeypatch):
+    index.sync()
+    [new] = panel.dataset.add_samples([fo.Sample(filepath="new.png")])
+    monkeypatch.setattr(sync, "difference", None)  # which reads all ids
+    assert cache.cached_difference(index).missing == [new]
+    panel.dataset.delete_samples(panel.dataset.first())
+    monkeypatch.undo()
+    found = cache.cached_difference(index)
+    assert (found.missing, len(found.gone)) == ([new], 1)
 
 
 def test_a_run_of_another_backend_is_offered_for_its_vectors(panel, redis_backend):

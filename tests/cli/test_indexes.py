@@ -75,3 +75,50 @@ def test_names_that_do_not_exist_are_told_with_those_that_do(run, name):
     assert f"there are: {name}" in run("info", "none", "key").output
     told = run("sync", name, "other")
     assert (told.exit_code, "it has: key" in told.output) == (1, True)
+
+
+def test_an_index_that_cannot_be_filled_is_not_left(run, dataset):
+    for arguments in (["--embeddings", "none"], ["--embeddings", "empty"]):
+        dataset.add_sample_field("empty", fo.VectorField)
+        told = run("create", dataset.name, "made", *arguments)
+        assert told.exit_code == 1
+        assert isinstance(told.exception, SystemExit)
+        dataset.reload()
+        assert dataset.list_brain_runs() == []
+    assert "There is nothing to index" in told.stderr
+
+
+def test_an_index_gets_another_key(run, name, dataset):
+    index_name = dataset.get_brain_info("key").config.index_name
+    assert run("rename", name, "key", "other").output == (
+        f"Renamed 'key' of '{name}'; it is 'other' now.\n"
+    )
+    dataset.reload()
+    assert dataset.list_brain_runs() == ["other"]
+    assert dataset.get_brain_info("other").config.index_name == index_name
+    assert run("rename", name, "other", "other").exit_code == 1
+    assert "letters, digits and underscores" in run("rename", name, "other", "no key").stderr
+    assert "it has: other" in run("rename", name, "key", "new").stderr
+
+
+def test_a_picture_that_is_not_there_is_no_text(run, name):
+    told = run("search", name, "key", "none.jpg")
+    assert (told.exit_code, told.stderr) == (1, "Error: There is no picture 'none.jpg'.\n")
+
+
+def test_other_users_are_named_before_an_index_is_dropped(run, name, dataset):
+    clone = dataset.clone()
+    told = run("drop", name, "key", answer="n\n")
+    assert f"The index is also used by 'key' of the dataset '{clone.name}'." in told.stderr
+    assert run("drop", name, "key", "--yes").exit_code == 1
+    assert run("drop", name, "key", "--yes", "--force").exit_code == 0
+    clone.delete()
+
+
+def test_an_index_that_no_run_uses_is_listed_by_its_name(run, name, dataset):
+    index_name = dataset.get_brain_info("key").config.index_name
+    dataset.delete_brain_run("key")
+    listed = run("ls")
+    assert f"(no run) {index_name}\t30" in listed.stdout
+    assert "1 index is used by no run" in listed.stderr
+    assert json.loads(run("ls", "--json").stdout)[0]["used_by"] == []

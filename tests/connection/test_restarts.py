@@ -3,9 +3,9 @@
 import threading
 import time
 
-import numpy as np
 import pytest
 import redis
+from hundred_documents import IDS, MATRIX, SCHEMA, blobs, write
 from redis.exceptions import (
     BusyLoadingError,
 )
@@ -13,31 +13,12 @@ from waiting import do_later
 
 from fiftyone_redis.connection import retry
 from fiftyone_redis.connection.clients.one_server import Server
-from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.errors import (
     ConnectionFailedError,
     ServerError,
 )
-
-DIM = 4
-SCHEMA = Schema("docs", DIM)
-IDS = [f"{row:03}" for row in range(100)]
-MATRIX = np.random.default_rng(51).normal(size=(100, DIM)).astype(np.float32)
-
-
-def blobs(client: redis.Redis) -> dict[str, bytes]:
-    """Returns the vectors of all documents."""
-    return {
-        id: row[0]
-        for batch, rows in Documents(client, SCHEMA).read(IDS, ["vector"])
-        for id, row in zip(batch, rows, strict=True)
-    }
-
-
-def write(client: redis.Redis) -> None:
-    for _ in Documents(client, SCHEMA).write(IDS, MATRIX, {}):
-        pass
 
 
 def test_an_upload_survives_that_the_server_is_killed_and_started_again(lasting, small_batches):

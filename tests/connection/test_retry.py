@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import redis
 from cutter import Cutter
+from hundred_documents import DIM, IDS, MATRIX, SCHEMA, blobs, write
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
@@ -29,11 +30,6 @@ from fiftyone_redis.errors import (
     ServerError,
     UnsupportedServerError,
 )
-
-DIM = 4
-SCHEMA = Schema("docs", DIM)
-IDS = [f"{row:03}" for row in range(100)]
-MATRIX = np.random.default_rng(51).normal(size=(100, DIM)).astype(np.float32)
 
 
 def errors(client: redis.Redis) -> int:
@@ -158,15 +154,6 @@ def test_an_upload_survives_that_its_connections_are_killed(
     assert blobs(client) == {id: row.tobytes() for id, row in zip(IDS, MATRIX, strict=True)}
 
 
-def blobs(client: redis.Redis) -> dict[str, bytes]:
-    """Returns the vectors of all documents."""
-    return {
-        id: row[0]
-        for batch, rows in Documents(client, SCHEMA).read(IDS, ["vector"])
-        for id, row in zip(batch, rows, strict=True)
-    }
-
-
 def test_a_read_survives_that_its_connections_are_killed(client, cutter, far, small_batches):
     write(client)
     found = []
@@ -175,11 +162,6 @@ def test_a_read_survives_that_its_connections_are_killed(client, cutter, far, sm
         if len(found) in (10, 60):
             client.client_kill_filter(_type="normal", skipme=True)
     assert found == [(id, [row.tobytes()]) for id, row in zip(IDS, MATRIX, strict=True)]
-
-
-def write(client: redis.Redis) -> None:
-    for _ in Documents(client, SCHEMA).write(IDS, MATRIX, {}):
-        pass
 
 
 def test_what_was_answered_is_not_sent_again(client, cutter, far, small_batches):

@@ -6,6 +6,7 @@ A comment behind a `print()` is what it prints. The CLIP model is the tests' own
 import re
 from pathlib import Path
 
+import fiftyone as fo
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +20,10 @@ def examples(file: Path) -> str:
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if examples(f)], ids=lambda file: file.name)
-def test_the_examples_run(file, quickstart, redis_backend, redis_server, capsys):
+def test_the_examples_run(
+    file, quickstart, redis_backend, redis_server, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where they may write files
     code = examples(file).replace("redis://localhost:6379", redis_server.url)
     printed = []
     exec(code, {"print": lambda *values: printed.append(" ".join(map(str, values)))})
@@ -43,3 +47,22 @@ def test_the_figures_of_the_readme_are_those_of_the_benchmarks():
     for row in table:
         _, ours, theirs, _ = [cell.strip() for cell in row.split("|")]
         assert re.search(rf"\| {re.escape(ours)} \(.*\| {re.escape(theirs)} \(", benchmarks), row
+
+
+def test_the_recipe_of_the_readme_leaves_no_orphan_when_it_is_run_again(
+    quickstart, redis_backend, client
+):
+    """FiftyOne deletes a dataset that is not persistent, but not its index."""
+    recipe = examples(ROOT / "README.md")
+
+    def run() -> list[bytes]:
+        exec(recipe, {"print": lambda *values: None})
+        return client.execute_command("FT._LIST")
+
+    [first] = run()
+    with pytest.raises(ValueError, match="already exists"):
+        run()
+    assert client.execute_command("FT._LIST") == [first]
+    fo.delete_dataset("quickstart")
+    [second] = run()
+    assert second != first

@@ -1,7 +1,6 @@
 """The servers of a Redis Cluster, which can be killed and moved about, and documents on them."""
 
 import signal
-import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -189,12 +188,6 @@ def join(nodes):
     for node, primary in zip(replicas, primaries, strict=True):
         until(lambda node=node, primary=primary: node("CLUSTER", "REPLICATE", primary.id))
     until(nodes.are_well)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def empty(primaries):

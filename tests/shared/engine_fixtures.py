@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import redis
 from playback import EMPTY, Playback, PlaybackCluster
+from ports import find_unused_port
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from server_under_test import set_search_limit
@@ -124,13 +125,7 @@ def speaker(client, redis_server, request):
 @pytest.fixture
 def unused_port():
     """Finds a port on which nothing listens."""
-
-    def unused_port() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
-
-    return unused_port
+    return find_unused_port
 
 
 @pytest.fixture

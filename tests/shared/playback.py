@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from ports import find_unused_port
+
 WELL = "as it should be"
 MIGRATING = "one slot is migrating"
 KILLED = "a primary and its replica were killed this moment"
@@ -62,7 +64,7 @@ class Playback:
     ) -> None:
         self.state = state
         self.counts: Counter[str] = Counter()
-        self.port = unused_port()
+        self.port = find_unused_port()
         self._replies = [
             (each["state"], each["resp"], each["command"], each["reply"].encode("latin-1"))
             for each in json.loads(recording.read_text())["replies"]
@@ -199,7 +201,7 @@ class PlaybackCluster:
         self.nodes = [
             Playback(recording, rewrite=partial(self._rewritten, id)) for _, id in self._ids
         ]
-        self._ports = {port: unused_port() for port in ports}
+        self._ports = {port: find_unused_port() for port in ports}
         self._ports |= {
             port: node.port for (port, _), node in zip(self._ids, self.nodes, strict=True)
         }
@@ -254,13 +256,6 @@ class PlaybackCluster:
             reply = reply.replace(b":%d\r\n" % old, b":%d\r\n" % new)
             reply = reply.replace(b":%d@" % old, b":%d@" % new)
         return _as_node(reply, id) if words == ["CLUSTER", "NODES"] else reply
-
-
-def unused_port() -> int:
-    """Finds a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def once(name: str, work: Callable[[], object]) -> Callable[[Words], bool]:

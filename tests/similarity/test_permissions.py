@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.errors import AuthenticationError
+from fiftyone_redis.transfer import export_index, import_index
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
 READER, WRITER = re.findall(r"^ACL SETUSER .*$", PAGE.read_text(), re.MULTILINE)
@@ -58,6 +59,17 @@ def test_the_writing_user_computes_searches_reads_changes_and_deletes(samples, l
     assert index.total_index_size == 59
     index.cleanup()
     assert index.total_index_size == 0
+
+
+def test_the_writing_user_syncs_exports_and_imports(samples, login, tmp_path):
+    login(WRITER)
+    computed(samples)
+    index = samples.dataset.load_brain_results("key", cache=False)
+    assert str(index.sync()) == "Nothing to do."
+    assert str(index.sync()) == "Nothing to do."
+    export_index(index, tmp_path / "index.arrow")
+    done = import_index(samples.dataset, "copy", tmp_path / "index.arrow")
+    assert done.added == len(samples.ids)
 
 
 def test_the_reading_user_searches_and_reads_samples(samples, login):

@@ -51,14 +51,14 @@ def test_indexes_that_are_there_are_fine(indexed):
     indexed.load_brain_results("one").rebuild(dtype="float16")
     [finding] = findings()
     assert finding.status == "ok"
-    assert finding.text == "All 2 have their indexes."
+    assert finding.text == "All 2 runs have their indexes."
 
 
 def test_an_index_that_is_lost_is_a_warning(indexed):
     indexed.load_brain_results("two").cleanup()
     [lost] = findings()
     assert lost.status == "warning"
-    assert lost.text.startswith("1 of 2 have lost their index")
+    assert lost.text.startswith("1 of 2 runs lost the index")
     assert f"{indexed.name}/two" in lost.text
     assert "fiftyone-redis sync" in lost.advice
 
@@ -83,7 +83,7 @@ def test_a_run_that_was_never_filled_has_lost_nothing(indexed):
     )
     [empty] = findings()
     assert empty.status == "note"
-    assert empty.text.startswith(f"1 were never filled: {indexed.name}/new")
+    assert empty.text.startswith(f"1 run was never filled: {indexed.name}/new")
 
 
 def test_indexes_are_told_by_the_runs_that_use_them(indexed):

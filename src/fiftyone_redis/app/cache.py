@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from fiftyone_redis.app import distances
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.engine import VectorIndex
-from fiftyone_redis.similarity.comparison import Difference, difference
+from fiftyone_redis.similarity.comparison import Difference
+from fiftyone_redis.similarity.sync import find_difference
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ def clear_differences() -> None:
 
 
 def cached_difference(index: Any) -> Difference:
-    """Returns how an index differs from its dataset; see :func:`comparison.difference`.
+    """Returns how an index differs from its dataset; see :func:`sync.find_difference`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
@@ -39,7 +40,7 @@ def cached_difference(index: Any) -> Difference:
     if index.config.patches_field is not None:
         # Labels change only with their samples. MongoDB has an index of this field.
         version.append(dataset._max("last_modified_at"))
-    return _cached(("difference", *_name(index)), version, lambda: difference(index))
+    return _cached(("difference", *_name(index)), version, lambda: find_difference(index))
 
 
 def cached_distances(index: Any, engine: VectorIndex, more: bool = False) -> Distances:

@@ -258,7 +258,7 @@ class RedisPanel(foo.Panel):
             available.append(("start", "Start", "play_arrow", self.start))
         if not state.problem:
             available.append(("create", "Create an index", "add", self.create))
-        if state.others and not state.problem:
+        if state.others and not state.rows and not state.problem:
             available.append(("copy", "Use the vectors of another run", "move_up", self.copy))
         if state.rows and not state.problem:
             available += [

@@ -82,7 +82,10 @@ def load_fiftyone() -> Any:
 
         fiftyone_redis.register()
         fo.config.show_progress_bars &= output.shows_progress()
-        fo.list_datasets()
+        try:
+            fo.list_datasets()
+        except ConnectionError as error:
+            raise click.ClickException(f"FiftyOne's database does not answer: {error}.") from error
     return fo
 
 

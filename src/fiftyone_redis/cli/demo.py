@@ -68,8 +68,21 @@ def demo(
             demo_package.remove()
         else:
             demo_package.run(dataset, model, pictures=pictures, launch=app)
-    output.print_result([asdict(entry) for entry in entries], "")
+    output.print_result(_group(entries), "")
     if status() is not None and not was_running:
         output.print_note(
             "The private Redis that was started goes on; `fiftyone-redis server stop` ends it."
         )
+
+
+def _group(entries: list[Entry]) -> list[dict[str, Any]]:
+    """Returns the steps, each with the heading that it is under."""
+    steps, heading = [], ""
+    for entry in entries:
+        if entry.columns is not None:
+            heading = entry.step
+            continue
+        step = asdict(entry)
+        del step["columns"]
+        steps.append({"heading": heading, **step})
+    return steps

@@ -25,6 +25,7 @@ _INDENT = 22
     cls=Command,
     examples=[
         "fiftyone-redis doctor",
+        "fiftyone-redis doctor -q       # leaves out what is fine",
         "fiftyone-redis doctor --all    # names all runs and indexes, not the first three",
     ],
     note="The exit status is 0 if there is no problem; warnings do not change it.",
@@ -36,7 +37,7 @@ def doctor(connection: dict[str, Any], name_all: bool) -> None:
     from fiftyone_redis.app.plugin_check import check_plugin
     from fiftyone_redis.doctor import diagnose, works
 
-    findings = diagnose(connection, name_all=name_all, more=[check_plugin])
+    findings = diagnose(name_all=name_all, more=[check_plugin], **connection)
     output.print_result([asdict(finding) for finding in findings], _report(findings))
     if not works(findings):
         raise click.exceptions.Exit(1)
@@ -44,11 +45,12 @@ def doctor(connection: dict[str, Any], name_all: bool) -> None:
 
 def _report(findings: list[Finding]) -> str:
     """Returns the findings, one after the other, and the verdict."""
-    from fiftyone_redis.doctor import PROBLEM, WARNING, works
+    from fiftyone_redis.doctor import OK, PROBLEM, WARNING, works
 
     narrowest, widest = _WIDTHS
     width = min(max(output.get_width() or 80, narrowest), widest)
-    paragraphs = [_paragraph(finding, width) for finding in findings]
+    shown = [each for each in findings if each.status != OK or not output.is_quiet()]
+    paragraphs = [_paragraph(finding, width) for finding in shown]
     statuses = [finding.status for finding in findings]
     counts = [output.count(statuses.count(status), status) for status in (PROBLEM, WARNING)]
     verdict = "It will work" if works(findings) else "It will not work"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import mimetypes
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -99,7 +100,7 @@ def create(
     loaded = load_dataset(dataset)
     import fiftyone.brain as fob
 
-    from fiftyone_redis.errors import FiftyOneRedisError
+    from fiftyone_redis.errors import FiftyOneRedisError, InputError
 
     with telling_errors():
         index = fob.compute_similarity(
@@ -113,8 +114,11 @@ def create(
             **connection,
         )
     try:
-        result = index.sync()
-    except FiftyOneRedisError:
+        with telling_errors():
+            result = index.sync()
+            if not index.total_index_size:
+                raise InputError("There is nothing to index: no sample or patch has a vector.")
+    except (click.ClickException, FiftyOneRedisError):
         if not index.total_index_size:
             loaded.delete_brain_run(brain_key)
         raise
@@ -270,6 +274,8 @@ def _read_query(index: Any, query: str) -> Any:
     kind, _ = mimetypes.guess_type(query)
     if kind is None or not kind.startswith("image/"):
         return query
+    if not Path(query).is_file():
+        raise click.ClickException(f"There is no picture {query!r}.")
     from fiftyone_redis.app.pictures import embed_file
 
     with telling_errors():

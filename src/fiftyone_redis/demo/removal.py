@@ -68,8 +68,10 @@ def _drop(dataset: fo.Dataset, key: str, index: Any) -> None:
 def _remove_dataset(dataset: fo.Dataset) -> None:
     """Deletes a dataset if the demo has made it, else leaves it as it was."""
     noted, name = dataset.info.pop(datasets.NOTE, {}), dataset.name
-    if picture := noted.get("picture"):
-        Path(picture).unlink(missing_ok=True)
+    picture = Path(noted.get("picture", ""))
+    if picture.is_file():
+        picture.unlink()
+        line("picture", str(picture))
     if name in datasets.NAMES or noted.get("is_new"):
         dataset.delete()
         line("dataset", name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -40,25 +40,22 @@ _BACKENDS = "FIFTYONE_BRAIN_SIMILARITY_BACKENDS"
 
 
 def diagnose(
-    connection: Mapping[str, Any] | None = None,
-    *,
-    name_all: bool = False,
-    more: Sequence[Callable[[], Finding]] = (),
+    *, name_all: bool = False, more: Sequence[Callable[[], Finding]] = (), **connection: Any
 ) -> list[Finding]:
     """Checks FiftyOne, its settings and runs, the connection and the server.
 
     Read-only; starts no server.
 
     Args:
-        connection: connection settings that take the place of the configured ones
         name_all: whether to name all runs and indexes that something is wrong with, not a few
         more: other checks, which need no server
+        **connection: connection settings that take the place of the configured ones
 
     Returns:
         the findings, in the order of the checks, and the worst of a check first; stops at a problem
         that makes further checks pointless
     """
-    return sort(_diagnose(dict(connection or {}), name_all, more))
+    return sort(_diagnose(connection, name_all, more))
 
 
 def _diagnose(

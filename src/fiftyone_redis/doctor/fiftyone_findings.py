@@ -83,13 +83,13 @@ def check_runs(client: Client, runs: Sequence[Run], most: int) -> list[Finding]:
 def _describe(count: int) -> str:
     if not count:
         return "There is none yet."
-    return "The one run has its index." if count == 1 else f"All {count} have their indexes."
+    return "The one run has its index." if count == 1 else f"All {count} runs have their indexes."
 
 
 def _report_lost(lost: list[Run], count: int, most: int) -> list[Finding]:
     if not lost:
         return []
-    text = f"{len(lost)} of {count} have lost their index, or it is on another server: "
+    text = f"{len(lost)} of {count} runs lost the index, or it is on another server: "
     advice = (
         "`fiftyone-redis sync DATASET BRAIN_KEY` fills it again, from the model or field of the "
         "run; `fiftyone-redis drop DATASET BRAIN_KEY` deletes the run."
@@ -101,7 +101,9 @@ def _report_passing(passing: list[Run], most: int) -> list[Finding]:
     """Reports runs of datasets that FiftyOne will delete by itself, but for their indexes."""
     if not passing:
         return []
-    text = f"{len(passing)} belong to datasets that are not persistent: "
+    count = len(passing)
+    whose = "1 run belongs to a dataset" if count == 1 else f"{count} runs belong to datasets"
+    text = f"{whose} not marked persistent: "
     text += f"{_list_runs(passing, most)} FiftyOne deletes these datasets when its database stops, "
     text += "and their indexes stay."
     advice = "Set dataset.persistent = True, or call cleanup() when an index is done with."
@@ -112,18 +114,19 @@ def _report_unused(names: list[str], most: int) -> list[Finding]:
     """Reports indexes that are named as FiftyOne's runs name them, but that no run uses."""
     if not names:
         return []
-    text = f"No run of this FiftyOne database uses {len(names)} indexes: {_list(names, most)}"
+    text = f"Indexes that no run of this FiftyOne database uses ({len(names)}): "
     advice = (
         "Such indexes stay when a dataset or a run is deleted without cleanup(). If no other "
         "database uses them either, `fiftyone-redis prune` deletes them."
     )
-    return [Finding("runs", WARNING, text, advice)]
+    return [Finding("runs", WARNING, text + _list(names, most), advice)]
 
 
 def _report_empty(empty: list[Run], most: int) -> list[Finding]:
     if not empty:
         return []
-    text = f"{len(empty)} were never filled: {_list_runs(empty, most)}"
+    count = "1 run was" if len(empty) == 1 else f"{len(empty)} runs were"
+    text = f"{count} never filled: {_list_runs(empty, most)}"
     advice = "`fiftyone-redis sync DATASET BRAIN_KEY` fills them."
     return [Finding("runs", NOTE, text, advice)]
 

@@ -105,7 +105,7 @@ def read_index(index: Definition, file: IndexFile, progress: Progress | None = N
 
 def read_import(client: Client, name: str) -> str | None:
     """Returns the id of the file that an index is being filled from; None if it is complete."""
-    found = client.execute("HGET", commands.sync_key(name), _IMPORT)
+    [found] = client.execute("HMGET", commands.sync_key(name), _IMPORT)
     return None if found is None else wire.to_text(found)
 
 

@@ -119,15 +119,31 @@ def _find_work(index: Any) -> tuple[Difference, dict[str, str], list[str]]:
         name = index.config.index_name
         logger.warning("The index %r is not on the server any more; it is filled anew", name)
     last = _read_last_sync(index, opened)
-    found = (_find_new(index, opened, last) if opened is not None and last else None) or difference(
-        index
-    )
+    found = _find_difference(index, opened, last)
     # What was modified before the last sync was looked at then.
     since = last.at if last else _started_at(index)
     modified = find_modified(index, since - _CLOCK_SKEW)
     missing = set(found.missing)
     changed = {id: of for id, of in find_changed(index, modified).items() if id not in missing}
     return found, changed, modified
+
+
+def find_difference(index: Any) -> Difference:
+    """Finds what :func:`difference` does, but looks at new samples alone if a sync saw the others.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+
+    Raises:
+        FiftyOneRedisError: if the server cannot be read
+    """
+    opened = index.find_index()
+    return _find_difference(index, opened, _read_last_sync(index, opened))
+
+
+def _find_difference(index: Any, opened: VectorIndex | None, last: _LastSync | None) -> Difference:
+    new = _find_new(index, opened, last) if opened is not None and last else None
+    return new or difference(index)
 
 
 def add_missing(
@@ -256,7 +272,7 @@ def _record_sync(index: Any, began: datetime) -> None:
 def _read_last_sync(index: Any, opened: VectorIndex | None) -> _LastSync | None:
     if opened is None or not _is_noted(index):
         return None
-    found = opened.client.execute("HGET", *_sync_field(index))
+    [found] = opened.client.execute("HMGET", *_sync_field(index))
     if found is None:
         return None
     known = json.loads(found)

@@ -13,9 +13,9 @@ from cluster_nodes import (
     Node,
     Nodes,
     empty,
-    free_port,
     join,
 )
+from ports import find_unused_port
 from server_under_test import describe
 
 from fiftyone_redis import server
@@ -34,7 +34,7 @@ def running_nodes(tmp_path_factory):
     nodes = Nodes()
     try:
         for _ in range(6):
-            nodes.append(Node(program, folder, free_port(), free_port()))
+            nodes.append(Node(program, folder, find_unused_port(), find_unused_port()))
         join(nodes)
         yield nodes
     finally:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from playback import FULL_PAGE, LAST_PAGE, SEARCH, Playback, later, unused_port
+from playback import FULL_PAGE, LAST_PAGE, SEARCH, Playback, later
+from ports import find_unused_port
 
 from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.connection.protocol.wire import pack_queries
@@ -100,7 +101,7 @@ def test_a_smaller_time_limit_leads_to_another_coordinator(played):
 
 def with_a_dead_primary(played) -> int:
     """Has a primary that failed come first in CLUSTER SHARDS, as after a failover of it."""
-    port = unused_port()
+    port = find_unused_port()
     node = b"".join(
         b"+%b\r\n+%b\r\n" % pair
         for pair in [
