@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from fiftyone_redis import server
-from fiftyone_redis.engine import VectorIndex, connect, index_file
+from fiftyone_redis.engine import connect, index_file
+from fiftyone_redis.engine.lifecycle import adding
 
 
 @pytest.fixture
@@ -143,18 +144,18 @@ def test_an_interrupted_import_goes_on_without_a_question(
     run, name, exported, dataset, other_server, monkeypatch
 ):
     monkeypatch.setattr(index_file, "PART_BYTES", 20 * 4 * 8)
-    add = VectorIndex.add
+    add = adding.add
 
-    def add_once(index, *arguments, **keywords):
-        monkeypatch.setattr(VectorIndex, "add", stop)
-        add(index, *arguments, **keywords)
+    def add_once(*arguments):
+        monkeypatch.setattr(adding, "add", stop)
+        add(*arguments)
 
-    def stop(*arguments, **keywords):
+    def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(VectorIndex, "add", add_once)
+    monkeypatch.setattr(adding, "add", add_once)
     assert run("import", exported, "--url", other_server.url).exit_code == 1
-    monkeypatch.setattr(VectorIndex, "add", add)
+    monkeypatch.setattr(adding, "add", add)
     resumed = run("import", exported, "--url", other_server.url)
     assert resumed.output == (
         f"Imported 10 vectors into 'key' of '{name}'. The other 20 were there.\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from fiftyone_redis.app import brain_keys
 from fiftyone_redis.app.progress import Report, count_progress
 from fiftyone_redis.backend import RedisSimilarityIndex
+from fiftyone_redis.engine.documents.reading import Progress
 from fiftyone_redis.engine.schema.options import METRICS
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity.dataset_ids import list_ids
@@ -81,20 +82,32 @@ def copy(
         raise InputError(f"The run {source!r} has no vector of these samples; nothing was created.")
     index = _create(dataset, brain_key, other.config, settings)
     progress = count_progress(report, len(wanted), "Copied")
+    done = _add_batches(index, chain([first], batches), progress)
+    dataset.clear_cache()  # what is loaded anew has the model
+    without = [id for id in wanted if id not in done]
+    return dataset.load_brain_results(brain_key), SyncResult([*done], without_vector=without)
+
+
+def _add_batches(
+    index: Any, batches: Iterable[tuple[Any, Any, Any]], progress: Progress
+) -> set[str]:
+    """Adds vectors, sample ids and label ids; deletes the run if it fails before the first batch.
+
+    Returns:
+        the ids that were added
+    """
     done: set[str] = set()
     try:
-        for vectors, sample_ids, label_ids in chain([first], batches):
+        for vectors, sample_ids, label_ids in batches:
             index.add_to_index(vectors, sample_ids, label_ids, reload=False, progress=False)
             done.update(map(str, sample_ids if label_ids is None else label_ids))
             progress(len(vectors))
     except BaseException:
         if not done:
             index.cleanup()
-            dataset.delete_brain_run(brain_key)
+            index.samples._root_dataset.delete_brain_run(index.key)
         raise
-    dataset.clear_cache()  # what is loaded anew has the model
-    without = [id for id in wanted if id not in done]
-    return dataset.load_brain_results(brain_key), SyncResult([*done], without_vector=without)
+    return done
 
 
 def _create(dataset: Any, brain_key: str, config: Any, settings: dict[str, Any]) -> Any:

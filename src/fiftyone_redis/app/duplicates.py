@@ -58,14 +58,11 @@ def find(
     """
     nearest, partners = _nearest(vectors, metric, progress)
     near = np.flatnonzero(nearest <= threshold)
-    points = vectors[near]
-    kept = exact_search.drop_duplicates(points, threshold, metric)
+    kept = exact_search.drop_duplicates(vectors[near], threshold, metric)
     dropped = np.setdiff1d(np.arange(len(near)), kept)
     leader, distances = np.arange(len(near)), nearest[near].copy()
     if len(dropped):
-        to_kept = list(exact_search.find_neighbors(points[kept], points[dropped], 1, metric))
-        leader[dropped] = [kept[rows[0]] for rows, _ in to_kept]
-        distances[dropped] = [found[0] for _, found in to_kept]
+        leader[dropped], distances[dropped] = _find_leaders(vectors[near], kept, dropped, metric)
     # A kept point without a group is placed next to its nearest neighbour.
     alone = np.setdiff1d(kept, leader[dropped])
     beside = np.searchsorted(near, partners[near[alone]])
@@ -82,6 +79,14 @@ def find(
         np.isin(order, kept).tolist(),
         nearest,
     )
+
+
+def _find_leaders(
+    points: npt.NDArray[Any], kept: Any, dropped: Any, metric: str
+) -> tuple[list[int], list[float]]:
+    """Returns the kept point that is nearest to each dropped one, and its distance."""
+    found = list(exact_search.find_neighbors(points[kept], points[dropped], 1, metric))
+    return [kept[rows[0]] for rows, _ in found], [distances[0] for _, distances in found]
 
 
 def _nearest(

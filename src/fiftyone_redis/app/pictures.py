@@ -168,28 +168,31 @@ def make_nearest_view(
         the view, nearest first, and the field of its samples or patches that has the distances
 
     Raises:
-        InputError: if the field holds other values than distances, or values that may not be
-            replaced
+        InputError: if the field holds something else, or values that may not be replaced
         FiftyOneRedisError: if the server cannot be searched; the field is as it was then
     """
     field, dataset = index.config.patches_field, index.samples._root_dataset
-    samples = index.samples if within is None else _find_samples(within, field)
     path = find_distance_path(dataset, field, dist_field) if dist_field else None
     if path and not replace:
         _refuse_values(dataset, path)
     with index:
-        index.use_view(samples)
-        ids, label_ids, distances = index.find_nearest(vector, k)
+        index.use_view(index.samples if within is None else _find_samples(within, field))
+        found = index.find_nearest(vector, k)
         if path and count_values(dataset, path):
             clear_values(dataset, field, path)
         view = index.sort_by_similarity(vector, k=k, dist_field=dist_field or None)
+    return (view, path) if path and field is None else _note_distances(index, view, *found)
+
+
+def _note_distances(
+    index: Any, view: Any, ids: Any, label_ids: Any, distances: Any
+) -> tuple[Any, str]:
+    """Notes distances in a field of our own; returns the view of the samples or patches, and it."""
+    field, owner = index.config.patches_field, index.samples._root_dataset
     if field is not None:
         ids = label_ids
-        view = view.to_patches(field).select(ids, ordered=True)
-    elif path is not None:
-        return view, path
+        owner = view = view.to_patches(field).select(ids, ordered=True)
     values = {str(id): float(distance) for id, distance in zip(ids, distances, strict=True)}
-    owner = dataset if field is None else view
     return view, own_fields.replace_values(owner, index.key, own_fields.DISTANCE, values)
 
 

@@ -87,10 +87,10 @@ def test_a_small_part_of_a_graph_is_compared_and_a_large_one_searched_for():
     assert planner.plan_all_points(schema, size, 500_000, 10).uses_graph
 
 
-def test_a_graph_takes_time_in_step_with_the_points():
+def test_a_graph_takes_time_nearly_in_step_with_the_points():
     schema = Schema("docs", 512, algorithm="HNSW")
     small, large = (
         planner.plan_all_points(schema, count, count, 10) for count in (200_000, 1_000_000)
     )
-    assert large.seconds == pytest.approx(5 * small.seconds)
+    assert 5 * small.seconds < large.seconds < 7 * small.seconds
     assert large.seconds < 20 * 60

@@ -40,7 +40,9 @@ _LOOK_UP = 6.5  # the server finds the key of one id, by a TAG field
 _WALK = 5.0  # one id is read while all documents are walked, if no TAG field holds the ids
 _HIT = 6.0  # the server returns one document, and the reply is parsed
 _BYTES = 20_000.0  # bytes of vectors that the server compares in one microsecond
-_GRAPH = 300.0  # the server walks an HNSW graph
+_GRAPH = 300.0  # the server walks an HNSW graph of up to this size:
+_GRAPH_SIZE = 20_000
+_GRAPH_GROWTH = 0.25  # the power of the size with which that grows, as caches help less and less
 _READ = 10.0  # one vector is read from the server
 _MULTIPLY = 1 / 25_000  # one multiply-add of brute force in this process
 _PAIR = 0.004  # one pair of points is compared in this process, and as much for each value:
@@ -139,7 +141,8 @@ def plan_all_points(schema: Schema, size: int, points: int, k: int) -> AllPoints
     if schema.algorithm == "FLAT":
         return AllPointsPlan(False, pairs, "FLAT has no graph to search; HNSW has")
     width = k * max(1.0, size / max(1, points))
-    walks = points * (_GRAPH + width * _HIT + k * _READ) / 1e6
+    walk = _GRAPH * max(1.0, size / _GRAPH_SIZE) ** _GRAPH_GROWTH
+    walks = points * (walk + width * _HIT + k * _READ) / 1e6
     if walks < pairs:
         return AllPointsPlan(
             True, walks, f"brute force would take {pairs / walks:.1f} times as long"
