@@ -212,6 +212,7 @@ def points(variant: Variant, figures: Figures, say: Say, most: int | None = None
         "points",
         {
             "count": count,
+            "size": len(index),
             "seconds": seconds,
             "server": _server_seconds(index.client) - before,
             "client": measure.peak() - memory,
@@ -230,11 +231,12 @@ def recall(variant: Variant, figures: Figures, say: Say) -> None:
     rows = np.random.default_rng(51).choice(
         len(neighbors), min(_RECALLED, len(neighbors)), replace=False
     )
-    queries = data.unit(_rows(variant, rows))
+    queries, size = data.unit(_rows(variant, rows)), len(_open(variant))
     best = (np.zeros((len(rows), 0)), np.zeros((len(rows), 0), int))
     for at, vectors in data.clustered_blocks(variant.count, variant.dim):
         far = -(queries @ data.unit(vectors).T)
-        far[rows[:, None] == np.arange(at.start, at.stop)] = np.inf
+        numbers = np.arange(at.start, at.stop)
+        far[(rows[:, None] == numbers) | (numbers >= size)] = np.inf
         best = exact_search.merge(best, far.astype(float), at.start, K)
     hits = sum(len(set(a) & set(b)) for a, b in zip(neighbors[rows], best[1], strict=True))
     share = hits / (K * len(rows))

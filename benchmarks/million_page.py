@@ -164,9 +164,9 @@ def _views(known: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 def _points(known: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     recalls = {count: found for _, count, found in _variants(known, "recall")}
     for _, count, found in _variants(known, "points"):
-        done = found["count"]
+        done, size = found["count"], found.get("size", count)
         yield (
-            f"{count:,}",
+            f"{size:,}" if size == count else f"{size:,} of {count:,}",
             "all" if done == count else f"the first {done:,}",
             _time(found["seconds"]),
             MILLISECONDS.text(found["seconds"] / done),

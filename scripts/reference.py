@@ -10,6 +10,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import click
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = ("cli.md", "settings.md", "how-to/large-datasets.md")
 
-_COMPUTED = 10_000_000  # vectors: too many to be measured, so the costs are continued
+_SIZES = (10_000, 100_000, 1_000_000, 10_000_000)  # vectors, of the table of costs
 
 _BACKEND = ROOT / "src" / "fiftyone_redis" / "backend.py"
 
@@ -91,14 +92,12 @@ def commands_text() -> str:
 def costs_table() -> str:
     """Returns the table of what FLAT and HNSW cost at several sizes."""
     rows = []
-    for count in (*next(iter(algorithms.MEASURED.values())), _COMPUTED):
-        for name in algorithms.MEASURED:
-            cost = algorithms.estimate(name, count)
-            times = (algorithms.describe_time(each) for each in (cost.build, cost.search))
-            recall = "1" if name == "FLAT" else algorithms.RECALL
-            size = f"{count:,}" + (" (computed)" if count == _COMPUTED else "")
-            built, searched = times
-            rows.append((size, name, built, format_bytes(cost.memory), searched, recall))
+    for count, name in product(_SIZES, algorithms.MEASURED):
+        cost = algorithms.estimate(name, count)
+        built, searched = map(algorithms.describe_time, (cost.build, cost.search))
+        recall = "1" if name == "FLAT" else algorithms.RECALL
+        size = f"{count:,}" + ("" if count in algorithms.MEASURED[name] else " (computed)")
+        rows.append((size, name, built, format_bytes(cost.memory), searched, recall))
     header = ("vectors", "algorithm", "build", "server's memory", "a search", "recall@10")
     return _table(header, rows)
 

@@ -199,7 +199,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         Raises:
             SettingsError: if a name or value is not supported, or settings conflict
         """
-        configured = settings.configured()
+        configured = settings.drop_replaced(settings.configured(), kwargs)
         given = {
             name: configured.get(name) if kwargs.get(name) is None else kwargs[name]
             for name in (*settings.NAMES, *kwargs)

@@ -15,7 +15,7 @@ import pytest
 from grouped_samples import make_grouped_dataset
 
 from fiftyone_redis.engine.search import planner
-from fiftyone_redis.errors import InputError
+from fiftyone_redis.errors import IndexChangedError, InputError
 from fiftyone_redis.similarity import all_points, graph_points
 
 METRICS = ("cosine", "euclidean", "dotproduct")
@@ -254,6 +254,17 @@ def test_it_can_be_stopped_and_the_index_used_on(many, walks, work):
     assert many._kneighbors(query=id, k=1)[0] == [id]
     assert len(walks) == walked  # nothing goes on behind the scenes
     assert len(many._kneighbors(k=2)) == 3000
+
+
+def test_a_rebuild_meanwhile_is_told(many, walks):
+    points = graph_points.GraphPoints(
+        many.config.open_index(many._redis), many.samples.values("id")
+    )
+    found = points.find_neighbors(3)
+    next(found)
+    many.rebuild(metric="euclidean", progress=False)
+    with pytest.raises(IndexChangedError, match="try again"):
+        list(found)
 
 
 def test_many_ids_are_searched_for_in_batches(many):

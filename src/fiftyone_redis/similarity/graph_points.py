@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from fiftyone_redis.engine.documents import reading
+from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.documents.reading import Progress
 from fiftyone_redis.engine.index import VectorIndex
 from fiftyone_redis.engine.schema.options import DTYPES
@@ -21,7 +23,7 @@ from fiftyone_redis.engine.search import exact_search, many_searches
 from fiftyone_redis.engine.search.exact_search import Floats, Rows
 from fiftyone_redis.engine.search.knn_search import Neighbors
 from fiftyone_redis.engine.search.subset_search import IdSubset
-from fiftyone_redis.errors import IncompleteResultError
+from fiftyone_redis.errors import IncompleteResultError, IndexChangedError
 
 CANDIDATES = 100
 """How many candidates a search keeps, unless ef_runtime was set: enough for a recall of 0.99
@@ -64,7 +66,7 @@ class GraphPoints:
 
     def __init__(self, index: VectorIndex, ids: Sequence[str]) -> None:
         index.schema = many_searches.choose_candidates(index.schema, CANDIDATES)
-        self._index = index
+        self._index, self._server_name = index, index.schema.server_name
         self._ids = ids
         self._rows = {id: row for row, id in enumerate(ids)}
         self._within = IdSubset(ids) if len(ids) < len(index) else None
@@ -176,6 +178,18 @@ class GraphPoints:
                 yield part
                 if progress is not None:
                     progress(next(sizes))
+        self._confirm()
+
+    def _confirm(self) -> None:
+        """Raises an :class:`IndexChangedError` if others have rebuilt the index meanwhile."""
+        self._index.existing([])  # reads the definition again if it has changed
+        schema = self._index.schema
+        if schema.server_name != self._server_name:
+            self._server_name = schema.server_name
+            raise IndexChangedError(
+                f"The index {schema.name!r} was rebuilt or recreated by another process during "
+                "this call; try again."
+            )
 
     def _near_each(self, rows: list[int], radius: float) -> list[tuple[int, Found | None]]:
         return list(zip(rows, self._near(rows, radius), strict=True))
@@ -241,7 +255,9 @@ class GraphPoints:
     def _read(self, index: VectorIndex, rows: set[int]) -> tuple[Any, dict[int, int]]:
         """Reads the vectors of some points, and tells the place of each."""
         wanted = sorted(rows)
-        found = index.fetch([self._ids[row] for row in wanted])
+        # Not by fetch(), which confirms the index each time; see _run.
+        documents = Documents(index.client, index.schema)
+        found = reading.fetch(documents, [self._ids[row] for row in wanted])
         if len(found.ids) < len(wanted):
             raise IncompleteResultError(
                 f"{len(wanted) - len(found.ids)} embeddings were removed from the index while it "

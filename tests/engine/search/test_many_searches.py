@@ -7,8 +7,9 @@ import pytest
 
 from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.engine import Schema, VectorIndex
+from fiftyone_redis.engine.lifecycle import definition
 from fiftyone_redis.engine.search import many_searches
-from fiftyone_redis.errors import InputError
+from fiftyone_redis.errors import IndexNotFoundError, InputError
 
 COUNT = 500
 
@@ -52,6 +53,43 @@ def test_a_rebuild_meanwhile_is_followed(graph, client):
     handle = VectorIndex.open(client, "filled")
     graph.rebuild(metric="euclidean")
     assert len(handle.search_ids(graph.ids(), 2)) == COUNT
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Has graphs of 100 documents taken for large ones, which are confirmed every few seconds."""
+    monkeypatch.setattr(definition, "_LARGE", 100)
+    monkeypatch.setattr(definition, "_TRUST", 0.1)
+
+
+def count_descriptions(client, index):
+    def calls():
+        return client.info("commandstats").get("cmdstat_FT.INFO", {"calls": 0})["calls"]
+
+    before = calls()
+    for id in index.ids()[:50]:
+        index.search_ids([id], 1)
+    return calls() - before
+
+
+def test_a_large_graph_is_described_with_few_of_its_searches(large, graph, client):
+    assert count_descriptions(client, graph) < 10
+
+
+def test_a_small_graph_and_brute_force_are_described_with_every_search(graph, client):
+    assert count_descriptions(client, graph) >= 50
+
+
+def test_a_large_graph_that_is_rebuilt_or_dropped_is_noticed_by_the_next_search(
+    large, graph, client
+):
+    handle, id = VectorIndex.open(client, "filled"), graph.ids()[0]
+    by_cosine = handle.search_ids([id], 2)[0]
+    graph.rebuild(metric="euclidean")
+    assert handle.search_ids([id], 2)[0].distances[1] > by_cosine.distances[1] + 0.1
+    graph.drop()
+    with pytest.raises(IndexNotFoundError):
+        handle.search([[1.0] * 8], 2)
 
 
 def test_an_error_ends_what_is_under_way_and_begins_nothing_more(client):

@@ -25,17 +25,21 @@ from fiftyone_redis.engine.schema.schema import FIFTYONE_ID, Schema
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexChangedError,
+    IndexMismatchError,
     IndexNotFoundError,
     InputError,
+    ServerError,
 )
 
-SIGNS_OF_CHANGE = (IndexChangedError, IndexNotFoundError, InputError)
+SIGNS_OF_CHANGE = (IndexMismatchError, IndexNotFoundError, InputError, ServerError)
 """What work on an index may fail with since others have changed it."""
 
 _MOST_CHANGES = 10  # of an index by others, during one piece of work
 _REMEMBERED_SECONDS = 60.0
 _NEW_SECONDS = 1.0  # in which an index that was just made is not looked for before it is filled
 _SAMPLE = 64
+_LARGE = 10_000  # documents of a graph, from which on FT.INFO takes longer than a search
+_TRUST = 5e-6  # seconds for each document: about 20 times as long as FT.INFO takes
 
 T = TypeVar("T")
 
@@ -55,6 +59,7 @@ class Definition:
         self.alias = alias
         self.identity = identity
         self._made_at = time.monotonic()
+        self._trusted_until = 0.0
         self._estimates: dict[Any, tuple[float, Any]] = {}
 
     @property
@@ -91,6 +96,7 @@ class Definition:
         self.schema = replace(found.schema, **unread)
         self.alias = found.alias
         self.identity = found.identity
+        self._trusted_until = 0.0
         self.forget()
 
     def confirm(self, reply: Any = None, *, must_be_complete: bool = True) -> None:
@@ -110,13 +116,28 @@ class Definition:
             reply = self.client.execute(*commands.info(self.schema.name))
         found = index_info.read_identity(reply)
         is_same = found[: len(self.identity)] == self.identity
-        is_complete = not must_be_complete or index_info.read_indexing(reply).is_complete
-        if not (is_same and is_complete):
+        indexing = index_info.read_indexing(reply) if must_be_complete else None
+        if not is_same or not (indexing is None or indexing.is_complete):
             raise IndexChangedError(
                 f"The index {self.schema.name!r} was rebuilt or recreated by another process "
                 "during this call; try again."
             )
         self.identity = found
+        if indexing is not None:
+            self._trust(indexing.documents)
+
+    def is_confirmed(self) -> bool:
+        """Returns whether the index was confirmed so shortly ago that a search needs no other look.
+
+        FT.INFO takes as long as hundreds of searches of a large graph, so it goes with few of them.
+        What happens in between shows: after a rebuild the former index is dropped, so that searches
+        fail; and a server that restarts takes longer than that to load so many documents.
+        """
+        return time.monotonic() < self._trusted_until
+
+    def _trust(self, documents: int) -> None:
+        is_slow = self.schema.algorithm != "FLAT" and documents >= _LARGE
+        self._trusted_until = time.monotonic() + documents * _TRUST if is_slow else 0.0
 
     def follow(self, error: FiftyOneRedisError, changes: int) -> int:
         """Reads the definition again, so that work that failed is repeated, if it has changed.
@@ -132,8 +153,8 @@ class Definition:
             IndexNotFoundError: if the index is gone
             FiftyOneRedisError: that error, if the index has not changed, or changes again and again
         """
-        is_wrong_input = isinstance(error, InputError) and not self._is_changed()
-        if is_wrong_input or changes == _MOST_CHANGES:
+        is_sure = isinstance(error, IndexChangedError | IndexNotFoundError)
+        if changes == _MOST_CHANGES or not (is_sure or self._is_changed()):
             raise error
         self.refresh()
         return changes + 1

@@ -72,6 +72,9 @@ class SearchedIndex(Protocol):
             reply: the reply to an FT.INFO that was sent just before the query; None to send one
         """
 
+    def is_confirmed(self) -> bool:
+        """Returns whether a search needs no confirmation now."""
+
 
 @dataclass(frozen=True)
 class KnnRequest:
@@ -239,16 +242,18 @@ def _query_subset(request: KnnRequest, blobs: list[bytes], within: Subset) -> li
 def _query_server(
     request: KnnRequest, blobs: list[bytes], k: int, keys: Sequence[str] | None = None
 ) -> list[list[Hit]]:
-    """Sends FT.INFO and the queries in one round trip."""
+    """Sends FT.INFO, unless the index was just confirmed, and the queries in one round trip."""
     schema = request.schema
     knn = partial(
         commands.knn, schema, k=k, tags=schema.tags, keys=keys, timeout_ms=request.timeout_ms
     )
-    queries = [commands.info(schema.name), *map(knn, blobs)]
+    is_confirmed = request.index.is_confirmed()
+    queries = [*([] if is_confirmed else [commands.info(schema.name)]), *map(knn, blobs)]
     groups = [queries] if len(blobs) == 1 else [[query] for query in queries]
     requests = (wire.pack_queries(group, [None] * len(group)) for group in groups)
     answers = chain.from_iterable(map(itemgetter(1), request.documents.client.exchange(requests)))
-    request.index.confirm(_check_reply(request, next(answers)))
+    if not is_confirmed:
+        request.index.confirm(_check_reply(request, next(answers)))
     return [replies.read_hits(_check_reply(request, reply), schema) for reply in answers]
 
 
