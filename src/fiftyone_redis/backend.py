@@ -27,12 +27,12 @@ from fiftyone_redis.errors import (
     list_unknown,
 )
 from fiftyone_redis.similarity.adding import AddingMixin
-from fiftyone_redis.similarity.embeddings import EmbeddingsMixin
 from fiftyone_redis.similarity.option_keywords import document_options, refuse_unknown, take_options
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.queries import AGGREGATIONS, NeighborsMixin
 from fiftyone_redis.similarity.registration import RegistrationMixin
 from fiftyone_redis.similarity.sharing import refuse_if_shared
+from fiftyone_redis.similarity.stored_embeddings import EmbeddingsMixin
 from fiftyone_redis.similarity.stored_fields import RequestedFields, StoredField, parse_fields
 from fiftyone_redis.similarity.sync import SyncResult, sync
 
@@ -199,7 +199,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         Raises:
             SettingsError: if a name or value is not supported, or settings conflict
         """
-        configured = settings.configured()
+        configured = settings.drop_replaced(settings.configured(), kwargs)
         given = {
             name: configured.get(name) if kwargs.get(name) is None else kwargs[name]
             for name in (*settings.NAMES, *kwargs)

@@ -11,8 +11,11 @@ from fiftyone_redis import server
 from fiftyone_redis.connection import pool
 from fiftyone_redis.connection.client import Client, connect_with
 from fiftyone_redis.connection.parameters import (
+    CERTIFICATES,
     CONNECT_TIMEOUT,
+    IN_URL,
     NAMES,
+    SENTINEL,
     Parameters,
     check_parameters,
     show,
@@ -47,6 +50,14 @@ _ANY_SERVER = (
 )
 
 
+# What a keyword that names a server takes the place of, where that is configured.
+_REPLACED = {
+    "url": IN_URL,
+    "host": ("url", "sentinels", *SENTINEL),
+    "sentinels": ("url", "host", "port"),
+}
+
+
 @dataclass(frozen=True)
 class Source:
     """A setting and its origin.
@@ -68,6 +79,24 @@ def configured() -> dict[str, Any]:
 
     config: dict[str, Any] = fob.brain_config.similarity_backends.get("redis", {})
     return config
+
+
+def drop_replaced(config: Mapping[str, Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns configured settings, without those of another server than keywords name.
+
+    Args:
+        config: the configured settings by name
+        keywords: the keyword arguments; None for one that is not given
+    """
+    replaced = {
+        each
+        for name, others in _REPLACED.items()
+        if keywords.get(name) is not None
+        for each in others
+    }
+    if not str(keywords.get("url") or "rediss:").startswith("rediss:"):
+        replaced |= set(CERTIFICATES)
+    return {name: value for name, value in config.items() if name not in replaced}
 
 
 def read(values: Mapping[str, Any]) -> Parameters:

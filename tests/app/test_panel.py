@@ -181,6 +181,17 @@ def test_missing_samples_are_shown_at_once(panel, index):
     assert panel.is_skipping
 
 
+def test_what_was_read_before_does_not_replace_what_is_read_now(panel, index):
+    panel.call("on_load")
+    late = panel.asks
+    index.remove_from_index(sample_ids=index.sample_ids[:10])
+    panel.call("refresh")
+    assert panel.state["rows"][0]["vectors"] == "40"
+    panel.asks = late  # a slow request of the first time
+    panel.settle()
+    assert panel.state["rows"][0]["vectors"] == "40"
+
+
 def test_a_dataset_without_an_index_is_offered_one(panel):
     painted = panel.call("on_load")
     assert "No Redis index yet" in painted["none"]["default"]

@@ -5,8 +5,20 @@ from __future__ import annotations
 import json
 
 import fiftyone as fo
+import pytest
+from PIL import Image
 
+from fiftyone_redis.demo import images
+from fiftyone_redis.demo.model import register_model
 from fiftyone_redis.engine import VectorIndex
+
+ADDRESSED = [
+    ["ls"],
+    ["info", "{}", "key"],
+    ["doctor"],
+    ["create", "{}", "made", "--embeddings", "vector"],
+]
+VARIABLE = "FIFTYONE_BRAIN_SIMILARITY_REDIS_"
 
 
 def test_an_index_is_made_from_a_field_and_described(run, dataset):
@@ -122,3 +134,40 @@ def test_an_index_that_no_run_uses_is_listed_by_its_name(run, name, dataset):
     assert f"(no run) {index_name}\t30" in listed.stdout
     assert "1 index is used by no run" in listed.stderr
     assert json.loads(run("ls", "--json").stdout)[0]["used_by"] == []
+
+
+@pytest.mark.parametrize("command", ADDRESSED)
+def test_an_address_on_the_command_line_takes_the_place_of_another_one(
+    run, name, redis_server, redis_backend, monkeypatch, command
+):
+    del redis_backend["url"]
+    monkeypatch.delenv(f"{VARIABLE}URL")
+    for setting, value in (("host", "127.0.0.1"), ("port", "1"), ("password", "of another one")):
+        redis_backend[setting] = value
+        monkeypatch.setenv(VARIABLE + setting.upper(), value)
+    arguments = [each.format(name) for each in command]
+    assert run(*arguments).exit_code == 1
+    assert run(*arguments, "--url", redis_server.url).exit_code == 0
+
+
+def test_a_picture_and_a_text_find_what_is_like_them(run, redis_backend, tmp_path):
+    pixels, labels = images.digits()
+    dataset = fo.Dataset()
+    for row in range(20):
+        Image.fromarray(images.draw(pixels[row])).save(tmp_path / f"{row}.png")
+        dataset.add_sample(fo.Sample(filepath=str(tmp_path / f"{row}.png")))
+    made = run("create", dataset.name, "digits", "--model", register_model())
+    assert made.stdout == "20 added.\n"
+
+    found = json.loads(
+        run("search", dataset.name, "digits", tmp_path / "7.png", "-k", "3", "--json").stdout
+    )
+    assert found[0]["filepath"] == str(tmp_path / "7.png")
+    assert [each["distance"] for each in found] == sorted(each["distance"] for each in found)
+    assert found[0]["distance"] < 1e-3
+
+    [nearest] = json.loads(
+        run("search", dataset.name, "digits", "a seven", "-k", "1", "--json").stdout
+    )
+    assert labels[int(nearest["filepath"].rpartition("/")[2].removesuffix(".png"))] == 7
+    dataset.delete()

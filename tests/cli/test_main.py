@@ -195,6 +195,18 @@ def test_start_says_where_as_status_does(default_folder):
     assert table(status)["folder"] == str(default_folder)
 
 
+def test_a_server_is_told_as_json(default_folder):
+    assert json.loads(run("server", "status", "--json").stdout) == {"running": False}
+    started = json.loads(run("server", "start", "--json").stdout)
+    assert list(started) == ["url", "folder", "pid", "port"]
+    status = json.loads(run("server", "status", "--json").stdout)
+    assert status == {"running": True, **started}
+    restarted = json.loads(run("server", "restart", "--json").stdout)
+    assert restarted["url"] == started["url"]
+    assert json.loads(run("server", "stop", "--json").stdout) == {"stopped": True}
+    assert run("server", "start", "-q").output == ""
+
+
 def test_a_second_start_finds_the_first(default_folder):
     first = run("server", "start")
     assert run("server", "start").stdout == first.stdout

@@ -166,6 +166,12 @@ def test_the_exit_status_tells_errors_from_wrong_usage(run, name, redis_backend)
     assert run("import", "a.parquet", "only-the-dataset").exit_code in (1, 2)
 
 
+def test_numbers_are_aligned_to_the_right_and_ids_to_the_left(monkeypatch):
+    rows = [["6a", 1, "1.5 kB"], ["7b0", 1_000, "20.0 MB"]]
+    lines = format_on(80, ["ID", "N", "SIZE"], rows, monkeypatch).splitlines()
+    assert lines[1:] == ["6a      1   1.5 kB", "7b0  1000  20.0 MB"]
+
+
 @pytest.mark.parametrize("columns", [40, 80])
 def test_a_table_is_as_wide_as_the_terminal_at_most(columns, monkeypatch):
     rows = [

@@ -75,6 +75,28 @@ class Meddling:
         happen()
 
 
+def test_a_write_that_meets_half_converted_documents_is_repeated_on_the_new_index(client, vectors):
+    fields = f"VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE"
+    own = f"ON JSON PREFIX 1 docs: SCHEMA $.foid AS foid TAG $.vector AS vector {fields}"
+    client.execute_command("FT.CREATE", "docs", *own.split())
+    index = VectorIndex.open(client, "docs")
+    index.add(ids_of(10), vectors(10))
+
+    def convert() -> None:
+        VectorIndex.open(client, "docs").rebuild(storage="HASH")
+        client.execute_command("JSON.SET", "docs:00003", "$", "{}")  # as if not yet deleted
+
+    meddle = Meddling(convert)
+
+    def overwrite(documents) -> int:
+        meddle(0)
+        return sum(documents.write(ids_of(10), 2 * vectors(10), {}))
+
+    assert index.definition.write(overwrite) == 10
+    assert index.schema.storage == "HASH"
+    assert np.array_equal(index.fetch(ids_of(10)).vectors, 2 * vectors(10))
+
+
 def test_an_index_dropped_in_the_middle_of_an_add_is_an_error(client, index, vectors):
     other = VectorIndex.open(client, "docs")
     with pytest.raises(IndexNotFoundError, match="up to 9000 documents were written"):

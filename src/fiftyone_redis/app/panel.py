@@ -6,6 +6,7 @@ vectors and nearest-neighbour distances, for one index at a time, and paints the
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import Any
 
@@ -35,6 +36,7 @@ _STATE = (
     "others",
     "jobs",
     "page",
+    "read_at",
 )
 _HELP = """\
 Make, watch and change this dataset's similarity indexes in Redis. A click on a row opens its
@@ -123,7 +125,8 @@ class RedisPanel(foo.Panel):
 
     def count(self, ctx: Any) -> None:
         """Counts the missing vectors of one index, then has the page request the next."""
-        _restore(ctx)
+        if not _restore(ctx):
+            return
         rows = ctx.panel.state.rows or []
         row = next((row for row in rows if row["missing"] == index_table.COUNTING), None)
         if row is None:
@@ -140,7 +143,8 @@ class RedisPanel(foo.Panel):
 
     def measure(self, ctx: Any) -> None:
         """Measures the distances of the chosen index for a second; goes on if more are wanted."""
-        _restore(ctx)
+        if not _restore(ctx):
+            return
         key, more = ctx.panel.state.chosen, bool(ctx.params.get("more"))
         if key is None:
             return
@@ -215,6 +219,7 @@ class RedisPanel(foo.Panel):
         """Reads the server and the indexes, which takes a few milliseconds."""
         fresh: dict[str, Any] = {"problem": None, "problems": [], "plot": None, "rows": []}
         fresh |= {"stopped": False, "others": {}, "jobs": job_list.read(ctx)}
+        fresh["read_at"] = time.time()
         try:
             if ctx.dataset is None:
                 raise InputError("No dataset is open; open one first.")
@@ -301,11 +306,21 @@ class RedisPanel(foo.Panel):
 PANELS = (RedisPanel,)
 
 
-def _restore(ctx: Any) -> None:
-    """Restores the state of the previous call, which the page may not have merged yet."""
-    known = ctx.params.get("known")
-    if known:
-        ctx.panel.set_state(known)
+def _restore(ctx: Any) -> bool:
+    """Restores the state of the previous call, which the page may not have merged yet.
+
+    Returns:
+        whether it still holds: everything may have been read again since
+    """
+    known, state = ctx.params.get("known"), ctx.panel.state
+    if not known:
+        return True
+    if (state.read_at or 0) > known["read_at"]:
+        return False
+    if state.jobs is not None:
+        del known["jobs"]  # these change all the time
+    ctx.panel.set_state(known)
+    return True
 
 
 def _set_rows(ctx: Any, rows: list[dict[str, str]]) -> None:

@@ -51,7 +51,8 @@ def connect(connection: dict[str, Any]) -> Client:
     from fiftyone_redis import settings
     from fiftyone_redis.doctor.diagnosis import read_configured
 
-    wanted = settings.read({**read_configured(), **connection})
+    configured = settings.drop_replaced(read_configured(), connection)
+    wanted = settings.read({**configured, **connection})
     return settings.open_client(wanted, start=False)
 
 
@@ -87,6 +88,16 @@ def load_fiftyone() -> Any:
         except ConnectionError as error:
             raise click.ClickException(f"FiftyOne's database does not answer: {error}.") from error
     return fo
+
+
+def configure(connection: dict[str, Any]) -> None:
+    """Puts the options into FiftyOne's settings of the backend, for this process."""
+    import fiftyone.brain as fob
+
+    from fiftyone_redis import settings
+
+    kept = settings.drop_replaced(settings.configured(), connection)
+    fob.brain_config.similarity_backends["redis"] = {**kept, **connection}
 
 
 def load_dataset(name: str) -> Any:

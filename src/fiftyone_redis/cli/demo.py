@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fiftyone_redis.cli import output
-from fiftyone_redis.cli.connection import connection_options, load_fiftyone, telling_errors
+from fiftyone_redis.cli.connection import (
+    configure,
+    connection_options,
+    load_fiftyone,
+    telling_errors,
+)
 from fiftyone_redis.cli.group import Command
 
 if TYPE_CHECKING:
@@ -49,8 +54,6 @@ def demo(
     if missing:
         raise click.ClickException('The demo needs `pip install "fiftyone-redis[demo]"`.')
     load_fiftyone()
-    import fiftyone.brain as fob
-
     from fiftyone_redis import demo as demo_package
     from fiftyone_redis.demo.report import reporting
     from fiftyone_redis.server import status
@@ -61,7 +64,7 @@ def demo(
         entries.append(entry)
         output.print_part(str(entry))
 
-    fob.brain_config.similarity_backends.setdefault("redis", {}).update(connection)
+    configure(connection)
     was_running = status() is not None
     with reporting(show), telling_errors():
         if remove:

@@ -21,6 +21,7 @@ import click
 
 _STDOUT, _AS_JSON, _QUIET = (f"fiftyone_redis.{name}" for name in ("stdout", "json", "quiet"))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NUMBER = re.compile(r"[\d.,]+( [kMG]?B)?")
 _GAP = 2  # spaces between two columns
 _NARROWEST = 4  # columns that a text keeps, however narrow the terminal is
 
@@ -118,7 +119,7 @@ def format_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     if width is None:
         return "\n".join("\t".join(row) for row in [heads, *table])
     columns = list(zip(heads, *table, strict=True))
-    right = [all(cell[:1].isdigit() or cell == "-" for cell in column[1:]) for column in columns]
+    right = [all(map(_NUMBER.fullmatch, column[1:])) for column in columns]
     widths = _fit([max(map(_measure, column)) for column in columns], right, width)
     head, *lines = (_format_row(row, widths, right) for row in [heads, *table])
     return "\n".join([click.style(head, bold=True), *lines])

@@ -12,6 +12,7 @@ import click
 
 from fiftyone_redis.cli import output
 from fiftyone_redis.cli.connection import (
+    configure,
     connection_options,
     load_dataset,
     load_index,
@@ -98,6 +99,7 @@ def create(
     source = {"model": model} if field is None else {"embeddings_field": field}
     given = {name: value for name, value in options.items() if value is not None}
     loaded = load_dataset(dataset)
+    configure(connection)
     import fiftyone.brain as fob
 
     from fiftyone_redis.errors import FiftyOneRedisError, InputError
@@ -111,7 +113,6 @@ def create(
             backend="redis",
             **source,
             **given,
-            **connection,
         )
     try:
         with telling_errors():

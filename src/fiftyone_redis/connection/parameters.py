@@ -100,8 +100,8 @@ SECRETS = frozenset(f.name for f in fields(Parameters) if not f.repr)
 CERTIFICATES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 """The parameters that need TLS."""
 
-_SENTINEL = ("service_name", "sentinel_username", "sentinel_password")
-_IN_URL = ("host", "port", "db", "username", "password", "ssl", "sentinels", *_SENTINEL)
+SENTINEL = ("service_name", "sentinel_username", "sentinel_password")
+IN_URL = ("host", "port", "db", "username", "password", "ssl", "sentinels", *SENTINEL)
 
 
 def check_parameters(values: Mapping[str, Any]) -> Parameters:
@@ -145,7 +145,7 @@ def show(name: str, value: Any) -> str:
 
 def _refuse_conflicts(given: Mapping[str, Any], in_url: Mapping[str, Any]) -> None:
     if "url" in given:
-        _refuse_together("url", "the others", given, _IN_URL)
+        _refuse_together("url", "the others", given, IN_URL)
         if not given["url"].startswith("rediss:"):
             _refuse_alone("rediss:// in url", given, CERTIFICATES)
         twice = sorted(given.keys() & in_url.keys())
@@ -162,7 +162,7 @@ def _refuse_conflicts(given: Mapping[str, Any], in_url: Mapping[str, Any]) -> No
         if given.get("cluster"):
             raise SettingsError("sentinels and cluster are both set; set one of them.")
     else:
-        _refuse_alone("sentinels", given, _SENTINEL)
+        _refuse_alone("sentinels", given, SENTINEL)
     if "ssl_certfile" not in {**given, **in_url}:
         _refuse_alone("ssl_certfile", given, ("ssl_keyfile",))
 

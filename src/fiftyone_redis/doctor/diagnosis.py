@@ -65,7 +65,7 @@ def _diagnose(
         findings = [_check_package()]
         database, found = fiftyone_findings.check_fiftyone()
         findings += [found, *(check() for check in more)]
-        configured = read_configured()
+        configured = settings.drop_replaced(read_configured(), connection)
     except SettingsError as error:
         return [Finding("settings", PROBLEM, str(error))]
     try:

@@ -17,7 +17,7 @@ _SVG = (
 )
 _ICON = f"data:image/svg+xml;base64,{base64.b64encode(_SVG.encode()).decode()}"
 _CENTRED = {"container": {"sx": {"textAlign": "center"}}}
-_PICTURE = {"image": {"style": {"display": "block", "margin": "0 auto"}}}
+_PICTURE = {"image": {"style": {"display": "block", "width": 56, "margin": "0 auto"}}}
 
 
 def paint(panel: Any, others: Mapping[str, str]) -> None:
@@ -27,7 +27,7 @@ def paint(panel: Any, others: Mapping[str, str]) -> None:
         panel: the panel's ``types.Object``
         others: the similarity runs of other backends, and the names of these
     """
-    view = types.ImageView(width="56px", height="56px", alt="", componentsProps=_PICTURE)
+    view = types.ImageView(alt="", componentsProps=_PICTURE)
     panel.str("none_icon", default=_ICON, view=view)
     lines = [
         "**No Redis index yet**",

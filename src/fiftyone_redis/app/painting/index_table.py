@@ -36,7 +36,7 @@ _DETAILS = {
 }
 
 # Material UI styles.
-_CELL = {"sx": {"whiteSpace": "nowrap", "px": 1, "py": 0.75, "fontSize": "0.85rem"}}
+_CELL = {"sx": {"whiteSpace": "nowrap", "px": 1, "py": 0.75, "fontSize": "0.8rem"}}
 _SURFACE = "var(--fo-palette-background-level2, #262626)"
 _ACTIONS_STAY = {"position": "sticky", "right": 0, "background": _SURFACE, "px": 1}
 _NAMES_WRAP = {"whiteSpace": "normal", "overflowWrap": "anywhere"}
@@ -45,7 +45,7 @@ _TABLE = {
         "sx": {
             "minWidth": 0,
             "& td:nth-of-type(-n+2)": _NAMES_WRAP,
-            "& td:nth-of-type(2)": _NAMES_WRAP | {"minWidth": 100},
+            "& td:nth-of-type(2)": _NAMES_WRAP | {"minWidth": 92},
             "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY,
         }
     },

@@ -25,11 +25,13 @@ from fiftyone_redis.engine.schema.schema import FIFTYONE_ID, Schema
 from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexChangedError,
+    IndexMismatchError,
     IndexNotFoundError,
     InputError,
+    ServerError,
 )
 
-SIGNS_OF_CHANGE = (IndexChangedError, IndexNotFoundError, InputError)
+SIGNS_OF_CHANGE = (IndexMismatchError, IndexNotFoundError, InputError, ServerError)
 """What work on an index may fail with since others have changed it."""
 
 _MOST_CHANGES = 10  # of an index by others, during one piece of work
@@ -151,8 +153,8 @@ class Definition:
             IndexNotFoundError: if the index is gone
             FiftyOneRedisError: that error, if the index has not changed, or changes again and again
         """
-        is_wrong_input = isinstance(error, InputError) and not self._is_changed()
-        if is_wrong_input or changes == _MOST_CHANGES:
+        is_sure = isinstance(error, IndexChangedError | IndexNotFoundError)
+        if changes == _MOST_CHANGES or not (is_sure or self._is_changed()):
             raise error
         self.refresh()
         return changes + 1
