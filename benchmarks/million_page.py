@@ -29,9 +29,9 @@ _POINTS = ("Vectors", "Searched for", "Time", "Each", "Server's core", "Client",
 _PINGS = ("Beside", "Takes", "Median", "99 of 100", "Longest")
 
 _METHOD = """`make bench-million` measured this, apart from the rest: clustered vectors of 512
-values, cosine, one private server for each index. The machine was not quiet, as its load tells: the
-average number of processes that wanted one of the 2 cores. A time under a load of 10 is several
-times what it is alone; ratios, whose sides were measured in turn, are fairer."""
+values, cosine, one private server for each index. The load is the average number of processes that
+wanted one of the 2 cores. Where it is 1 to 3 the machine was quiet. A time under a load of 10 is
+several times what it is alone; ratios, whose sides were measured in turn, are fairer."""
 
 _BUILT = """Built by the engine in batches of 4,096. Server's core is the server's processor time,
 client by how much the process grew at most, server its `used_memory`. The HNSW index of a million
