@@ -48,6 +48,7 @@ def test_a_job_is_watched_and_cancelled(panel, page, many, app_redis):
     assert count_vectors(many, app_redis) == count
 
 
+@pytest.mark.slow
 def test_a_failure_is_red_and_stays_in_the_list(panel, page, few, app_redis):
     index_by_model(few, app_redis)
     page.open(few.name)

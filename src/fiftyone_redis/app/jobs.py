@@ -30,6 +30,12 @@ EXPECTED = (FiftyOneRedisError, ValueError)
 """Errors whose text is for the user; FiftyOne raises ValueError if an input does not fit."""
 
 _ARRIVES_WITHIN = 10.0  # seconds for a page to open its request after it has started a job
+_TITLES = {  # of operators whose name in the App is not that in the code
+    "add_missing": "Index missing samples",
+    "create_index": "Create an index",
+    "remove_gone": "Remove stale vectors",
+    "search_with_picture": "Search with a picture",
+}
 _MOST_ENDED = 50  # jobs that are remembered
 _PAGE_CLOSED = "stopped, since the page that started it was closed"
 _CANCELLED = "cancelled"
@@ -123,8 +129,9 @@ class Job:
 
 
 def make_title(operator: str) -> str:
-    """Returns the name of an operator in words, such as "Find near duplicates"."""
-    return operator.rpartition("/")[2].replace("_", " ").capitalize()
+    """Returns what the list of jobs calls an operator, such as "Find near duplicates"."""
+    name = operator.rpartition("/")[2]
+    return _TITLES.get(name) or name.replace("_", " ").capitalize()
 
 
 _jobs: dict[str, Job] = {}

@@ -39,7 +39,6 @@ _STATES = {  # FiftyOne's words for them
     "failed": FAILED,
 }
 _FIELDS = (
-    "label",
     "operator",
     "run_state",
     "status.progress",
@@ -131,7 +130,7 @@ def _describe(operation: dict[str, Any]) -> dict[str, Any]:
         told = tell(_find_reason(result["error"]), "error")
     return {
         "id": str(operation["_id"]),
-        "title": make_title(operation.get("label") or operation["operator"]),
+        "title": make_title(operation["operator"]),
         "target": params.get("brain_key") or "",
         "state": _STATES.get(operation["run_state"], RUNNING),
         "is_scheduled": True,

@@ -52,7 +52,7 @@ def test_the_end_of_short_work_is_told_at_once(indexed):
     assert told["notify"]["variant"] == "success"
     assert "reload_dataset" in told
     [row] = job_list.read(context(indexed, {}))
-    assert (row["title"], row["state"]) == ("Rename", "done")
+    assert (row["title"], row["state"]) == ("Rename index", "done")
     job_list.clear(context(indexed, {}))
     assert job_list.read(context(indexed, {})) == []
 

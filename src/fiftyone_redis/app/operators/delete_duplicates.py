@@ -39,7 +39,7 @@ class DeleteNearDuplicates(foo.Operator):
 
     def execute(self, ctx: Any) -> Any:
         """Deletes them."""
-        return run_with_progress(ctx, _BUTTON, partial(self._delete, ctx), _LABEL)
+        return run_with_progress(ctx, _BUTTON, partial(self._delete, ctx))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)

@@ -45,7 +45,7 @@ class FindNearDuplicates(foo.Operator):
 
     def execute(self, ctx: Any) -> Any:
         """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, _BUTTON, lambda report: self._find(ctx, report), _LABEL)
+        return run_with_progress(ctx, _BUTTON, lambda report: self._find(ctx, report))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)

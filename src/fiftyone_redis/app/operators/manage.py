@@ -60,13 +60,7 @@ class _Change(foo.Operator):
 
     def execute(self, ctx: Any) -> Any:
         """Runs the change."""
-        work = partial(self._run, ctx)
-        return run_with_progress(ctx, self.button, work, self.label)
-
-    def resolve_run_name(self, ctx: Any) -> str:
-        """Returns what the list of jobs calls it if it is scheduled."""
-        del ctx
-        return self.label
+        return run_with_progress(ctx, self.button, partial(self._run, ctx))
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Runs the change."""

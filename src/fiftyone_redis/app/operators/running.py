@@ -15,9 +15,7 @@ __all__ = ["Outcome", "run_with_progress"]
 _QUICK = 0.7  # seconds; shorter work is not worth a line in the panel
 
 
-def run_with_progress(
-    ctx: Any, name: str, work: Callable[[Report], Outcome], title: str | None = None
-) -> Any:
+def run_with_progress(ctx: Any, name: str, work: Callable[[Report], Outcome]) -> Any:
     """Runs work. Started in the App it becomes a job, unless it ends at once.
 
     Without a page that could show a job, the work runs here: for a delegated operation, which
@@ -27,7 +25,6 @@ def run_with_progress(
         ctx: the :class:`fiftyone.operators.ExecutionContext`
         name: what the work is called in a sentence, such as "Create"
         work: the work to run
-        title: what the list of jobs calls it, by default the operator's own name
 
     Returns:
         messages for the App, or the outcome as plain data
@@ -43,12 +40,11 @@ def run_with_progress(
             raise InputError(scheduled.CANCELLED) from None
     if "operator_uri" not in ctx.request_params:
         return work(ctx.set_progress).to_dict()
-    return _run_as_job(ctx, name, work, title or make_title(ctx.request_params["operator_uri"]))
+    return _run_as_job(ctx, name, work)
 
 
-def _run_as_job(
-    ctx: Any, name: str, work: Callable[[Report], Outcome], title: str
-) -> Iterator[Any]:
+def _run_as_job(ctx: Any, name: str, work: Callable[[Report], Outcome]) -> Iterator[Any]:
+    title = make_title(ctx.request_params["operator_uri"])
     job = make_job(ctx, title, ctx.params.get("brain_key") or "")
     try:
         jobs.start(job, name, work)

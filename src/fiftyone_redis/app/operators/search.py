@@ -42,7 +42,7 @@ class SearchWithPicture(foo.Operator):
 
     def execute(self, ctx: Any) -> Any:
         """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, _BUTTON, partial(self._search, ctx), _LABEL)
+        return run_with_progress(ctx, _BUTTON, partial(self._search, ctx))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)

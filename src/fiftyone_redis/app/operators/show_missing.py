@@ -39,7 +39,7 @@ class ShowMissing(foo.Operator):
 
     def execute(self, ctx: Any) -> Any:
         """Shows them."""
-        return run_with_progress(ctx, _BUTTON, partial(self._show, ctx), _LABEL)
+        return run_with_progress(ctx, _BUTTON, partial(self._show, ctx))
 
     def _show(self, ctx: Any, report: Report) -> Outcome:
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])

@@ -40,7 +40,7 @@ class ComputeVisualization(foo.Operator):
 
     def execute(self, ctx: Any) -> Any:
         """Computes it."""
-        return run_with_progress(ctx, _BUTTON, partial(self._compute, ctx), _LABEL)
+        return run_with_progress(ctx, _BUTTON, partial(self._compute, ctx))
 
     def _ask(self, ctx: Any, inputs: Any) -> None:
         key = forms.pick_index(inputs, ctx)
