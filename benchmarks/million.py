@@ -170,6 +170,7 @@ def search(variant: Variant, figures: Figures, say: Say) -> None:
     )
     found = {"seconds": ours[0], "memory": reading[0], "bytes": size}
     found |= {"server": busy, "memory_cpu": reading_busy, "load": os.getloadavg()[0]}
+    found["size"] = len(index)
     figures.save("search", found)
 
 
