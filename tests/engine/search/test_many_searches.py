@@ -63,13 +63,14 @@ def large(monkeypatch):
 
 
 def count_descriptions(client, index):
-    def calls():
-        return client.info("commandstats").get("cmdstat_FT.INFO", {"calls": 0})["calls"]
-
-    before = calls()
+    before = count_calls(client)
     for id in index.ids()[:50]:
         index.search_ids([id], 1)
-    return calls() - before
+    return count_calls(client) - before
+
+
+def count_calls(client):
+    return client.info("commandstats").get("cmdstat_FT.INFO", {"calls": 0})["calls"]
 
 
 def test_a_large_graph_is_described_with_few_of_its_searches(large, graph, client):
@@ -78,6 +79,23 @@ def test_a_large_graph_is_described_with_few_of_its_searches(large, graph, clien
 
 def test_a_small_graph_and_brute_force_are_described_with_every_search(graph, client):
     assert count_descriptions(client, graph) >= 50
+
+
+def test_a_large_graph_is_described_again_after_a_lost_connection(large, graph, client):
+    id = graph.ids()[0]
+    before = count_calls(client)
+    for _ in range(5):
+        graph.search_ids([id], 1)
+        client.connection_pool.disconnect()
+    assert count_calls(client) - before >= 4  # all but the first
+
+
+def test_a_large_graph_without_an_alias_is_described_with_every_search(large, client):
+    fields = "SCHEMA vector VECTOR HNSW 6 TYPE FLOAT32 DIM 8 DISTANCE_METRIC COSINE"
+    client.execute_command("FT.CREATE", "bare", *f"ON HASH PREFIX 1 bare: {fields}".split())
+    index = VectorIndex.open(client, "bare")
+    index.add([f"{row}" for row in range(200)], np.random.default_rng(0).normal(size=(200, 8)))
+    assert count_descriptions(client, index) >= 50
 
 
 def test_a_large_graph_that_is_rebuilt_or_dropped_is_noticed_by_the_next_search(

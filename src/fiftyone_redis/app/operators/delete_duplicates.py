@@ -51,8 +51,8 @@ class DeleteNearDuplicates(foo.Operator):
             forms.say_done(inputs, "Nothing is left to delete", text)
             return
         things = _format_things(ctx, key, len(removable))
-        text = f"All but one of each of {group_count:,} groups. They do not come back; their files "
-        text += "stay."
+        text = f"The duplicates of {group_count:,} groups, each of which keeps at least one. They "
+        text += "do not come back; their files stay."
         name = forms.name_tick("sure", f"{key} {len(removable)}")
         forms.confirm(inputs, ctx, name, f"Delete {things} from the dataset", text)
 

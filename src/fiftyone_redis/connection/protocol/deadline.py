@@ -6,6 +6,7 @@ redis-py has one timeout for all replies of a connection, which must suit the sl
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import redis
@@ -65,9 +66,11 @@ class HandshakeTimeout:
 
     Attributes:
         is_uptime_checked: whether the server's uptime was read since the connection was made
+        last_made_at: when any connection of this process was made, by ``time.monotonic()``
     """
 
     is_uptime_checked = True
+    last_made_at = 0.0
 
     def on_connect(self) -> None:
         """Runs the handshake (HELLO, AUTH, SELECT)."""
@@ -84,3 +87,4 @@ class HandshakeTimeout:
             greet(*arguments)
         connection._sock.settimeout(connection.socket_timeout)
         self.is_uptime_checked = False
+        HandshakeTimeout.last_made_at = time.monotonic()

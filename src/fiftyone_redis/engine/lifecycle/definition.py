@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from fiftyone_redis.connection.client import Client
+from fiftyone_redis.connection.protocol.deadline import HandshakeTimeout
 from fiftyone_redis.engine.documents import reading
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.lifecycle import lease, switching
@@ -59,7 +60,7 @@ class Definition:
         self.alias = alias
         self.identity = identity
         self._made_at = time.monotonic()
-        self._trusted_until = 0.0
+        self._trusted = 0.0, 0.0  # from when until when
         self._estimates: dict[Any, tuple[float, Any]] = {}
 
     @property
@@ -96,7 +97,7 @@ class Definition:
         self.schema = replace(found.schema, **unread)
         self.alias = found.alias
         self.identity = found.identity
-        self._trusted_until = 0.0
+        self._trusted = 0.0, 0.0
         self.forget()
 
     def confirm(self, reply: Any = None, *, must_be_complete: bool = True) -> None:
@@ -131,13 +132,16 @@ class Definition:
 
         FT.INFO takes as long as hundreds of searches of a large graph, so it goes with few of them.
         What happens in between shows: after a rebuild the former index is dropped, so that searches
-        fail; and a server that restarts takes longer than that to load so many documents.
+        by its own name fail; and a server that restarts ends the connections.
         """
-        return time.monotonic() < self._trusted_until
+        since, until = self._trusted
+        return HandshakeTimeout.last_made_at < since <= time.monotonic() < until
 
     def _trust(self, documents: int) -> None:
+        has_own_name = self.schema.server_name != self.alias
         is_slow = self.schema.algorithm != "FLAT" and documents >= _LARGE
-        self._trusted_until = time.monotonic() + documents * _TRUST if is_slow else 0.0
+        now = time.monotonic()
+        self._trusted = (now, now + documents * _TRUST) if has_own_name and is_slow else (0.0, 0.0)
 
     def follow(self, error: FiftyOneRedisError, changes: int) -> int:
         """Reads the definition again, so that work that failed is repeated, if it has changed.

@@ -254,7 +254,10 @@ def _query_server(
     answers = chain.from_iterable(map(itemgetter(1), request.documents.client.exchange(requests)))
     if not is_confirmed:
         request.index.confirm(_check_reply(request, next(answers)))
-    return [replies.read_hits(_check_reply(request, reply), schema) for reply in answers]
+    found = [replies.read_hits(_check_reply(request, reply), schema) for reply in answers]
+    if is_confirmed and not request.index.is_confirmed():  # the server may have restarted
+        return _query_server(request, blobs, k, keys)
+    return found
 
 
 def _check_reply(request: KnnRequest, reply: Any) -> Any:
