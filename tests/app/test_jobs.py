@@ -28,6 +28,7 @@ def count_vectors(dataset, url: str) -> int:
         client.close()
 
 
+@pytest.mark.slow
 def test_a_job_is_watched_and_cancelled(panel, page, many, app_redis):
     page.open(many.name)
     panel.open()

@@ -36,6 +36,7 @@ def duplicates_form(panel):
     )
 
 
+@pytest.mark.slow
 def test_a_search_with_a_picture_shows_what_looks_like_it_and_how_far_that_is(panel, page, clean):
     digits = clean
     file = Path(digits.dataset[digits.ids[7]].filepath)

@@ -50,6 +50,7 @@ def test_examples_of_what_is_not_wanted_are_kept_away_from(page, digits):
     page.shows(digits.nearest(2 * digits.embeddings[3] - digits.embeddings[8])[:25])
 
 
+@pytest.mark.slow
 def test_the_form_knows_what_the_index_is(page, digits):
     page.open(digits.dataset.name)
     form = page.open_panel(PANEL)

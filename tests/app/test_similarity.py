@@ -47,6 +47,7 @@ def test_the_nearest_of_a_selected_image_come_first(page, digits):
     page.picture("similar")
 
 
+@pytest.mark.slow
 def test_of_two_selected_images_the_mean_is_searched(page, digits):
     page.open(digits.dataset.name)
     page.select(3, 8)
@@ -61,6 +62,7 @@ def test_a_prompt_finds_what_it_names(page, digits, app_model):
     page.picture("prompt")
 
 
+@pytest.mark.slow
 def test_a_search_in_a_filtered_view_finds_only_what_is_in_it(page, digits):
     page.open(digits.dataset.name)
     page.filter_tags("test")
@@ -78,6 +80,7 @@ def test_a_search_in_a_saved_view_finds_only_what_is_in_it(page, digits, held_ou
     page.shows(digits.nearest(app_model.embed_prompt("seven"), among=there)[:25])
 
 
+@pytest.mark.slow
 def test_patches_are_found_among_patches(page, scenes):
     page.open(scenes.dataset.name)
     page.show_patches("ground_truth")

@@ -226,6 +226,8 @@ def interrupt_after(walks, count, work):
             pass
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A job in the background of a shell ignores Ctrl-C.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
@@ -234,6 +236,7 @@ def interrupt_after(walks, count, work):
     finally:
         walked.set()
         watcher.join()
+        signal.signal(signal.SIGINT, usual)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +250,8 @@ def interrupt_after(walks, count, work):
 )
 def test_it_can_be_stopped_and_the_index_used_on(many, walks, work):
     interrupt_after(walks, 200, lambda: work(many))
-    assert 200 <= len(walks) < 3000
+    assert len(walks) >= 200
+    assert len(set(walks)) < 3000
     assert not [t for t in threading.enumerate() if t.name.startswith("fiftyone-redis-search")]
     walked = len(walks)
     id = many.current_sample_ids[17]
