@@ -77,12 +77,18 @@ def check_exact(client, expected: dict[str, np.ndarray]) -> None:
 
 
 @pytest.fixture
-def patient_leases(monkeypatch):
+def usual_leases(monkeypatch):
     """Leases that also last on a machine that is busy with other things."""
+    monkeypatch.setattr(lease, "EXPIRY", 6.0)
+
+
+@pytest.fixture
+def patient_leases(monkeypatch):
+    """Leases that last a while; that of a process that was killed is waited for."""
     monkeypatch.setattr(lease, "EXPIRY", 1.5)
 
 
-@pytest.mark.usefixtures("patient_leases")
+@pytest.mark.usefixtures("usual_leases")
 @pytest.mark.parametrize("kind", REBUILDS)
 def test_what_another_process_writes_while_rebuilds_run_is_there(client, redis_server, kind):
     index = fill(client, "JSON" if kind == "storage" else "HASH")
@@ -131,7 +137,7 @@ def test_vectors_replaced_after_a_killed_rebuild_are_kept_by_the_next(
     assert was_killed or requests > 30
 
 
-@pytest.mark.usefixtures("patient_leases")
+@pytest.mark.usefixtures("usual_leases")
 def test_two_processes_that_rebuild_at_once_leave_one_index(client, redis_server):
     fill(client)
     context = multiprocessing.get_context("fork")
