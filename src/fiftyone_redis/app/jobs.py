@@ -7,7 +7,6 @@ that its next report raises, so between two batches.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fiftyone_redis.errors import FiftyOneRedisError, InputError
+from fiftyone_redis.log import get_logger
 
 Report = Callable[[float, str], None]
 """Called with the share of the work that is done, 0..1, and a description of the work.
@@ -40,7 +40,7 @@ _MOST_ENDED = 50  # jobs that are remembered
 _PAGE_CLOSED = "stopped, since the page that started it was closed"
 _CANCELLED = "cancelled"
 
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class JobStopped(BaseException):

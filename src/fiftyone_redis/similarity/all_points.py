@@ -6,7 +6,6 @@ pair in this process. ``planner.plan_all_points`` chooses; long work first says 
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from contextlib import closing
 from typing import Any
@@ -18,6 +17,7 @@ from fiftyone_redis.engine.search import exact_search, planner
 from fiftyone_redis.engine.search.exact_search import Floats, Rows
 from fiftyone_redis.engine.search.knn_search import read_count
 from fiftyone_redis.errors import InputError
+from fiftyone_redis.log import get_logger
 from fiftyone_redis.similarity.graph_points import GraphPoints, Kept
 from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.progress import bar as progress_bar
@@ -28,8 +28,7 @@ _LONG_SECONDS = 10.0
 _FEW = 8  # neighbours: about how many are looked at to find near duplicates
 _REMEMBERED = 16  # neighbours of each point, while a threshold is searched for
 
-# FiftyOne configures loggers under its own name, so this one is shown too.
-logger = logging.getLogger("fiftyone." + __name__)
+logger = get_logger(__name__)
 
 
 class AllPointsMixin(DuplicatesMixin):

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
-
-import fiftyone.operators as foo
 
 from fiftyone_redis.app import cache, groups, indexes
 from fiftyone_redis.app.operators import forms
-from fiftyone_redis.app.operators.running import Outcome, run_with_progress
+from fiftyone_redis.app.operators.index_operator import IndexOperator
+from fiftyone_redis.app.operators.running import Outcome
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.errors import InputError
 
-_BUTTON = "Delete"
-_LABEL = "Delete near duplicates"
 
-
-class DeleteNearDuplicates(foo.Operator):
+class DeleteNearDuplicates(IndexOperator):
     """Deletes all but one of each group of near duplicates that was found last."""
 
-    @property
-    def config(self) -> Any:
-        """The operator's config."""
-        return foo.OperatorConfig(
-            name="delete_near_duplicates",
-            label=f"Redis: {_LABEL}",
-            description="Delete all but one of each group of near duplicates that was found",
-            icon="delete_sweep",
-            dynamic=True,
-            execute_as_generator=True,
-            risk_level="high",
-        )
+    name_ = "delete_near_duplicates"
+    label = "Delete near duplicates"
+    description = "Delete all but one of each group of near duplicates that was found"
+    icon = "delete_sweep"
+    button = "Delete"
+    risk = "high"
 
-    def resolve_input(self, ctx: Any) -> Any:
-        """Returns the form."""
-        return forms.form(ctx, _LABEL, _BUTTON, self._ask)
-
-    def execute(self, ctx: Any) -> Any:
-        """Deletes them."""
-        return run_with_progress(ctx, _BUTTON, partial(self._delete, ctx))
-
-    def _ask(self, ctx: Any, inputs: Any) -> None:
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
@@ -56,7 +38,8 @@ class DeleteNearDuplicates(foo.Operator):
         name = forms.name_tick("sure", f"{key} {len(removable)}")
         forms.confirm(inputs, ctx, name, f"Delete {things} from the dataset", text)
 
-    def _delete(self, ctx: Any, report: Report) -> Outcome:
+    def work(self, ctx: Any, report: Report) -> Outcome:
+        """Deletes them."""
         key = ctx.params["brain_key"]
         samples = _read_shown(ctx, key)
         report(0, "Deleting")

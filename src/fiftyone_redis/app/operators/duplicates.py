@@ -4,50 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-import fiftyone.operators as foo
 import numpy as np
 from fiftyone.operators import types
 
 from fiftyone_redis.app import cache, changes, duplicates, groups, indexes, views
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.operators import forms, thresholds
-from fiftyone_redis.app.operators.running import Outcome, run_with_progress
+from fiftyone_redis.app.operators.index_operator import IndexOperator
+from fiftyone_redis.app.operators.running import Outcome
 from fiftyone_redis.app.progress import Report, count_progress, follow_bar
 
-_BUTTON = "Find"
-_LABEL = "Find near duplicates"
 _SHOW = {
     "beside": "Side by side",
     "stacked": "A tile for each group, which opens the group",
 }
 
 
-class FindNearDuplicates(foo.Operator):
+class FindNearDuplicates(IndexOperator):
     """Shows all samples or patches that have another one within a threshold."""
 
-    @property
-    def config(self) -> Any:
-        """The operator's config."""
-        return foo.OperatorConfig(
-            name="find_near_duplicates",
-            label=f"Redis: {_LABEL}",
-            description="Show what has another one within a distance, and tag what can be left out",
-            icon="content_copy",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_delegated_execution=True,
-            risk_level="medium",
-        )
+    name_ = "find_near_duplicates"
+    label = "Find near duplicates"
+    description = "Show what has another one within a distance, and tag what can be left out"
+    icon = "content_copy"
+    button = "Find"
+    can_be_scheduled = True
 
-    def resolve_input(self, ctx: Any) -> Any:
-        """Returns the form."""
-        return forms.form(ctx, _LABEL, _BUTTON, self._ask)
-
-    def execute(self, ctx: Any) -> Any:
-        """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, _BUTTON, lambda report: self._find(ctx, report))
-
-    def _ask(self, ctx: Any, inputs: Any) -> None:
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
@@ -67,7 +51,8 @@ class FindNearDuplicates(foo.Operator):
             description="Tag the duplicates that can be left out: all of a group but one",
         )
 
-    def _find(self, ctx: Any, report: Report) -> Outcome:
+    def work(self, ctx: Any, report: Report) -> Outcome:
+        """Finds them, and notes their groups."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         threshold, _, _ = thresholds.read(ctx.params, None)
         if threshold is None:

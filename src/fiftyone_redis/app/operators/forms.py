@@ -130,11 +130,6 @@ def pick_index(inputs: Any, ctx: Any) -> str | None:
     return pick(inputs, ctx, "brain_key", known, label="Index", required=True)
 
 
-def pick_index_alone(ctx: Any, inputs: Any) -> None:
-    """Asks for an index, and for nothing else."""
-    pick_index(inputs, ctx)
-
-
 def confirm(inputs: Any, ctx: Any, name: str, label: str, description: str) -> None:
     """Adds a checkbox that must be ticked before data is lost; :func:`name_tick` names it."""
     tick(inputs, name, label, description)

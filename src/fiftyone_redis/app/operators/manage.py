@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_redis.app import brain_keys, cache, changes, copying, indexes
 from fiftyone_redis.app.operators import create_form, forms
-from fiftyone_redis.app.operators.running import Outcome, run_with_progress
+from fiftyone_redis.app.operators.index_operator import IndexOperator
+from fiftyone_redis.app.operators.running import Outcome
 from fiftyone_redis.app.progress import Report, follow_bar
 from fiftyone_redis.engine.schema.options import COMMON, DTYPES, METRICS, tuning_options
 from fiftyone_redis.engine.schema.schema import Schema
@@ -21,53 +21,18 @@ from fiftyone_redis.similarity.sync import SyncResult
 _DEFAULT = create_form.NO_FIELD
 
 
-class _Change(foo.Operator):
-    """The base class of these operators."""
+class _Change(IndexOperator):
+    """The base class of these operators, after which the App reads the dataset again."""
 
-    name_ = ""
-    label = ""
-    description = ""
-    icon = ""
-    button = ""
-    risk = "medium"
+    can_be_scheduled = True
 
-    @property
-    def name(self) -> str:
-        """The operator's name."""
-        return self.name_
-
-    @property
-    def config(self) -> Any:
-        """The operator's config."""
-        return foo.OperatorConfig(
-            name=self.name_,
-            label=f"Redis: {self.label}",
-            description=self.description,
-            icon=self.icon,
-            dynamic=True,
-            execute_as_generator=True,
-            allow_delegated_execution=True,
-            risk_level=self.risk,
-        )
-
-    def resolve_input(self, ctx: Any) -> Any:
-        """Returns the form."""
-        return forms.form(ctx, self.label, self.button, self.ask)
-
-    def ask(self, ctx: Any, inputs: Any) -> None:
-        """Adds the inputs to the form."""
-        raise NotImplementedError
-
-    def execute(self, ctx: Any) -> Any:
+    def work(self, ctx: Any, report: Report) -> Outcome:
         """Runs the change."""
-        return run_with_progress(ctx, self.button, partial(self._run, ctx))
+        return replace(self.change(ctx, report), then=[ctx.ops.reload_dataset()])
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Runs the change."""
         raise NotImplementedError
-
-    def _run(self, ctx: Any, report: Report) -> Outcome:
-        return replace(self.change(ctx, report), then=[ctx.ops.reload_dataset()])
 
 
 class CreateIndex(_Change):

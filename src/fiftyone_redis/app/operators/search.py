@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_redis.app import indexes, pictures
 from fiftyone_redis.app.operators import forms, regions
-from fiftyone_redis.app.operators.running import Outcome, run_with_progress
+from fiftyone_redis.app.operators.index_operator import IndexOperator
+from fiftyone_redis.app.operators.running import Outcome
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.errors import InputError
 
-_BUTTON = "Search"
-_LABEL = "Search with a picture"
 _MOST_BYTES = 20 << 20
 _TYPES = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
 
 
-class SearchWithPicture(foo.Operator):
+class SearchWithPicture(IndexOperator):
     """Shows the nearest neighbours of a picture that need not be in the dataset."""
 
-    @property
-    def config(self) -> Any:
-        """The operator's config."""
-        return foo.OperatorConfig(
-            name="search_with_picture",
-            label=f"Redis: {_LABEL}",
-            description="Find what looks like a picture of your own, or like a region of a sample",
-            icon="image_search",
-            dynamic=True,
-            execute_as_generator=True,
-            risk_level="medium",
-        )
+    name_ = "search_with_picture"
+    label = "Search with a picture"
+    description = "Find what looks like a picture of your own, or like a region of a sample"
+    icon = "image_search"
+    button = "Search"
 
-    def resolve_input(self, ctx: Any) -> Any:
-        """Returns the form."""
-        return forms.form(ctx, _LABEL, _BUTTON, self._ask)
-
-    def execute(self, ctx: Any) -> Any:
-        """Searches, and yields messages to the App."""
-        return run_with_progress(ctx, _BUTTON, partial(self._search, ctx))
-
-    def _ask(self, ctx: Any, inputs: Any) -> None:
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
@@ -85,7 +68,8 @@ class SearchWithPicture(foo.Operator):
             inputs.define_property("picture", types.UploadedFile(), label="Picture", view=view)
             forms.require(inputs, ctx, "picture", "A picture")
 
-    def _search(self, ctx: Any, report: Report) -> Outcome:
+    def work(self, ctx: Any, report: Report) -> Outcome:
+        """Searches for the picture."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         report(0.1, "Embedding the picture")
         vector = _embed_query(ctx, index)

@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
-
-import fiftyone.operators as foo
 
 from fiftyone_redis.app import cache, indexes, views
 from fiftyone_redis.app.operators import forms
-from fiftyone_redis.app.operators.running import Outcome, run_with_progress
+from fiftyone_redis.app.operators.index_operator import IndexOperator
+from fiftyone_redis.app.operators.running import Outcome
 from fiftyone_redis.app.progress import Report
 
-_BUTTON = "Show"
-_LABEL = "Show missing samples"
 _MOST = 10_000  # ids in a view, which the page sends along with every request
 
 
-class ShowMissing(foo.Operator):
+class ShowMissing(IndexOperator):
     """Shows the samples or patches that are not in an index."""
 
-    @property
-    def config(self) -> Any:
-        """The operator's config."""
-        return foo.OperatorConfig(
-            name="show_missing",
-            label=f"Redis: {_LABEL}",
-            description="Show the samples or patches that are not in the index",
-            icon="visibility",
-            dynamic=True,
-            execute_as_generator=True,
-            risk_level="low",
-        )
+    name_ = "show_missing"
+    label = "Show missing samples"
+    description = "Show the samples or patches that are not in the index"
+    icon = "visibility"
+    button = "Show"
+    risk = "low"
 
-    def resolve_input(self, ctx: Any) -> Any:
-        """Returns the form."""
-        return forms.form(ctx, _LABEL, _BUTTON, forms.pick_index_alone)
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the inputs to the form."""
+        forms.pick_index(inputs, ctx)
 
-    def execute(self, ctx: Any) -> Any:
+    def work(self, ctx: Any, report: Report) -> Outcome:
         """Shows them."""
-        return run_with_progress(ctx, _BUTTON, partial(self._show, ctx))
-
-    def _show(self, ctx: Any, report: Report) -> Outcome:
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
         kind = "samples" if index.config.patches_field is None else "patches"
         report(0, "Looking for missing samples")

@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_redis.app import brain_keys, indexes, visualization
 from fiftyone_redis.app.operators import forms
-from fiftyone_redis.app.operators.running import Outcome, run_with_progress
+from fiftyone_redis.app.operators.index_operator import IndexOperator
+from fiftyone_redis.app.operators.running import Outcome
 from fiftyone_redis.app.progress import Report
 
-_BUTTON = "Compute"
-_LABEL = "Compute visualization"
 
-
-class ComputeVisualization(foo.Operator):
+class ComputeVisualization(IndexOperator):
     """Computes a visualization from the vectors of an index."""
 
-    @property
-    def config(self) -> Any:
-        """The operator's config."""
-        return foo.OperatorConfig(
-            name="compute_visualization",
-            label=f"Redis: {_LABEL}",
-            description="Show the vectors of an index in the Embeddings panel; nothing is embedded",
-            icon="scatter_plot",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_delegated_execution=True,
-            risk_level="medium",
-        )
+    name_ = "compute_visualization"
+    label = "Compute visualization"
+    description = "Show the vectors of an index in the Embeddings panel; nothing is embedded"
+    icon = "scatter_plot"
+    button = "Compute"
+    can_be_scheduled = True
 
-    def resolve_input(self, ctx: Any) -> Any:
-        """Returns the form."""
-        return forms.form(ctx, _LABEL, _BUTTON, self._ask)
-
-    def execute(self, ctx: Any) -> Any:
-        """Computes it."""
-        return run_with_progress(ctx, _BUTTON, partial(self._compute, ctx))
-
-    def _ask(self, ctx: Any, inputs: Any) -> None:
+    def ask(self, ctx: Any, inputs: Any) -> None:
+        """Adds the inputs to the form."""
         key = forms.pick_index(inputs, ctx)
         if key is None:
             return
@@ -58,7 +40,8 @@ class ComputeVisualization(foo.Operator):
         if problem := brain_keys.find_problem(ctx.dataset, wanted):
             forms.mark_invalid(question, problem)
 
-    def _compute(self, ctx: Any, report: Report) -> Outcome:
+    def work(self, ctx: Any, report: Report) -> Outcome:
+        """Computes it."""
         key = ctx.params["brain_key"]
         method = ctx.params.get("method") or next(iter(visualization.list_methods()))
         free = brain_keys.choose_free(ctx.dataset, f"{key}_{method}")
