@@ -58,13 +58,12 @@ def find(
     """
     nearest, partners = _nearest(vectors, metric, progress)
     near = np.flatnonzero(nearest <= threshold)
-    kept = exact_search.drop_duplicates(vectors[near], threshold, metric)
-    dropped = np.setdiff1d(np.arange(len(near)), kept)
-    leader, distances = np.arange(len(near)), nearest[near].copy()
-    if len(dropped):
-        leader[dropped], distances[dropped] = _find_leaders(vectors[near], kept, dropped, metric)
+    kept = exact_search.assign_duplicates(vectors[near], threshold, metric)
+    dropped = kept.nearest >= 0
+    leader = np.where(dropped, kept.nearest, np.arange(len(near)))
+    distances = np.where(dropped, kept.distances, nearest[near])
     # A kept point without a group is placed next to its nearest neighbour.
-    alone = np.setdiff1d(kept, leader[dropped])
+    alone = np.setdiff1d(kept.rows, leader[dropped])
     beside = np.searchsorted(near, partners[near[alone]])
     leader[alone] = leader[np.minimum(beside, len(near) - 1)]
     closest = np.full(len(near), np.inf)
@@ -76,17 +75,9 @@ def find(
         [str(ids[near[row]]) for row in order],
         np.cumsum(begins).tolist(),
         distances[order].tolist(),
-        np.isin(order, kept).tolist(),
+        np.isin(order, kept.rows).tolist(),
         nearest,
     )
-
-
-def _find_leaders(
-    points: npt.NDArray[Any], kept: Any, dropped: Any, metric: str
-) -> tuple[list[int], list[float]]:
-    """Returns the kept point that is nearest to each dropped one, and its distance."""
-    found = list(exact_search.find_neighbors(points[kept], points[dropped], 1, metric))
-    return [kept[rows[0]] for rows, _ in found], [distances[0] for _, distances in found]
 
 
 def _nearest(

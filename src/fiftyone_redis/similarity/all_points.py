@@ -14,11 +14,11 @@ import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin
 
 from fiftyone_redis.engine.search import exact_search, planner
-from fiftyone_redis.engine.search.exact_search import Floats, Rows
+from fiftyone_redis.engine.search.exact_search import Floats, Kept, Rows
 from fiftyone_redis.engine.search.knn_search import read_count
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.log import get_logger
-from fiftyone_redis.similarity.graph_points import GraphPoints, Kept
+from fiftyone_redis.similarity.graph_points import GraphPoints
 from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.query_forms import read_number
@@ -98,13 +98,7 @@ class AllPointsMixin(DuplicatesMixin):
                 return graph.drop_duplicates(thresh, bar.update)
         points = self._points_to_compare()
         with progress_bar(len(points), caption="Comparing") as bar:
-            rows = exact_search.drop_duplicates(points, thresh, metric, bar.update)
-        dropped = np.setdiff1d(np.arange(len(points)), rows)
-        nearest, distances = np.full(len(points), -1), np.full(len(points), np.inf)
-        found = exact_search.find_neighbors(points[rows], points[dropped], 1, metric)
-        for row, (near, how_near) in zip(dropped, found, strict=True):
-            nearest[row], distances[row] = rows[near[0]], how_near[0]
-        return Kept(rows, nearest, distances)
+            return exact_search.assign_duplicates(points, thresh, metric, bar.update)
 
     def _find_neighbors_of_all(self, k: int) -> tuple[list[Rows], list[Floats]]:
         """Returns the rows and distances of the nearest neighbours of each point of the view."""

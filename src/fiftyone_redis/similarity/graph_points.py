@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from fiftyone_redis.engine.documents.reading import Progress
 from fiftyone_redis.engine.index import VectorIndex
 from fiftyone_redis.engine.schema.options import DTYPES
 from fiftyone_redis.engine.search import exact_search, many_searches
-from fiftyone_redis.engine.search.exact_search import Floats, Rows
+from fiftyone_redis.engine.search.exact_search import Floats, Kept, Rows
 from fiftyone_redis.engine.search.knn_search import Neighbors
 from fiftyone_redis.engine.search.subset_search import IdSubset
 from fiftyone_redis.errors import IncompleteResultError, IndexChangedError
@@ -39,21 +38,6 @@ _CROWDED = 0.05
 _SCANNED_AT_ONCE = 1024
 
 Found = tuple[Rows, Floats]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Points without their near duplicates.
-
-    Args:
-        rows: the rows of the points to keep, ascending
-        nearest: for each dropped point the row of the nearest one that is kept; else -1
-        distances: the distances to these
-    """
-
-    rows: Rows
-    nearest: Rows
-    distances: Floats
 
 
 class GraphPoints:

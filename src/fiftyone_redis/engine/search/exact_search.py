@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,21 @@ _SPARE = 8
 _EXACT_ROWS = 64
 _DENSE = 0.05
 _PROBE_QUERIES, _PROBE_POINTS = 256, 16_384
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Points without their near duplicates.
+
+    Args:
+        rows: the rows of the points to keep, ascending
+        nearest: for each dropped point the row of the nearest one that is kept; else -1
+        distances: the distances to these; infinity for a point that is kept
+    """
+
+    rows: Rows
+    nearest: Rows
+    distances: Floats
 
 
 def compute_distances(queries: Array, vectors: Array, metric: str) -> Floats:
@@ -166,6 +182,19 @@ def drop_duplicates(
         if progress is not None:
             progress(min(step, len(points) - start))
     return np.flatnonzero(kept)
+
+
+def assign_duplicates(
+    points: Array, radius: float, metric: str, progress: Callable[[int], None] | None = None
+) -> Kept:
+    """Does the same, and finds the nearest kept point of each dropped one."""
+    rows = drop_duplicates(points, radius, metric, progress)
+    dropped = np.setdiff1d(np.arange(len(points)), rows)
+    nearest, distances = np.full(len(points), -1), np.full(len(points), np.inf)
+    found = find_neighbors(points[rows], points[dropped], 1, metric)
+    for row, (near, how_near) in zip(dropped, found, strict=True):
+        nearest[row], distances[row] = rows[near[0]], how_near[0]
+    return Kept(rows, nearest, distances)
 
 
 def _rows_at_once(columns: int) -> int:
