@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fiftyone_redis.doctor.runs import Run
     from fiftyone_redis.engine.inventory import IndexEntry
 
-_OWN = "fiftyone-"  # names that were chosen for a run begin so
 _HEADS = ("DATASET/BRAIN KEY", "VECTORS", "MEMORY", "ALGORITHM", "TYPE", "METRIC")
 
 
@@ -101,17 +100,17 @@ def _make_row(entry: IndexEntry, runs: list[Run]) -> tuple[str, ...]:
 
 def _list_entries(client: Client) -> tuple[list[IndexEntry], dict[str, list[Run]]]:
     """Returns the indexes of a server, and the runs of each that is used."""
-    from fiftyone_redis.connection.naming import get_alias
+    from fiftyone_redis.doctor.runs import group_by_index
     from fiftyone_redis.engine.inventory import list_indexes
 
-    users: dict[str, list[Run]] = {}
-    for run in find_runs():
-        users.setdefault(get_alias(run.index_name), []).append(run)
+    users = group_by_index(find_runs())
     return list_indexes(client), users
 
 
 def _choose_unused(entries: list[IndexEntry], users: dict[str, list[Run]]) -> list[IndexEntry]:
-    return [each for each in entries if each.name.startswith(_OWN) and each.name not in users]
+    from fiftyone_redis.doctor.runs import is_unused
+
+    return [each for each in entries if is_unused(each.name, users)]
 
 
 def _count(number: int) -> str:

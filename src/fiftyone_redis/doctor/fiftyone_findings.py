@@ -10,7 +10,13 @@ from fiftyone_redis.connection import naming
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.doctor.findings import NOTE, OK, PROBLEM, WARNING, Finding, try_execute
-from fiftyone_redis.doctor.runs import Database, Run, read_database
+from fiftyone_redis.doctor.runs import (
+    Database,
+    Run,
+    group_by_index,
+    is_unused,
+    read_database,
+)
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import FiftyOneRedisError, SettingsError, list_first
@@ -49,10 +55,8 @@ def check_fiftyone() -> tuple[Database | None, Finding]:
 
 def name_users(runs: Sequence[Run]) -> dict[str, str]:
     """Returns the runs that use each index, as text, by the name of the index."""
-    users: dict[str, list[str]] = {}
-    for run in runs:
-        users.setdefault(naming.get_alias(run.index_name), []).append(str(run))
-    return {name: list_first(using) for name, using in users.items()}
+    users = group_by_index(runs)
+    return {name: list_first([str(run) for run in using]) for name, using in users.items()}
 
 
 def check_runs(client: Client, runs: Sequence[Run], most: int) -> list[Finding]:
@@ -133,9 +137,8 @@ def _report_empty(empty: list[Run], most: int) -> list[Finding]:
 
 def _find_unused(client: Client, runs: Sequence[Run]) -> list[str]:
     names = wire.read_names(try_execute(client, *commands.names()) or ())
-    used = {naming.get_alias(run.index_name) for run in runs}
-    unused = {naming.get_alias(name) for name in names} - used
-    return sorted(name for name in unused if name.startswith("fiftyone-"))
+    users = group_by_index(runs)
+    return sorted(name for name in set(map(naming.get_alias, names)) if is_unused(name, users))
 
 
 def _list_runs(runs: list[Run], most: int) -> str:

@@ -7,6 +7,7 @@ it is running.
 from __future__ import annotations
 
 import os
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import pymongo
 from pymongo.errors import PyMongoError
 
 from fiftyone_redis.config_files import fiftyone_config
+from fiftyone_redis.connection.naming import get_alias
 
 _WAIT_MS = 2000
+_GENERATED = "fiftyone-"  # names of indexes that users did not choose begin so
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,24 @@ def find_runs() -> list[Run] | None:
     """Reads the runs of the redis backend, sorted; see :func:`read_database`."""
     database = read_database()
     return None if database is None else database.runs
+
+
+def group_by_index(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Returns the runs that use each index, by its name."""
+    users: dict[str, list[Run]] = {}
+    for run in runs:
+        users.setdefault(get_alias(run.index_name), []).append(run)
+    return users
+
+
+def is_unused(name: str, users: Container[str]) -> bool:
+    """Returns whether an index was made for a run, and no run uses it.
+
+    Args:
+        name: its name, an alias
+        users: the names of the indexes that runs use
+    """
+    return name.startswith(_GENERATED) and name not in users
 
 
 def read_database() -> Database | None:
