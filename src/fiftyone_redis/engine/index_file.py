@@ -26,7 +26,7 @@ from fiftyone_redis.errors import FiftyOneRedisError, InputError, MissingPackage
 ENDINGS = {".parquet": "Parquet", ".arrow": "Arrow", ".feather": "Arrow"}
 """How the names of files end, and the format that this means."""
 
-PART_BYTES = 1 << 23
+PART_BYTES = 1 << 22
 """The size of a part of a file, in bytes of vectors."""
 
 Columns = Mapping[str, Sequence[str | None]]
