@@ -1,10 +1,10 @@
 """One client in several threads, and in processes that were forked after it was made."""
 
-import multiprocessing
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import children
 import numpy as np
 import pytest
 
@@ -47,22 +47,13 @@ def works(index: VectorIndex, name: str) -> bool:
     return True
 
 
-def forked(target, *arguments) -> list:
-    """Starts processes by forking, and returns them."""
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=target, args=(*arguments, f"{n}")) for n in range(3)]
-    for child in children:
-        child.start()
-    return children
+def forked(index: VectorIndex):
+    """Forks three processes that work with an index."""
+    return children.forked(works, [(index, f"{number}") for number in range(3)])
 
 
-def ended_well(children: list) -> bool:
-    for child in children:
-        child.join(60)
-    codes = [child.exitcode for child in children]
-    for child in children:
-        child.kill()
-    return codes == [0] * len(children)
+def ended_well(working: list) -> bool:
+    return children.join(working) == [0, 0, 0]
 
 
 def test_threads_search_and_write_at_once(shared):
@@ -72,18 +63,18 @@ def test_threads_search_and_write_at_once(shared):
 
 
 def test_processes_forked_after_the_client_was_made_work_at_once(shared):
-    children = forked(works, shared)
-    assert works(shared, "parent")
-    assert ended_well(children)
+    with forked(shared) as working:
+        assert works(shared, "parent")
+        assert ended_well(working)
 
 
 def test_a_fork_in_the_middle_of_an_upload_disturbs_nobody(shared, small_batches):
     ids = [f"more-{id}" for id in IDS]
     writing = Documents(shared.client, SCHEMA).write(ids, MATRIX, {})
     written = next(writing)
-    children = forked(works, shared)
-    written += sum(writing)
-    assert ended_well(children)
+    with forked(shared) as working:
+        written += sum(writing)
+        assert ended_well(working)
     assert written == COUNT
     assert len(shared) == 2 * COUNT
 
@@ -99,7 +90,8 @@ def test_a_fork_while_threads_search_works(shared):
     with ThreadPoolExecutor(2) as pool:
         threads = [pool.submit(search_on) for _ in range(2)]
         try:
-            assert ended_well(forked(works, shared))
+            with forked(shared) as working:
+                assert ended_well(working)
         finally:
             ended.set()
         assert all(thread.result() for thread in threads)
@@ -116,16 +108,16 @@ def test_a_fork_while_a_thread_takes_a_connection_works(shared):
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait(60)
-    children = forked(works, shared)
-    ended.set()
-    thread.join()
-    assert ended_well(children)
+    with forked(shared) as working:
+        ended.set()
+        thread.join()
+        assert ended_well(working)
 
 
 def test_forked_processes_survive_lost_connections(client, shared):
-    children = forked(works, shared)
-    for _ in range(5):
-        client.client_kill_filter(_type="normal", skipme=True)
-        time.sleep(0.05)
-    assert works(shared, "parent")
-    assert ended_well(children)
+    with forked(shared) as working:
+        for _ in range(5):
+            client.client_kill_filter(_type="normal", skipme=True)
+            time.sleep(0.05)
+        assert works(shared, "parent")
+        assert ended_well(working)

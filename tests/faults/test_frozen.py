@@ -149,13 +149,12 @@ def freeze_at(client, url, work, meanwhile, requests: int, storage: str) -> bool
     """Returns whether the child was frozen, which it is not if it needs fewer requests."""
     empty(client)
     make(client, storage)
-    child = children.start(url, work, requests, signal.SIGSTOP)
-    if not children.is_frozen(child):
-        child.join()
-        return False
-    time.sleep(lease.EXPIRY + 0.02)
-    expected = meanwhile(client)
-    is_done = children.thaw(child)
+    with children.start(url, work, requests, signal.SIGSTOP) as [child]:
+        if not children.is_frozen(child):
+            return False
+        time.sleep(lease.EXPIRY + 0.02)
+        expected = meanwhile(client)
+        is_done = children.thaw(child)
     if work is drop and is_done and client.execute_command("FT._LIST") == []:
         assert client.keys() == []
         return True

@@ -1,4 +1,4 @@
-"""Child processes that are killed or frozen before one of the requests that they send."""
+"""Processes that are forked, and may be killed or frozen before one of the requests they send."""
 
 import multiprocessing
 import os
@@ -6,7 +6,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.process import BaseProcess
 
 import psutil
@@ -23,7 +24,33 @@ FAILED = 3
 """The exit code of a child whose work ended with an error of this package."""
 
 
-def start(url: str, work: Work, requests: int, signal_number: int) -> BaseProcess:
+@contextmanager
+def forked(
+    target: Callable[..., object], arguments: Sequence[tuple[object, ...]]
+) -> Iterator[list[BaseProcess]]:
+    """Forks a process for each tuple of arguments; none of them outlives the ``with`` block."""
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=target, args=each) for each in arguments]
+    for child in children:
+        child.start()
+    try:
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+            child.join()
+
+
+def join(children: Sequence[BaseProcess]) -> list[int | None]:
+    """Waits until processes have ended; returns their exit codes."""
+    for child in children:
+        child.join(SECONDS)
+    return [child.exitcode for child in children]
+
+
+def start(
+    url: str, work: Work, requests: int, signal_number: int
+) -> AbstractContextManager[list[BaseProcess]]:
     """Starts a child that works on the index "docs", and sends itself a signal meanwhile.
 
     Args:
@@ -32,18 +59,15 @@ def start(url: str, work: Work, requests: int, signal_number: int) -> BaseProces
         requests: how many requests it sends before the signal
         signal_number: SIGKILL, or SIGSTOP
     """
-    context = multiprocessing.get_context("fork")
-    child = context.Process(target=_work, args=(url, work, requests, signal_number))
-    child.start()
-    return child
+    return forked(_work, [(url, work, requests, signal_number)])
 
 
 def was_killed(url: str, work: Work, requests: int) -> bool:
     """Runs a child that is killed before one request too many; returns whether it was."""
-    child = start(url, work, requests, signal.SIGKILL)
-    child.join(SECONDS)
-    assert child.exitcode in (0, -signal.SIGKILL)
-    return child.exitcode != 0
+    with start(url, work, requests, signal.SIGKILL) as children:
+        [code] = join(children)
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
 
 
 def is_frozen(child: BaseProcess) -> bool:
