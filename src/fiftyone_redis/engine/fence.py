@@ -2,8 +2,8 @@
 
 A process can be suspended for longer than its lease lasts, by a debugger or a laptop that sleeps.
 What it does when it goes on must not touch what others have made of the index meanwhile. So a
-script tests the key in the same step as it makes the change. In a cluster, where the key and the
-documents are on different nodes, the key is tested just before.
+script tests the key in the same step as it makes the change. In a cluster, documents and indexes
+are on other nodes than the key, so there the key is tested just before.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Fence:
         Raises:
             IndexChangedError: if the key holds another value by now; nothing was changed then
         """
-        if self._client.is_cluster:
+        if self._client.is_cluster and not self._is_beside(command[1]):
             self._check()
             return self._client.execute(*command)
         return self._client.execute("EVAL", _EXECUTE, 1, self.key, self.value, *command)
@@ -82,6 +82,11 @@ class Fence:
             self._check()
             return wire.pack_if_passed(commands, items, test)
         return wire.pack_if_passed(commands, items, test, (self.key, self.value))
+
+    def _is_beside(self, key: wire.Arg) -> bool:
+        """Returns whether another key is on the same node, since both begin with one hash tag."""
+        tag, end, _ = self.key.partition("}")
+        return str(key).startswith(tag + end)
 
     def _check(self) -> None:
         found = self._client.execute("GET", self.key)
