@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex
-from fiftyone_redis.engine.lifecycle import lease
 from fiftyone_redis.errors import IndexNotFoundError
 
 COUNT, DIM = 60, 4
@@ -22,10 +21,7 @@ ADDED = [f"added-{row:02}" for row in range(20)]
 FIELDS = f"vector VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE"
 
 # Python 3.12 warns of forks in a process with threads, which pytest's may have.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
-    pytest.mark.usefixtures("short_leases"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 def rows(count: int, seed: int) -> np.ndarray:
@@ -152,7 +148,7 @@ def freeze_at(client, url, work, meanwhile, requests: int, storage: str) -> bool
     with children.start(url, work, requests, signal.SIGSTOP) as [child]:
         if not children.is_frozen(child):
             return False
-        time.sleep(lease.EXPIRY + 0.02)
+        time.sleep(children.EXPIRY + 0.02)
         expected = meanwhile(client)
         is_done = children.thaw(child)
     if work is drop and is_done and client.execute_command("FT._LIST") == []:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, connect
-from fiftyone_redis.engine.lifecycle import lease
 from fiftyone_redis.errors import IndexMismatchError
 
 DIM, COUNT, BATCH = 8, 3000, 150
@@ -73,12 +72,6 @@ def check_exact(client, expected: dict[str, np.ndarray]) -> None:
     assert fields == {(index.schema.vector_field.encode(),)}
 
 
-@pytest.fixture
-def patient_leases(short_leases, monkeypatch):
-    """Leases that last on a busy machine; that of a process that was killed is waited for."""
-    monkeypatch.setattr(lease, "EXPIRY", 1.5)
-
-
 @pytest.mark.parametrize("kind", REBUILDS)
 def test_what_another_process_writes_while_rebuilds_run_is_there(client, redis_server, kind):
     index = fill(client, "JSON" if kind == "storage" else "HASH")
@@ -104,14 +97,13 @@ def test_what_another_process_writes_while_rebuilds_run_is_there(client, redis_s
     check_exact(client, expected)
 
 
-@pytest.mark.usefixtures("patient_leases")
 @pytest.mark.parametrize("requests", [18, 25, 29, 33, 36])
 def test_vectors_replaced_after_a_killed_rebuild_are_kept_by_the_next(
     client, redis_server, requests
 ):
     index = fill(client)
     was_killed = children.was_killed(
-        redis_server.url, lambda index: index.rebuild(dtype="float16"), requests
+        redis_server.url, lambda index: index.rebuild(dtype="float16"), requests, expiry=1.5
     )
     index.add(IDS[:2000], vectors_of(5, 2000))
     index.remove(IDS[2500:])

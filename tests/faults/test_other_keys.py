@@ -82,7 +82,6 @@ def test_documents_of_a_rebuilt_type_without_an_index_are_removed(client, index,
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.usefixtures("short_leases")
 @pytest.mark.parametrize("end", ["create", "remove_leftovers"])
 def test_a_drop_that_was_killed_is_finished(client, redis_server, vectors, end):
     requests = kills = 0

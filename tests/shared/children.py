@@ -15,11 +15,15 @@ from redis.connection import AbstractConnection
 from waiting import wait_until
 
 from fiftyone_redis.engine import VectorIndex, connect
+from fiftyone_redis.engine.lifecycle import lease
 from fiftyone_redis.errors import FiftyOneRedisError
 
 Work = Callable[[VectorIndex], object]
 
 SECONDS = 60
+EXPIRY = 0.4
+"""Seconds after which the lease of a child expires that is killed or frozen."""
+
 FAILED = 3
 """The exit code of a child whose work ended with an error of this package."""
 
@@ -49,7 +53,7 @@ def join(children: Sequence[BaseProcess]) -> list[int | None]:
 
 
 def start(
-    url: str, work: Work, requests: int, signal_number: int
+    url: str, work: Work, requests: int, signal_number: int, expiry: float = EXPIRY
 ) -> AbstractContextManager[list[BaseProcess]]:
     """Starts a child that works on the index "docs", and sends itself a signal meanwhile.
 
@@ -58,13 +62,14 @@ def start(
         work: what the child does with the index
         requests: how many requests it sends before the signal
         signal_number: SIGKILL, or SIGSTOP
+        expiry: the seconds after which its lease expires
     """
-    return forked(_work, [(url, work, requests, signal_number)])
+    return forked(_work, [(url, work, requests, signal_number, expiry)])
 
 
-def was_killed(url: str, work: Work, requests: int) -> bool:
+def was_killed(url: str, work: Work, requests: int, expiry: float = EXPIRY) -> bool:
     """Runs a child that is killed before one request too many; returns whether it was."""
-    with start(url, work, requests, signal.SIGKILL) as children:
+    with start(url, work, requests, signal.SIGKILL, expiry) as children:
         [code] = join(children)
     assert code in (0, -signal.SIGKILL)
     return code != 0
@@ -86,7 +91,8 @@ def thaw(child: BaseProcess) -> bool:
     return child.exitcode == 0
 
 
-def _work(url: str, work: Work, requests: int, signal_number: int) -> None:
+def _work(url: str, work: Work, requests: int, signal_number: int, expiry: float) -> None:
+    lease.EXPIRY, lease._RENEWAL = expiry, expiry / 8
     index = VectorIndex.open(connect(url), "docs")
     send = AbstractConnection.send_packed_command
     left = [requests]

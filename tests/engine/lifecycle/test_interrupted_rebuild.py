@@ -32,13 +32,6 @@ FIELDS = f"vector VECTOR FLAT 6 TYPE FLOAT32 DIM {DIM} DISTANCE_METRIC COSINE"
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
-@pytest.fixture(autouse=True)
-def short_leases(monkeypatch):
-    """Has the lease of a process that was killed expire soon."""
-    monkeypatch.setattr(lease, "EXPIRY", 1.5)
-    monkeypatch.setattr(lease, "_RENEWAL", 0.2)
-
-
 @pytest.fixture
 def matrix(vectors):
     return vectors(COUNT)
@@ -71,7 +64,7 @@ def changes_of(index: VectorIndex) -> list[dict[str, str]]:
 
 
 def was_killed(url: str, requests: int, changes: dict[str, str]) -> bool:
-    return children.was_killed(url, lambda index: index.rebuild(**changes), requests)
+    return children.was_killed(url, lambda index: index.rebuild(**changes), requests, 1.5)
 
 
 def indexes(client) -> list[str]:
