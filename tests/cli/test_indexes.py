@@ -113,6 +113,14 @@ def test_an_index_gets_another_key(run, name, dataset):
     assert "it has: other" in run("rename", name, "key", "new").stderr
 
 
+def test_datasets_that_are_not_named_are_counted(run, name):
+    others = [fo.Dataset() for _ in range(6)]
+    known = len(fo.list_datasets())
+    assert f" and {known - 5} more.\n" in run("info", "none", "key").stderr
+    for each in others:
+        each.delete()
+
+
 def test_a_picture_that_is_not_there_is_no_text(run, name):
     told = run("search", name, "key", "none.jpg")
     assert (told.exit_code, told.stderr) == (

@@ -185,7 +185,9 @@ def _find_problem_before(
     young = [] if state.lost else list(primaries.find_just_started(SETTLE_SECONDS))
     if state.lost or (state.moving and not is_change) or young:
         known.states.pop(primaries.coordinator.address, None)
-        return _make_incomplete_error([*state.lost, *young], state.moving)
+        if young:
+            return _make_error(list_first(young), "try again")
+        return _make_incomplete_error(state.lost, state.moving)
     if time.monotonic() - known.changed_at < SETTLE_SECONDS:
         return _make_error("a node has just come back or been replaced", "try again")
     return None
