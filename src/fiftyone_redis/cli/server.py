@@ -112,4 +112,6 @@ def status(folder: Path | None) -> None:
 
 def _format(running: PrivateServer) -> str:
     rows = [("url", running.url), ("pid", running.pid), ("folder", running.folder)]
+    if running.port is not None:
+        rows.insert(1, ("port", running.port))
     return output.format_pairs(rows)
