@@ -20,7 +20,12 @@ from fiftyone_redis import CONFIG_CLS
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.schema.schema import FIFTYONE_ID, Schema
-from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, SettingsError
+from fiftyone_redis.errors import (
+    IndexMismatchError,
+    IndexNotFoundError,
+    SettingsError,
+    format_count,
+)
 from fiftyone_redis.settings import open_client
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID
 
@@ -53,10 +58,10 @@ class Adoption:
 
     def __str__(self) -> str:
         run = f"The run {self.brain_key!r} of the dataset {self.dataset!r}"
-        index = f"its index {self.index_name!r} has {self.documents} documents"
+        index = f"its index {self.index_name!r} has {format_count(self.documents, 'document')}"
         if not self.changes:
             return f"{run} needs no change; {index}."
-        heading = "Done" if self.done else "Would be done"
+        heading = "Changed" if self.done else "Would change"
         return "\n".join(
             [f"{run}; {index}. {heading}:", *(f"- {change}" for change in self.changes)]
         )
@@ -93,7 +98,7 @@ def adopt(dataset: Any, brain_key: str, dry_run: bool = False, **connection: Any
         config = RedisSimilarityConfig(**{k: v for k, v in saved.items() if k not in left_out})
         _save(dataset, brain_key, config)
         dataset.load_brain_results(brain_key, cache=False, **connection)
-    change = f"the run is answered by {CONFIG_CLS}, no longer by {FIFTYONE_CLS}"
+    change = f"the class of the run becomes {CONFIG_CLS}, instead of {FIFTYONE_CLS}"
     return Adoption(
         dataset.name, brain_key, saved["index_name"], count, (change,), done=not dry_run
     )
@@ -123,9 +128,9 @@ def restore(dataset: Any, brain_key: str, dry_run: bool = False, **connection: A
         if saved["cls"] == FIFTYONE_CLS:
             return Adoption(dataset.name, brain_key, saved["index_name"], count, (), done=True)
         _check_restorable(schema)
-    changes = [f"the run is answered by {FIFTYONE_CLS}, no longer by {CONFIG_CLS}"]
+    changes = [f"the class of the run becomes {FIFTYONE_CLS}, instead of {CONFIG_CLS}"]
     if schema.dtype != "float32":
-        changes.insert(0, "the index is rebuilt with the type float32")
+        changes.insert(0, "the index is rebuilt with dtype='float32'")
     if not dry_run:
         if schema.dtype != "float32":
             results = dataset.load_brain_results(brain_key, cache=False, **connection)
@@ -154,7 +159,7 @@ def _load_run(dataset: Any, brain_key: str, *expected: str) -> dict[str, Any]:
     if saved.get("cls") not in expected:
         raise SettingsError(
             f"The run {brain_key!r} belongs to {saved.get('cls')}, not to FiftyOne's own Redis "
-            "backend."
+            "backend; docs/how-to/move.md says how to copy the vectors of other backends."
         )
     return saved
 

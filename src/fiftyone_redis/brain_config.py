@@ -111,7 +111,7 @@ def _member(parent: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
     """Returns the object of that name in its parent, putting an empty one there if missing."""
     member = parent.setdefault(name, {})
     if not isinstance(member, dict):
-        raise SettingsError(f'"{name}" in {path} must be a JSON object; correct it there first.')
+        raise SettingsError(f'"{name}" in {path} must be a JSON object; correct the file first.')
     return member
 
 
@@ -124,7 +124,8 @@ def _write(path: Path, settings: dict[str, Any]) -> None:
         _replace(target, text)
     except OSError as error:
         raise SettingsError(
-            f"Cannot write {path} ({error.strerror or error}); it is unchanged, see to its folder."
+            f"Cannot write {path} ({error.strerror or error}), so it is unchanged; check the "
+            "permissions of its folder."
         ) from error
 
 

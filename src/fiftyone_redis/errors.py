@@ -109,6 +109,17 @@ def list_first(values: list[str], most: int = 3) -> str:
     return listed if len(values) <= most else f"{listed} and {len(values) - most} more"
 
 
+def format_count(number: int, one: str, many: str = "") -> str:
+    """Formats a number of things: ``"1 index"``, ``"1,200 vectors"``.
+
+    Args:
+        number: how many
+        one: the name of one of them
+        many: the name of several; by default that of one with an s
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def name_missing(missing: list[str]) -> str:
     """Names ids that are not in an index: ``"1 ID that is not in the index ('a')"``."""
     what = "1 ID that is" if len(missing) == 1 else f"{len(missing)} IDs that are"

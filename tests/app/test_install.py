@@ -120,7 +120,8 @@ def test_files_that_others_put_beside_ours_are_refused(plugins):
 
 def test_status_says_what_is_there(plugins):
     missing = run("status")
-    assert (missing.exit_code, missing.output) == (1, "Not installed.\n")
+    text = "Not installed; run `fiftyone-redis app install`.\n"
+    assert (missing.exit_code, missing.output) == (1, text)
     run("install")
     there = run("status")
     assert there.exit_code == 0

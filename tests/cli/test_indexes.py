@@ -103,7 +103,7 @@ def test_an_index_that_cannot_be_filled_is_not_left(run, dataset):
 def test_an_index_gets_another_key(run, name, dataset):
     index_name = dataset.get_brain_info("key").config.index_name
     assert run("rename", name, "key", "other").output == (
-        f"Renamed 'key' of '{name}'; it is 'other' now.\n"
+        f"Renamed 'key' of '{name}' to 'other'.\n"
     )
     dataset.reload()
     assert dataset.list_brain_runs() == ["other"]
@@ -113,9 +113,20 @@ def test_an_index_gets_another_key(run, name, dataset):
     assert "it has: other" in run("rename", name, "key", "new").stderr
 
 
+def test_datasets_that_are_not_named_are_counted(run, name):
+    others = [fo.Dataset() for _ in range(6)]
+    known = len(fo.list_datasets())
+    assert f" and {known - 5} more.\n" in run("info", "none", "key").stderr
+    for each in others:
+        each.delete()
+
+
 def test_a_picture_that_is_not_there_is_no_text(run, name):
     told = run("search", name, "key", "none.jpg")
-    assert (told.exit_code, told.stderr) == (1, "Error: There is no picture 'none.jpg'.\n")
+    assert (told.exit_code, told.stderr) == (
+        1,
+        "Error: There is no file 'none.jpg'; check its path.\n",
+    )
 
 
 def test_other_users_are_named_before_an_index_is_dropped(run, name, dataset):
@@ -132,7 +143,7 @@ def test_an_index_that_no_run_uses_is_listed_by_its_name(run, name, dataset):
     dataset.delete_brain_run("key")
     listed = run("ls")
     assert f"(no run) {index_name}\t30" in listed.stdout
-    assert "1 index is used by no run" in listed.stderr
+    assert "1 index is not used by any run" in listed.stderr
     assert json.loads(run("ls", "--json").stdout)[0]["used_by"] == []
 
 

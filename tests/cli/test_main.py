@@ -159,7 +159,7 @@ def test_disable_says_what_else_there_is_to_uninstall(
     alone = run("disable").stderr.splitlines()
     assert alone[0] == "To uninstall the package too:"
     assert [line[:2] for line in alone[1:]] == ["1.", "2."]
-    assert "delete_brain_run" in alone[1]
+    assert "`fiftyone-redis drop DATASET BRAIN_KEY`" in alone[1]
     assert alone[2] == "2. `pip uninstall fiftyone-redis`."
 
     run("app", "install")
@@ -252,7 +252,10 @@ def test_nothing_to_stop_is_no_failure(default_folder):
 
 def test_status_fails_when_nothing_runs(default_folder):
     result = run("server", "status")
-    assert (result.exit_code, result.stdout) == (1, "Not running.\n")
+    assert (result.exit_code, result.stdout) == (
+        1,
+        "Not running; `fiftyone-redis server start` starts it.\n",
+    )
 
 
 def test_a_port_is_listened_on(default_folder, free_port):

@@ -157,9 +157,7 @@ def test_an_interrupted_import_goes_on_without_a_question(
     assert run("import", exported, "--url", other_server.url).exit_code == 1
     monkeypatch.setattr(adding, "add", add)
     resumed = run("import", exported, "--url", other_server.url)
-    assert resumed.output == (
-        f"Imported 10 vectors into 'key' of '{name}'. The other 20 were there.\n"
-    )
+    assert resumed.output == (f"Imported 10 vectors into 'key' of '{name}'. Already there: 20.\n")
 
 
 def test_a_file_of_other_samples_is_refused(run, exported):

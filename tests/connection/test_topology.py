@@ -44,7 +44,7 @@ def test_a_whole_cluster_is_read(resp):
         == []
     )
     [finding] = check_layout(shards, searched)
-    assert (finding.status, finding.text) == (OK, "3 parts, which hold all 16384 slots.")
+    assert (finding.status, finding.text) == (OK, "3 shards with all 16384 slots.")
 
 
 def test_the_slots_of_a_part_whose_first_node_is_dead_are_told_by_cluster_slots():

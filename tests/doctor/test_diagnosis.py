@@ -270,7 +270,7 @@ def test_documents_that_are_not_indexed_are_a_warning(own_server, here):
     client.hset("docs:bad", "vector", b"short")
     finding = found("index")
     assert finding.status == "warning"
-    assert finding.text.startswith("docs: 1 documents")
+    assert finding.text.startswith("docs: 1 document, ")
     assert "docs:bad" in finding.text
 
 
@@ -415,7 +415,7 @@ def test_another_version_of_fiftyone_is_a_warning(redis_server, at, monkeypatch)
     at(redis_server.url)
     monkeypatch.setattr(fiftyone_findings, "version", lambda _: "1.4.9")
     assert found("fiftyone").status == "warning"
-    assert "1.4.9, but this package is made for 1.5" in found("fiftyone").text
+    assert "1.4.9, but this package needs FiftyOne 1.5" in found("fiftyone").text
 
 
 def test_a_database_that_does_not_answer_is_a_warning(redis_server, at, monkeypatch):

@@ -60,7 +60,7 @@ def test_every_index_is_told(client):
         VectorIndex.create(client, Schema(name, 4)).add(["a"], [[1, 2, 3, 4]])
     texts = [finding.text for finding in examine(client) if finding.step == "index"]
     assert [text.split()[0] for text in texts] == ["one", "two"]
-    assert all("): 1 documents, " in text for text in texts)
+    assert all("): 1 document, " in text for text in texts)
 
 
 def test_nothing_is_changed(client, index):

@@ -250,7 +250,7 @@ def test_a_key_that_belongs_to_another_document_is_not_overwritten(client, matri
     client.execute_command("FT.CREATE", "theirs", *definition.split())
     client.hset("f:1", mapping={"uid": "2", "v": matrix[0].tobytes()})
     index = VectorIndex.open(client, "theirs", id_field="uid")
-    with pytest.raises(IndexMismatchError, match="are used by documents with other ids: 'f:1'"):
+    with pytest.raises(IndexMismatchError, match="already use 1 key of the new documents: 'f:1'"):
         index.add(["1"], matrix[:1])
     assert client.hget("f:1", "uid") == b"2"
 

@@ -26,7 +26,7 @@ def test_keys_that_were_there_before_are_refused_by_name(client, put, storage):
     put(client)
     [key] = client.keys()
     held = client.dump(key)
-    with pytest.raises(IndexMismatchError, match=r"1 keys that begin with 'docs:' .*42"):
+    with pytest.raises(IndexMismatchError, match=r"1 key beginning with 'docs:' .*42"):
         VectorIndex.create(client, Schema("docs", DIM, storage=storage))
     assert (client.keys(), client.dump(key)) == ([key], held)
     assert client.execute_command("FT._LIST") == []

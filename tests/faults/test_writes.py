@@ -99,7 +99,7 @@ def test_a_write_that_meets_half_converted_documents_is_repeated_on_the_new_inde
 
 def test_an_index_dropped_in_the_middle_of_an_add_is_an_error(client, index, vectors):
     other = VectorIndex.open(client, "docs")
-    with pytest.raises(IndexNotFoundError, match="up to 9000 documents were written"):
+    with pytest.raises(IndexNotFoundError, match="up to 9,000 documents stayed behind"):
         index.add(ids_of(9000), vectors(9000), progress=Meddling(other.drop))
     VectorIndex.remove_leftovers(client, "docs")
     assert client.dbsize() == 0
@@ -143,7 +143,7 @@ def test_what_an_index_made_again_refuses_is_not_left_in_it(client, index, vecto
     matrix = vectors(9000)
     matrix[7] = 0
     happen = Meddling(lambda: make_again(client, **settings))
-    with pytest.raises(InputError, match=r"Others changed the index .* is deleted again"):
+    with pytest.raises(InputError, match=r"Another process changed the index .* are deleted again"):
         index.add(ids_of(9000), matrix, progress=happen)
     assert (index.ids(), client.dbsize()) == ([], 0)
 
@@ -157,7 +157,7 @@ def test_a_server_that_restarts_empty_in_the_middle_of_an_add_is_an_error(own_se
             server.kill()
             server.start()
 
-        with pytest.raises(IndexNotFoundError, match="written that no index holds"):
+        with pytest.raises(IndexNotFoundError, match="stayed behind without an index"):
             index.add(ids_of(20_000), vectors(20_000), progress=Meddling(restart))
         VectorIndex.create(client, Schema("docs", DIM)).add(ids_of(20_000), vectors(20_000))
         assert np.array_equal(index.fetch(ids_of(20_000)).vectors, vectors(20_000))

@@ -143,7 +143,7 @@ def test_an_adopted_run_of_patches_is_searched_by_patch_and_by_sample(make_own_r
 def test_a_dry_run_says_what_would_change_and_changes_nothing(own_run):
     before = saved(own_run.dataset)
     report = fiftyone_redis.adopt(own_run.dataset, "key", dry_run=True)
-    assert "index 'own' has 60 documents. Would be done:" in str(report)
+    assert "index 'own' has 60 documents. Would change:" in str(report)
     assert fiftyone_redis.CONFIG_CLS in str(report)
     assert saved(own_run.dataset) == before
 
@@ -164,7 +164,7 @@ def test_a_run_whose_index_was_rebuilt_is_given_back(client, own_run):
     index.rebuild(dtype="float64", algorithm="HNSW")
 
     report = fiftyone_redis.restore(own_run.dataset, "key", dry_run=True)
-    assert "type float32" in report.changes[0]
+    assert "dtype='float32'" in report.changes[0]
     fiftyone_redis.restore(own_run.dataset, "key")
     assert saved(own_run.dataset)[0]["cls"] == adoption.FIFTYONE_CLS
     assert VectorIndex.open(client, "own").schema.dtype == "float32"
@@ -200,9 +200,9 @@ def test_the_command_adopts_and_restores(own_run):
     name = own_run.dataset.name
     before = saved(own_run.dataset)
     dry = CliRunner().invoke(main, ["adopt", name, "key", "--dry-run"])
-    assert "Would be done" in dry.output
+    assert "Would change" in dry.output
     assert saved(own_run.dataset) == before
-    assert "Done:" in CliRunner().invoke(main, ["adopt", name, "key"]).output
+    assert "Changed:" in CliRunner().invoke(main, ["adopt", name, "key"]).output
     own_run.dataset.reload()
     assert saved(own_run.dataset)[0]["cls"] == fiftyone_redis.CONFIG_CLS
     CliRunner().invoke(main, ["adopt", name, "key", "--restore"])

@@ -130,8 +130,8 @@ def test_warnings_say_how_many(index, samples, caplog):
 @pytest.mark.parametrize(
     ("embeddings", "message"),
     [
-        (np.full((60, 16), np.nan), "60 of 60 vectors hold NaN or infinite values"),
-        (np.zeros((60, 16)), "60 of 60 vectors are zero"),
+        (np.full((60, 16), np.nan), r"vectors hold NaN or infinite values \(60 of 60\)"),
+        (np.zeros((60, 16)), r"vectors are zero.* \(60 of 60\)"),
         (np.ones((60, 40_000)), "dimension must be in 1..32768"),
     ],
 )
@@ -148,7 +148,7 @@ def test_bad_embeddings_leave_no_trace(samples, client, embeddings, message):
 def test_bad_additions_leave_the_index_as_it_was(index, samples):
     with pytest.raises(InputError, match="dimension 15, but the index has dimension 16"):
         index.add_to_index(np.ones((1, 15)), ["0" * 24])
-    with pytest.raises(InputError, match="1 of 2 vectors hold NaN"):
+    with pytest.raises(InputError, match=r"hold NaN or infinite values \(1 of 2\)"):
         index.add_to_index(np.array([[1.0] * 16, [np.nan] * 16]), ["0" * 24, "1" * 24])
     with pytest.raises(InputError, match="more than once"):
         index.add_to_index(np.ones((2, 16)), ["0" * 24, "0" * 24])
@@ -193,7 +193,7 @@ def test_what_else_lies_under_the_prefix_does_no_harm(index, samples, client):
 def test_embeddings_that_vanish_while_they_are_read_are_missed(index, samples, client):
     assert index.index_size == 60
     client.delete(f"{index.config.index_name}:{samples.ids[7]}")
-    with pytest.raises(IncompleteResultError, match=r"1 embeddings were removed.*reload\(\)"):
+    with pytest.raises(IncompleteResultError, match=r"removed 1 embedding from.*reload\(\)"):
         index.find_duplicates(thresh=0.1)
     index.reload()
     index.find_duplicates(thresh=0.1)

@@ -17,6 +17,7 @@ from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexNotFoundError,
     InputError,
+    format_count,
 )
 
 
@@ -179,8 +180,8 @@ def _read(said: IndexSummary, config: Any, client: Client) -> IndexSummary:
     problem = None
     if failures:
         problem = (
-            f"The server could not index {failures} documents of {said.index_name!r}; their "
-            "vectors do not fit. Remove stale vectors, or rebuild the index."
+            f"The server could not index {format_count(failures, 'document')} of "
+            f"{said.index_name!r}: wrong vectors. Remove stale vectors, or rebuild the index."
         )
     read = {
         "documents": documents,

@@ -185,4 +185,6 @@ def _is_enabled() -> bool:
 
 
 def _failed(path: Path, what: str, error: OSError) -> SettingsError:
-    return SettingsError(f"Cannot {what} {path} ({error.strerror or error}); see to its folder.")
+    return SettingsError(
+        f"Cannot {what} {path} ({error.strerror or error}); check the permissions of its folder."
+    )

@@ -30,7 +30,7 @@ from fiftyone_redis.cli.options import dataset_argument, key_argument
 def adopt(
     dataset: str, brain_key: str, dry_run: bool, back: bool, connection: dict[str, Any]
 ) -> None:
-    """Take over a run of FiftyOne's own Redis backend, uploading nothing."""
+    """Take over a run of FiftyOne's own Redis backend, without uploading."""
     load_fiftyone()
     from fiftyone_redis.adoption import adopt as take_over
     from fiftyone_redis.adoption import restore as give_back

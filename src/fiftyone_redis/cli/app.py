@@ -14,12 +14,12 @@ from fiftyone_redis.cli.group import Group
 
 @click.group(cls=Group, examples=["fiftyone-redis app install"])
 def app() -> None:
-    """Have this package's plugin in the FiftyOne App."""
+    """Install, remove or check the plugin for the FiftyOne App."""
 
 
 @app.command(examples=["fiftyone-redis app install"])
 def install() -> None:
-    """Put the plugin into FiftyOne's plugins directory."""
+    """Install the plugin in FiftyOne's plugins directory."""
     from fiftyone_redis.app.install import install as install_plugin
 
     folder = install_plugin()
@@ -28,7 +28,7 @@ def install() -> None:
 
 @app.command(examples=["fiftyone-redis app uninstall"])
 def uninstall() -> None:
-    """Take the plugin out of FiftyOne's plugins directory."""
+    """Remove the plugin from FiftyOne's plugins directory."""
     from fiftyone_redis.app.install import uninstall as uninstall_plugin
 
     was_there = uninstall_plugin()
@@ -37,16 +37,18 @@ def uninstall() -> None:
 
 @app.command(examples=["fiftyone-redis app status"])
 def status() -> None:
-    """Show the plugin; exit with status 1 if it is not as it should be."""
+    """Show the plugin; exit with status 1 if it will not work."""
     from fiftyone_redis.app.install import NAME
     from fiftyone_redis.app.install import status as plugin_status
 
     found = plugin_status()
     works = found is not None and found.fits and found.enabled
     if found is None:
-        text = "Not installed."
+        text = "Not installed; run `fiftyone-redis app install`."
     elif not found.fits:
-        text = f"{found.folder} does not fit version {__version__}: install it again."
+        text = (
+            f"{found.folder} does not fit version {__version__}; run `fiftyone-redis app install`."
+        )
     elif not found.enabled:
         text = f"{found.folder} is disabled; run `fiftyone plugins enable {NAME}`."
     else:

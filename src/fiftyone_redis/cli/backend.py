@@ -9,10 +9,10 @@ from fiftyone_redis.cli import output
 from fiftyone_redis.cli.group import Command
 
 _ABOUT_RUNS = (
-    "In each dataset, end the runs that this package made, since nothing can load them without it: "
-    "`dataset.load_brain_results(key).cleanup()` and `dataset.delete_brain_run(key)`, or "
-    "`fiftyone-redis adopt DATASET KEY --restore` for adopted runs. Colleagues who share the "
-    "datasets need the package as long as there are any."
+    "Delete the runs that this package made, since nothing can load them without it: "
+    "`fiftyone-redis drop DATASET BRAIN_KEY`. For adopted runs: "
+    "`fiftyone-redis adopt DATASET BRAIN_KEY --restore`. Colleagues who share the datasets need "
+    "the package as long as there are such runs."
 )
 
 
@@ -48,7 +48,7 @@ def disable() -> None:
 
 
 def _say_how_to_uninstall() -> str:
-    """Returns what else there is to remove on this machine, and in which order."""
+    """Returns what else to remove on this machine, in order."""
     from fiftyone_redis.app.install import status as plugin_status
     from fiftyone_redis.server import default_folder
 

@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fiftyone_redis.cli import output
+from fiftyone_redis.errors import list_first
 
 if TYPE_CHECKING:
     from fiftyone_redis.connection.client import Client
     from fiftyone_redis.doctor.runs import Run
 
+_DATABASE = "Start MongoDB, or correct FiftyOne's setting database_uri."
+
 _OPTIONS = (
     click.option("--url", help="The URL of Redis, such as redis://localhost:6379."),
     click.option("--host", help="The host of Redis."),
     click.option("--port", type=click.IntRange(1, 65535), help="Its port."),
-    click.option("--username", help="The user to log in as; the password comes from settings."),
+    click.option(
+        "--username",
+        help="The user to log in as; set the password in the environment or brain config.",
+    ),
 )
 
 
@@ -66,10 +72,13 @@ def find_runs() -> list[Run]:
             load_fiftyone()
             runs = read_runs()
     except ConnectionError as error:
-        raise click.ClickException(f"{error}, so the runs that use indexes are unknown.") from error
+        raise click.ClickException(
+            f"{error}, so nobody knows which runs use the indexes. {_DATABASE}"
+        ) from error
     if runs is None:
         raise click.ClickException(
-            "FiftyOne's database cannot be found, so the runs that use indexes are unknown."
+            "FiftyOne's database cannot be found, so nobody knows which runs use the indexes. "
+            f"{_DATABASE}"
         )
     return runs
 
@@ -86,7 +95,9 @@ def load_fiftyone() -> Any:
         try:
             fo.list_datasets()
         except ConnectionError as error:
-            raise click.ClickException(f"FiftyOne's database does not answer: {error}.") from error
+            raise click.ClickException(
+                f"FiftyOne's database does not answer: {error}. {_DATABASE}"
+            ) from error
     return fo
 
 
@@ -104,7 +115,7 @@ def load_dataset(name: str) -> Any:
     """Loads a dataset; without one of that name, the error lists those that there are."""
     fo = load_fiftyone()
     if not fo.dataset_exists(name):
-        known = ", ".join(fo.list_datasets()[:5]) or "none"
+        known = list_first(fo.list_datasets(), 5) or "none"
         raise click.ClickException(f"There is no dataset {name!r}; there are: {known}.")
     return fo.load_dataset(name)
 
@@ -118,7 +129,7 @@ def load_index(dataset: str, brain_key: str, connection: dict[str, Any]) -> Any:
     index = loaded.load_brain_results(brain_key, cache=False, **connection)
     if index is None:
         raise click.ClickException(
-            f"Creating the index {brain_key!r} was interrupted; create it again."
+            f"Creating the index {brain_key!r} was interrupted; run `fiftyone-redis create` again."
         )
     if not isinstance(index, RedisSimilarityIndex):
         raise click.ClickException(
@@ -132,7 +143,7 @@ def require_run(dataset: Any, brain_key: str) -> None:
     """Ends the command unless a dataset has a run of Redis; the error lists those that it has."""
     keys = dataset.list_brain_runs(method="redis")
     if brain_key not in keys:
-        known = ", ".join(keys) or "none"
+        known = list_first(keys, 5) or "none"
         raise click.ClickException(
             f"The dataset {dataset.name!r} has no Redis index {brain_key!r}; it has: {known}."
         )
@@ -151,7 +162,7 @@ def telling_errors() -> Iterator[None]:
         raise
     except PyMongoError as error:  # its text may name a user
         raise click.ClickException(
-            f"FiftyOne's database does not answer ({type(error).__name__})."
+            f"FiftyOne's database does not answer ({type(error).__name__}). {_DATABASE}"
         ) from error
     except (ImportError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error

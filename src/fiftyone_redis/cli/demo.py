@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     ],
 )
 @click.option("--dataset", default="digits", show_default=True, help="Load this zoo dataset.")
-@click.option("--model", help="Embed with this zoo model, in place of one that fits.")
+@click.option("--model", help="Embed with this zoo model, instead of the default one.")
 @click.option(
     "--pictures",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write the picture into this folder.",
+    help="Save the picture of the results in this folder.",
 )
 @click.option("--app", is_flag=True, help="Open the result in the FiftyOne App.")
-@click.option("--remove", is_flag=True, help="Remove what former demos left.")
+@click.option("--remove", is_flag=True, help="Remove everything that earlier demos left.")
 @connection_options
 def demo(
     dataset: str,
@@ -74,7 +74,8 @@ def demo(
     output.print_result(_group(entries), "")
     if status() is not None and not was_running:
         output.print_note(
-            "The private Redis that was started goes on; `fiftyone-redis server stop` ends it."
+            "The private Redis started by the demo is still running; `fiftyone-redis server stop` "
+            "stops it."
         )
 
 

@@ -12,6 +12,7 @@ import click
 from fiftyone_redis.cli import output
 from fiftyone_redis.cli.connection import connection_options
 from fiftyone_redis.cli.group import Command
+from fiftyone_redis.errors import format_count
 
 if TYPE_CHECKING:
     from fiftyone_redis.doctor import Finding
@@ -25,12 +26,14 @@ _INDENT = 22
     cls=Command,
     examples=[
         "fiftyone-redis doctor",
-        "fiftyone-redis doctor -q       # leaves out what is fine",
-        "fiftyone-redis doctor --all    # names all runs and indexes, not the first three",
+        "fiftyone-redis doctor -q       # leave out what is fine",
+        "fiftyone-redis doctor --all    # name all runs and indexes, not the first three",
     ],
     note="The exit status is 0 if there is no problem; warnings do not change it.",
 )
-@click.option("--all", "name_all", is_flag=True, help="Name all offenders, not the first few.")
+@click.option(
+    "--all", "name_all", is_flag=True, help="Name all runs and indexes, not the first three."
+)
 @connection_options
 def doctor(connection: dict[str, Any], name_all: bool) -> None:
     """Check that backend="redis" will work; exit with status 1 if not."""
@@ -52,7 +55,7 @@ def _report(findings: list[Finding]) -> str:
     shown = [each for each in findings if each.status != OK or not output.is_quiet()]
     paragraphs = [_paragraph(finding, width) for finding in shown]
     statuses = [finding.status for finding in findings]
-    counts = [output.count(statuses.count(status), status) for status in (PROBLEM, WARNING)]
+    counts = [format_count(statuses.count(status), status) for status in (PROBLEM, WARNING)]
     verdict = "It will work" if works(findings) else "It will not work"
     return "\n".join([*paragraphs, f"\n{verdict}: {', '.join(counts)}."])
 

@@ -12,6 +12,7 @@ import click
 from fiftyone_redis.cli import output
 from fiftyone_redis.cli.connection import connect, connection_options, find_runs
 from fiftyone_redis.cli.group import Command
+from fiftyone_redis.errors import format_count
 
 if TYPE_CHECKING:
     from fiftyone_redis.connection.client import Client
@@ -50,24 +51,24 @@ def ls(connection: dict[str, Any]) -> None:
     if unused:
         verb = "is" if len(unused) == 1 else "are"
         output.print_note(
-            f"{_count(len(unused))} {verb} used by no run of this FiftyOne database; "
-            "`fiftyone-redis prune` deletes what is not needed."
+            f"{_count(len(unused))} {verb} not used by any run of this FiftyOne database; "
+            "`fiftyone-redis prune` names and deletes them, after asking."
         )
 
 
 @click.command(
     cls=Command,
     examples=(
-        "fiftyone-redis prune          # name what no run uses, and ask",
-        "fiftyone-redis prune --yes    # delete it without asking",
+        "fiftyone-redis prune          # list indexes that no run uses, then ask",
+        "fiftyone-redis prune --yes    # delete them without asking",
     ),
-    note='Only indexes whose names begin with "fiftyone-" are deleted. Runs of other FiftyOne '
-    "databases are not known: if the server is shared with one, answer no.",
+    note='Only indexes whose names begin with "fiftyone-" are deleted. Runs in other FiftyOne '
+    "databases are not known: if another database uses this server, answer no.",
 )
 @connection_options
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def prune(connection: dict[str, Any], yes: bool) -> None:
-    """Delete indexes that were made for brain runs that are gone."""
+    """Delete indexes whose brain runs no longer exist."""
     from fiftyone_redis.engine import VectorIndex
 
     with closing(connect(connection)) as client:
@@ -77,7 +78,7 @@ def prune(connection: dict[str, Any], yes: bool) -> None:
             return
         if not yes:
             for each in unused:
-                click.echo(f"{each.name}  {output.count(each.documents, 'vector')}", err=True)
+                click.echo(f"{each.name}  {format_count(each.documents, 'vector')}", err=True)
         output.confirm(f"Delete {_count(len(unused))}?", yes)
         for each in unused:
             VectorIndex.open(client, each.name).drop()
@@ -114,4 +115,4 @@ def _choose_unused(entries: list[IndexEntry], users: dict[str, list[Run]]) -> li
 
 
 def _count(number: int) -> str:
-    return output.count(number, "index", "indexes")
+    return format_count(number, "index", "indexes")

@@ -24,10 +24,10 @@ _EXAMPLES = (
     'fiftyone-redis enable              # use this package for backend="redis" from now on',
     "fiftyone-redis ls                  # list the indexes, and the runs that use them",
     "fiftyone-redis sync birds images   # bring an index in step with its dataset",
-    "fiftyone-redis server start        # start a Redis that the backend finds by itself",
-    "fiftyone-redis app install         # have its panel in the FiftyOne App",
-    "fiftyone-redis doctor              # say whether it will work, and what to do where not",
-    "fiftyone-redis demo                # see it at work on handwritten digits",
+    "fiftyone-redis server start        # start a private Redis, which the backend finds",
+    "fiftyone-redis app install         # add its panel to the FiftyOne App",
+    "fiftyone-redis doctor              # check the setup, and say how to fix it",
+    "fiftyone-redis demo                # try it on handwritten digits",
 )
 
 

@@ -28,11 +28,15 @@ class _Setting(click.Choice[str]):
 
 _SETTINGS = (
     click.option(
-        "--algorithm", type=_Setting({name: name for name in ALGORITHMS}), help="How to search."
+        "--algorithm",
+        type=_Setting({name: name for name in ALGORITHMS}),
+        help="The search algorithm.",
     ),
-    click.option("--metric", type=_Setting(METRICS), help="How to compare vectors."),
+    click.option("--metric", type=_Setting(METRICS), help="The metric that compares vectors."),
     click.option(
-        "--dtype", type=_Setting({name: name for name in DTYPES}), help="The type of their values."
+        "--dtype",
+        type=_Setting({name: name for name in DTYPES}),
+        help="The type of the vectors' values.",
     ),
 )
 

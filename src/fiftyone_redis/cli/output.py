@@ -136,17 +136,6 @@ def get_width() -> int | None:
     return shutil.get_terminal_size().columns if _stdout().isatty() else None
 
 
-def count(number: int, one: str, many: str = "") -> str:
-    """Counts things: ``"1 index"``, ``"1,200 vectors"``.
-
-    Args:
-        number: how many
-        one: the name of one of them
-        many: the name of several; by default that of one with an s
-    """
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 class _Alias:
     """A stream that is another one, but not equal to it.
 

@@ -26,6 +26,12 @@ from fiftyone_redis.cli.options import (
     setting_options,
     yes_option,
 )
+from fiftyone_redis.errors import format_count
+
+_NOTHING = (
+    "There is nothing to index: no sample or patch has a vector. Check the field, or that the "
+    "model can read the media files."
+)
 
 
 @click.command(cls=Command, examples=["fiftyone-redis info birds images"])
@@ -75,7 +81,7 @@ def info(dataset: str, brain_key: str, connection: dict[str, Any]) -> None:
         "fiftyone-redis create birds images --embeddings my_field --dtype float16",
         "fiftyone-redis create birds crops --patches ground_truth --model clip-vit-base32-torch",
     ],
-    note="If it is interrupted, `fiftyone-redis sync` goes on.",
+    note="If it is interrupted, run `fiftyone-redis sync DATASET BRAIN_KEY` to go on.",
 )
 @dataset_argument
 @key_argument
@@ -93,7 +99,7 @@ def create(
     connection: dict[str, Any],
     **options: str | None,
 ) -> None:
-    """Make an index, and fill it from a model or a field."""
+    """Create an index, and fill it from a model or a field."""
     if (model is None) == (field is None):
         raise click.UsageError("Give either --model or --embeddings.")
     source = {"model": model} if field is None else {"embeddings_field": field}
@@ -118,7 +124,7 @@ def create(
         with telling_errors():
             result = index.sync()
             if not index.total_index_size:
-                raise InputError("There is nothing to index: no sample or patch has a vector.")
+                raise InputError(_NOTHING)
     except (click.ClickException, FiftyOneRedisError):
         if not index.total_index_size:
             loaded.delete_brain_run(brain_key)
@@ -147,7 +153,7 @@ def sync(
     num_workers: int | None,
     connection: dict[str, Any],
 ) -> None:
-    """Add what is new, embed again what was replaced, remove what is gone."""
+    """Add new samples, embed replaced ones again, remove deleted ones."""
     index = load_index(dataset, brain_key, connection)
     with telling_errors():
         result = index.sync(dry_run, batch_size, num_workers)
@@ -162,8 +168,8 @@ def sync(
 @dataset_argument
 @key_argument
 @setting_options
-@click.option("--storage", help="HASH, for the JSON documents of FiftyOne's own backend.")
-@click.option("--force", is_flag=True, help="Rebuild an index that other runs use, too.")
+@click.option("--storage", help="HASH converts the JSON documents of FiftyOne's own backend.")
+@click.option("--force", is_flag=True, help="Rebuild it even if other runs use it.")
 @connection_options
 def rebuild(
     dataset: str,
@@ -203,7 +209,7 @@ def rename(dataset: str, brain_key: str, new_key: str) -> None:
         raise click.ClickException(problem)
     loaded.rename_brain_run(brain_key, new_key)
     renamed = {"dataset": dataset, "brain_key": new_key, "former_brain_key": brain_key}
-    output.print_done(renamed, f"Renamed {brain_key!r} of {dataset!r}; it is {new_key!r} now.")
+    output.print_done(renamed, f"Renamed {brain_key!r} of {dataset!r} to {new_key!r}.")
 
 
 @click.command(
@@ -215,15 +221,15 @@ def rename(dataset: str, brain_key: str, new_key: str) -> None:
 )
 @dataset_argument
 @key_argument
-@click.option("--force", is_flag=True, help="Delete an index that other runs use, too.")
+@click.option("--force", is_flag=True, help="Delete it even if other runs use it.")
 @yes_option
 @connection_options
 def drop(dataset: str, brain_key: str, force: bool, yes: bool, connection: dict[str, Any]) -> None:
-    """Delete an index with its vectors, and its run."""
+    """Delete an index, its vectors and its run."""
     from fiftyone_redis.similarity.sharing import find_others
 
     index = load_index(dataset, brain_key, connection)
-    vectors = output.count(index.total_index_size, "vector")
+    vectors = format_count(index.total_index_size, "vector")
     if not yes:
         index.find_index()  # runs may use it by another name, which it tells
         for other in find_others(index):
@@ -242,7 +248,7 @@ def drop(dataset: str, brain_key: str, force: bool, yes: bool, connection: dict[
         "fiftyone-redis search birds images 65f0c0ffee00c0ffee00c0de    # like this sample",
         "fiftyone-redis search birds images my_bird.jpg                 # like this picture",
     ],
-    note="Texts and pictures need a run with a model, which embeds them.",
+    note="To search by text or picture, the run needs a model that embeds it.",
 )
 @dataset_argument
 @key_argument
@@ -250,7 +256,7 @@ def drop(dataset: str, brain_key: str, force: bool, yes: bool, connection: dict[
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many to find.")
 @connection_options
 def search(dataset: str, brain_key: str, query: str, k: int, connection: dict[str, Any]) -> None:
-    """Find the nearest to an id, a text, or a picture (by its path)."""
+    """Find the nearest neighbours of an id, a text or a picture (its path)."""
     from fiftyone_redis.similarity.dataset_ids import select_all_slices
 
     index = load_index(dataset, brain_key, connection)
@@ -276,7 +282,7 @@ def _read_query(index: Any, query: str) -> Any:
     if kind is None or not kind.startswith("image/"):
         return query
     if not Path(query).is_file():
-        raise click.ClickException(f"There is no picture {query!r}.")
+        raise click.ClickException(f"There is no file {query!r}; check its path.")
     from fiftyone_redis.app.pictures import embed_file
 
     with telling_errors():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _folder = click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Use this folder, in place of the default one.",
+    help="Use this folder instead of the default one.",
 )
 
 
@@ -40,11 +40,11 @@ def server() -> None:
 @click.option(
     "--program",
     type=click.Path(path_type=Path),
-    help="Run this redis-server, in place of the one found.",
+    help="Run this redis-server instead of the one found.",
 )
 @_folder
 def start(port: int | None, program: Path | None, folder: Path | None) -> None:
-    """Start the private Redis, or find it running."""
+    """Start the private Redis, unless it runs already."""
     from fiftyone_redis.server import default_folder
     from fiftyone_redis.server import start as start_server
 
@@ -68,7 +68,7 @@ def stop(folder: Path | None) -> None:
 @server.command(examples=["fiftyone-redis server restart"])
 @_folder
 def restart(folder: Path | None) -> None:
-    """Stop the private Redis, and start it on the same port with its data."""
+    """Stop the private Redis and start it again, on the same port."""
     from fiftyone_redis.server import start as start_server
     from fiftyone_redis.server import status as server_status
     from fiftyone_redis.server import stop as stop_server
@@ -85,13 +85,13 @@ def restart(folder: Path | None) -> None:
 )
 @_folder
 def logs(lines: int, folder: Path | None) -> None:
-    """Print the end of the private Redis's log."""
+    """Print the last lines of the private Redis's log."""
     from fiftyone_redis.server import read_log
 
     found = read_log(folder, lines)
     output.print_result(found, "\n".join(found))
     if not found:
-        output.print_note("There is no log yet.")
+        output.print_note("There is no log yet: this private Redis has never run.")
 
 
 @server.command(examples=["fiftyone-redis server status"])
@@ -103,7 +103,8 @@ def status(folder: Path | None) -> None:
     running = server_status(folder)
     found = asdict(running) if running else {}
     output.print_result(
-        {"running": bool(running), **found}, _format(running) if running else "Not running."
+        {"running": bool(running), **found},
+        _format(running) if running else "Not running; `fiftyone-redis server start` starts it.",
     )
     if not running:
         raise click.exceptions.Exit(1)
@@ -111,4 +112,6 @@ def status(folder: Path | None) -> None:
 
 def _format(running: PrivateServer) -> str:
     rows = [("url", running.url), ("pid", running.pid), ("folder", running.folder)]
+    if running.port is not None:
+        rows.insert(1, ("port", running.port))
     return output.format_pairs(rows)

@@ -13,6 +13,7 @@ from fiftyone_redis.cli import output
 from fiftyone_redis.cli.connection import connection_options, load_dataset, load_index
 from fiftyone_redis.cli.group import Command
 from fiftyone_redis.cli.options import dataset_argument, key_argument, yes_option
+from fiftyone_redis.errors import format_count
 
 _file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 
@@ -24,7 +25,7 @@ _file_argument = click.argument("file", type=click.Path(dir_okay=False, path_typ
         "fiftyone-redis export birds images birds.parquet",
         "fiftyone-redis export birds images birds.arrow",
     ],
-    note="The end of the file's name chooses its format: .parquet, or .arrow for Arrow. This needs "
+    note="The file extension chooses the format: .parquet, or .arrow for Arrow. This needs "
     '`pip install "fiftyone-redis[parquet]"`.',
 )
 @dataset_argument
@@ -45,7 +46,7 @@ def export_command(
     from fiftyone_redis.transfer import export_index
 
     done = export_index(index, file)
-    text = f"Exported {output.count(done.vectors, 'vector')} to {file}."
+    text = f"Exported {format_count(done.vectors, 'vector')} to {file}."
     output.print_done({**asdict(done), "file": file}, text)
 
 
@@ -55,16 +56,16 @@ def export_command(
     examples=[
         "fiftyone-redis import birds.parquet",
         "fiftyone-redis import birds.parquet --url redis://elsewhere:6379",
-        "fiftyone-redis import birds.parquet birds copy    # into another run, which it makes",
+        "fiftyone-redis import birds.parquet birds copy    # into another, new run",
     ],
     note="DATASET and BRAIN_KEY are those of the export, unless others are given. The dataset must "
-    "exist, with the same ids. If the import is interrupted, run it again: it goes on.",
+    "exist, with the same ids. If the import is interrupted, run it again to go on.",
 )
 @_file_argument
 @click.argument("dataset", required=False)
 @click.argument("brain_key", required=False)
 @yes_option
-@click.option("--force", is_flag=True, help="Replace an index that other runs use, too.")
+@click.option("--force", is_flag=True, help="Replace the index even if other runs use it.")
 @connection_options
 def import_command(
     file: Path,
@@ -88,10 +89,10 @@ def import_command(
 
     replaced = count_replaced(loaded, brain_key, file, **connection)
     if replaced:
-        vectors = output.count(replaced, "vector")
+        vectors = format_count(replaced, "vector")
         output.confirm(f"Delete the {vectors} that {brain_key!r} of {dataset!r} has now?", yes)
     done = import_index(loaded, brain_key, file, replace=True, force=force, **connection)
-    text = f"Imported {output.count(done.added, 'vector')} into {brain_key!r} of {dataset!r}."
+    text = f"Imported {format_count(done.added, 'vector')} into {brain_key!r} of {dataset!r}."
     if done.added < done.vectors:
-        text += f" The other {done.vectors - done.added:,} were there."
+        text += f" Already there: {done.vectors - done.added:,}."
     output.print_done({**asdict(done), "file": file}, text)

@@ -40,18 +40,21 @@ _UNREACHABLE = (
 
 _WHY_UNREACHABLE = {
     NoAnswerError: "{reason}.",
-    redis.exceptions.TimeoutError: "Redis at {address} did not answer in time ({reason}).",
+    redis.exceptions.TimeoutError: (
+        "Redis at {address} did not answer in time ({reason}); check its load and the network, or "
+        "raise socket_timeout."
+    ),
     redis.exceptions.BusyLoadingError: (
         "Redis at {address} is still loading its data; try again, or raise retry_timeout."
     ),
     redis.exceptions.InvalidResponse: (
-        "What answers at {address} is no Redis, or wants TLS; check the port, or set ssl."
+        "The server at {address} is not Redis, or expects TLS; check the port, or set ssl."
     ),
     MasterNotFoundError: "{reason}.",
 }
 _WHY_ENDED = (
-    "Redis at {address} ended the connection ({reason}); if it wants TLS set ssl, and if it wants "
-    "a client certificate set ssl_certfile and ssl_keyfile to one that it trusts."
+    "Redis at {address} closed the connection ({reason}); if it expects TLS, set ssl; if it asks "
+    "for a client certificate, set ssl_certfile and ssl_keyfile to one that it trusts."
 )
 _WHY_NONE = (
     "No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` runs a "
@@ -63,32 +66,38 @@ _ENDED = ("eof occurred", "connection reset", "closed by server", "broken pipe")
 
 _REFUSED: dict[Refusal, tuple[type[FiftyOneRedisError], str]] = {
     Refusal.INDEX_NOT_FOUND: (IndexNotFoundError, "the index does not exist; check index_name"),
-    Refusal.INDEX_DROPPED: (IndexNotFoundError, "the index was dropped in the meantime"),
-    Refusal.INDEX_EXISTS: (IndexMismatchError, "an index of that name exists already"),
+    Refusal.INDEX_DROPPED: (IndexNotFoundError, "the index was dropped meanwhile; create it again"),
+    Refusal.INDEX_EXISTS: (IndexMismatchError, "an index with that name exists already"),
     Refusal.ALIAS_NOT_FOUND: (ServerError, "no index has this alias"),
     Refusal.ALIAS_EXISTS: (IndexMismatchError, "an index has that name as an alias already"),
     Refusal.ALIAS_IS_INDEX: (
         IndexMismatchError,
-        "an index has the name that is to be an alias; choose another name",
+        "the new alias is the name of an existing index; choose another name",
     ),
     Refusal.ALIAS_OF_OTHER: (
         IndexMismatchError,
-        "the name is that of another index, or an alias of one; choose another name",
+        "another index has that name or alias; choose another name",
     ),
     Refusal.ALIAS_TARGET: (
         IndexNotFoundError,
-        "no index has that name, which may be an alias; check index_name",
+        "no index has that name; it may be an alias; check index_name",
     ),
     Refusal.FENCED: (
         IndexChangedError,
         "another process dropped or changed the index meanwhile; check what it is now",
     ),
-    Refusal.CURSOR_NOT_FOUND: (ServerError, "it gave up a query that was being read; repeat it"),
+    Refusal.CURSOR_NOT_FOUND: (
+        ServerError,
+        "it dropped the results of a query before all were read; run it again",
+    ),
     Refusal.QUERY_TIMEOUT: (
         IncompleteResultError,
         f"it cut the query short; {Cut.TIMEOUT.value}",
     ),
-    Refusal.RESULT_LIMIT: (ResultLimitError, "too many results are asked for"),
+    Refusal.RESULT_LIMIT: (
+        ResultLimitError,
+        "the query asks for more results than the server allows",
+    ),
     Refusal.OUT_OF_MEMORY: (ServerError, "its memory is full; raise maxmemory or remove data"),
     Refusal.NO_QUERY_ENGINE: (
         UnsupportedServerError,
@@ -102,14 +111,17 @@ _REFUSED: dict[Refusal, tuple[type[FiftyOneRedisError], str]] = {
         UnsupportedServerError,
         "it has no RedisJSON, which indexes of JSON documents need; use HASH documents",
     ),
-    Refusal.UNSUPPORTED_INDEX: (UnsupportedServerError, "this server cannot hold such an index"),
+    Refusal.UNSUPPORTED_INDEX: (
+        UnsupportedServerError,
+        "this server does not support such an index; check its algorithm, dtype and dimension",
+    ),
     Refusal.WRONG_DATABASE: (
         UnsupportedServerError,
         "indexes can only be made in database 0; set db=0",
     ),
     Refusal.READ_ONLY: (
         ServerError,
-        "it is a replica, and nobody made it a primary; connect to the primary",
+        "it is a replica, and did not become a primary; connect to the primary",
     ),
     Refusal.SLOTS_UNAVAILABLE: (
         ServerError,
@@ -121,7 +133,7 @@ _REFUSED: dict[Refusal, tuple[type[FiftyOneRedisError], str]] = {
     ),
     Refusal.INDEX_DIFFERS: (
         ServerError,
-        "the nodes of the cluster have different indexes of that name; try again, or remake it",
+        "the nodes of the cluster have different indexes of that name; try again, or recreate it",
     ),
 }
 

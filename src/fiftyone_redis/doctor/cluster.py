@@ -10,7 +10,7 @@ from fiftyone_redis.connection.protocol.wire import COORDINATOR
 from fiftyone_redis.connection.topology import Node, Shard
 from fiftyone_redis.connection.translate import translate_errors
 from fiftyone_redis.doctor.findings import OK, PROBLEM, WARNING, Finding, try_execute
-from fiftyone_redis.errors import list_first
+from fiftyone_redis.errors import format_count, list_first
 
 
 def check_shards(client: Client) -> list[Finding]:
@@ -62,7 +62,7 @@ def check_layout(shards: list[Shard], searched: list[Node]) -> list[Finding]:
         findings.append(Finding("cluster", WARNING, text, advice))
     if findings:
         return findings
-    text = f"{len(shards)} parts, which hold all {topology.SLOTS} slots."
+    text = f"{format_count(len(shards), 'shard')} with all {topology.SLOTS} slots."
     return [Finding("cluster", OK, text)]
 
 

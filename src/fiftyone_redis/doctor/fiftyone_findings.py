@@ -19,7 +19,7 @@ from fiftyone_redis.doctor.runs import (
 )
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.protocol import commands
-from fiftyone_redis.errors import FiftyOneRedisError, SettingsError, list_first
+from fiftyone_redis.errors import FiftyOneRedisError, SettingsError, format_count, list_first
 
 _OLDEST, _TOO_NEW = (1, 5), (2,)  # versions of FiftyOne
 
@@ -44,7 +44,7 @@ def check_fiftyone() -> tuple[Database | None, Finding]:
         return None, Finding("fiftyone", WARNING, text, advice)
     numbers = tuple(int(number) for number in re.findall(r"\d+", installed)[:2])
     if not _OLDEST <= numbers < _TOO_NEW:
-        text = f"{installed}, but this package is made for 1.5 and newer, and not for 2."
+        text = f"{installed}, but this package needs FiftyOne 1.5 or newer, below 2."
         return database, Finding("fiftyone", WARNING, text, 'pip install "fiftyone>=1.5,<2"')
     if database is None:
         text = f"{installed}. Its database is not running, so its runs were not looked at."
@@ -93,7 +93,8 @@ def _describe(count: int) -> str:
 def _report_lost(lost: list[Run], count: int, most: int) -> list[Finding]:
     if not lost:
         return []
-    text = f"{len(lost)} of {count} runs lost the index, or it is on another server: "
+    runs = f"{len(lost)} of {format_count(count, 'run')}"
+    text = f"{runs} lost the index, or it is on another server: "
     advice = (
         "`fiftyone-redis sync DATASET BRAIN_KEY` fills it again, from the model or field of the "
         "run; `fiftyone-redis drop DATASET BRAIN_KEY` deletes the run."

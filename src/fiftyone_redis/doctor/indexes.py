@@ -28,6 +28,7 @@ from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IncompleteResultError,
     IndexNotFoundError,
+    format_count,
     list_first,
 )
 
@@ -91,7 +92,7 @@ def describe_index(shown: str, info: Info, memory: int = 0) -> Finding:
         memory: the bytes of the index and its documents; 0 if unknown
     """
     try:
-        text = f"{shown}: {index_info.read_documents(info)} documents"
+        text = f"{shown}: {format_count(index_info.read_documents(info), 'document')}"
     except IncompleteResultError as error:
         return Finding("index", NOTE, f"{shown}: {error}")
     with parsing(wire.INFO, info):
@@ -102,7 +103,8 @@ def describe_index(shown: str, info: Info, memory: int = 0) -> Finding:
     text += f", {format_bytes(memory)}" if memory else ""
     if failures:
         why, key = index_info.read_last_failure(info)
-        text += f"; indexing failed {failures} times, and no search finds what is not indexed."
+        text += f"; indexing failed {format_count(failures, 'time')}, and no search finds what is "
+        text += "not indexed."
         text += f" The last was {key} ({why})." if key else ""
         return Finding("index", WARNING, text, "Add those samples again, or remove their keys.")
     if is_indexing:

@@ -160,7 +160,7 @@ def check_path(path: Path) -> None:
     _is_parquet(path)
     _import_pyarrow()
     if not path.parent.is_dir():
-        raise InputError(f"There is no folder {path.parent}; make it first.")
+        raise InputError(f"There is no folder {path.parent}; create it first.")
 
 
 def _import_pyarrow() -> Any:
@@ -176,9 +176,7 @@ def _import_pyarrow() -> Any:
 def _is_parquet(path: Path) -> bool:
     kind = ENDINGS.get(path.suffix.lower())
     if kind is None:
-        raise InputError(
-            f"The name of the file must end in {', '.join(ENDINGS)}, not {path.name!r}."
-        )
+        raise InputError(f"The file name must end in {' or '.join(ENDINGS)}, not {path.name!r}.")
     return kind == "Parquet"
 
 
@@ -273,7 +271,7 @@ def _make_batch(
         texts = [pa.array(column, pa.string()) for column in (ids, *columns)]
     except UnicodeError as error:
         raise InputError(
-            "Some ids or fields are not valid UTF-8, and the file holds text only."
+            "Some ids or fields are not valid UTF-8, which a file cannot hold; correct them first."
         ) from error
     return pa.record_batch([texts[0], vectors, *texts[1:]], schema)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import gethostname
 
-from fiftyone_redis.errors import PrivateServerError, list_first
+from fiftyone_redis.errors import PrivateServerError, format_count, list_first
 
 FOLDER_VARIABLE = "FIFTYONE_REDIS_SERVER_DIR"
 SOCKET = "redis.sock"
@@ -48,8 +48,9 @@ def resolve_folder(folder: str | Path | None) -> Path:
     too_long = len(os.fsencode(place / SOCKET)) - LONGEST_SOCKET_PATH
     if too_long > 0:
         raise PrivateServerError(
-            f"The folder {place} is {too_long} bytes too long for a Unix socket: use a shorter "
-            f"one, for instance by setting {FOLDER_VARIABLE}."
+            f"The path of the folder {place} is too long for a Unix socket, by "
+            f"{format_count(too_long, 'byte')}: use a shorter one, for instance by setting "
+            f"{FOLDER_VARIABLE}."
         )
     return place
 

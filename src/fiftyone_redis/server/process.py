@@ -95,10 +95,10 @@ def start(
     if server is None or not is_ready(place / SOCKET):
         server = _start_server(place, port, program)
     if port is not None and server.port != port:
-        has = "none" if server.port is None else str(server.port)
+        has = "without a port" if server.port is None else f"on port {server.port}"
         raise PrivateServerError(
-            f"The private Redis in {place} already runs, with port {has} instead of {port}: stop "
-            "it first, then start it with the port."
+            f"The private Redis in {place} already runs {has}: stop it first, then start it with "
+            f"port {port}."
         )
     return server
 

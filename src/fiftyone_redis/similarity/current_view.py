@@ -10,7 +10,7 @@ from fiftyone.core.media import GROUP
 
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.protocol.replies import Hit
-from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError
+from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, format_count
 from fiftyone_redis.similarity.ids import id_array, strings
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.run_index import RunIndex
@@ -87,10 +87,11 @@ class CurrentView(ThreadViews, RunIndex):
             ids = strings(self._current_ids())
             with progress_bar(len(ids), caption="Reading") as bar:
                 found = index.fetch(ids, progress=bar.update)
-            if len(found.ids) < len(ids):
+            removed = len(ids) - len(found.ids)
+            if removed:
                 raise IncompleteResultError(
-                    f"{len(ids) - len(found.ids)} embeddings were removed from the index while it "
-                    "was read; call reload() and try again."
+                    f"Another process or thread removed {format_count(removed, 'embedding')} from "
+                    "the index while it was read; call reload() and try again."
                 )
             self._points = found.vectors
         return self._points

@@ -22,7 +22,7 @@ from fiftyone_redis.engine.search import exact_search, many_searches
 from fiftyone_redis.engine.search.exact_search import Floats, Kept, Rows
 from fiftyone_redis.engine.search.knn_search import Neighbors
 from fiftyone_redis.engine.search.subset_search import IdSubset
-from fiftyone_redis.errors import IncompleteResultError, IndexChangedError
+from fiftyone_redis.errors import IncompleteResultError, IndexChangedError, format_count
 
 CANDIDATES = 100
 """How many candidates a search keeps, unless ef_runtime was set: enough for a recall of 0.99
@@ -242,10 +242,11 @@ class GraphPoints:
         # Not by fetch(), which confirms the index each time; see _run.
         documents = Documents(index.client, index.schema)
         found = reading.fetch(documents, [self._ids[row] for row in wanted])
-        if len(found.ids) < len(wanted):
+        removed = len(wanted) - len(found.ids)
+        if removed:
             raise IncompleteResultError(
-                f"{len(wanted) - len(found.ids)} embeddings were removed from the index while it "
-                "was searched; call reload() and try again."
+                f"Another process or thread removed {format_count(removed, 'embedding')} from the "
+                "index while it was searched; call reload() and try again."
             )
         return found.vectors, {row: place for place, row in enumerate(wanted)}
 

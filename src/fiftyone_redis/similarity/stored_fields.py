@@ -20,7 +20,7 @@ from fiftyone_redis.engine import Attribute
 from fiftyone_redis.engine.documents.formats import FieldValues
 from fiftyone_redis.engine.schema.options import match_choice
 from fiftyone_redis.engine.schema.schema import KINDS, SEPARATOR
-from fiftyone_redis.errors import SettingsError, list_first
+from fiftyone_redis.errors import SettingsError, format_count, list_first
 
 RequestedFields = tuple[tuple[str, str | None], ...]
 """Field names, each with the requested kind; None to derive it from the field's type."""
@@ -121,7 +121,10 @@ def resolve_fields(
         else:
             found.append(StoredField(path, kind or kinds[0]))
     if wrong:
-        raise SettingsError(f"{len(wrong)} attributes cannot be stored: {list_first(wrong)}.")
+        raise SettingsError(
+            f"Cannot store {format_count(len(wrong), 'attribute')}: {list_first(wrong)}; correct "
+            "or leave out what is named."
+        )
     _refuse_same_names(found)
     return tuple(found)
 

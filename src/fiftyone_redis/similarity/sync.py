@@ -191,9 +191,8 @@ def remove_gone(index: Any, found: Difference) -> int:
         return 0
     if len(found.gone) == found.indexed and found.missing:
         raise InputError(
-            f"None of the {found.indexed} ids in the index is in the dataset "
-            f"({list_first(found.gone)}); it seems to be the index of another dataset. "
-            "Nothing was removed."
+            f"No id of the index is in the dataset ({list_first(found.gone)}); it seems to be the "
+            "index of another dataset. Nothing was removed. Check the dataset and the brain key."
         )
     gone: list[str] = index.drop_used_elsewhere(found.gone)
     index.remove_unused(gone)

@@ -175,10 +175,24 @@ def test_a_primary_that_is_replaced_during_a_search_makes_it_be_asked_again(
     assert sum(node.counts["FT.SEARCH"] for node in played.nodes) == 3
 
 
+def test_a_cluster_that_only_changed_need_not_be_repaired(played, cluster_client, asked):
+    cluster_client.execute(*SEARCH)
+    cluster_client.retry = RetryPolicy(0, 10)
+
+    def new_epoch(words, reply):
+        return reply.replace(b" 11 connected", b" 99 connected") if "NODES" in words else reply
+
+    played.answer(
+        once("FT.SEARCH", lambda: [node.alter(new_epoch) for node in played.nodes] and None)
+    )
+    with pytest.raises(ConnectionFailedError, match="changed during the query; try again"):
+        cluster_client.execute(*SEARCH)
+
+
 def test_a_primary_that_started_this_moment_is_given_time(played, cluster_client):
     young, old = bulk("uptime_in_seconds:0\r\n"), bulk("uptime_in_seconds:9\r\n")
     played.answer(lambda words: words[0] == "INFO", young)
-    with pytest.raises(ConnectionFailedError, match="started 0 s ago"):
+    with pytest.raises(ConnectionFailedError, match="started 0 s ago; try again"):
         cluster_client.execute(*SEARCH)
     played.answer(lambda words: words[0] == "INFO", old)
     assert cluster_client.execute(*SEARCH)[b"results"]

@@ -82,7 +82,7 @@ def test_ids_with_braces_and_of_all_scripts_go_to_the_node_of_their_slot(client,
 
 def test_documents_that_a_node_refuses_are_named(client, nodes):
     client.set("docs:00002", "text")
-    with pytest.raises(ServerError, match=r"WRONGTYPE.* 1 documents: '00002'"):
+    with pytest.raises(ServerError, match=r"WRONGTYPE.* 1 document: '00002'"):
         write(client, 100)
 
 

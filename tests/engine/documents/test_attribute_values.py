@@ -174,7 +174,7 @@ def test_an_unknown_kind_is_refused(client):
 
 
 def test_a_full_server_is_an_error(described, full_server):
-    with pytest.raises(ServerError, match=r"memory is full.*1 documents: 'a'"):
+    with pytest.raises(ServerError, match=r"memory is full.*1 document: 'a'"):
         described.update_attributes(IDS, reader({**VALUES, "a": {"size": "9"}}))
 
 

@@ -27,7 +27,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 )
 def test_what_is_no_whole_number_in_range_is_refused_and_never_rounded(dtype, value, range_):
     matrix = np.array([[1.0, 1.0], [1.0, value]])
-    reason = f"1 of 2 vectors .* not integers in {range_}, as {dtype} requires: 'b'"
+    reason = rf"not integers in {range_}, as {dtype} requires \(1 of 2\): 'b'"
     with pytest.raises(InputError, match=reason):
         check_vectors(matrix, Schema("i", 2, dtype=dtype), ["a", "b"])
 
@@ -81,7 +81,7 @@ def test_no_vectors_have_any_dimension():
 
 def test_none_among_numbers_is_refused_like_nan():
     matrix = as_matrix([[1, 2, None], [1, 2, 3]], 3)
-    with pytest.raises(InputError, match="1 of 2 vectors hold NaN"):
+    with pytest.raises(InputError, match=r"Some vectors hold NaN or infinite values \(1 of 2\)"):
         check_vectors(matrix, Schema("i", 3))
 
 
@@ -90,7 +90,7 @@ def test_none_among_numbers_is_refused_like_nan():
 def test_nan_and_infinity_are_refused(value, dtype):
     matrix = np.ones((5, 3))
     matrix[[1, 3], [0, 2]] = value
-    with pytest.raises(InputError, match=r"2 of 5 vectors hold NaN or infinite values: 'b', 'd'\."):
+    with pytest.raises(InputError, match=r"hold NaN or infinite values \(2 of 5\): 'b', 'd'\."):
         check_vectors(matrix, Schema("i", 3, dtype=dtype), list("abcde"))
 
 
@@ -108,14 +108,14 @@ def test_nan_and_infinity_are_refused(value, dtype):
 )
 def test_what_is_too_large_for_the_type_is_refused(dtype, value):
     matrix = np.array([[1.0, 1.0], [value, 1.0]])
-    with pytest.raises(InputError, match=f"1 of 2 vectors hold values too large for {dtype}: 'b'"):
+    with pytest.raises(InputError, match=rf"hold values too large for {dtype} \(1 of 2\): 'b'"):
         check_vectors(matrix, Schema("i", 2, "euclidean", dtype=dtype), ["a", "b"])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zero_is_refused_where_the_metric_is_cosine(dtype):
     matrix = np.array([[0.0, 1.0], [0.0, 0.0], [-0.0, 0.0]])
-    with pytest.raises(InputError, match=r"2 of 3 vectors are zero.*: 'b', 'c'\."):
+    with pytest.raises(InputError, match=r"vectors are zero.* \(2 of 3\): 'b', 'c'\."):
         check_vectors(matrix, Schema("i", 2, "cosine", dtype=dtype), list("abc"))
 
 
@@ -126,14 +126,14 @@ def test_zero_is_accepted_where_the_metric_is_another(metric):
 
 @pytest.mark.parametrize(("dtype", "value"), [("float16", 1e-9), ("float32", 1e-30)])
 def test_what_becomes_zero_in_the_type_counts_as_zero(dtype, value):
-    with pytest.raises(InputError, match="1 of 1 vectors are zero"):
+    with pytest.raises(InputError, match=r"vectors are zero.* \(1 of 1\)"):
         check_vectors(np.full((1, 2), value), Schema("i", 2, "cosine", dtype=dtype))
 
 
 def test_only_the_first_offenders_are_named():
     matrix = np.ones((9000, 2), np.float32)
     matrix[[5, 4095, 4096, 8191, 8999], 1] = np.nan
-    reason = "5 of 9000 vectors .*: row 5, row 4095, row 4096 and 2 more"
+    reason = r"Some vectors .* \(5 of 9000\): row 5, row 4095, row 4096 and 2 more"
     with pytest.raises(InputError, match=reason):
         check_vectors(matrix, Schema("i", 2))
 

@@ -114,7 +114,7 @@ def test_no_bytes_are_no_vectors(dtype):
 
 @pytest.mark.parametrize("size", [0, 7, 9, 16])
 def test_bytes_of_another_length_are_refused(size):
-    with pytest.raises(InputError, match="1 documents hold no float32 vector of dimension 2"):
+    with pytest.raises(InputError, match="1 document without a float32 vector of dimension 2"):
         decode([bytes(8), bytes(size)], "float32", 2)
 
 

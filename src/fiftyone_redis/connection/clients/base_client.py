@@ -23,6 +23,7 @@ from fiftyone_redis.errors import (
     FiftyOneRedisError,
     IndexMismatchError,
     IndexNotFoundError,
+    format_count,
     list_first,
 )
 
@@ -224,4 +225,6 @@ class BaseClient(ABC):
         if errors:
             problem = translate(errors[0][1], self.address)
             named = list_first([repr(id) for id, _ in errors])
-            raise type(problem)(f"{problem} It concerns {len(errors)} documents: {named}.")
+            raise type(problem)(
+                f"{problem} It concerns {format_count(len(errors), 'document')}: {named}."
+            )

@@ -185,9 +185,11 @@ def _find_problem_before(
     young = [] if state.lost else list(primaries.find_just_started(SETTLE_SECONDS))
     if state.lost or (state.moving and not is_change) or young:
         known.states.pop(primaries.coordinator.address, None)
-        return _make_incomplete_error([*state.lost, *young], state.moving)
+        if young:
+            return _make_error(list_first(young), "try again")
+        return _make_incomplete_error(state.lost, state.moving)
     if time.monotonic() - known.changed_at < SETTLE_SECONDS:
-        return _make_incomplete_error(["a part of it came back, or was replaced, this moment"], ())
+        return _make_error("a node has just come back or been replaced", "try again")
     return None
 
 
@@ -202,7 +204,7 @@ def _find_problem_after(
     known.note_change(after, before)
     known.states.pop(coordinator, None)
     if after.is_complete:
-        return _make_incomplete_error(["it changed while it was asked"], ())
+        return _make_error("its nodes changed during the query", "try again")
     return _make_incomplete_error(after.lost, after.moving)
 
 
@@ -214,9 +216,12 @@ def _make_incomplete_error(lost: Sequence[str], moving: Sequence[str]) -> Incomp
             "try again when they have moved; `redis-cli --cluster fix` ends a move that was "
             "interrupted"
         )
+    return _make_error(list_first(list(lost or moving)), todo)
+
+
+def _make_error(why: str, todo: str) -> IncompleteClusterError:
     return IncompleteClusterError(
-        "The cluster cannot answer from all of its documents: "
-        f"{list_first(list(lost or moving))}; {todo}"
+        f"The cluster cannot answer from all of its documents: {why}; {todo}"
     )
 
 

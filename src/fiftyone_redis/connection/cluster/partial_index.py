@@ -51,9 +51,9 @@ def _make_index_error(
 ) -> IndexMismatchError:
     having = [at for at, found in listed.items() if index in found]
     return IndexMismatchError(
-        f"The index {index!r} exists on some nodes of the cluster only ({list_first(having)}), and "
-        f"not on {list_first(lacking)}; remove what is there of it with `FT.DROPINDEX {index}` at "
-        f"{having[0]} (its documents stay), and make it again."
+        f"The index {index!r} exists on some nodes of the cluster only ({list_first(having)}), not "
+        f"on {list_first(lacking)}; drop it with `FT.DROPINDEX {index}` at {having[0]} (its "
+        "documents stay), and create it again."
     )
 
 
@@ -67,8 +67,8 @@ def _make_alias_error(
     indexes = [each for each in listed[having[0]] if each.startswith(name + SEPARATOR)]
     index = indexes[0] if len(indexes) == 1 else "<its index>"
     return IndexMismatchError(
-        f"The alias {name!r} exists on some nodes of the cluster only ({list_first(having)}), and "
-        f"not on {list_first(lacking)}; repair it with `FT.ALIASUPDATE {name} {index}`."
+        f"The alias {name!r} exists on some nodes of the cluster only ({list_first(having)}), not "
+        f"on {list_first(lacking)}; repair it with `FT.ALIASUPDATE {name} {index}`."
     )
 
 

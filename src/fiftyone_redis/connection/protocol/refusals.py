@@ -66,7 +66,7 @@ TRANSIENT = frozenset(
 class Cut(Enum):
     """Why results are incomplete, and what to do about it."""
 
-    TIMEOUT = "allow it more time with query_timeout, and see that the server does not allow less"
+    TIMEOUT = "raise query_timeout, and check that the server's own limit is not lower"
     OUT_OF_MEMORY = "the server's memory is full: raise its maxmemory or remove data"
     NOT_INDEXED = (
         "the server lacked the memory to index all documents: give it more memory and rebuild the "

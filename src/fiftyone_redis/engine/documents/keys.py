@@ -19,7 +19,7 @@ from fiftyone_redis.engine.documents import formats
 from fiftyone_redis.engine.protocol import commands, replies
 from fiftyone_redis.engine.schema.schema import NO_SEPARATOR, Schema
 from fiftyone_redis.engine.vectors import checks
-from fiftyone_redis.errors import IndexMismatchError, list_first
+from fiftyone_redis.errors import IndexMismatchError, format_count, list_first
 
 TIMEOUT_MS = 30_000
 """The server's time limit for a query that looks up keys, in milliseconds."""
@@ -74,8 +74,9 @@ class Keys:
         taken = self._find_existing([prefix + id for id in fresh])
         if taken:
             raise IndexMismatchError(
-                f"{len(taken)} keys of new documents are used by documents with other ids: "
-                f"{list_first([repr(key) for key in taken])}; remove those, or choose other ids."
+                f"Documents with other ids already use {format_count(len(taken), 'key')} of the "
+                f"new documents: {list_first([repr(key) for key in taken])}; remove those "
+                "documents, or choose other ids."
             )
         return lambda some_ids: [to_bytes(found.get(id, prefix + id)) for id in some_ids]
 

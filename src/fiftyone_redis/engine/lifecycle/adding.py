@@ -14,7 +14,7 @@ from fiftyone_redis.engine.lifecycle.definition import Definition
 from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.engine.vectors import checks
 from fiftyone_redis.engine.vectors.encoding import Array
-from fiftyone_redis.errors import IndexNotFoundError, InputError
+from fiftyone_redis.errors import IndexNotFoundError, InputError, format_count
 
 _BYTES_AT_ONCE = 1 << 26  # of vectors, between two looks at what others do to the index
 
@@ -81,17 +81,17 @@ class _Upload:
             taken = slice(0, rows.stop)
             self._written.take_back(self._ids[taken], self._matrix[taken])
             raise InputError(
-                f"{error} Others changed the index while vectors were added to it; what was "
-                "written is deleted again."
+                f"{error} Another process changed the index while vectors were added; those that "
+                "were written already are deleted again."
             ) from error
         except IndexNotFoundError as error:
             if self._checked is None:
                 raise
             written = min(rows.stop, len(self._ids))
             raise IndexNotFoundError(
-                f"{error} It was dropped while vectors were added: up to {written} documents were "
-                "written that no index holds. Create the index again, which takes them over, or "
-                "call cleanup() to delete them."
+                f"{error} It was dropped while vectors were added: up to "
+                f"{format_count(written, 'document')} stayed behind without an index. Create the "
+                "index again, which takes them over, or call cleanup() to delete them."
             ) from error
 
     def _write(self, documents: Documents, rows: slice) -> None:

@@ -19,7 +19,7 @@ from fiftyone_redis.engine.protocol import aliases, commands
 from fiftyone_redis.engine.protocol.indexing import wait_until_indexed
 from fiftyone_redis.engine.protocol.requirements import require_support
 from fiftyone_redis.engine.schema.schema import Schema, check_attributes
-from fiftyone_redis.errors import IndexMismatchError, list_first
+from fiftyone_redis.errors import IndexMismatchError, format_count, list_first
 
 _SCAN_SECONDS = 0.001  # in which a server with few keys scans them; it is asked once then
 
@@ -82,9 +82,9 @@ def _refuse_other_keys(documents: Documents) -> bool:
     if others:
         prefix = documents.schema.prefix
         raise IndexMismatchError(
-            f"{len(others)} keys that begin with {prefix!r} hold no vector of this index: "
-            f"{list_first([repr(key) for key in others])}; choose another index_name, or remove "
-            "them."
+            f"Found {format_count(len(others), 'key')} beginning with {prefix!r} but without a "
+            f"vector of this index: {list_first([repr(key) for key in others])}; choose another "
+            "index_name, or delete what is stored there."
         )
     return bool(keys)
 
@@ -92,5 +92,5 @@ def _refuse_other_keys(documents: Documents) -> bool:
 def _refuse_taken(name: str, is_taken: bool) -> None:
     if is_taken:
         raise IndexMismatchError(
-            f"An index of the name {name!r} exists already; open it, or choose another index_name."
+            f"An index named {name!r} exists already; open it, or choose another index_name."
         )

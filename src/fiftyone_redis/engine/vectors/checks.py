@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.engine.vectors.encoding import Array, round_trip
-from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.errors import InputError, format_count, list_first
 
 _BLOCK_ROWS = 4096
 _INTEGER_TYPES = ("int8", "uint8")
@@ -73,7 +73,7 @@ def check_vectors(matrix: Array, schema: Schema, ids: Sequence[str] | None = Non
         if offenders:
             named = [repr(ids[row]) if ids is not None else f"row {row}" for row in offenders]
             raise InputError(
-                f"{len(offenders)} of {len(matrix)} vectors {reason}: {list_first(named)}."
+                f"Some vectors {reason} ({len(offenders)} of {len(matrix)}): {list_first(named)}."
             )
 
 
@@ -120,23 +120,29 @@ def check_ids(
     unknown = [repr(tag) for tag in tags if tag not in schema.tags]
     if unknown:
         raise InputError(f"The index {schema.name!r} has no tags named {list_first(unknown)}.")
-    for name, length in {"vectors": count, **{tag: len(v) for tag, v in tags.items()}}.items():
+    lengths = {f"values of {tag}": len(values) for tag, values in tags.items()}
+    for name, length in {"vectors": count, **lengths}.items():
         if length != len(ids):
-            raise InputError(f"There are {len(ids)} ids but {length} {name}.")
+            raise InputError(
+                f"The number of ids ({len(ids)}) differs from the number of {name} ({length})."
+            )
     _check_texts("ids", ids)
     if "" in ids:
-        raise InputError("An id is empty.")
+        raise InputError("An id is empty; ids must have at least one character.")
     with_nul = [repr(id) for id in ids if "\0" in id] if schema.vectors_only else []
     if with_nul:
         raise InputError(
-            f"{len(with_nul)} ids hold a NUL character, and the server leaves such documents out "
-            f"of the index: {list_first(with_nul)}."
+            f"Found {format_count(len(with_nul), 'id')} with a NUL character, which the server "
+            f"cannot index: {list_first(with_nul)}; choose other ids."
         )
     for tag, values in tags.items():
         _check_texts(f"values of {tag}", values)
     if len(set(ids)) < len(ids):
         twice = [repr(id) for id, times in Counter(ids).items() if times > 1]
-        raise InputError(f"{len(twice)} ids occur more than once: {list_first(twice)}.")
+        raise InputError(
+            f"Found {format_count(len(twice), 'id')} given more than once: {list_first(twice)}; "
+            "give each id once."
+        )
 
 
 def check_ids_to_read(ids: Sequence[str]) -> None:
@@ -147,7 +153,7 @@ def check_ids_to_read(ids: Sequence[str]) -> None:
 def _check_texts(name: str, texts: Sequence[str], errors: str = "strict") -> None:
     wrong = [repr(text) for text in texts if not isinstance(text, str)]
     if wrong:
-        raise InputError(f"{len(wrong)} {name} are not text: {list_first(wrong)}.")
+        raise InputError(f"The {name} must be text, not {list_first(wrong)}.")
     try:
         "".join(texts).encode(errors=errors)
     except UnicodeEncodeError:

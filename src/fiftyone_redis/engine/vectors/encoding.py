@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fiftyone_redis.engine.schema.options import DTYPES
-from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.errors import InputError, format_count, list_first
 
 Array = npt.NDArray[Any]
 
@@ -73,8 +73,8 @@ def check_lengths(
     if wrong:
         named = list_first([str(row) if ids is None else repr(ids[row]) for row in wrong])
         raise InputError(
-            f"{len(wrong)} documents hold no {dtype} vector of dimension {dim} ({named}); remove "
-            "them, or add them again."
+            f"Found {format_count(len(wrong), 'document')} without a {dtype} vector of dimension "
+            f"{dim} ({named}); remove them, or add them again."
         )
 
 
