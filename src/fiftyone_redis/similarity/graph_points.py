@@ -75,14 +75,20 @@ class GraphPoints:
         for found in self._run(search, self._all_batches(), progress):
             yield from (near for near, _ in found)
 
-    def remember_neighbors(self, k: int, progress: Progress | None = None) -> None:
-        """Finds the nearest neighbours of each point once, for several radii."""
+    def remember_neighbors(self, k: int, progress: Progress | None = None) -> Found:
+        """Finds the nearest neighbours of each point once, for several radii.
+
+        Returns:
+            their rows and distances, nearest first: ``k`` columns; the distance is infinity where
+            there are fewer
+        """
         rows = np.zeros((len(self._ids), k), np.intp)
         distances = np.full((len(self._ids), k), np.inf)
         with closing(self.find_neighbors(k, progress)) as found:
             for row, (near, how_near) in enumerate(found):
                 rows[row, : len(near)], distances[row, : len(near)] = near, how_near
         self._known = rows, distances
+        return self._known
 
     def are_crowded(self, radius: float) -> bool:
         """Returns whether many points have so many others within a radius that brute force is due.

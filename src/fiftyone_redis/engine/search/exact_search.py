@@ -187,13 +187,18 @@ def drop_duplicates(
 def assign_duplicates(
     points: Array, radius: float, metric: str, progress: Callable[[int], None] | None = None
 ) -> Kept:
-    """Does the same, and finds the nearest kept point of each dropped one."""
+    """Does the same, and finds the nearest kept point of each dropped one.
+
+    Progress is called with 0 while it does, which may raise to end the work.
+    """
     rows = drop_duplicates(points, radius, metric, progress)
     dropped = np.setdiff1d(np.arange(len(points)), rows)
     nearest, distances = np.full(len(points), -1), np.full(len(points), np.inf)
     found = find_neighbors(points[rows], points[dropped], 1, metric)
     for row, (near, how_near) in zip(dropped, found, strict=True):
         nearest[row], distances[row] = rows[near[0]], how_near[0]
+        if progress is not None:
+            progress(0)
     return Kept(rows, nearest, distances)
 
 
