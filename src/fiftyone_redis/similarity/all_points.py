@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin
 
+from fiftyone_redis.engine.documents.reading import Progress
 from fiftyone_redis.engine.search import exact_search, planner
 from fiftyone_redis.engine.search.exact_search import Floats, Kept, Rows
 from fiftyone_redis.engine.search.knn_search import read_count
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.log import get_logger
-from fiftyone_redis.similarity.graph_points import GraphPoints
+from fiftyone_redis.similarity.graph_points import SAMPLE, GraphPoints
 from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.query_forms import read_number
@@ -108,7 +109,8 @@ class AllPointsMixin(DuplicatesMixin):
             announce: called before long work; by default it is logged
         """
         ids = strings(self._current_ids())
-        graph = self._choose_graph(_FEW, thresh, announce)
+        with progress_bar(SAMPLE, progress, "Sampling") as bar:
+            graph = self._choose_graph(_FEW, thresh, bar.update, announce)
         if graph is None:
             points = self._points_to_compare(progress, announce)
             return NearPoints(ids, *compare_pairs(points, thresh, self.config.metric, progress))
@@ -180,7 +182,11 @@ class AllPointsMixin(DuplicatesMixin):
         ]
 
     def _choose_graph(
-        self, k: int, radius: float | None = None, announce: Announce = _log
+        self,
+        k: int,
+        radius: float | None = None,
+        progress: Progress | None = None,
+        announce: Announce = _log,
     ) -> GraphPoints | None:
         """Returns the points to search for in the graph, or None to compare all pairs here."""
         index, count = self._open_index(), len(self._current_ids())
@@ -192,7 +198,7 @@ class AllPointsMixin(DuplicatesMixin):
         if graph is None:
             own = self.config.open_index(self._redis, tags=())
             self._graph = graph = GraphPoints(own, strings(self._current_ids()))
-        if radius is not None and graph.are_crowded(radius):
+        if radius is not None and graph.are_crowded(radius, progress):
             self._reason = "too many embeddings are within the distance of each"
             return None
         _announce("Searching the graph for each of", count, plan.seconds, plan.reason, announce)

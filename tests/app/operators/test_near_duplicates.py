@@ -137,7 +137,10 @@ def many(request, redis_backend, monkeypatch):
 
 
 WAYS = {"HNSW": "Searching the graph for each", "FLAT": "Comparing all pairs"}
-ONES = {"HNSW": "Searching", "FLAT": "Comparing"}
+STAGES = {
+    "HNSW": ("Sampling", "Searching", "Grouping"),
+    "FLAT": ("Reading", "Comparing", "Grouping"),
+}
 
 
 def algorithm_of(dataset) -> str:
@@ -164,18 +167,18 @@ def test_near_duplicates_are_those_of_the_index(many):
     said = [text for text in captions if text.startswith(WAYS[algorithm_of(many)])]
     assert len(said) == 1
     assert " 2,990 embeddings in about " in said[0]
-    doing = ONES[algorithm_of(many)]
+    doing = STAGES[algorithm_of(many)][1]
     assert [text for text in captions if text.endswith(f" in all. {doing} 2,990 of 2,990")]
 
 
-@pytest.mark.parametrize("stage", ["work", "Grouping"])
+@pytest.mark.parametrize("stage", range(3))
 def test_finding_them_ends_soon_after_it_was_cancelled(many, stage):
     job, reached = Job("Find near duplicates", "key", str(many._doc.id), "page"), threading.Event()
-    stage = ONES[algorithm_of(many)] if stage == "work" else stage
+    doing = STAGES[algorithm_of(many)][stage]
 
     def work(report):
         def watch(progress, text):
-            if f"{stage} " in text and "embeddings" not in text and not reached.is_set():
+            if f"{doing} " in text and "embeddings" not in text and not reached.is_set():
                 jobs.cancel(job.id)
                 reached.set()
             report(progress, text)
