@@ -121,3 +121,26 @@ def test_the_array_is_not_kept(index):
     del rows
     gc.collect()
     assert gone() is None
+
+
+def test_patches_are_found_with_their_samples(patches):
+    index = fob.compute_similarity(
+        patches.dataset,
+        embeddings=False,
+        patches_field="ground_truth",
+        brain_key="key",
+        backend="redis",
+        algorithm="HNSW",
+    )
+    index.add_to_index(patches.embeddings, patches.sample_ids, label_ids=patches.label_ids)
+    rows, _, _ = index.get_embeddings()
+    step = len(rows) // 6
+    alone = [
+        index._kneighbors(query=rows[start : start + step].copy(), k=2)
+        for start in range(0, len(rows), step)
+    ]
+    ahead = [
+        index._kneighbors(query=rows[start : start + step], k=2)
+        for start in range(0, len(rows), step)
+    ]
+    assert ahead == alone
