@@ -22,6 +22,7 @@ from fiftyone_redis.connection.parameters import NAMES, Parameters
 from fiftyone_redis.doctor import algorithms
 from fiftyone_redis.doctor.findings import format_bytes
 from fiftyone_redis.engine.schema.options import OPTIONS
+from fiftyone_redis.engine.search.planner import describe_time
 from fiftyone_redis.settings import DEFAULTS
 
 ROOT = Path(__file__).parents[1]
@@ -94,7 +95,7 @@ def costs_table() -> str:
     rows = []
     for count, name in product(_SIZES, algorithms.MEASURED):
         cost = algorithms.estimate(name, count)
-        built, searched = map(algorithms.describe_time, (cost.build, cost.search))
+        built, searched = map(describe_time, (cost.build, cost.search))
         recall = "1" if name == "FLAT" else algorithms.RECALL
         size = f"{count:,}" + ("" if count in algorithms.MEASURED[name] else " (computed)")
         rows.append((size, name, built, format_bytes(cost.memory), searched, recall))

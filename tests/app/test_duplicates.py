@@ -1,16 +1,17 @@
 """Near duplicates among vectors, and what is estimated of them beforehand."""
 
 import numpy as np
-import pytest
 
 from fiftyone_redis.app import duplicates
 from fiftyone_redis.app.distances import Distances
+from fiftyone_redis.similarity import all_points
 
 
 def found_in(points: list[float], threshold: float) -> duplicates.Duplicates:
     vectors = np.array([[point, 0.0] for point in points], dtype=np.float32)
-    ids = np.array([f"{point:g}" for point in points])
-    return duplicates.find(ids, vectors, "euclidean", threshold)
+    ids = [f"{point:g}" for point in points]
+    found = all_points.compare_pairs(vectors, threshold, "euclidean")
+    return duplicates.group(all_points.NearPoints(ids, *found), threshold)
 
 
 def test_groups_stand_together_and_all_but_one_of_each_can_be_left_out():
@@ -37,15 +38,6 @@ def test_a_chain_stands_together():
 
 def test_a_point_alone_has_no_duplicate():
     assert found_in([7], 10).ids == []
-
-
-@pytest.mark.parametrize("count", [3, 1000])
-def test_as_many_as_vectors_are_reported(count):
-    vectors = np.random.default_rng(51).normal(size=(count, 4))
-    told = []
-    duplicates.find(np.arange(count), vectors, "cosine", 0.1, told.append)
-    assert sum(told) <= count
-    assert sum(told) > count - 256
 
 
 def test_a_number_is_estimated_from_a_part_of_the_points():

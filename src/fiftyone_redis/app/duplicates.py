@@ -1,19 +1,13 @@
-"""Finds near duplicates: points with another point within a threshold."""
+"""Groups near duplicates: points with another point within a threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fiftyone_redis.engine.search import exact_search
-
-Progress = Callable[[int], None]
-
-_REPORT_EVERY = 256  # points
+from fiftyone_redis.similarity.all_points import NearPoints
 
 
 @dataclass(frozen=True)
@@ -40,55 +34,33 @@ class Duplicates:
         return [id for id, keep in zip(self.ids, self.keeps, strict=True) if not keep]
 
 
-def find(
-    ids: npt.NDArray[Any],
-    vectors: npt.NDArray[Any],
-    metric: str,
-    threshold: float,
-    progress: Progress | None = None,
-) -> Duplicates:
-    """Finds near duplicates among vectors.
+def group(found: NearPoints, threshold: float) -> Duplicates:
+    """Groups near duplicates around the points to keep.
 
     Args:
-        ids: their ids
-        vectors: an ``n x dim`` array of floats
-        metric: "cosine", "dotproduct" or "euclidean"
+        found: what :meth:`find_near` found for the threshold
         threshold: the largest distance of near duplicates, in the metric's unit
-        progress: called with the number of vectors compared since the last call
     """
-    nearest, partners = _nearest(vectors, metric, progress)
-    near = np.flatnonzero(nearest <= threshold)
-    kept = exact_search.assign_duplicates(vectors[near], threshold, metric)
-    dropped = kept.nearest >= 0
-    leader = np.where(dropped, kept.nearest, np.arange(len(near)))
-    distances = np.where(dropped, kept.distances, nearest[near])
+    kept, rows = found.kept, np.arange(len(found.ids))
+    is_dropped = kept.nearest >= 0
+    leader = np.where(is_dropped, kept.nearest, rows)
+    nearest = np.minimum(found.nearest, kept.distances)
+    # The graph may have found a pair from one of the two points alone.
+    np.minimum.at(nearest, leader[is_dropped], kept.distances[is_dropped])
+    distances = np.where(is_dropped, kept.distances, nearest)
     # A kept point without a group is placed next to its nearest neighbour.
-    alone = np.setdiff1d(kept.rows, leader[dropped])
-    beside = np.searchsorted(near, partners[near[alone]])
-    leader[alone] = leader[np.minimum(beside, len(near) - 1)]
-    closest = np.full(len(near), np.inf)
+    is_alone = (found.nearest <= threshold) & ~is_dropped & is_dropped[found.partners]
+    is_alone[leader[is_dropped]] = False
+    leader[is_alone] = leader[found.partners[is_alone]]
+    closest = np.full(len(rows), np.inf)
     np.minimum.at(closest, leader, distances)
-    follows = leader != np.arange(len(near))
-    order = np.lexsort((distances, follows, leader, closest[leader]))
+    order = np.lexsort((distances, leader != rows, leader, closest[leader]))
+    order = order[nearest[order] <= threshold]
     begins = np.diff(leader[order], prepend=-1) != 0
     return Duplicates(
-        [str(ids[near[row]]) for row in order],
+        [found.ids[row] for row in order],
         np.cumsum(begins).tolist(),
         distances[order].tolist(),
-        np.isin(order, kept.rows).tolist(),
+        (~is_dropped[order]).tolist(),
         nearest,
     )
-
-
-def _nearest(
-    vectors: npt.NDArray[Any], metric: str, progress: Progress | None
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
-    """Returns the distance and row of each vector's nearest neighbour; infinity if it has none."""
-    found = np.full(len(vectors), np.inf)
-    partners = np.arange(len(vectors))
-    for row, (rows, distances) in enumerate(exact_search.find_neighbors(vectors, None, 1, metric)):
-        if len(distances):
-            found[row], partners[row] = distances[0], rows[0]
-        if progress is not None and (row + 1) % _REPORT_EVERY == 0:
-            progress(_REPORT_EVERY)
-    return found, partners

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from fiftyone_redis.app.jobs import Report
+from fiftyone_redis.engine.search.planner import describe_time
 
-__all__ = ["Report", "count_progress", "follow_bar"]
+__all__ = ["Report", "count_progress", "follow_bar", "follow_long_work"]
 
 
 def count_progress(report: Report, total: int, doing: str) -> Callable[[int], None]:
@@ -40,3 +41,27 @@ def follow_bar(report: Report, doing: str) -> Callable[[Any], None]:
         report(bar.progress or 0.0, f"{doing} {bar.iteration:,} of {bar.total or 0:,}")
 
     return follow
+
+
+def follow_long_work(report: Report) -> tuple[Callable[[Any], None], Callable[[str, float], None]]:
+    """Returns callbacks for work that announces how long it takes, and then shows progress bars.
+
+    Args:
+        report: the receiver of the reports
+
+    Returns:
+        a callback for FiftyOne's progress bars, whose reports go on saying what was announced; and
+        one that is called with a sentence about the work, and how many seconds it takes
+    """
+    said = ""
+
+    def announce(text: str, seconds: float) -> None:
+        nonlocal said
+        said = f"About {describe_time(seconds)} in all. "
+        report(0, text)
+
+    def follow(bar: Any) -> None:
+        count = f"{bar.caption} {bar.iteration:,} of {bar.total or 0:,}"
+        report(bar.progress or 0.0, said + count)
+
+    return follow, announce

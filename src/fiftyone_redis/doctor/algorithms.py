@@ -14,6 +14,7 @@ from typing import Any
 
 from fiftyone_redis.doctor.findings import OK, WARNING, Finding
 from fiftyone_redis.engine.schema.options import DTYPES
+from fiftyone_redis.engine.search.planner import describe_time
 
 _SLOW = 0.05  # seconds: a search that people notice, with what is around it
 _FAST = 0.002
@@ -94,12 +95,3 @@ def advise(shown: str, attribute: Mapping[str, Any], count: int) -> list[Finding
         text += '(index.rebuild(algorithm="FLAT")).'
         return [Finding("index", OK, text)]
     return []
-
-
-def describe_time(seconds: float) -> str:
-    """Formats a time that is only about right: ``"90 ms"``, ``"12 minutes"``."""
-    for limit, size, unit in ((1, 1e-3, "ms"), (120, 1, "seconds"), (7200, 60, "minutes")):
-        if seconds < limit:
-            number = seconds / size
-            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
-    return f"{seconds / 3600:.0f} hours"

@@ -7,18 +7,21 @@ pair in this process. ``planner.plan_all_points`` chooses; long work first says 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin
 
+from fiftyone_redis.engine.documents.reading import Progress
 from fiftyone_redis.engine.search import exact_search, planner
 from fiftyone_redis.engine.search.exact_search import Floats, Kept, Rows
 from fiftyone_redis.engine.search.knn_search import read_count
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.log import get_logger
-from fiftyone_redis.similarity.graph_points import GraphPoints
+from fiftyone_redis.similarity.graph_points import SAMPLE, GraphPoints
 from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.query_forms import read_number
@@ -29,6 +32,31 @@ _FEW = 8  # neighbours: about how many are looked at to find near duplicates
 _REMEMBERED = 16  # neighbours of each point, while a threshold is searched for
 
 logger = get_logger(__name__)
+
+Announce = Callable[[str, float], None]
+"""Called before long work, with a sentence about it and how many seconds it takes."""
+
+
+@dataclass(frozen=True)
+class NearPoints:
+    """The nearest neighbours of all points, and what to keep of near duplicates.
+
+    Args:
+        ids: the ids of the points; a row is a position among them
+        nearest: the distance of each to its nearest neighbour; infinity if it has none
+        partners: the rows of these neighbours
+        kept: what remains if near duplicates are dropped
+    """
+
+    ids: list[str]
+    nearest: Floats
+    partners: Rows
+    kept: Kept
+
+
+def _log(text: str, seconds: float) -> None:
+    del seconds
+    logger.info(text)
 
 
 class AllPointsMixin(DuplicatesMixin):
@@ -69,6 +97,28 @@ class AllPointsMixin(DuplicatesMixin):
         self._unique_ids = unique_ids
         self._duplicate_ids = [id for id in ids if id not in unique]
         self._neighbors_map = self._map_duplicates(ids) if unique and self._duplicate_ids else {}
+
+    def find_near(
+        self, thresh: float, progress: Any = None, announce: Announce = _log
+    ) -> NearPoints:
+        """Finds the nearest neighbour of each point of the current view, and near duplicates.
+
+        Args:
+            thresh: the largest distance of near duplicates
+            progress (None): as for FiftyOne's progress bars; a callback may raise to end the work
+            announce: called before long work; by default it is logged
+        """
+        ids = strings(self._current_ids())
+        with progress_bar(SAMPLE, progress, "Sampling") as bar:
+            graph = self._choose_graph(_FEW, thresh, bar.update, announce)
+        if graph is None:
+            points = self._points_to_compare(progress, announce)
+            return NearPoints(ids, *compare_pairs(points, thresh, self.config.metric, progress))
+        with progress_bar(len(ids), progress, "Searching") as bar:
+            rows, distances = graph.remember_neighbors(_FEW, bar.update)
+        with progress_bar(len(ids), progress, "Grouping") as bar:
+            kept = graph.drop_duplicates(thresh, bar.update)
+        return NearPoints(ids, distances[:, 0], rows[:, 0], kept)
 
     def _map_duplicates(self, ids: Any) -> dict[Any, list[tuple[Any, float]]]:
         """Returns the duplicates of each point that is kept and their distances, nearest first."""
@@ -131,7 +181,13 @@ class AllPointsMixin(DuplicatesMixin):
             for row, near in enumerate(inds)
         ]
 
-    def _choose_graph(self, k: int, radius: float | None = None) -> GraphPoints | None:
+    def _choose_graph(
+        self,
+        k: int,
+        radius: float | None = None,
+        progress: Progress | None = None,
+        announce: Announce = _log,
+    ) -> GraphPoints | None:
         """Returns the points to search for in the graph, or None to compare all pairs here."""
         index, count = self._open_index(), len(self._current_ids())
         plan = planner.plan_all_points(index.schema, len(index), count, k)
@@ -142,17 +198,17 @@ class AllPointsMixin(DuplicatesMixin):
         if graph is None:
             own = self.config.open_index(self._redis, tags=())
             self._graph = graph = GraphPoints(own, strings(self._current_ids()))
-        if radius is not None and graph.are_crowded(radius):
+        if radius is not None and graph.are_crowded(radius, progress):
             self._reason = "too many embeddings are within the distance of each"
             return None
-        _announce("Searching the graph for each of", count, plan.seconds, plan.reason)
+        _announce("Searching the graph for each of", count, plan.seconds, plan.reason, announce)
         return graph
 
-    def _points_to_compare(self) -> Any:
+    def _points_to_compare(self, progress: Any = None, announce: Announce = _log) -> Any:
         """Returns the embeddings of all points, and says how long it takes to compare all pairs."""
-        points = self._current_points()
+        points = self._current_points(progress)
         seconds = exact_search.estimate_seconds(points, self.config.metric)
-        _announce("Comparing all pairs of", len(points), seconds, self._reason)
+        _announce("Comparing all pairs of", len(points), seconds, self._reason, announce)
         return points
 
     def _clear_cache(self) -> None:
@@ -160,9 +216,33 @@ class AllPointsMixin(DuplicatesMixin):
         self._graph = self._kept = None
 
 
-def _announce(what: str, count: int, seconds: float, reason: str) -> None:
+def compare_pairs(
+    points: Any, thresh: float, metric: str, progress: Any = None
+) -> tuple[Floats, Rows, Kept]:
+    """Compares all pairs of points.
+
+    Returns:
+        the distance and row of each point's nearest neighbour, and what to keep of near duplicates
+    """
+    count = len(points)
+    nearest, partners = np.full(count, np.inf), np.arange(count)
+    finds = exact_search.find_neighbors(points, None, 1, metric)
+    with progress_bar(count, progress, "Comparing") as bar, closing(finds) as found:
+        for row, (near, how_near) in enumerate(found):
+            if len(near):
+                nearest[row], partners[row] = how_near[0], near[0]
+            bar.update()
+    rows = np.flatnonzero(nearest <= thresh)  # no others can be duplicates
+    with progress_bar(len(rows), progress, "Grouping") as bar:
+        among = exact_search.assign_duplicates(points[rows], thresh, metric, bar.update)
+    leaders, distances = np.full(count, -1), np.full(count, np.inf)
+    leaders[rows] = np.where(among.nearest >= 0, rows[among.nearest], -1)
+    distances[rows] = among.distances
+    return nearest, partners, Kept(np.flatnonzero(leaders < 0), leaders, distances)
+
+
+def _announce(what: str, count: int, seconds: float, reason: str, announce: Announce) -> None:
     """Says how long work takes, before it begins, if that is long."""
-    if seconds < _LONG_SECONDS:
-        return
-    takes = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
-    logger.info("%s %s embeddings in about %s: %s.", what, f"{count:,}", takes, reason)
+    if seconds >= _LONG_SECONDS:
+        takes = planner.describe_time(seconds)
+        announce(f"{what} {count:,} embeddings in about {takes}: {reason}.", seconds)

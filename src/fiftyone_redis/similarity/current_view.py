@@ -80,12 +80,12 @@ class CurrentView(ThreadViews, RunIndex):
         patches = self.config.patches_field is not None
         return self.current_label_ids if patches else self.current_sample_ids
 
-    def _current_points(self) -> Any:
+    def _current_points(self, progress: Any = None) -> Any:
         """Returns the embeddings of the current ids, in their order."""
         if self._points is None:
             index = self._open_index()
             ids = strings(self._current_ids())
-            with progress_bar(len(ids), caption="Reading") as bar:
+            with progress_bar(len(ids), progress, "Reading") as bar:
                 found = index.fetch(ids, progress=bar.update)
             removed = len(ids) - len(found.ids)
             if removed:

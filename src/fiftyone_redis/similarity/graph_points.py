@@ -33,7 +33,7 @@ _FIRST_WIDTH = 8  # neighbours that are asked for first, to find those within a 
 _WIDER = 8
 _WIDEST = 4096  # a point with more near ones is compared with all vectors
 _HITS_AT_ONCE = 16_384
-_SAMPLE = 64
+SAMPLE = 64  # points that tell whether a radius is crowded
 _CROWDED = 0.05
 _SCANNED_AT_ONCE = 1024
 
@@ -75,26 +75,40 @@ class GraphPoints:
         for found in self._run(search, self._all_batches(), progress):
             yield from (near for near, _ in found)
 
-    def remember_neighbors(self, k: int, progress: Progress | None = None) -> None:
-        """Finds the nearest neighbours of each point once, for several radii."""
+    def remember_neighbors(self, k: int, progress: Progress | None = None) -> Found:
+        """Finds the nearest neighbours of each point once, for several radii.
+
+        Returns:
+            their rows and distances, nearest first: ``k`` columns; the distance is infinity where
+            there are fewer
+        """
         rows = np.zeros((len(self._ids), k), np.intp)
         distances = np.full((len(self._ids), k), np.inf)
         with closing(self.find_neighbors(k, progress)) as found:
             for row, (near, how_near) in enumerate(found):
                 rows[row, : len(near)], distances[row, : len(near)] = near, how_near
         self._known = rows, distances
+        return self._known
 
-    def are_crowded(self, radius: float) -> bool:
+    def are_crowded(self, radius: float, progress: Progress | None = None) -> bool:
         """Returns whether many points have so many others within a radius that brute force is due.
 
         A few points are searched for; all others are taken to be like them.
+
+        Args:
+            radius: the largest distance
+            progress: called after each of the few, with 1
         """
-        rows = np.unique(np.linspace(0, len(self._ids) - 1, _SAMPLE).astype(int))
+        rows = np.unique(np.linspace(0, len(self._ids) - 1, SAMPLE).astype(int))
         search = partial(self._index.search_ids, k=_WIDEST, within=self._within)
         parts = ([self._ids[row]] for row in rows)
         with closing(many_searches.run_in_flight(self._index.client, search, parts)) as found:
-            far = [each.distances[_WIDEST - 1 :] <= radius for [each] in found]
-        return sum(map(np.any, far)) > _CROWDED * len(rows)
+            far = 0
+            for [each] in found:
+                far += bool(np.any(each.distances[_WIDEST - 1 :] <= radius))
+                if progress is not None:
+                    progress(1)
+        return far > _CROWDED * len(rows)
 
     def find_within_radius(self, radius: float, progress: Progress | None = None) -> list[Found]:
         """Finds all points within a radius of each point, without the point itself.
@@ -113,7 +127,7 @@ class GraphPoints:
         crowded = [row for row, near in enumerate(found) if near is None]
         for start in range(0, len(crowded), _SCANNED_AT_ONCE):
             part = crowded[start : start + _SCANNED_AT_ONCE]
-            for row, near in zip(part, self._scan(part, radius), strict=True):
+            for row, near in zip(part, self._scan(part, radius, progress), strict=True):
                 found[row] = near
         return [_by_row(near) for near in found if near is not None]
 
@@ -134,7 +148,7 @@ class GraphPoints:
             for row, found in part:
                 if not kept[row]:
                     continue
-                near, how_near = self._scan([row], radius)[0] if found is None else found
+                near, how_near = found or self._scan([row], radius, progress)[0]
                 before = kept[near] & (near < row)
                 if before.any():  # one that the graph did not find from there
                     kept[row] = False
@@ -250,8 +264,11 @@ class GraphPoints:
             )
         return found.vectors, {row: place for place, row in enumerate(wanted)}
 
-    def _scan(self, rows: list[int], radius: float) -> list[Found]:
-        """Compares some points with all vectors, which are read in pages."""
+    def _scan(self, rows: list[int], radius: float, progress: Progress | None) -> list[Found]:
+        """Compares some points with all vectors, which are read in pages.
+
+        Progress is called with 0 after each page, which may raise to end the work.
+        """
         queries, at = self._read(self._index, set(rows))
         queries = queries[[at[row] for row in rows]]
         metric = self._index.schema.metric
@@ -265,6 +282,8 @@ class GraphPoints:
                 )[0]
                 other = places[near] != rows[number]
                 found[number].append((places[near][other], exact[other]))
+            if progress is not None:
+                progress(0)
         joined = [tuple(map(np.concatenate, zip(*parts, strict=True))) for parts in found]
         return [(near, exact) for near, exact in joined]
 

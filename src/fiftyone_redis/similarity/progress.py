@@ -14,7 +14,8 @@ def bar(total: int, progress: Any = None, caption: str = "Processing") -> Any:
         total: the number of documents
         progress (None): whether to render it (True/False), a callback function to invoke instead,
             or None for FiftyOne's default, without a bar for fewer than 5,000 documents
-        caption: what is done with the documents, shown above the bar
+        caption: what is done with the documents, shown above the bar; a callback finds it as the
+            bar's ``caption``
     """
     import fiftyone.core.utils as fou  # noqa: PLC0415 - sync.py is imported without FiftyOne
 
@@ -26,4 +27,5 @@ def bar(total: int, progress: Any = None, caption: str = "Processing") -> Any:
     # FiftyOne would draw a bar as well, and redirect the standard output of all threads.
     silent = fou.ProgressBar(total=total, progress=False)
     silent._callback = progress
+    silent.caption = caption
     return silent

@@ -15,7 +15,7 @@ from bson import ObjectId
 
 from fiftyone_redis.engine import Neighbors, VectorIndex
 from fiftyone_redis.engine.schema.options import check_choice
-from fiftyone_redis.engine.search import exact_search
+from fiftyone_redis.engine.search import exact_search, many_searches
 from fiftyone_redis.engine.search.knn_search import read_k
 from fiftyone_redis.engine.search.subset_search import IdSubset, Subset
 from fiftyone_redis.engine.vectors import checks, encoding
@@ -29,8 +29,10 @@ from fiftyone_redis.similarity.existing import (
     search_each_slice,
     search_existing,
 )
+from fiftyone_redis.similarity.graph_points import CANDIDATES
 from fiftyone_redis.similarity.ids import report_missing, strings
 from fiftyone_redis.similarity.query_forms import read_number, read_query, shorten
+from fiftyone_redis.similarity.read_ahead import ReadAhead
 from fiftyone_redis.similarity.thread_views import PerThread
 from fiftyone_redis.similarity.view_subset import ViewSubset
 
@@ -46,6 +48,8 @@ class NeighborsMixin(AllPointsMixin, CurrentView):
     """The part of a similarity index that answers queries within the current view."""
 
     _sorts = PerThread(lambda _: False)
+    _ahead = PerThread(lambda _: ReadAhead())
+    _index_for_many = PerThread()
 
     def sort_by_similarity(
         self,
@@ -131,6 +135,31 @@ class NeighborsMixin(AllPointsMixin, CurrentView):
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
 
         ids, single = _read_ids(query)
+        search = partial(self._search, ids=ids, k=k, reverse=reverse, aggregation=aggregation)
+        if ids is None and query.ndim == 2 and aggregation is None and k is not None:
+            search_many = partial(self._search_many, search)
+            found = self._ahead.search(query, (k, reverse), partial(search, index), search_many)
+        else:
+            found = search(index, query)
+        return self._format_results(found, single or aggregation is not None, return_dists)
+
+    def _search_many(self, search: Search, rows: Any) -> list[Neighbors]:
+        """Searches for many rows, with as many candidates as for all points."""
+        if self._index_for_many is None:
+            self._index_for_many = index = self.config.open_index(self._redis)
+            index.schema = many_searches.choose_candidates(index.schema, CANDIDATES)
+        return search(self._index_for_many, rows)
+
+    def _search(
+        self,
+        index: VectorIndex,
+        query: Any,
+        ids: list[str] | None,
+        k: int | None,
+        reverse: bool,
+        aggregation: str | None,
+    ) -> list[Neighbors]:
+        """Searches for the neighbours of each query that are in the view."""
         subset = self._subset()
         within, most = self._choose_documents(index, subset, k)
         search = self._make_search(index, query, ids, most, reverse, aggregation)
@@ -145,7 +174,7 @@ class NeighborsMixin(AllPointsMixin, CurrentView):
             found = search_existing(search, subset, found, k)
         if self.config.patches_field is not None and subset is not None:
             found = note_samples(found, subset, self._sample_tag)
-        return self._format_results(found, single or aggregation is not None, return_dists)
+        return found
 
     def _choose_documents(
         self, index: VectorIndex, subset: ViewSubset | None, k: int | None
@@ -185,6 +214,10 @@ class NeighborsMixin(AllPointsMixin, CurrentView):
         if aggregation == "mean":
             queries = queries.mean(axis=0, keepdims=True)
         return partial(index.search, queries, k, farthest=reverse)
+
+    def _clear_cache(self) -> None:
+        super()._clear_cache()
+        self._ahead, self._index_for_many = ReadAhead(), None
 
     def _find_nothing(self, query: Any, aggregation: str | None, return_dists: bool) -> Any:
         """Returns what a query finds in an index to which nothing was ever added."""

@@ -1,8 +1,18 @@
 """Finding near duplicates, and deleting all but one of each group."""
 
+import threading
+import time
+
 import fiftyone as fo
+import fiftyone.brain as fob
+import numpy as np
 import pytest
-from operating import form, refusals, run
+from operating import OPERATORS, context, form, refusals, run
+
+from fiftyone_redis.app import jobs
+from fiftyone_redis.app.jobs import Job
+from fiftyone_redis.engine.search import planner
+from fiftyone_redis.similarity import all_points
 
 
 def test_near_duplicates_are_as_many_as_the_form_says(indexed, files):
@@ -109,3 +119,80 @@ def test_a_tile_for_each_group_stands_in_their_order(twice):
     assert view.values("key_group") == [1, 2]
     assert view.values("key_role") == ["keep", "keep"]
     assert [len(group) for group in view.iter_dynamic_groups()] == [2, 2]
+
+
+@pytest.fixture(params=["HNSW", "FLAT"])
+def many(request, redis_backend, monkeypatch):
+    """3,000 points of which 200 are near duplicates: searched in a graph, or compared in pairs."""
+    monkeypatch.setattr(planner, "_PAIR", 1e9)  # walk any graph
+    monkeypatch.setattr(all_points, "_LONG_SECONDS", 0.0)
+    dataset = fo.Dataset()
+    dataset.add_samples((fo.Sample(filepath=f"{row}.png") for row in range(3000)), progress=False)
+    vectors = np.random.default_rng(51).normal(size=(3000, 16))
+    vectors[1000:1200] = vectors[:200] + 0.01 * vectors[2000:2200]
+    settings = {"brain_key": "key", "backend": "redis", "algorithm": request.param}
+    fob.compute_similarity(dataset, embeddings=vectors, **settings)
+    yield dataset
+    dataset.delete()
+
+
+WAYS = {"HNSW": "Searching the graph for each", "FLAT": "Comparing all pairs"}
+STAGES = {
+    "HNSW": ("Sampling", "Searching", "Grouping"),
+    "FLAT": ("Reading", "Comparing", "Grouping"),
+}
+
+
+def algorithm_of(dataset) -> str:
+    return dataset.load_brain_results("key").config.algorithm
+
+
+def test_near_duplicates_are_those_of_the_index(many):
+    index, captions = many.load_brain_results("key"), []
+    many.delete_samples(many.limit(1050).skip(1040))  # whose vectors are left in the index
+    index.find_duplicates(thresh=0.01)
+    ctx = context(many, {"brain_key": "key", "threshold": 0.01, "tag": "twice"})
+    OPERATORS["find_near_duplicates"].work(ctx, lambda _, text: captions.append(text))
+    many.reload()
+    shown = many.exists("key_group")
+    assert set(many.match_tags("twice").values("id")) == set(index.duplicate_ids)
+    assert set(shown.values("id")) == {*index.neighbors_map, *index.duplicate_ids}
+    groups = dict(zip(*shown.values(["id", "key_group"]), strict=True))
+    distances = dict(zip(*shown.values(["id", "key_distance"]), strict=True))
+    assert len(set(groups.values())) == len(index.neighbors_map) == 190
+    for id, duplicates in index.neighbors_map.items():
+        for other, distance in duplicates:
+            assert groups[other] == groups[id]
+            assert distances[other] == pytest.approx(distance, abs=1e-12)
+    said = [text for text in captions if text.startswith(WAYS[algorithm_of(many)])]
+    assert len(said) == 1
+    assert " 2,990 embeddings in about " in said[0]
+    doing = STAGES[algorithm_of(many)][1]
+    assert [text for text in captions if text.endswith(f" in all. {doing} 2,990 of 2,990")]
+
+
+@pytest.mark.parametrize("stage", range(3))
+def test_finding_them_ends_soon_after_it_was_cancelled(many, stage):
+    job, reached = Job("Find near duplicates", "key", str(many._doc.id), "page"), threading.Event()
+    doing = STAGES[algorithm_of(many)][stage]
+
+    def work(report):
+        def watch(progress, text):
+            if f"{doing} " in text and "embeddings" not in text and not reached.is_set():
+                jobs.cancel(job.id)
+                reached.set()
+            report(progress, text)
+
+        ctx = context(many, {"brain_key": "key", "threshold": 0.01})
+        return OPERATORS["find_near_duplicates"].work(ctx, watch)
+
+    jobs.start(job, "Find", work)
+    assert reached.wait(20)
+    began = time.monotonic()
+    assert job.is_over.wait(10)
+    assert time.monotonic() - began < 1
+    assert job.state == "stopped"
+    jobs.forget_ended(job.dataset)
+    index = many.load_brain_results("key")
+    id = many.first().id
+    assert index._kneighbors(query=id, k=1)[0] == [id]

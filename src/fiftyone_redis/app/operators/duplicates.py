@@ -12,7 +12,8 @@ from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.app.operators import forms, thresholds
 from fiftyone_redis.app.operators.index_operator import IndexOperator
 from fiftyone_redis.app.operators.running import Outcome
-from fiftyone_redis.app.progress import Report, count_progress, follow_bar
+from fiftyone_redis.app.progress import Report, follow_long_work
+from fiftyone_redis.similarity.dataset_ids import select_all_slices
 
 _SHOW = {
     "beside": "Side by side",
@@ -57,13 +58,13 @@ class FindNearDuplicates(IndexOperator):
         threshold, _, _ = thresholds.read(ctx.params, None)
         if threshold is None:
             threshold = changes.fetch_distances(index).suggested
-        report(0, "Reading the vectors")
-        vectors, sample_ids, label_ids = index.get_embeddings(progress=follow_bar(report, "Read"))
-        ids = sample_ids if label_ids is None else label_ids
-        progress = count_progress(report, len(ids), "Compared")
-        found = duplicates.find(ids, vectors, index.config.metric, threshold, progress)
-        if len(ids) > 1:
-            cache.store_distances(index, Distances(np.sort(found.nearest), len(ids)))
+        report(0, "Listing what is in the index")
+        with index.use_view(select_all_slices(index.samples)):
+            found = duplicates.group(
+                index.find_near(threshold, *follow_long_work(report)), threshold
+            )
+        if len(found.nearest) > 1:
+            cache.store_distances(index, Distances(np.sort(found.nearest), len(found.nearest)))
         if not found.ids:
             text = f"Nothing has another one within {threshold:g}; choose a larger threshold."
             return Outcome(text, variant="info")

@@ -21,6 +21,7 @@ Rows = npt.NDArray[np.intp]
 _TILE_ROWS = 2048
 _BLOCK_ROWS = 1024
 _BLOCK_VALUES = 1 << 24
+_BLOCK_SUMS = 1 << 35  # multiply-adds in a second; callers can stop between two blocks
 _SPARE = 8
 _EXACT_ROWS = 64
 _DENSE = 0.05
@@ -103,8 +104,9 @@ def find_neighbors(
     # |q - x|^2 = |q|^2 - 2 (q.x - |x|^2 / 2), so the nearest has the largest score
     halves = np.einsum("ij,ij->i", scored, scored) / 2 if metric == "euclidean" else None
     asked = points if queries is None else queries
-    for start in range(0, len(asked) if wanted else 0, _BLOCK_ROWS):
-        block = asked[start : start + _BLOCK_ROWS]
+    rows = max(_EXACT_ROWS, min(_BLOCK_ROWS, _BLOCK_SUMS // max(1, points.size)))
+    for start in range(0, len(asked) if wanted else 0, rows):
+        block = asked[start : start + rows]
         first = start if own else None
         found = np.sort(_best_columns(_scored(block, metric), scored, halves, chosen, first))
         for part in range(0, len(block), _EXACT_ROWS):
@@ -187,13 +189,18 @@ def drop_duplicates(
 def assign_duplicates(
     points: Array, radius: float, metric: str, progress: Callable[[int], None] | None = None
 ) -> Kept:
-    """Does the same, and finds the nearest kept point of each dropped one."""
+    """Does the same, and finds the nearest kept point of each dropped one.
+
+    Progress is called with 0 while it does, which may raise to end the work.
+    """
     rows = drop_duplicates(points, radius, metric, progress)
     dropped = np.setdiff1d(np.arange(len(points)), rows)
     nearest, distances = np.full(len(points), -1), np.full(len(points), np.inf)
     found = find_neighbors(points[rows], points[dropped], 1, metric)
     for row, (near, how_near) in zip(dropped, found, strict=True):
         nearest[row], distances[row] = rows[near[0]], how_near[0]
+        if progress is not None:
+            progress(0)
     return Kept(rows, nearest, distances)
 
 

@@ -150,6 +150,15 @@ def plan_all_points(schema: Schema, size: int, points: int, k: int) -> AllPoints
     return AllPointsPlan(False, pairs, "it is faster here than to walk the graph")
 
 
+def describe_time(seconds: float) -> str:
+    """Formats a time that is only about right: ``"90 ms"``, ``"12 minutes"``."""
+    for limit, size, unit in ((1, 1e-3, "ms"), (120, 1, "seconds"), (7200, 60, "minutes")):
+        if seconds < limit:
+            number = seconds / size
+            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
+    return f"{seconds / 3600:.0f} hours"
+
+
 def _comparison_cost(schema: Schema) -> float:
     return schema.dim * DTYPES[schema.dtype] / _BYTES
 
