@@ -17,7 +17,7 @@ from fiftyone_redis.app.distances import measure_nearest
 from fiftyone_redis.app.panel import RedisPanel
 from fiftyone_redis.doctor import indexes
 from fiftyone_redis.engine import connect
-from fiftyone_redis.similarity import sync
+from fiftyone_redis.similarity import in_step
 
 
 class Opened:
@@ -157,7 +157,7 @@ def test_distances_are_measured_again_only_after_a_change(panel, index):
 def test_after_a_sync_only_new_samples_are_looked_at(panel, index, monkeypatch):
     index.sync()
     [new] = panel.dataset.add_samples([fo.Sample(filepath="new.png")])
-    monkeypatch.setattr(sync, "difference", None)  # which reads all ids
+    monkeypatch.setattr(in_step, "difference", None)  # which reads all ids
     assert cache.cached_difference(index).missing == [new]
     panel.dataset.delete_samples(panel.dataset.first())
     monkeypatch.undo()

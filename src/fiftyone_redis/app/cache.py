@@ -9,7 +9,7 @@ from fiftyone_redis.app import distances
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.similarity.comparison import Difference
-from fiftyone_redis.similarity.sync import find_difference
+from fiftyone_redis.similarity.in_step import find_difference
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ def clear_differences() -> None:
 
 
 def cached_difference(index: Any) -> Difference:
-    """Returns how an index differs from its dataset; see :func:`sync.find_difference`.
+    """Returns how an index differs from its dataset; see :func:`in_step.find_difference`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
