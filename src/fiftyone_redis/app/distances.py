@@ -7,7 +7,7 @@ sample grows step by step, and a step ends when its time is up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,24 +121,6 @@ def measure_more(found: Distances, engine: VectorIndex, seconds: float) -> Dista
         spent = time.monotonic() - started
         size = int(max(0, min(_BATCH, (seconds - spent) * done / spent)))
     return Distances(np.sort(values), found.documents, found.rest[done:])
-
-
-def measure_nearest(
-    index: Any, engine: VectorIndex, report: Callable[[Distances], None] | None = None
-) -> Distances:
-    """Measures the whole sample; see :func:`begin`.
-
-    Args:
-        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        engine: the same index in the engine
-        report (None): called with what was measured so far, about once a second
-    """
-    found = begin(index, engine)
-    while found.rest:
-        found = measure_more(found, engine, 1)
-        if report is not None:
-            report(found)
-    return found
 
 
 def _sample_dataset(index: Any, engine: VectorIndex, count: int) -> list[str]:

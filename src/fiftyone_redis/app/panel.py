@@ -142,25 +142,23 @@ class RedisPanel(foo.Panel):
         self._follow(ctx, "count")
 
     def measure(self, ctx: Any) -> None:
-        """Measures the distances of the chosen index for a second; goes on if more are wanted."""
+        """Measures the distances of the chosen index for a second."""
         if not _restore(ctx):
             return
-        key, more = ctx.panel.state.chosen, bool(ctx.params.get("more"))
+        key = ctx.panel.state.chosen
         if key is None:
             return
         try:
             index = indexes.load_to_show(ctx.dataset, key)
-            found = changes.fetch_distances(index, more)
+            found = changes.fetch_distances(index)
         except FiftyOneRedisError as error:
             ctx.panel.state.plot = {"problem": str(error)}
             return
-        ctx.panel.state.plot = distance_plot.describe(found, index.config.metric, more)
-        if more and found.rest:
-            self._follow(ctx, "measure", more=True)
+        ctx.panel.state.plot = distance_plot.describe(found, index.config.metric)
 
     def measure_more(self, ctx: Any) -> None:
-        """Measures the rest of the sample of distances, a second at a time."""
-        self._follow(ctx, "measure", more=True)
+        """Measures the rest of the sample of distances, as a job."""
+        self._prompt(ctx, "measure_distances", self._chosen(ctx), at_once=True)
 
     def act(self, ctx: Any) -> None:
         """Opens the form of an action on a row of the table."""
@@ -245,11 +243,10 @@ class RedisPanel(foo.Panel):
         if names:
             self._follow(ctx, "count")
 
-    def _follow(self, ctx: Any, method: str, **more: Any) -> None:
+    def _follow(self, ctx: Any, method: str) -> None:
         """Has the page call a method of this panel after painting it."""
         known = {name: ctx.panel.get_state(name) for name in _STATE}
-        params = {"known": known, **more}
-        ctx.prompt(self.method_to_uri(method), params=params, skip_prompt=True)
+        ctx.prompt(self.method_to_uri(method), params={"known": known}, skip_prompt=True)
 
     def _paint_buttons(self, panel: Any, state: Any) -> None:
         buttons = panel.h_stack("buttons", componentsProps=_WRAP)
