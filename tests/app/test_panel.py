@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import fiftyone.brain as fob
 import numpy as np
 import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
+from operating import run
 
 from fiftyone_redis import CONFIG_CLS, server, settings
-from fiftyone_redis.app import cache, plugin, status
-from fiftyone_redis.app.distances import measure_nearest
+from fiftyone_redis.app import cache, changes, jobs, plugin, status
+from fiftyone_redis.app.jobs import Job, JobStopped
 from fiftyone_redis.app.panel import RedisPanel
 from fiftyone_redis.doctor import indexes
 from fiftyone_redis.engine import connect
-from fiftyone_redis.similarity import sync
+from fiftyone_redis.similarity import in_step
 
 
 class Opened:
@@ -118,25 +120,67 @@ def large(panel):
 
 
 def test_a_large_index_is_sampled_and_measured_on_if_asked_to(panel, large, monkeypatch):
-    monkeypatch.setattr(cache, "_GLANCE", 0)
+    monkeypatch.setattr(cache, "_SECONDS", 0)
     panel.call("on_load")
     painted = panel.settle()
-    few = panel.state["plot"]["measured"]
-    assert 0 < few < 100
+    few = 1000 - panel.state["plot"]["rest"]
+    assert 0 < few < 1000
     assert f"of {few} of 2,500" in painted["measured"]["default"]
     assert painted["more"]["view"]["label"] == f"Measure {1000 - few} more"
-    monkeypatch.setattr(cache, "_GLANCE", 0.05)
     panel.call("measure_more")
-    [(uri, params)] = panel.asks
-    assert "progress" in panel.call(uri.split("#")[1], **params)
+    assert panel.asks == [("measure_distances", {"brain_key": "key"})]
+    assert panel.is_skipping
+    ran = run("measure_distances", panel.dataset, {"brain_key": "key"})
+    assert ran.text == "Measured the distances of 1,000 of 2,500 vectors."
+    assert "measured" in panel.call("measure_begun")  # what was measured before stays in sight
     painted = panel.settle()
     assert "of 1,000 of 2,500" in painted["measured"]["default"]
     assert "more" not in painted
 
 
+def test_distances_that_are_being_measured_are_not_asked_for_again(panel, large, monkeypatch):
+    monkeypatch.setattr(cache, "_SECONDS", 0)
+    job = Job("Measure distances", "key", str(panel.dataset._doc.id), "page")
+    jobs.start(job, "Measure", lambda report: measure_slowly(panel.dataset, report))
+    painted = panel.call("on_load")
+    painted = panel.settle()
+    assert "measured" in painted
+    assert "more" not in painted
+    jobs.cancel(job.id)
+    assert job.is_over.wait(5)
+    panel.call("look")
+    assert "more" in panel.settle()
+    jobs.forget_ended(job.dataset)
+
+
+def measure_slowly(dataset, report) -> jobs.Outcome:
+    def wait_and_report(progress, caption):
+        time.sleep(0.1)
+        report(progress, caption)
+
+    found = changes.measure_distances(dataset.load_brain_results("key"), wait_and_report)
+    return jobs.Outcome(str(found))
+
+
+def test_what_was_measured_is_kept_if_it_is_cancelled(large, monkeypatch):
+    monkeypatch.setattr(cache, "_SECONDS", 0)
+    told = []
+
+    def report(progress, caption):
+        told.append((progress, caption))
+        if len(told) == 4:
+            raise JobStopped
+
+    with pytest.raises(JobStopped):
+        changes.measure_distances(large, report)
+    done = len(changes.fetch_distances(large).values)
+    assert 0 < done < 1000
+    assert told[-1] == (done / 1000, f"Measured {done:,} of 1,000")
+
+
 def test_distances_are_those_of_the_whole_index(panel, large):
     index = large.open_index()
-    found = measure_nearest(large, index)
+    found = cache.measure_rest(large, index, lambda _: None)
     near = dict(zip(index.ids(), index.search(index.fetch(index.ids()).vectors, 2), strict=True))
     expected = {round(float(each.distances[1]), 6) for each in near.values()}
     assert len(found.values) == 1000
@@ -157,7 +201,7 @@ def test_distances_are_measured_again_only_after_a_change(panel, index):
 def test_after_a_sync_only_new_samples_are_looked_at(panel, index, monkeypatch):
     index.sync()
     [new] = panel.dataset.add_samples([fo.Sample(filepath="new.png")])
-    monkeypatch.setattr(sync, "difference", None)  # which reads all ids
+    monkeypatch.setattr(in_step, "difference", None)  # which reads all ids
     assert cache.cached_difference(index).missing == [new]
     panel.dataset.delete_samples(panel.dataset.first())
     monkeypatch.undo()

@@ -8,6 +8,7 @@ from grouped_samples import make_grouped_dataset
 
 from fiftyone_redis.errors import InputError
 from fiftyone_redis.similarity import sync
+from fiftyone_redis.similarity.comparison import difference
 
 
 @pytest.fixture
@@ -19,14 +20,14 @@ def index(samples):
 
 
 def test_an_index_in_step_differs_in_nothing(index):
-    assert sync.difference(index) == sync.Difference([], [], [], 60)
+    assert difference(index) == sync.Difference([], [], [], 60)
 
 
 def test_samples_without_a_vector_are_missing_and_those_deleted_are_gone(index, samples):
     deleted = samples.ids[:3]
     samples.dataset.delete_samples(deleted)
     added = samples.dataset.add_samples([fo.Sample(filepath="new.png")])
-    found = sync.difference(index)
+    found = difference(index)
     assert found.missing == found.samples == added
     assert sorted(found.gone) == sorted(deleted)
 
@@ -34,7 +35,7 @@ def test_samples_without_a_vector_are_missing_and_those_deleted_are_gone(index, 
 def test_what_is_missing_is_added_from_the_field(index, samples):
     index.remove_from_index(sample_ids=samples.ids[:5])
     counts = []
-    left_out = sync.add_missing(index, sync.difference(index), progress=counts.append)
+    left_out = sync.add_missing(index, difference(index), progress=counts.append)
     assert (left_out, sum(counts), index.total_index_size) == ([], 5, 60)
     vectors, _, _ = index.get_embeddings(sample_ids=samples.ids[:5])
     assert np.array_equal(vectors, samples.embeddings[:5])
@@ -42,13 +43,13 @@ def test_what_is_missing_is_added_from_the_field(index, samples):
 
 def test_samples_whose_field_is_empty_are_named(index, samples):
     added = samples.dataset.add_samples([fo.Sample(filepath="new.png")])
-    assert sync.add_missing(index, sync.difference(index)) == added
+    assert sync.add_missing(index, difference(index)) == added
     assert index.total_index_size == 60
 
 
 def test_what_is_gone_is_removed(index, samples):
     samples.dataset.delete_samples(samples.ids[:3])
-    assert sync.remove_gone(index, sync.difference(index)) == 3
+    assert sync.remove_gone(index, difference(index)) == 3
     assert index.total_index_size == 57
 
 
@@ -62,17 +63,17 @@ def test_the_index_of_another_dataset_is_left_alone(index, samples):
 def test_patches_come_from_a_field_of_their_labels(patch_index, patches):
     index, labels = patch_index, patches.label_ids
     index.remove_from_index(label_ids=labels[:4])
-    found = sync.difference(index)
+    found = difference(index)
     assert (found.missing, found.samples, found.gone) == (labels[:4], patches.sample_ids[:4], [])
     vectors = dict(zip(labels, patches.embeddings, strict=True))
     patches.dataset.set_label_values("ground_truth.detections.vector", vectors, dynamic=True)
     assert sync.add_missing(index, found, field="vector") == []
-    assert sync.difference(index) == sync.Difference([], [], [], 57)
+    assert difference(index) == sync.Difference([], [], [], 57)
 
 
 def test_patches_of_deleted_labels_are_gone(patch_index, patches):
     patches.dataset.delete_labels(ids=patches.label_ids[:2], fields="ground_truth")
-    found = sync.difference(patch_index)
+    found = difference(patch_index)
     assert sorted(found.gone) == sorted(patches.label_ids[:2])
     assert sync.remove_gone(patch_index, found) == 2
 
@@ -80,14 +81,14 @@ def test_patches_of_deleted_labels_are_gone(patch_index, patches):
 def test_an_index_that_a_program_filled_cannot_be_added_to_without_a_field(patch_index, patches):
     patch_index.remove_from_index(label_ids=patches.label_ids[:1])
     with pytest.raises(InputError, match="neither an embeddings field nor a model"):
-        sync.add_missing(patch_index, sync.difference(patch_index))
+        sync.add_missing(patch_index, difference(patch_index))
 
 
 def test_slices_of_groups_are_counted_all(redis_backend):
     dataset = make_grouped_dataset(1, vector=[1.0, 2.0])
     index = fob.compute_similarity(dataset, embeddings=False, brain_key="key", backend="redis")
-    found = sync.difference(index)
+    found = difference(index)
     assert len(found.missing) == 2
     sync.add_missing(index, found, field="vector")
-    assert sync.difference(index).missing == []
+    assert difference(index).missing == []
     dataset.delete()

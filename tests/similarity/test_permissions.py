@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.errors import AuthenticationError
+from fiftyone_redis.similarity import in_step
 from fiftyone_redis.transfer import export_index, import_index
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
@@ -85,6 +86,17 @@ def test_the_reading_user_searches_and_reads_samples(samples, login):
     assert sorted(index.get_embeddings()[1]) == sorted(samples.ids)
     index.find_unique(5)
     assert len(index.unique_ids) == 5
+
+
+def test_the_reading_user_finds_what_is_missing(samples, login, monkeypatch):
+    monkeypatch.setattr(in_step, "_FEW", 10)  # above it, what was found would be noted
+    index = computed(samples)
+    [id] = samples.ids[:1]
+    samples.dataset.delete_samples([id])
+    index.remove_from_index(sample_ids=[id])
+    login(READER)
+    found = in_step.find_difference(loaded(samples))
+    assert (found.missing, found.gone, found.indexed) == ([], [], 59)
 
 
 def test_the_reading_user_searches_and_reads_patches(patches, make_patch_index, login):

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from fiftyone_redis.demo.model import register_model
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.errors import InputError
-from fiftyone_redis.similarity import embedding, sync
+from fiftyone_redis.similarity import embedding, in_step, sync
 
 COUNT = 24
 
@@ -207,7 +207,7 @@ def test_vectors_that_others_removed_are_added_again(index, dataset):
 
 
 def test_a_sync_after_a_sync_reads_only_what_is_new(index, dataset, pictures, monkeypatch):
-    monkeypatch.setattr(sync, "difference", lambda _: pytest.fail("compared all"))
+    monkeypatch.setattr(in_step, "difference", lambda _: pytest.fail("compared all"))
     monkeypatch.setattr(Documents, "walk_ids", lambda _: pytest.fail("listed all"))
     added = dataset.add_samples([fo.Sample(filepath=str(pictures[30]))])
     loaded = fo.load_dataset(dataset.name).load_brain_results("key")

@@ -13,6 +13,7 @@ OPERATORS: tuple[str, ...] = (
     "find_near_duplicates",
     "delete_near_duplicates",
     "show_missing",
+    "measure_distances",
     "compute_visualization",
     "watch_jobs",
     "finish_job",

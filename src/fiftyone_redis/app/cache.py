@@ -9,13 +9,13 @@ from fiftyone_redis.app import distances
 from fiftyone_redis.app.distances import Distances
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.similarity.comparison import Difference
-from fiftyone_redis.similarity.sync import find_difference
+from fiftyone_redis.similarity.in_step import find_difference
 
 T = TypeVar("T")
 
 _cache: dict[tuple[str, ...], tuple[Any, Any]] = {}
 
-_GLANCE = 1.0  # seconds for which distances are measured at once
+_SECONDS = 1.0  # for which distances are measured at once
 
 
 def clear() -> None:
@@ -30,7 +30,7 @@ def clear_differences() -> None:
 
 
 def cached_difference(index: Any) -> Difference:
-    """Returns how an index differs from its dataset; see :func:`sync.find_difference`.
+    """Returns how an index differs from its dataset; see :func:`in_step.find_difference`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
@@ -43,22 +43,34 @@ def cached_difference(index: Any) -> Difference:
     return _cached(("difference", *_name(index)), version, lambda: find_difference(index))
 
 
-def cached_distances(index: Any, engine: VectorIndex, more: bool = False) -> Distances:
+def cached_distances(index: Any, engine: VectorIndex) -> Distances:
     """Returns nearest-neighbour distances, measured for a second; see :mod:`.distances`.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
         engine: the same index in the engine
-        more (False): whether to measure for another second, if some of the sample is left
     """
-    key, version = ("distances", *_name(index)), _version(engine)
 
     def measure() -> Distances:
-        return distances.measure_more(distances.begin(index, engine), engine, _GLANCE)
+        return distances.measure_more(distances.begin(index, engine), engine, _SECONDS)
 
-    found = _cached(key, version, measure)
-    if more and found.rest:
-        found = distances.measure_more(found, engine, _GLANCE)
+    return _cached(("distances", *_name(index)), _version(engine), measure)
+
+
+def measure_rest(index: Any, engine: VectorIndex, report: Callable[[Distances], None]) -> Distances:
+    """Measures the rest of the sample, and caches what is measured each second.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        engine: the same index in the engine
+        report: called each second with what was measured so far
+    """
+    found = cached_distances(index, engine)
+    key = ("distances", *_name(index))
+    version = _cache[key][0]
+    while found.rest:
+        report(found)
+        found = distances.measure_more(found, engine, _SECONDS)
         _cache[key] = (version, found)
     return found
 

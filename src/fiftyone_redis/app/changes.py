@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import fiftyone as fo
@@ -260,10 +260,24 @@ def drop(dataset: Any, brain_key: str, force: bool = False, forget: bool = False
     return left
 
 
-def fetch_distances(index: Any, more: bool = False) -> Distances:
+def fetch_distances(index: Any) -> Distances:
     """Connects and returns nearest-neighbour distances; see :func:`cache.cached_distances`."""
-    client = indexes.open_client()
-    try:
-        return cache.cached_distances(index, index.config.open_index(client), more)
-    finally:
-        client.close()
+    with closing(indexes.open_client()) as client:
+        return cache.cached_distances(index, index.config.open_index(client))
+
+
+def measure_distances(index: Any, report: Report) -> Distances:
+    """Connects and measures the rest of the distances; see :func:`cache.measure_rest`.
+
+    Args:
+        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        report: called with the progress
+    """
+
+    def tell(found: Distances) -> None:
+        done = len(found.values)
+        total = done + len(found.rest)
+        report(done / total, f"Measured {done:,} of {total:,}")
+
+    with closing(indexes.open_client()) as client:
+        return cache.measure_rest(index, index.config.open_index(client), tell)

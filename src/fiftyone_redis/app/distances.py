@@ -7,7 +7,7 @@ sample grows step by step, and a step ends when its time is up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ MOST = 1000
 
 _ALL = 2000
 _BATCH = 200
+_BATCH_SECONDS = 0.1  # the server lets all others wait for a batch
 _FEWEST = 10  # distances that a step measures, whatever time that takes
 _SPARE = 1.5  # of the sampled ids, some are not in the index
 _BINS = 50
@@ -108,37 +109,19 @@ def measure_more(found: Distances, engine: VectorIndex, seconds: float) -> Dista
     Raises:
         FiftyOneRedisError: if the server cannot be read
     """
-    values, done, started = found.values.tolist(), 0, time.monotonic()
-    size = _FEWEST
+    values, done, size, started = found.values.tolist(), 0, 1, time.monotonic()
+    spent = 0.0
     if found.documents <= _ALL:
         seconds = float("inf")
-    while size and done < len(found.rest):
+    while done < len(found.rest) and (done < _FEWEST or spent < seconds):
         there = engine.fetch(list(found.rest[done : done + size]))
         for id, near in zip(there.ids, engine.search(there.vectors, 2), strict=True):
             others = [d for other, d in zip(near.ids, near.distances, strict=True) if other != id]
             values += map(float, others[:1])
         done += size
         spent = time.monotonic() - started
-        size = int(max(0, min(_BATCH, (seconds - spent) * done / spent)))
+        size = max(1, min(_BATCH, int(_BATCH_SECONDS * done / spent)))
     return Distances(np.sort(values), found.documents, found.rest[done:])
-
-
-def measure_nearest(
-    index: Any, engine: VectorIndex, report: Callable[[Distances], None] | None = None
-) -> Distances:
-    """Measures the whole sample; see :func:`begin`.
-
-    Args:
-        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-        engine: the same index in the engine
-        report (None): called with what was measured so far, about once a second
-    """
-    found = begin(index, engine)
-    while found.rest:
-        found = measure_more(found, engine, 1)
-        if report is not None:
-            report(found)
-    return found
 
 
 def _sample_dataset(index: Any, engine: VectorIndex, count: int) -> list[str]:

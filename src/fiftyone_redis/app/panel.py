@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import fiftyone.operators as foo
@@ -124,43 +125,45 @@ class RedisPanel(foo.Panel):
         self._follow(ctx, "measure")
 
     def count(self, ctx: Any) -> None:
-        """Counts the missing vectors of one index, then has the page request the next."""
+        """Counts the missing vectors of one index, then has the page request what is left."""
         if not _restore(ctx):
             return
         rows = ctx.panel.state.rows or []
-        row = next((row for row in rows if row["missing"] == index_table.COUNTING), None)
-        if row is None:
-            self._follow(ctx, "measure")
-            return
-        try:
-            found = cache.cached_difference(indexes.load_to_show(ctx.dataset, row["name"]))
-            row["missing"], row["gone"] = f"{len(found.missing):,}", f"{len(found.gone):,}"
-        except FiftyOneRedisError as error:
-            row["missing"] = row["gone"] = "?"
-            ctx.panel.state.problems = [*(ctx.panel.state.problems or []), str(error)]
+        uncounted = [row for row in rows if row["missing"] == index_table.COUNTING]
+        for row in uncounted[:1]:
+            try:
+                found = cache.cached_difference(indexes.load_to_show(ctx.dataset, row["name"]))
+                row["missing"], row["gone"] = f"{len(found.missing):,}", f"{len(found.gone):,}"
+            except FiftyOneRedisError as error:
+                row["missing"] = row["gone"] = "?"
+                ctx.panel.state.problems = [*(ctx.panel.state.problems or []), str(error)]
         _set_rows(ctx, rows)
-        self._follow(ctx, "count")
+        self._follow(ctx, "count" if len(uncounted) > 1 else "measure")
 
     def measure(self, ctx: Any) -> None:
-        """Measures the distances of the chosen index for a second; goes on if more are wanted."""
+        """Measures the distances of the chosen index for a second."""
         if not _restore(ctx):
             return
-        key, more = ctx.panel.state.chosen, bool(ctx.params.get("more"))
+        key = ctx.panel.state.chosen
         if key is None:
             return
         try:
             index = indexes.load_to_show(ctx.dataset, key)
-            found = changes.fetch_distances(index, more)
+            found = changes.fetch_distances(index)
         except FiftyOneRedisError as error:
             ctx.panel.state.plot = {"problem": str(error)}
             return
-        ctx.panel.state.plot = distance_plot.describe(found, index.config.metric, more)
-        if more and found.rest:
-            self._follow(ctx, "measure", more=True)
+        ctx.panel.state.plot = distance_plot.describe(found, index.config.metric)
 
     def measure_more(self, ctx: Any) -> None:
-        """Measures the rest of the sample of distances, a second at a time."""
-        self._follow(ctx, "measure", more=True)
+        """Measures the rest of the sample of distances, as a job."""
+        params = self._chosen(ctx)
+        self._prompt(ctx, "measure_distances", params, at_once=True, then=self.measure_begun)
+
+    def measure_begun(self, ctx: Any) -> None:
+        """Shows the job that measures the rest; or all distances, if it is done already."""
+        ctx.panel.state.jobs = job_list.read(ctx)
+        self._follow(ctx, "measure")
 
     def act(self, ctx: Any) -> None:
         """Opens the form of an action on a row of the table."""
@@ -245,11 +248,10 @@ class RedisPanel(foo.Panel):
         if names:
             self._follow(ctx, "count")
 
-    def _follow(self, ctx: Any, method: str, **more: Any) -> None:
+    def _follow(self, ctx: Any, method: str) -> None:
         """Has the page call a method of this panel after painting it."""
         known = {name: ctx.panel.get_state(name) for name in _STATE}
-        params = {"known": known, **more}
-        ctx.prompt(self.method_to_uri(method), params=params, skip_prompt=True)
+        ctx.prompt(self.method_to_uri(method), params={"known": known}, skip_prompt=True)
 
     def _paint_buttons(self, panel: Any, state: Any) -> None:
         buttons = panel.h_stack("buttons", componentsProps=_WRAP)
@@ -292,10 +294,17 @@ class RedisPanel(foo.Panel):
             )
         distance_plot.paint(panel, state, more=self.measure_more, on_click=self.duplicates)
 
-    def _prompt(self, ctx: Any, name: str, params: dict[str, Any], at_once: bool = False) -> None:
+    def _prompt(
+        self,
+        ctx: Any,
+        name: str,
+        params: dict[str, Any],
+        at_once: bool = False,
+        then: Callable[[Any], None] | None = None,
+    ) -> None:
         params |= {"page": ctx.panel.state.page}
         uri = f"{self.plugin_name}/{name}"
-        ctx.prompt(uri, params=params, on_success=self.done, skip_prompt=at_once)
+        ctx.prompt(uri, params=params, on_success=then or self.done, skip_prompt=at_once)
 
     @staticmethod
     def _chosen(ctx: Any) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from fiftyone_redis.app.operators import (
     duplicates,
     jobs,
     manage,
+    measure,
     search,
     show_missing,
     visualize,
 )
 
-_MODULES = (manage, search, duplicates, delete_duplicates, show_missing, visualize)
+_MODULES = (manage, search, duplicates, delete_duplicates, show_missing, measure, visualize)
 
 OPERATORS = tuple(operator for module in _MODULES for operator in module.OPERATORS)
 """The operators with a form."""

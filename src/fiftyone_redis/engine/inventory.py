@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import redis
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.naming import get_alias
+from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.protocol import aliases, index_info
 from fiftyone_redis.errors import AuthenticationError, IndexMismatchError, ServerError
@@ -73,11 +75,18 @@ def estimate_memory(client: Client, info: dict[str, Any]) -> int:
     except IndexMismatchError:
         return total  # it holds no vectors that could be searched
     try:
-        drawn = documents.draw_keys(_SCANNED)[:_SAMPLE] if count else []
-        each = [client.execute("MEMORY", "USAGE", key) or 0 for key in drawn]
+        each = _measure(client, documents.draw_keys(_SCANNED)[:_SAMPLE]) if count else []
     except (AuthenticationError, ServerError):
         return total  # this user may not look at documents
     return total + round(sum(each) / len(each) * count if each else 0)
+
+
+def _measure(client: Client, keys: Sequence[str]) -> list[int]:
+    """Returns the bytes of each key, 0 for one that is gone; all are asked for together."""
+    packed = [wire.to_bytes(key) for key in keys]
+    commands = [(wire.pack(["MEMORY", "USAGE", key]),) for key in packed]
+    replies = client.exchange_or_raise([wire.Request(commands, keys, packed)])
+    return [size or 0 for _, sizes in replies for size in sizes]
 
 
 def _describe(client: Client, reply: Any) -> IndexEntry | None:

@@ -16,7 +16,7 @@ from fiftyone_redis.errors import (
     list_first,
 )
 from fiftyone_redis.log import get_logger
-from fiftyone_redis.similarity import orphaned_indexes, registration, sharing
+from fiftyone_redis.similarity import in_step, orphaned_indexes, registration, sharing
 from fiftyone_redis.similarity.ids import strings
 from fiftyone_redis.similarity.index_users import find_run_id
 from fiftyone_redis.similarity.progress import bar as progress_bar
@@ -58,13 +58,18 @@ class AddingMixin(RunIndex):
             if len(rows) < len(ids):
                 matrix, ids = matrix[rows], [ids[row] for row in rows]
                 tags = {tag: [values[row] for row in rows] for tag, values in tags.items()}
+        write = self._write_first if created else self._write
+        write(index, ids, matrix, tags, progress)
+
+    def _write_first(self, index: VectorIndex, ids: list[str], *rest: Any) -> None:
+        """Writes into an index that was just made; it is dropped if they do not fit."""
         try:
-            self._write(index, ids, matrix, tags, progress)
+            self._write(index, ids, *rest)
         except InputError:
-            if created:
-                index.drop(documents=False)
-                self._index, self._is_created = None, False
+            index.drop(documents=False)
+            self._index, self._is_created = None, False
             raise
+        in_step.note_filled(self, ids)
 
     def _write(
         self,

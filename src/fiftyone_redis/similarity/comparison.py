@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -43,18 +43,21 @@ class Difference:
         return replace(self, missing=[id for id, _ in kept], samples=[of for _, of in kept])
 
 
-def difference(index: Any) -> Difference:
+def difference(index: Any, pages: Iterable[Sequence[str]] | None = None) -> Difference:
     """Compares the ids of an index with those of its dataset.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
+        pages (None): the ids of the index in pages; by default they are read
 
     Raises:
         FiftyOneRedisError: if the server cannot be read
     """
     # Redis is read first, so that a concurrent addition counts as missing, never as gone.
-    opened = index.find_index()
-    indexed, others = id_sets.from_pages([] if opened is None else opened.walk_ids())
+    if pages is None:
+        opened = index.find_index()
+        pages = [] if opened is None else opened.walk_ids()
+    indexed, others = id_sets.from_pages(pages)
     ids, owners = _read_dataset_ids(index)
     lacking = id_sets.find_missing(ids, indexed)
     unseen = id_sets.to_ids(indexed[id_sets.find_missing(indexed, ids)])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,15 @@ IdSet = npt.NDArray[np.bytes_]
 
 _SIZE = 12
 
-# BSON of a document of ObjectIds: its length in 4 bytes; for each a type, its name and 12 bytes; an
-# end. https://bsonspec.org/spec.html
-_ROW, _ID = 22, 9  # {_id}: the bytes of a row, and where the id begins
-_PAIR, _LABEL, _OWNER = 37, 9, 24  # {_id, s}
+# BSON of a document: its length in 4 bytes; for each value a type, its name, NUL and the value; an
+# end. An array is a document whose names are "0", "1", and so on. https://bsonspec.org/spec.html
+_PAIR, _LABEL, _OWNER = 37, 9, 24  # {_id, s}: the bytes of a row, and where the ids begin
+_ARRAY = 20  # {_id, a}: where the array begins, after _id as a double
+_LENGTH = struct.Struct("<i")
+
+# MongoDB makes arrays of ids in half the time that it takes to make a document of each. An array
+# has room for 700,000, since no document is larger than 16 MB.
+_ARRAYS = 256
 
 
 def read_sample_ids(samples: Any, *stages: dict[str, Any]) -> IdSet:
@@ -33,8 +39,30 @@ def read_collection_ids(collection: Any, stages: Sequence[dict[str, Any]]) -> Id
     """Reads the ids of all documents that stages of MongoDB's aggregation find."""
     # All ids are read from their index, which is smaller than the documents.
     hint = {} if stages else {"hint": "_id_"}
-    rows = _read_rows(collection, [*stages, {"$project": {"_id": True}}], _ROW, **hint)
-    return _make_set(rows[:, _ID : _ID + _SIZE].tobytes())
+    number = {"$floor": {"$multiply": [{"$rand": {}}, _ARRAYS]}}
+    into_arrays = {"$group": {"_id": number, "a": {"$push": "$_id"}}}
+    batches = collection.aggregate_raw_batches([*stages, into_arrays], allowDiskUse=True, **hint)
+    arrays = (array for batch in batches for array in _find_arrays(batch))
+    return _make_set(b"".join(ids for array in arrays for ids in _read_array(array)))
+
+
+def _find_arrays(batch: bytes) -> Iterator[memoryview]:
+    """Yields the values of the arrays in documents of a number and an array."""
+    documents = memoryview(batch)
+    while documents:
+        [size] = _LENGTH.unpack_from(documents)
+        yield documents[_ARRAY + _LENGTH.size : size - 2]  # without the ends of both
+        documents = documents[size:]
+
+
+def _read_array(array: memoryview) -> Iterator[bytes]:
+    """Yields the ids of an array, all whose names have the same number of digits together."""
+    digits, count = 1, 10
+    while array:
+        size = 2 + digits + _SIZE
+        rows, array = array[: count * size], array[count * size :]
+        yield np.frombuffer(rows, np.uint8).reshape(-1, size)[:, -_SIZE:].tobytes()
+        digits, count = digits + 1, 9 * 10**digits
 
 
 def read_label_ids(samples: Any, path: str) -> tuple[IdSet, IdSet]:
@@ -60,10 +88,8 @@ def read_label_ids(samples: Any, path: str) -> tuple[IdSet, IdSet]:
     return unique, owners[first]
 
 
-def _read_rows(
-    collection: Any, pipeline: list[dict[str, Any]], size: int, **options: Any
-) -> npt.NDArray[np.uint8]:
-    batches = collection.aggregate_raw_batches(pipeline, allowDiskUse=True, **options)
+def _read_rows(collection: Any, pipeline: list[dict[str, Any]], size: int) -> npt.NDArray[np.uint8]:
+    batches = collection.aggregate_raw_batches(pipeline, allowDiskUse=True)
     blocks = [np.frombuffer(raw, np.uint8) for raw in batches]
     return np.concatenate([np.zeros(0, np.uint8), *blocks]).reshape(-1, size)
 

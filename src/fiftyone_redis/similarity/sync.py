@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
-from fiftyone_redis.engine import VectorIndex
-from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.errors import InputError, list_first
 from fiftyone_redis.log import get_logger
-from fiftyone_redis.similarity import id_sets
+from fiftyone_redis.similarity import in_step
 from fiftyone_redis.similarity.comparison import (
     Difference,
-    difference,
     find_changed,
     find_modified,
 )
@@ -24,7 +20,6 @@ from fiftyone_redis.similarity.progress import bar as progress_bar
 
 logger = get_logger(__name__)
 
-_CLOCK_SKEW = timedelta(seconds=10)  # between the machines that write to the dataset
 _UPDATED_TOGETHER = 10_000
 
 
@@ -101,7 +96,7 @@ def sync(
     updated = _update_stored_fields(index, modified)
     failed = set(without)
     if not failed and len(removed) == len(found.gone):
-        _record_sync(index, began)
+        in_step.note_sync(index, began)
     added = [id for id in found.missing if id not in failed]
     again = [id for id in changed if id not in failed]
     return SyncResult(added, again, removed, without, updated)
@@ -114,36 +109,16 @@ def _find_work(index: Any) -> tuple[Difference, dict[str, str], list[str]]:
         what is missing and gone; the samples or patches to embed again, with their samples; and the
         samples that were modified since the last sync
     """
-    opened = index.find_index()
-    if opened is None and not index.was_never_filled():
+    if index.find_index() is None and not index.was_never_filled():
         name = index.config.index_name
         logger.warning("The index %r is not on the server any more; it is filled anew", name)
-    last = _read_last_sync(index, opened)
-    found = _find_difference(index, opened, last)
+    found = in_step.find_difference(index)
     # What was modified before the last sync was looked at then.
-    since = last.at if last else _started_at(index)
-    modified = find_modified(index, since - _CLOCK_SKEW)
+    since = in_step.read_last_sync(index) or _started_at(index)
+    modified = find_modified(index, since - in_step.CLOCK_SKEW)
     missing = set(found.missing)
     changed = {id: of for id, of in find_changed(index, modified).items() if id not in missing}
     return found, changed, modified
-
-
-def find_difference(index: Any) -> Difference:
-    """Finds what :func:`difference` does, but looks at new samples alone if a sync saw the others.
-
-    Args:
-        index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
-
-    Raises:
-        FiftyOneRedisError: if the server cannot be read
-    """
-    opened = index.find_index()
-    return _find_difference(index, opened, _read_last_sync(index, opened))
-
-
-def _find_difference(index: Any, opened: VectorIndex | None, last: _LastSync | None) -> Difference:
-    new = _find_new(index, opened, last) if opened is not None and last else None
-    return new or difference(index)
 
 
 def add_missing(
@@ -199,53 +174,6 @@ def remove_gone(index: Any, found: Difference) -> int:
     return len(gone)
 
 
-@dataclass(frozen=True)
-class _LastSync:
-    """What was found at the end of the last sync.
-
-    Args:
-        at: when it began
-        samples: how many samples there were that had been created before
-        indexed: how many of them the index had
-    """
-
-    at: datetime
-    samples: int
-    indexed: int
-
-
-def _find_new(index: Any, opened: VectorIndex, last: _LastSync) -> Difference | None:
-    """Finds what is missing among the samples that were created since the last sync.
-
-    Returns:
-        the difference; None if samples or vectors were removed since, so that all ids must be
-        compared
-    """
-    count, created = _count_samples(index, last.at)
-    ids = id_sets.to_ids(created)
-    there = opened.existing(ids)
-    indexed = len(opened)
-    if (count - len(ids), indexed - len(there)) != (last.samples, last.indexed):
-        return None
-    missing = [id for id in ids if id not in there]
-    return Difference(missing, missing, [], indexed)
-
-
-def _count_samples(index: Any, since: datetime) -> tuple[int, id_sets.IdSet]:
-    """Returns how many samples a dataset has, and the ids of those created since some time."""
-    dataset = index.samples._dataset
-    created = {"$match": {"created_at": {"$gte": since}}}
-    collection = dataset._sample_collection
-    rows = id_sets.read_collection_ids(collection, [created])
-    return collection.estimated_document_count(), rows
-
-
-def _is_noted(index: Any) -> bool:
-    """Returns whether it is noted what a sync found: of a saved run of all samples of a dataset."""
-    is_whole = index.samples is index.samples._root_dataset
-    return is_whole and index.config.patches_field is None and index.key is not None
-
-
 def _started_at(index: Any) -> datetime:
     """Returns when a run was registered."""
     info = index.samples._root_dataset.get_brain_info(index.key) if index.key else None
@@ -253,33 +181,6 @@ def _started_at(index: Any) -> datetime:
     if stamp is None:
         return datetime.now(timezone.utc)
     return stamp if stamp.tzinfo else stamp.replace(tzinfo=timezone.utc)
-
-
-def _record_sync(index: Any, began: datetime) -> None:
-    """Notes what the next sync can rely on."""
-    opened = index.find_index() if _is_noted(index) else None
-    if opened is None:
-        return
-    count, created = _count_samples(index, began)
-    there = opened.existing(id_sets.to_ids(created))
-    indexed = len(opened) - len(there)
-    last = _LastSync(began, count - len(created), indexed)
-    value = json.dumps({**asdict(last), "at": began.timestamp()})
-    opened.client.execute("HSET", *_sync_field(index), value)
-
-
-def _read_last_sync(index: Any, opened: VectorIndex | None) -> _LastSync | None:
-    if opened is None or not _is_noted(index):
-        return None
-    [found] = opened.client.execute("HMGET", *_sync_field(index))
-    if found is None:
-        return None
-    known = json.loads(found)
-    return _LastSync(**{**known, "at": datetime.fromtimestamp(known["at"], timezone.utc)})
-
-
-def _sync_field(index: Any) -> tuple[str, str]:
-    return commands.sync_key(index.config.index_name), str(index.samples._doc.id)
 
 
 def _update_stored_fields(index: Any, sample_ids: Sequence[str]) -> int:

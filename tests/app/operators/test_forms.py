@@ -35,6 +35,7 @@ WITHOUT_A_SERVER = (
     "rename_index",
     "search_with_picture",
     "show_missing",
+    "measure_distances",
     "compute_visualization",
 )
 
@@ -63,6 +64,7 @@ def test_a_form_without_an_index_says_what_to_do(name, written):
 @pytest.mark.skipif(not hasattr(types, "RiskLevel"), reason="This FiftyOne has no risk levels.")
 def test_operators_declare_what_they_can_do():
     risks = {name: operator.config.to_json()["risk_level"] for name, operator in OPERATORS.items()}
-    expected = dict.fromkeys(OPERATORS, "medium") | {"show_missing": "low"}
+    expected = dict.fromkeys(OPERATORS, "medium")
+    expected |= {"show_missing": "low", "measure_distances": "low"}
     deletes = ("remove_gone", "rebuild_index", "drop_index", "delete_near_duplicates")
     assert risks == expected | dict.fromkeys(deletes, "high")

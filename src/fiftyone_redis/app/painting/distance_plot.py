@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fiftyone.operators import types
-
 from fiftyone_redis.app import charts
 from fiftyone_redis.app.distances import Distances
+from fiftyone_redis.app.painting import job_list
 
 
-def describe(found: Distances, metric: str, more: bool) -> dict[str, Any]:
+def describe(found: Distances, metric: str) -> dict[str, Any]:
     """Returns distances as plain data for the panel's state.
 
     Args:
         found: the distances
         metric: the metric of the index
-        more: whether the rest of the sample is being measured
     """
     edges, counts = found.histogram() if len(found.values) else ([], [])
-    measured, rest = len(found.values), len(found.rest)
+    measured = len(found.values)
     return {
         "edges": edges,
         "counts": counts,
         "metric": metric,
         "of": f"all {found.documents:,}" if found.exact else f"{measured:,} of {found.documents:,}",
-        "measured": measured,
-        "rest": rest,
-        "is_measuring": bool(more and rest),
+        "rest": len(found.rest),
     }
 
 
@@ -40,7 +36,7 @@ def paint(
     Args:
         panel: the panel's ``types.Object``
         state: the panel's state
-        more: the panel's method that measures the rest
+        more: the panel's method that has the rest measured
         on_click: the panel's method for a click on the histogram
     """
     plot = state.plot
@@ -57,12 +53,7 @@ def paint(
         "Click where near duplicates end.",
         name="measured",
     )
-    total = plot["measured"] + plot["rest"]
-    if plot["is_measuring"]:
-        label = f"Measured {plot['measured']:,} of {total:,}"
-        view = types.ProgressView(label=label)
-        panel.float("progress", default=plot["measured"] / total, view=view)
-    elif plot["rest"]:
+    if plot["rest"] and not job_list.is_running(state.jobs, "measure_distances", state.chosen):
         label = f"Measure {plot['rest']:,} more"
         button = {"item": {"sx": {"width": "auto"}}}
         panel.btn("more", label, on_click=more, variant="outlined", componentsProps=button)

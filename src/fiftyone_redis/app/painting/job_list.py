@@ -61,6 +61,12 @@ def has_active(rows: list[dict[str, Any]] | None) -> bool:
     return any(map(is_active, rows or []))
 
 
+def is_running(rows: list[dict[str, Any]] | None, operator: str, target: str) -> bool:
+    """Returns whether any of the jobs is that of an operator on an index, and runs or waits."""
+    wanted = (jobs.make_title(operator), target)
+    return any(is_active(row) and (row["title"], row["target"]) == wanted for row in rows or [])
+
+
 def find_ended(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the jobs that have ended between two readings of the list."""
     left = {row["id"] for row in now if is_active(row)}

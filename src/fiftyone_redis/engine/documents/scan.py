@@ -23,7 +23,7 @@ def walk_keys(client: Client, prefix: str, kind: str | None = None) -> Iterator[
         kind: the type of the values, as TYPE names it; None for all types
     """
     pattern = _glob(prefix) + "*"
-    return client.scan_nodes(lambda node: _scan(node, pattern, _PAGE, kind))
+    return client.scan_nodes(lambda node: _scan(node, pattern, _PAGE, kind, ahead=True))
 
 
 def draw_keys(client: Client, prefix: str, kind: str, scanned: int) -> list[bytes]:
@@ -37,11 +37,13 @@ def draw_keys(client: Client, prefix: str, kind: str, scanned: int) -> list[byte
             skipped
     """
     pattern, nodes = _glob(prefix) + "*", client.list_primaries()
-    pages = (found for node in nodes for found in _scan(node, pattern, scanned, kind))
+    pages = (found for node in nodes for found in _scan(node, pattern, scanned, kind, False))
     return next((found for found in pages if found), [])
 
 
-def _scan(node: Server, pattern: str, count: int, kind: str | None) -> Iterator[list[bytes]]:
+def _scan(
+    node: Server, pattern: str, count: int, kind: str | None, ahead: bool
+) -> Iterator[list[bytes]]:
     """Yields pages of keys; a key may occur twice.
 
     A cursor is invalid after a restart or a failover. So all pages are read over one connection,
@@ -49,24 +51,35 @@ def _scan(node: Server, pattern: str, count: int, kind: str | None) -> Iterator[
     """
     for attempt in node.retrying():
         with attempt, borrow_connection(node) as connection:
-            for found in _scan_over(connection, pattern, count, kind):
+            for found in _scan_over(connection, pattern, count, kind, ahead):
                 try:
                     yield found
                 except GeneratorExit:
-                    return  # no reply is pending, so the connection can be reused
+                    if ahead:
+                        raise  # a reply is pending, so the connection is closed
+                    return
 
 
 def _scan_over(
-    connection: Any, pattern: str, count: int, kind: str | None
+    connection: Any, pattern: str, count: int, kind: str | None, ahead: bool
 ) -> Iterator[list[bytes]]:
-    cursor, of_kind = 0, [] if kind is None else ["TYPE", kind]
-    while True:
+    """Yields pages of keys; asks for the next page ahead of the use of each, or after it."""
+    of_kind = [] if kind is None else ["TYPE", kind]
+
+    def ask(cursor: int) -> None:
         connection.send_command("SCAN", cursor, "MATCH", pattern, "COUNT", count, *of_kind)
+
+    ask(0)
+    while True:
         with parsing("SCAN"):
             cursor, found = read_scan(connection.read_response())
+        if cursor and ahead:
+            ask(cursor)
         yield found
         if cursor == 0:
             return
+        if not ahead:
+            ask(cursor)
 
 
 def _glob(text: str) -> str:
