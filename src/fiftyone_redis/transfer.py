@@ -16,7 +16,7 @@ from bson import ObjectId
 from fiftyone_redis.backend import RedisSimilarityConfig
 from fiftyone_redis.engine import transfer
 from fiftyone_redis.engine.index_file import Header, IndexFile, check_path, open_file
-from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.errors import InputError, format_count, list_first
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.sources import SOURCE
 
@@ -190,8 +190,8 @@ def _remove(index: Any, count: int, *, replace: bool, force: bool) -> None:
     """Deletes the index of a run, if that was agreed to."""
     if count and not replace:
         raise InputError(
-            f"The index of {index.key!r} has {count} vectors already; agree to their deletion, or "
-            "choose another brain key."
+            f"The index of {index.key!r} has {format_count(count, 'vector')} already; pass "
+            "replace=True to delete them, or choose another brain key."
         )
     index.cleanup(force=force)
 
@@ -203,7 +203,7 @@ def _refuse_other_run(index: Any, header: Header) -> None:
         own, written = getattr(index.config, name), run.get(name)
         if own != written and (name == "patches_field" or None not in (own, written)):
             raise InputError(
-                f"The run {index.key!r} has {name}={own!r}, but the file {written!r}; choose "
+                f"The run {index.key!r} has {name}={own!r}, but the file has {written!r}; choose "
                 "another brain key."
             )
 
@@ -220,5 +220,5 @@ def _refuse_other_samples(samples: Any, file: IndexFile) -> None:
     if not dataset._sample_collection.count_documents(wanted, limit=1):
         raise InputError(
             f"The samples of the file ({list_first([repr(id) for id in ids])}) are not in the "
-            f"dataset {dataset.name!r}, so it is the file of another one. Nothing was imported."
+            f"dataset {dataset.name!r}; the file belongs to another one. Nothing was imported."
         )

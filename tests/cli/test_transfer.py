@@ -178,7 +178,7 @@ def test_a_file_of_another_model_is_refused(run, name, dataset, tmp_path):
         run("export", name, "key", tmp_path / f"{model}.parquet")
     refused = run("import", tmp_path / "one.parquet", "--yes")
     assert refused.exit_code == 1
-    assert "has model='two', but the file 'one'" in refused.stderr
+    assert "has model='two', but the file has 'one'" in refused.stderr
     assert index.total_index_size == 30
 
 

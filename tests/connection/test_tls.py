@@ -229,7 +229,7 @@ def test_sentinels_are_asked_over_tls_too(own_server, authority):
 
 
 def test_a_server_that_wants_tls_is_said(tls_server):
-    assert "if it wants TLS set ssl" in failure(port=tls_server(), ssl=False)
+    assert "if it expects TLS, set ssl" in failure(port=tls_server(), ssl=False)
 
 
 def test_a_server_without_tls_is_said_soon(redis_server):

@@ -143,11 +143,11 @@ def _report_unknown_settings() -> list[Finding]:
     unread_keys = brain_config.redis_settings().keys() - known
     found = []
     if unread:
-        text = f"Variables that nothing reads, after {_VARIABLE}: {list_unknown(unread, known)}."
+        text = f"Unknown variables, after {_VARIABLE}: {list_unknown(unread, known)}."
         found.append(Finding("settings", WARNING, text, "Correct the names, or unset them."))
     if unread_keys:
-        text = f"Settings of redis that nothing reads: {list_unknown(unread_keys, known)}."
-        found.append(Finding("settings", WARNING, text, "Correct the names, or take them out."))
+        text = f"Unknown settings in the brain config: {list_unknown(unread_keys, known)}."
+        found.append(Finding("settings", WARNING, text, "Correct the names, or remove them."))
     return found
 
 

@@ -70,7 +70,7 @@ def check_runs(client: Client, runs: Sequence[Run], most: int) -> list[Finding]:
     try:
         lost = [run for run in runs if not VectorIndex.exists(client, run.index_name)]
     except FiftyOneRedisError as error:
-        return [Finding("runs", NOTE, f"Could not be looked for ({error})")]
+        return [Finding("runs", NOTE, f"The runs could not be checked ({error})")]
     unused = _find_unused(client, runs)
     empty = [run for run in lost if run.is_empty]
     lost = [run for run in lost if not run.is_empty]

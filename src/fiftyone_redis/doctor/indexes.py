@@ -163,9 +163,10 @@ def _find_alias(client: Client, name: str) -> str | None:
 
 
 def _report_leftover(name: str) -> Finding:
-    text = f"{name}: no alias leads to it. An interrupted rebuild leaves such an index, and one "
-    text += "that runs has it until it is done."
-    advice = f"Call rebuild() or cleanup() of that run again, or FT.DROPINDEX {name}"
+    text = f"{name}: no alias leads to it. An interrupted rebuild left it behind, or a rebuild is "
+    text += "still running."
+    advice = "If no rebuild is running, call rebuild() or cleanup() of that run again, or run "
+    advice += f"FT.DROPINDEX {name}"
     return Finding("index", WARNING, text, advice)
 
 
@@ -174,9 +175,10 @@ def _check_leftover_fields(client: Client, alias: str) -> list[Finding]:
     fields = sorted(read_record(client, alias).fields)
     if not fields:
         return []
-    text = f"{alias}: documents may hold vectors twice (in {list_first(fields)}). An interrupted "
-    text += "change of the type leaves them so, and one that runs has them so until it is done."
-    return [Finding("index", WARNING, text, "Call rebuild() or cleanup() of that run again.")]
+    text = f"{alias}: documents may hold vectors twice (in {list_first(fields)}). A change "
+    text += "of the type was interrupted, or is still running."
+    advice = "If no rebuild is running, call rebuild() or cleanup() of that run again."
+    return [Finding("index", WARNING, text, advice)]
 
 
 def _check_workers(client: Client, graphs: list[str]) -> list[Finding]:

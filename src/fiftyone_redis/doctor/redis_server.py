@@ -138,11 +138,11 @@ def _run_step(
         with parsing(f"the commands of the check {step!r}"):
             return look(at), True
     except AuthenticationError as error:
-        return [Finding(step, NOTE, f"This user is not told ({error})")], True
+        return [Finding(step, NOTE, f"This user may not see it ({error})")], True
     except ConnectionFailedError as error:
         return [Finding(step, PROBLEM, str(error))], False
     except FiftyOneRedisError as error:
-        return [Finding(step, NOTE, f"The server does not tell ({error})")], True
+        return [Finding(step, NOTE, f"The server does not report it ({error})")], True
 
 
 def _prefix_address(node: Server, finding: Finding) -> Finding:
@@ -204,7 +204,7 @@ def _check_memory(client: Server) -> list[Finding]:
     counted = used - int(info.get("mem_not_counted_for_evict", 0))
     if policy.startswith("allkeys"):
         # The volatile policies take only keys that expire, which documents do not.
-        text += ": when it is full, vectors are dropped without a word."
+        text += ": when it is full, Redis silently drops vectors."
         return [Finding("memory", WARNING, text, "CONFIG SET maxmemory-policy noeviction")]
     if counted >= limit:
         advice = (
@@ -223,15 +223,17 @@ def _check_persistence(client: Server) -> list[Finding]:
     ways = ["a log (appendonly)"] if log else []
     ways += [f"snapshots (save {snapshots})"] if snapshots else []
     if log and info.get("aof_last_write_status") == "err":
-        text = "It cannot write its log, and takes nothing new until it can."
-        return [Finding("persistence", PROBLEM, text, "Look whether its disk is full.")]
+        text = "The server cannot write its log, and accepts no writes until it can."
+        return [Finding("persistence", PROBLEM, text, "Check whether its disk is full.")]
     if snapshots and info.get("rdb_last_bgsave_status") == "err":
-        text = "The last snapshot failed; by default Redis takes nothing new until one succeeds."
-        return [Finding("persistence", PROBLEM, text, "Look at its disk, and at its log.")]
+        text = "The last snapshot failed; by default Redis accepts no writes until one succeeds."
+        return [Finding("persistence", PROBLEM, text, "Check its disk and its log.")]
     if ways:
         return [Finding("persistence", OK, f"What is added is saved by {' and '.join(ways)}.")]
     if snapshots is None:
-        return [Finding("persistence", NOTE, "The server does not tell whether it saves anything.")]
+        return [
+            Finding("persistence", NOTE, "The server does not report whether it saves anything.")
+        ]
     text = "Nothing is saved: when Redis is restarted, the vectors are gone."
     advice = "CONFIG SET appendonly yes, and the same in redis.conf"
     return [Finding("persistence", WARNING, text, advice)]
@@ -257,7 +259,7 @@ def _check_limits(client: Client) -> list[Finding]:
     }
     results, timeout = _SINCE_8 if since_8 else _BEFORE_8
     if results not in known or timeout not in known:
-        return [Finding("limits", NOTE, "The server does not tell its limits.")]
+        return [Finding("limits", NOTE, "The server does not report its limits.")]
     text = f"At most {known[results]} results of a search ({results})"
     if known[results].isdecimal() and int(known[results]) < _FEW_RESULTS:
         text += "; for more, all vectors are read and compared here."

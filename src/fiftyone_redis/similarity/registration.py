@@ -145,7 +145,7 @@ def _take_over(client: Client, samples: Any, key: str) -> None:
     if not found or found.get("results") is not None or found["config"].get("cls") != CONFIG_CLS:
         return
     _refuse_living(client, found["_id"], key)
-    logger.warning("The run %r was not finished; this one takes its place", key)
+    logger.warning("The run %r was not finished; it is replaced", key)
     Similarity.delete_run(samples, key, cleanup=False)
 
 

@@ -120,8 +120,8 @@ def take_own_index(index: Any, users: list[IndexUser]) -> None:
         undo.callback(_set_index, index, shared, **before)
         _set_index(index, None, choose_name(doc.name, index.key), None, None)
         logger.warning(
-            "The run %r of the dataset %r gets a copy of the index %r, named %r, since one of the "
-            "runs that share it is about to change it; they are %s",
+            "The run %r of the dataset %r gets a copy of the index %r, named %r, because one of "
+            "the runs that share it will change it; they are %s",
             *(index.key, doc.name, before["index_name"], config.index_name),
             ", ".join(map(str, users)),
         )
