@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from grouped_samples import make_grouped_dataset
 
-from fiftyone_redis.engine.search import planner
+from fiftyone_redis.engine.search import many_searches, planner
 from fiftyone_redis.errors import IndexChangedError, InputError
 from fiftyone_redis.similarity import all_points, graph_points
 
@@ -261,6 +261,28 @@ def test_it_can_be_stopped_and_the_index_used_on(many, walks, work):
     assert many._kneighbors(query=id, k=1)[0] == [id]
     assert len(walks) == walked  # nothing goes on behind the scenes
     assert len(many._kneighbors(k=2)) == 3000
+
+
+class Stopped(BaseException):
+    """What a progress report raises to end the work."""
+
+
+def test_a_batch_that_takes_long_can_be_stopped_midway(many, walks, monkeypatch):
+    monkeypatch.setattr(graph_points, "_HITS_AT_ONCE", 1)  # one search after another
+    monkeypatch.setattr(many_searches, "_TICK", 0.01)
+    points = graph_points.GraphPoints(
+        many.config.open_index(many._redis), many.samples.values("id")
+    )
+    told = []
+
+    def stop(count):
+        told.append(count)
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        points.drop_duplicates(0.1, stop)
+    assert told == [0]  # before the first batch was done
+    assert len(walks) < 4 * 64  # and none of those under way was finished
 
 
 def test_a_rebuild_meanwhile_is_told(many, walks):

@@ -7,8 +7,10 @@ chooses the neighbours; their distances are calculated here, as by brute force.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import closing
 from functools import partial
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,7 @@ class GraphPoints:
         self._rows = {id: row for row, id in enumerate(ids)}
         self._within = IdSubset(ids) if len(ids) < len(index) else None
         self._known: Found | None = None
+        self._is_over = Event()  # then searches that are under way end early
         is_coarse = DTYPES[index.schema.dtype] < DTYPES["float32"]
         self._spare = _SPARE if is_coarse else 0
         self._rounding = 1e-2 if is_coarse else 1e-4
@@ -171,7 +174,11 @@ class GraphPoints:
     ) -> Generator[list[Any], None, None]:
         """Searches for batches of the points, a few at a time."""
         sizes = map(len, self._all_batches())
-        with closing(many_searches.run_in_flight(self._index.client, search, parts)) as found:
+        self._is_over.clear()
+        in_flight = many_searches.run_in_flight(
+            self._index.client, search, parts, progress, self._is_over
+        )
+        with closing(in_flight) as found:
             for part in found:
                 yield part
                 if progress is not None:
@@ -205,6 +212,8 @@ class GraphPoints:
         while width <= _WIDEST and (pending := [row for row in rows if row not in done]):
             step = max(1, _HITS_AT_ONCE // width)
             for start in range(0, len(pending), step):
+                if self._is_over.is_set():
+                    raise CancelledError
                 part = pending[start : start + step]
                 for row, (found, is_all) in zip(
                     part, self._search(part, width, radius), strict=True

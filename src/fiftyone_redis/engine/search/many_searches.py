@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from threading import Event
 from typing import Any, TypeVar
 
 from fiftyone_redis.connection.client import Client
@@ -19,6 +20,7 @@ from fiftyone_redis.engine.schema.schema import Schema
 BATCH = 64
 """The number of queries that one connection sends before the next batch."""
 
+_TICK = 0.5  # seconds
 _CONNECTIONS = 4  # the server works on one batch while the replies to others are read
 
 Part = TypeVar("Part")
@@ -37,7 +39,11 @@ def batches(count: int) -> Iterator[slice]:
 
 
 def run_in_flight(
-    client: Client, work: Callable[[Part], Found], parts: Iterable[Part]
+    client: Client,
+    work: Callable[[Part], Found],
+    parts: Iterable[Part],
+    tick: Callable[[int], None] | None = None,
+    is_over: Event | None = None,
 ) -> Generator[Found, None, None]:
     """Does some work for each part, for a few parts at a time, and yields the results in order.
 
@@ -48,6 +54,8 @@ def run_in_flight(
         client: the client whose connections the work uses
         work: what is done for a part, in a thread of its own
         parts: the parts; the next one is taken shortly before its work begins
+        tick: called with 0 again and again while a part takes long; it may raise to end the work
+        is_over: set at the end, early or not; work that takes long may look at it, and give up
     """
     most = client.pick_node().connection_pool.max_connections
     threads = min(_CONNECTIONS, most)
@@ -57,12 +65,20 @@ def run_in_flight(
             for part in parts:
                 pending.append(pool.submit(work, part))
                 if len(pending) > threads:
-                    yield pending.popleft().result()
+                    yield _wait_for(pending.popleft(), tick)
             while pending:
-                yield pending.popleft().result()
+                yield _wait_for(pending.popleft(), tick)
         finally:
+            if is_over is not None:
+                is_over.set()
             for each in pending:
                 each.cancel()
+
+
+def _wait_for(future: Future[Found], tick: Callable[[int], None] | None) -> Found:
+    while tick is not None and not wait([future], _TICK).done:
+        tick(0)
+    return future.result()
 
 
 def choose_candidates(schema: Schema, candidates: int) -> Schema:
