@@ -19,6 +19,7 @@ from fiftyone_redis.app.jobs import Job, JobStopped
 from fiftyone_redis.app.panel import RedisPanel
 from fiftyone_redis.doctor import indexes
 from fiftyone_redis.engine import connect
+from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.similarity import in_step
 
 
@@ -228,6 +229,25 @@ def test_after_a_sync_only_new_samples_are_looked_at(panel, index, monkeypatch):
     monkeypatch.undo()
     found = cache.cached_difference(index)
     assert (found.missing, len(found.gone)) == ([new], 1)
+
+
+def test_the_panel_of_a_large_dataset_compares_and_lists_no_ids(panel, large, monkeypatch):
+    monkeypatch.setattr(in_step, "_FEW", 10)
+    panel.dataset.clear_cache()
+    panel.dataset.delete_brain_run("key")
+    vectors = np.random.default_rng(51).normal(size=(2500, 8)).astype(np.float32)
+    fob.compute_similarity(panel.dataset, embeddings=vectors, brain_key="key", backend="redis")
+    monkeypatch.setattr(in_step, "difference", None)
+    monkeypatch.setattr(Documents, "walk_ids", None)
+    panel.call("on_load")
+    calls = []
+    while panel.asks:
+        [(uri, params)] = panel.asks
+        calls.append(uri.split("#")[1])
+        panel.call(calls[-1], **params)
+    assert calls == ["count", "measure"]
+    assert panel.state["rows"][0]["missing"] == "0"
+    assert panel.state["plot"]["edges"]
 
 
 def test_a_run_of_another_backend_is_offered_for_its_vectors(panel, redis_backend):
