@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import fiftyone as fo
+import fiftyone.brain as fob
+import numpy as np
 import pytest
 from driving import happens, until
 from redis_panel import index_by_model
@@ -47,6 +49,26 @@ def test_a_job_is_watched_and_cancelled(panel, page, many, app_redis):
     panel.button("Clear finished jobs").click()
     panel.button("Clear finished jobs").wait_for(state="detached")
     assert count_vectors(many, app_redis) == count
+
+
+@pytest.mark.slow
+def test_all_distances_are_measured_while_the_panel_can_be_used(panel, page, many, app_redis):
+    vectors = np.random.default_rng(51).normal(size=(6000, 4096)).astype(np.float32)
+    fob.compute_similarity(
+        many, embeddings=vectors, brain_key="redis", backend="redis", url=app_redis
+    )
+    page.open(many.name)
+    panel.open()
+    panel.settle()
+    more = panel.browser.get_by_role("button", name=re.compile(r"Measure [\d,]+ more"))
+    more.click()
+    panel.browser.get_by_text(re.compile(r"Measured [\d,]+ of 1,000")).wait_for()
+    more.wait_for(state="detached")
+    panel.browser.locator("table tbody td").first.click()
+    panel.says("Text prompts")
+    panel.toast("Measured the distances of 1,000 of 6,000 vectors.", "success")
+    panel.says("of 1,000 of 6,000")
+    assert more.count() == 0
 
 
 @pytest.mark.slow

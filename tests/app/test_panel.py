@@ -19,6 +19,7 @@ from fiftyone_redis.app.jobs import Job, JobStopped
 from fiftyone_redis.app.panel import RedisPanel
 from fiftyone_redis.doctor import indexes
 from fiftyone_redis.engine import connect
+from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.similarity import in_step
 
 
@@ -138,11 +139,33 @@ def test_a_large_index_is_sampled_and_measured_on_if_asked_to(panel, large, monk
     assert "more" not in painted
 
 
-def test_distances_that_are_being_measured_are_not_asked_for_again(panel, large, monkeypatch):
+@pytest.fixture
+def measuring(panel, large, monkeypatch):
+    """Starts to measure all distances, which takes ten seconds, as a job."""
     monkeypatch.setattr(cache, "_SECONDS", 0)
     job = Job("Measure distances", "key", str(panel.dataset._doc.id), "page")
-    jobs.start(job, "Measure", lambda report: measure_slowly(panel.dataset, report))
-    painted = panel.call("on_load")
+
+    def work(report) -> jobs.Outcome:
+        def wait_and_report(progress, caption):
+            time.sleep(0.1)
+            report(progress, caption)
+
+        found = changes.measure_distances(panel.dataset.load_brain_results("key"), wait_and_report)
+        return jobs.Outcome(str(found))
+
+    def start() -> Job:
+        jobs.start(job, "Measure", work)
+        return job
+
+    yield start
+    jobs.cancel(job.id)
+    assert job.is_over.wait(5)
+    jobs.forget_ended(job.dataset)
+
+
+def test_distances_that_are_being_measured_are_not_asked_for_again(panel, measuring):
+    job = measuring()
+    panel.call("on_load")
     painted = panel.settle()
     assert "measured" in painted
     assert "more" not in painted
@@ -150,16 +173,15 @@ def test_distances_that_are_being_measured_are_not_asked_for_again(panel, large,
     assert job.is_over.wait(5)
     panel.call("look")
     assert "more" in panel.settle()
-    jobs.forget_ended(job.dataset)
 
 
-def measure_slowly(dataset, report) -> jobs.Outcome:
-    def wait_and_report(progress, caption):
-        time.sleep(0.1)
-        report(progress, caption)
-
-    found = changes.measure_distances(dataset.load_brain_results("key"), wait_and_report)
-    return jobs.Outcome(str(found))
+def test_a_job_stays_in_sight_though_the_page_has_an_older_list(panel, measuring):
+    panel.call("on_load")
+    panel.settle()
+    before, job = dict(panel.state), measuring()
+    assert f"job_{job.id}" in panel.call("measure_begun")
+    panel.state = before  # the page asks for more before it has taken over what it was told
+    assert f"job_{job.id}" in panel.settle()
 
 
 def test_what_was_measured_is_kept_if_it_is_cancelled(large, monkeypatch):
@@ -207,6 +229,25 @@ def test_after_a_sync_only_new_samples_are_looked_at(panel, index, monkeypatch):
     monkeypatch.undo()
     found = cache.cached_difference(index)
     assert (found.missing, len(found.gone)) == ([new], 1)
+
+
+def test_the_panel_of_a_large_dataset_compares_and_lists_no_ids(panel, large, monkeypatch):
+    monkeypatch.setattr(in_step, "_FEW", 10)
+    panel.dataset.clear_cache()
+    panel.dataset.delete_brain_run("key")
+    vectors = np.random.default_rng(51).normal(size=(2500, 8)).astype(np.float32)
+    fob.compute_similarity(panel.dataset, embeddings=vectors, brain_key="key", backend="redis")
+    monkeypatch.setattr(in_step, "difference", None)
+    monkeypatch.setattr(Documents, "walk_ids", None)
+    panel.call("on_load")
+    calls = []
+    while panel.asks:
+        [(uri, params)] = panel.asks
+        calls.append(uri.split("#")[1])
+        panel.call(calls[-1], **params)
+    assert calls == ["count", "measure"]
+    assert panel.state["rows"][0]["missing"] == "0"
+    assert panel.state["plot"]["edges"]
 
 
 def test_a_run_of_another_backend_is_offered_for_its_vectors(panel, redis_backend):

@@ -22,6 +22,8 @@ def test_the_panel_shows_the_server_the_index_and_its_distances(panel, page, dig
     panel.browser.locator("table tbody td").first.click()
     panel.says("Text prompts")
     page.picture("panel")
+    page.browser.set_viewport_size({"width": 900, "height": 800})
+    until(panel.table_fits)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""An index that was in step with its dataset is later compared only where something is new."""
+"""How an index differs from its dataset is noted, and later only what is new is compared."""
 
 from datetime import timedelta
 
@@ -65,7 +65,7 @@ def test_what_was_left_out_from_the_beginning_is_missing(samples, compared):
     assert not compared
     for _ in range(2):
         assert look(samples).missing == samples.ids[-1:]
-    assert len(compared) == 2
+    assert len(compared) == 1
 
 
 def test_an_index_of_a_view_lacks_the_rest(samples):
@@ -105,6 +105,76 @@ def test_what_changes_after_it_was_in_step_is_found(samples):
     new = add(samples)
     found = look(samples)
     assert (found.missing, found.gone) == ([new], sorted(ids[5:8]))
+
+
+@pytest.fixture
+def differing(samples, compared):
+    """An index that lacks two samples, and has the vectors of three that were deleted."""
+    index = compute(samples)
+    ids = samples.ids
+    index.remove_from_index(sample_ids=ids[:2])
+    samples.dataset.delete_samples(ids[2:5])
+    for _ in range(2):
+        found = look(samples)
+        assert (sorted(found.missing), found.gone) == (sorted(ids[:2]), sorted(ids[2:5]))
+    assert len(compared) == 2  # when it was filled, and for the first look
+    return index, ids
+
+
+def test_what_was_missing_may_be_there_and_something_else_be_missing(samples, differing):
+    index, ids = differing
+    index.add_to_index(samples.embeddings[:1], ids[:1])
+    index.remove_from_index(sample_ids=ids[9:10])
+    assert sorted(look(samples).missing) == sorted([ids[1], ids[9]])
+
+
+def test_what_was_missing_may_be_deleted(samples, differing):
+    _, ids = differing
+    samples.dataset.delete_samples(ids[:1])
+    assert look(samples).missing == ids[1:2]
+
+
+def test_what_was_gone_may_be_removed_while_something_else_goes(samples, differing):
+    index, ids = differing
+    index.remove_from_index(sample_ids=ids[2:3])
+    index.add_to_index(samples.embeddings[:1], ["f" * 24])
+    assert look(samples).gone == sorted([*ids[3:5], "f" * 24])
+
+
+def test_what_is_new_counts_once_though_it_was_missing_before(samples, differing):
+    _, ids = differing
+    new = add(samples)
+    for _ in range(2):
+        found = look(samples)
+        assert sorted(found.missing) == sorted([*ids[:2], new])
+    samples.dataset.delete_samples([new])
+    assert sorted(look(samples).missing) == sorted(ids[:2])
+
+
+def test_a_sample_that_is_created_while_all_is_compared_may_be_deleted(samples, monkeypatch):
+    compute(samples, embeddings=samples.embeddings)
+    samples.dataset.load_brain_results("key").remove_from_index(sample_ids=samples.ids[:1])
+    made = []
+
+    def compare(*args):
+        made.append(add(samples))
+        return comparison.difference(*args)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(in_step, "difference", compare)
+        assert sorted(look(samples).missing) == sorted([samples.ids[0], *made])
+    assert sorted(look(samples).missing) == sorted([samples.ids[0], *made])
+    samples.dataset.delete_samples(made)
+    assert look(samples).missing == samples.ids[:1]
+
+
+def test_if_much_is_missing_it_is_not_noted(samples, compared, monkeypatch):
+    monkeypatch.setattr(in_step, "_MOST_NOTED", 5)
+    index = compute(samples)
+    index.remove_from_index(sample_ids=samples.ids[:6])
+    for _ in range(2):
+        assert sorted(look(samples).missing) == sorted(samples.ids[:6])
+    assert len(compared) == 3
 
 
 @pytest.mark.parametrize("lost", ["sample", "vector"])

@@ -326,7 +326,7 @@ def _restore(ctx: Any) -> bool:
         return True
     if (state.read_at or 0) > known["read_at"]:
         return False
-    if state.jobs is not None:
+    if state.jobs is not None and not job_list.lacks_active(state.jobs, known["jobs"]):
         del known["jobs"]  # these change all the time
     ctx.panel.set_state(known)
     return True

@@ -1,13 +1,15 @@
-"""Notes when an index was in step with its dataset, so that later only what is new is compared."""
+"""Notes how an index differed from its dataset, so that later only what is new is compared."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
+
+from bson import ObjectId
 
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.protocol import commands
@@ -20,26 +22,32 @@ CLOCK_SKEW = timedelta(seconds=10)
 
 _SYNCED, _COMPARED = "", ":compared"  # endings of the names under which moments are noted
 _FEW = 10_000  # samples; all their ids are compared in a moment
+_MANY = 200_000  # samples; to compare all their ids takes a second or more
+_MOST_NOTED = 1_000  # ids that are missing or gone
 _MOST_NEW = 100_000  # samples; to compare all ids takes no longer than to ask for each of these
 
 
 @dataclass(frozen=True)
 class _Moment:
-    """A moment at which nothing was missing or gone.
+    """A moment at which it was known what is missing and gone.
 
     Args:
         at: when it was
         samples: how many samples there are that had been created before
         indexed: how many vectors the index has but for those of later samples
+        missing: the ids of the samples without a vector
+        gone: the ids of the vectors without a sample
     """
 
     at: datetime
     samples: int
     indexed: int
+    missing: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 def find_difference(index: Any) -> Difference:
-    """Finds what :func:`difference` does, but compares only new samples if all others were in step.
+    """Finds what :func:`difference` does, but compares only new samples if the others are known.
 
     Args:
         index: a :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
@@ -67,7 +75,7 @@ def note_filled(index: Any, ids: Sequence[str]) -> None:
         return
     with suppress(FiftyOneRedisError):  # then all ids are compared when that is asked for
         opened = index.open_index()
-        if _FEW <= _count_samples(index) == len(ids) == len(opened):
+        if _MANY <= _count_samples(index) == len(ids) == len(opened):
             _compare(index, opened, lambda: difference(index, [ids]))
 
 
@@ -94,29 +102,34 @@ def read_last_sync(index: Any) -> datetime | None:
 
 
 def _compare(index: Any, opened: VectorIndex, compare: Callable[[], Difference]) -> Difference:
-    """Compares all ids; if they are in step, the counts are noted that there were before."""
+    """Compares all ids, and notes what is found, with the counts that there were before."""
     if _count_samples(index) < _FEW:
         return compare()
     before, _, _ = _look(index, opened, datetime.now(timezone.utc))
     found = compare()
-    if not found.missing and not found.gone:
+    if len(found.missing) + len(found.gone) <= _MOST_NOTED:
+        moment = replace(before, missing=(*found.missing,), gone=(*found.gone,))
         with suppress(FiftyOneRedisError):  # this user may only read
-            _write(index, opened, before, _COMPARED)
+            _write(index, opened, moment, _COMPARED)
     return found
 
 
 def _find_new(index: Any, opened: VectorIndex, last: _Moment) -> Difference | None:
-    """Finds what is missing among the samples that were created since a moment.
+    """Finds what is missing now, if that of a moment is still missing, and what was there is there.
 
     Returns:
-        the difference; None if samples or vectors were removed since, or many are new, so that all
-        ids are to be compared
+        the difference; None if anything else has changed than that samples were created, or if
+        these are many, so that all ids are to be compared
     """
     now, ids, there = _look(index, opened, last.at)
-    if now != last or len(ids) > _MOST_NEW:
+    if now != replace(last, missing=(), gone=()) or len(ids) > _MOST_NEW:
         return None
-    missing = [id for id in ids if id not in there]
-    return Difference(missing, missing, [], now.indexed + len(there))
+    if opened.existing([*last.missing, *last.gone]) != {*last.gone}:
+        return None
+    if _count_samples(index, last.missing) < len(last.missing):
+        return None
+    missing = [*dict.fromkeys([*last.missing, *(id for id in ids if id not in there)])]
+    return Difference(missing, missing, [*last.gone], now.indexed + len(there))
 
 
 def _look(index: Any, opened: VectorIndex, at: datetime) -> tuple[_Moment, list[str], set[str]]:
@@ -134,8 +147,14 @@ def _look(index: Any, opened: VectorIndex, at: datetime) -> tuple[_Moment, list[
     return moment, ids, there
 
 
-def _count_samples(index: Any) -> int:
-    count: int = index.samples._sample_collection.estimated_document_count()
+def _count_samples(index: Any, ids: Sequence[str] | None = None) -> int:
+    """Counts all samples of a dataset, or those of some ids."""
+    collection = index.samples._sample_collection
+    count: int = (
+        collection.estimated_document_count()
+        if ids is None
+        else collection.count_documents({"_id": {"$in": [ObjectId(id) for id in ids]}})
+    )
     return count
 
 
@@ -154,12 +173,15 @@ def _read_moments(index: Any, opened: VectorIndex, *kinds: str) -> list[_Moment]
     fields = [f"{index.samples._doc.id}{kind}" for kind in kinds]
     noted = opened.client.execute("HMGET", _name_key(index), *fields)
     found = [json.loads(each) for each in noted if each is not None]
-    return [_Moment(_to_time(one["at"]), one["samples"], one["indexed"]) for one in found]
+    return [_read_moment(**one) for one in found]
+
+
+def _read_moment(
+    at: float, samples: int, indexed: int, missing: Sequence[str] = (), gone: Sequence[str] = ()
+) -> _Moment:
+    since = datetime.fromtimestamp(at, timezone.utc)
+    return _Moment(since, samples, indexed, tuple(missing), tuple(gone))
 
 
 def _name_key(index: Any) -> str:
     return commands.sync_key(index.config.index_name)
-
-
-def _to_time(stamp: float) -> datetime:
-    return datetime.fromtimestamp(stamp, timezone.utc)

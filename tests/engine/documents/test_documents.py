@@ -2,6 +2,7 @@
 
 import string
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.engine import Schema
+from fiftyone_redis.engine.documents import scan
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.vectors import encoding
 from fiftyone_redis.errors import ServerError
@@ -188,6 +190,22 @@ def test_an_abandoned_read_leaves_no_replies_behind(lone_client, schema, vectors
         break
     assert lone_client.echo("still there") == b"still there"
     assert len(read(lone_client, schema, names(20))) == 20
+
+
+def test_a_walk_asks_for_the_next_page_ahead_and_can_be_left(
+    lone_client, client, schema, vectors, monkeypatch
+):
+    monkeypatch.setattr(scan, "_PAGE", 10)
+    write(client, schema, names(200), vectors(200))
+    client.config_resetstat()
+    pages = Documents(lone_client, schema).walk_ids()
+    first = next(pages)
+    deadline = time.monotonic() + 10
+    while client.info("commandstats")["cmdstat_scan"]["calls"] < 2:
+        assert time.monotonic() < deadline
+    pages.close()
+    assert lone_client.echo("still there") == b"still there"
+    assert set(first) < set(walk(lone_client, schema)) == set(names(200))
 
 
 def test_many_threads_can_share_a_client(client, schema, small_batches):

@@ -25,6 +25,8 @@ _COLUMNS = {
 
 # What opens below the table with a click on a row.
 _DETAILS = {
+    "of": "Target",
+    "memory": "Memory",
     "metric": "Metric",
     "algorithm": "Algorithm",
     "type": "Type",
@@ -40,13 +42,24 @@ _CELL = {"sx": {"whiteSpace": "nowrap", "px": 1, "py": 0.75, "fontSize": "0.8rem
 _SURFACE = "var(--fo-palette-background-level2, #262626)"
 _ACTIONS_STAY = {"position": "sticky", "right": 0, "background": _SURFACE, "px": 1}
 _NAMES_WRAP = {"whiteSpace": "normal", "overflowWrap": "anywhere"}
+_HIDDEN = {"display": "none"}
+_TIGHT = {"px": 0.5}
 _TABLE = {
+    "tableContainer": {"sx": {"containerType": "inline-size"}},
     "table": {
         "sx": {
             "minWidth": 0,
             "& td:nth-of-type(-n+2)": _NAMES_WRAP,
             "& td:nth-of-type(2)": _NAMES_WRAP | {"minWidth": 92},
             "& td:last-of-type, & th:last-of-type": _ACTIONS_STAY,
+            # What a narrow panel has no room for is among the details.
+            "@container (max-width: 440px)": {
+                "& td, & th": _TIGHT,
+                "& td:nth-of-type(6), & th:nth-of-type(6)": _HIDDEN,
+            },
+            "@container (max-width: 360px)": {
+                "& td:nth-of-type(2), & th:nth-of-type(2)": _HIDDEN,
+            },
         }
     },
     "tableHeadCell": _CELL,

@@ -61,6 +61,12 @@ def has_active(rows: list[dict[str, Any]] | None) -> bool:
     return any(map(is_active, rows or []))
 
 
+def lacks_active(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> bool:
+    """Returns whether another list has an active job that this one lacks, which is older then."""
+    known = {row["id"] for row in rows}
+    return any(is_active(row) and row["id"] not in known for row in others)
+
+
 def is_running(rows: list[dict[str, Any]] | None, operator: str, target: str) -> bool:
     """Returns whether any of the jobs is that of an operator on an index, and runs or waits."""
     wanted = (jobs.make_title(operator), target)
