@@ -233,6 +233,7 @@ def test_after_a_sync_only_new_samples_are_looked_at(panel, index, monkeypatch):
 
 def test_the_panel_of_a_large_dataset_compares_and_lists_no_ids(panel, large, monkeypatch):
     monkeypatch.setattr(in_step, "_FEW", 10)
+    monkeypatch.setattr(in_step, "_MANY", 10)
     panel.dataset.clear_cache()
     panel.dataset.delete_brain_run("key")
     vectors = np.random.default_rng(51).normal(size=(2500, 8)).astype(np.float32)

@@ -52,10 +52,6 @@ def forked(index: VectorIndex):
     return children.forked(works, [(index, f"{number}") for number in range(3)])
 
 
-def ended_well(working: list) -> bool:
-    return children.join(working) == [0, 0, 0]
-
-
 def test_threads_search_and_write_at_once(shared):
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(works, [shared] * 8, map(str, range(8))))
@@ -65,7 +61,7 @@ def test_threads_search_and_write_at_once(shared):
 def test_processes_forked_after_the_client_was_made_work_at_once(shared):
     with forked(shared) as working:
         assert works(shared, "parent")
-        assert ended_well(working)
+        assert children.join(working) == [0, 0, 0]
 
 
 def test_a_fork_in_the_middle_of_an_upload_disturbs_nobody(shared, small_batches):
@@ -74,7 +70,7 @@ def test_a_fork_in_the_middle_of_an_upload_disturbs_nobody(shared, small_batches
     written = next(writing)
     with forked(shared) as working:
         written += sum(writing)
-        assert ended_well(working)
+        assert children.join(working) == [0, 0, 0]
     assert written == COUNT
     assert len(shared) == 2 * COUNT
 
@@ -91,7 +87,7 @@ def test_a_fork_while_threads_search_works(shared):
         threads = [pool.submit(search_on) for _ in range(2)]
         try:
             with forked(shared) as working:
-                assert ended_well(working)
+                assert children.join(working) == [0, 0, 0]
         finally:
             ended.set()
         assert all(thread.result() for thread in threads)
@@ -111,7 +107,7 @@ def test_a_fork_while_a_thread_takes_a_connection_works(shared):
     with forked(shared) as working:
         ended.set()
         thread.join()
-        assert ended_well(working)
+        assert children.join(working) == [0, 0, 0]
 
 
 def test_forked_processes_survive_lost_connections(client, shared):
@@ -120,4 +116,4 @@ def test_forked_processes_survive_lost_connections(client, shared):
             client.client_kill_filter(_type="normal", skipme=True)
             time.sleep(0.05)
         assert works(shared, "parent")
-        assert ended_well(working)
+        assert children.join(working) == [0, 0, 0]

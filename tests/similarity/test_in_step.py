@@ -14,6 +14,7 @@ from fiftyone_redis.similarity import comparison, in_step
 def many(monkeypatch):
     """Has a few samples count as many, which were made a moment ago."""
     monkeypatch.setattr(in_step, "_FEW", 10)
+    monkeypatch.setattr(in_step, "_MANY", 10)
     monkeypatch.setattr(in_step, "CLOCK_SKEW", timedelta())
 
 

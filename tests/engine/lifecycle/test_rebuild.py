@@ -120,9 +120,9 @@ def test_vectors_that_the_new_index_cannot_hold_are_named_and_nothing_changes(cl
     index.rebuild(metric="euclidean")
     index.add(["huge"], np.full((1, DIM), 1e6), {"sample_id": ["s"]})
     index.add(["zero"], np.zeros((1, DIM)), {"sample_id": ["s"]})
-    with pytest.raises(InputError, match="too large for float16: 'huge'"):
+    with pytest.raises(InputError, match=r"too large for float16 .*'huge'"):
         index.rebuild(dtype="float16")
-    with pytest.raises(InputError, match="zero, which has no cosine distance: 'zero'"):
+    with pytest.raises(InputError, match=r"zero, which has no cosine distance .*'zero'"):
         index.rebuild(metric="cosine")
     with pytest.raises(SettingsError, match="dtype 'int4'"):
         index.rebuild(dtype="int4")
