@@ -165,8 +165,8 @@ def _find_alias(client: Client, name: str) -> str | None:
 def _report_leftover(name: str) -> Finding:
     text = f"{name}: no alias leads to it. An interrupted rebuild left it behind, or a rebuild is "
     text += "still running."
-    advice = "If no rebuild is running, call rebuild() or cleanup() of that run again, or run "
-    advice += f"FT.DROPINDEX {name}"
+    advice = "If no rebuild is running, call rebuild() or cleanup() of that run again, or "
+    advice += f"run FT.DROPINDEX {name}"
     return Finding("index", WARNING, text, advice)
 
 
