@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import children
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.engine.documents.documents import Documents
@@ -76,16 +77,19 @@ def test_a_fork_in_the_middle_of_an_upload_disturbs_nobody(shared, small_batches
 
 
 def test_a_fork_while_threads_search_works(shared):
-    ended = threading.Event()
+    """They are connected: glibc hangs in a child that is forked while a thread looks up a host."""
+    ended, searching = threading.Event(), set()
 
     def search_on() -> bool:
         while not ended.is_set():
             assert works(shared, threading.current_thread().name)
+            searching.add(threading.current_thread())
         return True
 
     with ThreadPoolExecutor(2) as pool:
         threads = [pool.submit(search_on) for _ in range(2)]
         try:
+            wait_until(lambda: len(searching) == 2)
             with forked(shared) as working:
                 assert children.join(working) == [0, 0, 0]
         finally:
