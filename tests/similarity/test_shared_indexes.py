@@ -6,10 +6,10 @@ import fiftyone.brain.internal.core.redis as own_redis
 import numpy as np
 import pytest
 
+from fiftyone_redis import sync
 from fiftyone_redis.connection.naming import get_alias
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.errors import IndexInUseError, IndexMismatchError
-from fiftyone_redis.similarity import sync
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ and :meth:`fiftyone.brain.similarity.DuplicatesMixin._radius_neighbors`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,18 @@ AGGREGATIONS: dict[str, Callable[..., Any]] = {
     "post-max": np.nanmax,
 }
 """Functions that aggregate the distances of several queries. ("mean" averages the queries.)"""
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A search that was planned: where it begins, and what its results are narrowed down to."""
+
+    index: VectorIndex
+    search: Search
+    within: Subset | None
+    subset: ViewSubset | None
+    k: int | None
+    reverse: bool
 
 
 class NeighborsMixin(AllPointsMixin, CurrentView):
@@ -135,22 +148,30 @@ class NeighborsMixin(AllPointsMixin, CurrentView):
             return self._neighbors_of_all(k, reverse, aggregation, return_dists)
 
         ids, single = _read_ids(query)
-        search = partial(self._search, ids=ids, k=k, reverse=reverse, aggregation=aggregation)
+        plan = partial(self._plan, ids=ids, k=k, reverse=reverse, aggregation=aggregation)
         if ids is None and query.ndim == 2 and aggregation is None and k is not None:
-            search_many = partial(self._search_many, search)
-            found = self._ahead.search(query, (k, reverse), partial(search, index), search_many)
+            search = partial(self._search, plan, index)
+            search_many = partial(self._search_many, plan)
+            found = self._ahead.search(query, (k, reverse), search, search_many)
         else:
-            found = search(index, query)
+            planned = plan(index, query)
+            found = self._complete(planned, planned.search(within=planned.within))
         return self._format_results(found, single or aggregation is not None, return_dists)
 
-    def _search_many(self, search: Search, rows: Any) -> list[Neighbors]:
+    def _search_many(self, plan: Callable[..., _Planned], rows: Any) -> list[Neighbors]:
         """Searches for many rows, with as many candidates as for all points."""
         if self._index_for_many is None:
             self._index_for_many = index = self.config.open_index(self._redis)
             index.schema = many_searches.choose_candidates(index.schema, CANDIDATES)
-        return search(self._index_for_many, rows)
+        return self._search(plan, self._index_for_many, rows)
 
     def _search(
+        self, plan: Callable[..., _Planned], index: VectorIndex, query: Any
+    ) -> list[Neighbors]:
+        planned = plan(index, query)
+        return self._complete(planned, planned.search(within=planned.within))
+
+    def _plan(
         self,
         index: VectorIndex,
         query: Any,
@@ -158,19 +179,23 @@ class NeighborsMixin(AllPointsMixin, CurrentView):
         k: int | None,
         reverse: bool,
         aggregation: str | None,
-    ) -> list[Neighbors]:
-        """Searches for the neighbours of each query that are in the view."""
+    ) -> _Planned:
+        """Chooses how to search for the neighbours of each query that are in the view."""
         subset = self._subset()
         within, most = self._choose_documents(index, subset, k)
         search = self._make_search(index, query, ids, most, reverse, aggregation)
-        found = search(within=within)
-        sorts_slices = within is None and self._sorts and self._is_grouped_dataset()
+        return _Planned(index, search, within, subset, k, reverse)
+
+    def _complete(self, planned: _Planned, found: list[Neighbors]) -> list[Neighbors]:
+        """Returns what was found, with others in the place of what is not in the view."""
+        subset, k, search = planned.subset, planned.k, planned.search
+        sorts_slices = planned.within is None and self._sorts and self._is_grouped_dataset()
         if sorts_slices:
             subset = self._slices()
         if sorts_slices and k is not None:
-            known = self._find_some_slices(index)
-            found = search_each_slice(search, self._slices, found, known, reverse)
-        elif within is None and subset is not None:
+            known = self._find_some_slices(planned.index)
+            found = search_each_slice(search, self._slices, found, known, planned.reverse)
+        elif planned.within is None and subset is not None:
             found = search_existing(search, subset, found, k)
         if self.config.patches_field is not None and subset is not None:
             found = note_samples(found, subset, self._sample_tag)

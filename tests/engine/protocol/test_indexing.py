@@ -98,6 +98,7 @@ def test_nothing_is_waited_for_where_nothing_is_to_be_done(client, monkeypatch):
         raise AssertionError("waited")
 
     VectorIndex.create(client, Schema("docs", DIM)).add(["a"], np.ones((1, DIM)))
+    indexing.wait_until_indexed(client, "docs")
     monkeypatch.setattr(
         indexing, "time", type("Clock", (), {"monotonic": time.monotonic, "sleep": refuse})
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from fiftyone_redis.connection.client import Client
 from fiftyone_redis.connection.clients.one_server import Server
@@ -50,19 +53,21 @@ def _scan(
     and the scan starts over on a new one.
     """
     for attempt in node.retrying():
-        with attempt, borrow_connection(node) as connection:
-            for found in _scan_over(connection, pattern, count, kind, ahead):
+        with (
+            attempt,
+            borrow_connection(node) as connection,
+            closing(_scan_over(connection, pattern, count, kind, ahead)) as pages,
+        ):
+            for found in pages:
                 try:
                     yield found
                 except GeneratorExit:
-                    if ahead:
-                        raise  # a reply is pending, so the connection is closed
-                    return
+                    return  # the pending reply is read, so that the connection can be reused
 
 
 def _scan_over(
     connection: Any, pattern: str, count: int, kind: str | None, ahead: bool
-) -> Iterator[list[bytes]]:
+) -> Generator[list[bytes], None, None]:
     """Yields pages of keys; asks for the next page ahead of the use of each, or after it."""
     of_kind = [] if kind is None else ["TYPE", kind]
 
@@ -75,7 +80,13 @@ def _scan_over(
             cursor, found = read_scan(connection.read_response())
         if cursor and ahead:
             ask(cursor)
-        yield found
+        try:
+            yield found
+        except GeneratorExit:
+            if cursor and ahead:
+                with suppress(RedisError):  # which has closed the connection
+                    connection.read_response()
+            return
         if cursor == 0:
             return
         if not ahead:
