@@ -19,11 +19,14 @@ from fiftyone_redis.connection.capabilities import (
     parse_replies,
 )
 from fiftyone_redis.connection.clients.one_server import Server
+from fiftyone_redis.connection.pool import WITHOUT_NOTIFICATIONS
 from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine.protocol.requirements import require_support
 from fiftyone_redis.engine.schema.options import ALGORITHMS, DTYPES
 from fiftyone_redis.errors import ConnectionFailedError, ServerError, UnsupportedServerError
 from fiftyone_redis.server.program import build_command, build_environment
+
+RESP3 = {"protocol": 3, **WITHOUT_NOTIFICATIONS}
 
 STACK = "redis-stack-7.4.1-search-2.10.5"
 REDIS_8 = "redis-8.6.3-search-8.6.7"
@@ -163,7 +166,7 @@ def test_the_running_server_offers_what_it_is_known_to(client):
 
 
 def test_a_client_of_another_kind_is_told_the_same(speaker, redis_server):
-    with Server.from_url(redis_server.url, decode_responses=True, protocol=3) as text:
+    with Server.from_url(redis_server.url, decode_responses=True, **RESP3) as text:
         assert speaker.get_capabilities().dtypes == text.get_capabilities().dtypes
 
 
@@ -190,7 +193,7 @@ def test_a_server_that_is_gone_has_its_error(started):
 
 
 def test_a_server_is_asked_once(client, redis_server):
-    with Server.from_url(redis_server.url, protocol=3) as asking:
+    with Server.from_url(redis_server.url, **RESP3) as asking:
         asking.ping()
         before = hellos(client)
         assert asking.get_capabilities() is asking.get_capabilities()

@@ -32,7 +32,8 @@ class Authority:
         """Returns the files of a new certificate for host names, and of its key."""
         key, request, certificate = (self.folder / f"{name}.{end}" for end in ("key", "csr", "crt"))
         extension = self.folder / f"{name}.ext"
-        extension.write_text(f"subjectAltName={','.join(names or HERE)}\n")
+        text = f"subjectAltName={','.join(names or HERE)}\nauthorityKeyIdentifier=keyid\n"
+        extension.write_text(text)
         openssl("req", "-newkey", *KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
         openssl(
             *("x509", "-req", "-in", request, "-out", certificate, "-extfile", extension),
@@ -54,6 +55,7 @@ def new_authority(folder: Path) -> Authority:
     openssl(
         *("req", "-x509", "-newkey", *KEY, "-keyout", key, "-out", certificate),
         *("-subj", "/CN=throw-away authority", "-days", "2"),
+        *("-addext", "keyUsage=critical,keyCertSign"),  # which Python 3.13 asks for
     )
     return Authority(folder)
 

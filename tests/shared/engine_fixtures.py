@@ -20,6 +20,7 @@ from fiftyone_redis import server
 from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.connection.cluster import cluster_client as cluster_module
 from fiftyone_redis.connection.cluster import complete_answers
+from fiftyone_redis.connection.pool import WITHOUT_NOTIFICATIONS
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.engine.documents import documents, scan
 from fiftyone_redis.server.program import Program, build_command, build_environment
@@ -117,7 +118,8 @@ def timeout_policy(client, request):
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
 def speaker(client, redis_server, request):
     """A client of redis-py's own in one of the two protocols, for the empty server."""
-    speaker = Server.from_url(redis_server.url, protocol=request.param)
+    options = {"protocol": request.param, **WITHOUT_NOTIFICATIONS}
+    speaker = Server.from_url(redis_server.url, **options)
     yield speaker
     speaker.close()
 

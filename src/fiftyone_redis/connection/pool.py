@@ -26,12 +26,11 @@ DEFAULT_PORT = 6379
 _OLD_POOL = tuple(int(part) for part in redis.__version__.split(".")[:2]) < (5, 3)
 
 # redis-py 7 refuses Unix sockets unless its maintenance notifications are off.
-_WITHOUT_NOTIFICATIONS: dict[str, Any] = {}
+WITHOUT_NOTIFICATIONS: dict[str, Any] = {}
 with suppress(ImportError):
     from redis.maint_notifications import MaintNotificationsConfig
 
-    _WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
-
+    WITHOUT_NOTIFICATIONS = {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
 
 _PUBLIC = inspect.signature(redis.Redis.__init__).parameters
 
@@ -61,7 +60,7 @@ class Pool(ForkSafePool):
 
     def __init__(self, **options: Any) -> None:
         kind = add_handshake_timeout(options.pop("connection_class", redis.Connection))
-        fixed = _WITHOUT_NOTIFICATIONS if "path" in options else {}
+        fixed = WITHOUT_NOTIFICATIONS if "path" in options else {}
         super().__init__(connection_class=kind, **hide_secrets(options), **fixed)
 
     def __repr__(self) -> str:
@@ -76,7 +75,7 @@ def read_options(pool: redis.ConnectionPool) -> dict[str, Any]:
     given = {
         name: value
         for name, value in pool.connection_kwargs.items()
-        if (name == "path" or name in _PUBLIC) and name not in _WITHOUT_NOTIFICATIONS
+        if (name == "path" or name in _PUBLIC) and name not in WITHOUT_NOTIFICATIONS
     }
     kind = pool.connection_class
     return hide_secrets(given) | {

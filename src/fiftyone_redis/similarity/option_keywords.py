@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -16,7 +17,7 @@ from fiftyone_redis.errors import SettingsError, list_unknown
 
 T = TypeVar("T")
 
-_PLACE = "        {options}\n"
+_PLACE = re.compile(r"^( *)\{options\}\n", re.MULTILINE)
 _WIDTH = 100
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
@@ -72,8 +73,12 @@ def refuse_unknown(config: type[SimilarityConfig], keywords: Mapping[str, Any]) 
 
 def document_options(described: type[T]) -> type[T]:
     """Decorates a class: replaces ``{options}`` in its docstring with the settings."""
-    lines = "".join(_lines(option) for option in OPTIONS.values())
-    described.__doc__ = (described.__doc__ or "").replace(_PLACE, lines)
+
+    def format_options(place: re.Match[str]) -> str:
+        # Since Python 3.13, docstrings are not as indented as they are written.
+        return "".join(_lines(option, place[1]) for option in OPTIONS.values())
+
+    described.__doc__ = _PLACE.sub(format_options, described.__doc__ or "")
     return described
 
 
@@ -81,13 +86,12 @@ def _type(option: Option) -> str:
     return type(option.default).__name__
 
 
-def _lines(option: Option) -> str:
+def _lines(option: Option, indent: str) -> str:
     """Formats a setting as an argument in a docstring."""
     of = f"{option.algorithm}: " if option.algorithm else ""
     text = f"{option.name} (None): {of}{option.text}; ``{option.default!r}`` by default"
     if option.choices:
         text += f". Supported values are ``{tuple(option.choices)}``"
-    indent = " " * 8
     return (
         textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "    ") + "\n"
     )
