@@ -13,6 +13,7 @@ from fiftyone_redis.app.operators import forms, thresholds
 from fiftyone_redis.app.operators.index_operator import IndexOperator
 from fiftyone_redis.app.operators.running import Outcome
 from fiftyone_redis.app.progress import Report, follow_long_work
+from fiftyone_redis.errors import format_count
 from fiftyone_redis.similarity.dataset_ids import select_all_slices
 
 _SHOW = {
@@ -73,7 +74,8 @@ class FindNearDuplicates(IndexOperator):
         tag = (ctx.params.get("tag") or "").strip()
         if tag:
             views.tag(index, found.duplicates, tag)
-        text = f"{len(found.ids):,} near duplicates in {found.groups[-1]:,} groups; "
+        count = format_count(found.groups[-1], "group")
+        text = f"{len(found.ids):,} near duplicates in {count}; "
         text += f"{len(found.duplicates):,} can be left out"
         text += f", and are tagged {tag}." if tag else "."
         return Outcome(text, forms.show_view(ctx, view, fields))

@@ -8,6 +8,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
+from fiftyone_redis import errors
 from fiftyone_redis.app import indexes
 from fiftyone_redis.engine.schema.options import Option
 from fiftyone_redis.errors import FiftyOneRedisError
@@ -206,4 +207,4 @@ def ask_option(inputs: Any, ctx: Any, option: Option, now: Any) -> None:
 def format_count(count: int, things: str) -> str:
     """Formats a count, for instance ``"1,797 samples"`` or ``"1 patch"``."""
     one = {"samples": "sample", "patches": "patch", "vectors": "vector"}[things]
-    return f"1 {one}" if count == 1 else f"{count:,} {things}"
+    return errors.format_count(count, one, things)
