@@ -3,12 +3,14 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import children
 import numpy as np
 import pytest
 from waiting import wait_until
 
+from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.engine import Schema, VectorIndex, connect
 from fiftyone_redis.engine.documents.documents import Documents
 
@@ -112,6 +114,21 @@ def test_a_fork_while_a_thread_takes_a_connection_works(shared):
         ended.set()
         thread.join()
         assert children.join(working) == [0, 0, 0]
+
+
+def test_a_connection_is_released_while_its_thread_holds_the_locks_of_the_pool(shared):
+    """The garbage collector may run in that moment, and end a generator that has a connection."""
+    pool = shared.client.connection_pool
+    dispatcher_lock = getattr(getattr(pool, "_event_dispatcher", None), "_lock", nullcontext())
+
+    def release() -> None:
+        with pool._lock, dispatcher_lock, borrow_connection(shared.client):
+            pass
+
+    thread = threading.Thread(target=release, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_forked_processes_survive_lost_connections(client, shared):

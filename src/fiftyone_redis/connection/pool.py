@@ -1,7 +1,7 @@
 """Connection pools that work around redis-py bugs, and what borrows connections from them.
 
-The bugs: the lock after a fork (version 6 on), the password in repr (6 and 7), and Unix sockets
-refused because of maintenance notifications (7).
+The bugs: locks that are not reentrant (5 to 7), the lock after a fork (6 on), the password in repr
+(6 and 7), and Unix sockets refused because of maintenance notifications (7).
 """
 
 from __future__ import annotations
@@ -37,21 +37,32 @@ _PUBLIC = inspect.signature(redis.Redis.__init__).parameters
 _WITH_TIMEOUT: dict[type[Any], type[Any]] = {}  # by the original class
 
 
-class ForkSafePool(redis.ConnectionPool):
-    """A pool that works in a child process, whatever other threads did during the fork.
+class ReentrantPool(redis.ConnectionPool):
+    """A pool that works in a child process and in the garbage collector.
 
     From version 6 on, redis-py keeps the lock of the parent's pool. If a parent's thread held the
     lock during the fork, it is never released in the child.
+
+    The garbage collector may run while a thread holds a lock of the pool, and end a generator that
+    still has a connection. To release that takes the locks again, so that they must be reentrant;
+    those of redis-py 5 are not, nor is that of the event dispatcher of version 7.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call,unused-ignore]
+        dispatcher = getattr(self, "_event_dispatcher", None)
+        if dispatcher is not None and hasattr(dispatcher, "_lock"):
+            dispatcher._lock = threading.RLock()
 
     def reset(self) -> None:
         """Drops all connections; redis-py calls this after a fork."""
         if getattr(self, "pid", os.getpid()) != os.getpid():
             self._lock = threading.RLock()
         super().reset()  # type: ignore[no-untyped-call,unused-ignore]
+        self._lock = threading.RLock()
 
 
-class Pool(ForkSafePool):
+class Pool(ReentrantPool):
     """A pool of connections to one address, which hides its secrets.
 
     Args:

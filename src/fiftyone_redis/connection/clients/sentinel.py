@@ -13,7 +13,7 @@ from redis.sentinel import (
     SentinelManagedConnection,
 )
 
-from fiftyone_redis.connection.pool import ForkSafePool
+from fiftyone_redis.connection.pool import ReentrantPool
 from fiftyone_redis.connection.protocol.deadline import HandshakeTimeout
 from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.connection.retry import FailingOverError, is_connection_lost
@@ -67,7 +67,7 @@ def get_address(pool: SentinelConnectionPool) -> str:
     return f"{pool.service_name!r} of the sentinels {_list_addresses(pool.sentinel_manager)}"
 
 
-class _Pool(SentinelConnectionPool, ForkSafePool):
+class _Pool(SentinelConnectionPool, ReentrantPool):
     """redis-py's sentinel pool, made safe for forks."""
 
     def __init__(self, service_name: str, manager: Sentinel, **options: Any) -> None:
