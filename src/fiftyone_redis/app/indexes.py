@@ -62,7 +62,22 @@ class IndexSummary:
     @property
     def things(self) -> str:
         """What is indexed: "samples" or "patches"."""
-        return "samples" if self.patches_field is None else "patches"
+        return name_things(self)
+
+
+def name_things(config: Any) -> str:
+    """Returns what an index is of: ``"samples"`` or ``"patches"``.
+
+    Args:
+        config: the config of the run, or whatever else has its ``patches_field``
+    """
+    return "samples" if config.patches_field is None else "patches"
+
+
+def count_things(count: int, config: Any) -> str:
+    """Formats a count of what an index is of: ``"1,797 samples"``, ``"1 patch"``."""
+    one = "sample" if config.patches_field is None else "patch"
+    return format_count(count, one, name_things(config))
 
 
 def open_client(start: bool = False) -> Client:

@@ -71,4 +71,4 @@ def _read_shown(ctx: Any, brain_key: str) -> Any:
 
 def _format_things(ctx: Any, brain_key: str, number: int) -> str:
     config = indexes.list_runs(ctx.dataset)[brain_key]
-    return forms.format_count(number, "samples" if config.patches_field is None else "patches")
+    return indexes.count_things(number, config)

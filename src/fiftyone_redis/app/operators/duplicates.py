@@ -92,10 +92,9 @@ def describe_count(found: Distances, threshold: float, index: Any) -> str:
         threshold: the largest distance of near duplicates
         index: the :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
     """
-    kind = "samples" if index.config.patches_field is None else "patches"
     count = found.count(threshold)
-    text = f"{count:,} of {forms.format_count(found.documents, kind)} have another one within "
-    text += f"{threshold:.3g}"
+    things = indexes.count_things(found.documents, index.config)
+    text = f"{count:,} of {things} have another one within {threshold:.3g}"
     if found.exact:
         return f"{text}."
     return f"About {text} (estimated from {len(found.values):,} of them)."

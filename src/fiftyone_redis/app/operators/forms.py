@@ -8,7 +8,6 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from fiftyone_redis import errors
 from fiftyone_redis.app import indexes
 from fiftyone_redis.engine.schema.options import Option
 from fiftyone_redis.errors import FiftyOneRedisError
@@ -202,9 +201,3 @@ def ask_option(inputs: Any, ctx: Any, option: Option, now: Any) -> None:
         pick(inputs, ctx, name, option.choices.keys(), now, label=name, description=text)
     else:
         number(inputs, name, now, option.minimum or 0, name, text)
-
-
-def format_count(count: int, things: str) -> str:
-    """Formats a count, for instance ``"1,797 samples"`` or ``"1 patch"``."""
-    one = {"samples": "sample", "patches": "patch", "vectors": "vector"}[things]
-    return errors.format_count(count, one, things)

@@ -15,7 +15,7 @@ from fiftyone_redis.app.operators.running import Outcome
 from fiftyone_redis.app.progress import Report, follow_bar
 from fiftyone_redis.engine.schema.options import COMMON, DTYPES, METRICS, tuning_options
 from fiftyone_redis.engine.schema.schema import Schema
-from fiftyone_redis.errors import InputError, list_first
+from fiftyone_redis.errors import InputError, format_count, list_first
 from fiftyone_redis.similarity.sync import SyncResult
 
 _DEFAULT = create_form.NO_FIELD
@@ -86,10 +86,12 @@ class AddMissing(_Change):
         index = indexes.load_to_show(ctx.dataset, key)
         count = len(cache.cached_difference(index).missing)
         if not count and not ctx.delegated:  # an operation that has waited may find nothing to do
-            text = f"Every one of the {_kind(index)} of this dataset is in the index."
+            things = indexes.name_things(index.config)
+            text = f"Every one of the {things} of this dataset is in the index."
             forms.say_done(inputs, "Nothing is missing", text)
             return
-        inputs.view("count", types.Notice(label=f"{_format_count(index, count)} will be indexed"))
+        things = indexes.count_things(count, index.config)
+        inputs.view("count", types.Notice(label=f"{things} will be indexed"))
         source = changes.describe_source(index)
         fields = changes.list_vector_fields(ctx.dataset, index.config.patches_field)
         choices = {_DEFAULT: f"As before: {source}"} if source else {}
@@ -133,7 +135,7 @@ class RemoveGone(_Change):
             forms.warn_of_others(inputs, others)
             text = "They search the same index; none of their datasets has these samples."
             forms.confirm(inputs, ctx, _others(key), "Remove them for all of these runs", text)
-        label = f"Delete {forms.format_count(count, 'vectors')}"
+        label = f"Delete {format_count(count, 'vector')}"
         text = "What they belonged to is no longer in the dataset."
         forms.confirm(inputs, ctx, _sure(key), label, text)
 
@@ -143,7 +145,7 @@ class RemoveGone(_Change):
         count = changes.remove(index, report, force=_agreed_for_others(ctx))
         if not count:
             return Outcome("Nothing is stale.", variant="info")
-        return Outcome(f"Removed {forms.format_count(count, 'vectors')}.")
+        return Outcome(f"Removed {format_count(count, 'vector')}.")
 
 
 class RebuildIndex(_Change):
@@ -164,7 +166,7 @@ class RebuildIndex(_Change):
         index = indexes.load_to_show(ctx.dataset, key)
         now = changes.fetch_schema(index)
         inputs.md(
-            f"{forms.format_count(index.total_index_size, 'vectors')} stay on the server. The old "
+            f"{format_count(index.total_index_size, 'vector')} stay on the server. The old "
             "index answers searches until the new one is complete.",
             name="note",
         )
@@ -246,7 +248,7 @@ class DropIndex(_Change):
             text = "The dataset keeps no trace of it."
             forms.confirm(inputs, ctx, _forget(key), f"Forget {key}", text)
             return
-        vectors = forms.format_count(summary.documents or 0, "vectors")
+        vectors = format_count(summary.documents or 0, "vector")
         if others := changes.find_others(ctx.dataset, key):
             forms.warn_of_others(inputs, others)
             text = "Without this tick, the vectors stay for these runs."
@@ -306,14 +308,6 @@ def _chosen_field(ctx: Any, name: str) -> str | None:
     return None if value in (None, "", _DEFAULT) else value
 
 
-def _kind(index: Any) -> str:
-    return "samples" if index.config.patches_field is None else "patches"
-
-
-def _format_count(index: Any, count: int) -> str:
-    return forms.format_count(count, _kind(index))
-
-
 def _describe_added(index: Any, done: SyncResult) -> Outcome:
     """Describes what was added to an index.
 
@@ -323,12 +317,12 @@ def _describe_added(index: Any, done: SyncResult) -> Outcome:
     if not (done.added or done.changed or done.without_vector):
         return Outcome("Nothing is missing.", variant="info")
     again = f", and {len(done.changed):,} again that had changed" if done.changed else ""
-    text = f"Indexed {_format_count(index, len(done.added))}{again}"
+    text = f"Indexed {indexes.count_things(len(done.added), index.config)}{again}"
     if not done.without_vector:
         return Outcome(f"{text}.")
     without = done.without_vector
-    lack = f"{_format_count(index, len(without))} without a vector: {list_first(without)}. Check "
-    lack += "the field, or that the model can read the media files."
+    lack = f"{indexes.count_things(len(without), index.config)} without a vector: "
+    lack += f"{list_first(without)}. Check the field, or that the model can read the media files."
     if not done.added and not done.changed:
         raise InputError(f"Nothing was indexed; {lack}")
     return Outcome(f"{text}; {lack}", variant="warning")

@@ -84,8 +84,7 @@ class SearchWithPicture(IndexOperator):
             within=ctx.view if ctx.params.get("within") else None,
         )
         count = len(view)
-        kind = "samples" if index.config.patches_field is None else "patches"
-        found = forms.format_count(count, kind)
+        found = indexes.count_things(count, index.config)
         text = f"The {found} nearest to it are shown, with their distances as {shown}"
         if dist_field and shown != dist_field:
             text += f"; they are in {dist_field} of the labels, too"

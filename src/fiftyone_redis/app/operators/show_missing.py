@@ -30,7 +30,7 @@ class ShowMissing(IndexOperator):
     def work(self, ctx: Any, report: Report) -> Outcome:
         """Shows them."""
         index = indexes.load(ctx.dataset, ctx.params["brain_key"])
-        kind = "samples" if index.config.patches_field is None else "patches"
+        kind = indexes.name_things(index.config)
         report(0, "Looking for missing samples")
         found = cache.cached_difference(index)
         count = len(found.missing)
@@ -38,7 +38,7 @@ class ShowMissing(IndexOperator):
             text = f"Nothing is missing: all {kind} of this dataset are in the index."
             return Outcome(text, variant="info")
         view = views.make_view(index, found.missing[:_MOST], found.samples[:_MOST])
-        text = f"{forms.format_count(count, kind)} without a vector"
+        text = f"{indexes.count_things(count, index.config)} without a vector"
         if count > _MOST:
             return Outcome(f"The first {_MOST:,} of {text}.", forms.show_view(ctx, view))
         return Outcome(f"{text}.", forms.show_view(ctx, view))

@@ -11,6 +11,7 @@ from fiftyone_redis.app.operators import forms
 from fiftyone_redis.app.operators.index_operator import IndexOperator
 from fiftyone_redis.app.operators.running import Outcome
 from fiftyone_redis.app.progress import Report
+from fiftyone_redis.errors import format_count
 
 
 class ComputeVisualization(IndexOperator):
@@ -48,7 +49,7 @@ class ComputeVisualization(IndexOperator):
         name = ctx.params.get("new_key") or free
         index = indexes.load(ctx.dataset, key)
         count = visualization.compute(index, name, method, report)
-        text = f"Computed {name} of {forms.format_count(count, 'vectors')}; choose it in the "
+        text = f"Computed {name} of {format_count(count, 'vector')}; choose it in the "
         text += "Embeddings panel."
         panel = ctx.ops.open_panel("Embeddings", layout="vertical")
         return Outcome(text, [ctx.ops.reload_dataset(), panel])

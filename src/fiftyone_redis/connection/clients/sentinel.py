@@ -68,7 +68,7 @@ def get_address(pool: SentinelConnectionPool) -> str:
 
 
 class _Pool(SentinelConnectionPool, ReentrantPool):
-    """redis-py's sentinel pool, made safe for forks."""
+    """redis-py's sentinel pool, made safe for forks and the garbage collector."""
 
     def __init__(self, service_name: str, manager: Sentinel, **options: Any) -> None:
         super().__init__(service_name, manager, **options)  # type: ignore[no-untyped-call]
