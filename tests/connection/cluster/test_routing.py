@@ -160,7 +160,7 @@ def slots_of(node):
 
 def test_the_memory_of_a_write_and_a_read_is_bounded(client, monkeypatch):
     monkeypatch.setattr(documents, "BATCH_BYTES", 1 << 17)
-    count, dim = 10_000, 128
+    count, dim = 10_000, 512
     schema, ids, matrix = Schema("docs", dim), names(count), matrix_of(count, dim)
     tracemalloc.start()
     for _ in Documents(client, schema).write(ids, matrix, {}):
@@ -169,5 +169,5 @@ def test_the_memory_of_a_write_and_a_read_is_bounded(client, monkeypatch):
         pass
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert matrix.nbytes > 5e6
-    assert most < 1.5e6
+    slot_maps = 3 * 1.2e6  # redis-py makes a new one whenever a slot has moved
+    assert most < matrix.nbytes / 20 + slot_maps < matrix.nbytes / 4
