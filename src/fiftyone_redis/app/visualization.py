@@ -11,9 +11,7 @@ import fiftyone.brain as fob
 from fiftyone_redis.app.progress import Report
 from fiftyone_redis.errors import InputError
 
-FEWEST = 3
-"""The smallest number of vectors that can be shown in two dimensions."""
-
+_FEWEST = {"pca": 3, "umap": 5}  # vectors; umap-learn raises a TypeError for three
 _READING = 0.5  # of the whole work
 
 
@@ -43,8 +41,10 @@ def compute(index: Any, brain_key: str, method: str, report: Report) -> int:
         InputError: if there are too few vectors
         FiftyOneRedisError: if the server cannot be read
     """
-    if index.total_index_size < FEWEST:
-        raise InputError(f"A visualization needs {FEWEST} vectors; index missing samples first.")
+    if index.total_index_size < _FEWEST[method]:
+        raise InputError(
+            f"{method.upper()} needs {_FEWEST[method]} vectors; index missing samples first."
+        )
 
     def read(**ids: Any) -> Any:
         def follow(bar: Any) -> None:

@@ -5,6 +5,7 @@ import pytest
 from operating import form, run
 
 from fiftyone_redis.app import visualization
+from fiftyone_redis.demo import images
 
 
 @pytest.mark.parametrize("dataset", ["indexed", "boxes"])
@@ -30,6 +31,35 @@ def test_a_visualization_has_a_point_for_each_vector(dataset, request):
     assert np.abs([points[id] for id in ids]) == pytest.approx(expected, abs=1e-3)
     assert results.config.similarity_index == "key"
     assert "open_panel" in ran.messages
+
+
+@pytest.mark.slow  # numba compiles UMAP first
+def test_umap_puts_the_images_of_a_digit_together(indexed):
+    ran = run("compute_visualization", indexed, {"brain_key": "key", "method": "umap"})
+    assert ran.text.startswith("Computed key_umap of 60 vectors")
+    results = indexed.load_brain_results("key_umap")
+    assert list(results.sample_ids) == list(indexed.load_brain_results("key").sample_ids)
+    labels = images.digits()[1][:60]
+    far = np.linalg.norm(results.points[:, None] - results.points[None], axis=2)
+    np.fill_diagonal(far, np.inf)
+    alike = np.mean(labels[far.argmin(axis=1)] == labels)
+    assert alike > 0.6  # 0.1 by chance
+
+
+@pytest.mark.slow
+def test_umap_works_with_the_fewest_vectors(indexed):
+    indexed.load_brain_results("key").remove_from_index(sample_ids=indexed[5:].values("id"))
+    ran = run("compute_visualization", indexed, {"brain_key": "key", "method": "umap"})
+    assert ran.text.startswith("Computed key_umap of 5 vectors")
+
+
+@pytest.mark.parametrize(("method", "fewest"), [("pca", 3), ("umap", 5)])
+def test_too_few_vectors_are_refused(indexed, method, fewest):
+    rest = indexed[fewest - 1 :].values("id")
+    indexed.load_brain_results("key").remove_from_index(sample_ids=rest)
+    ran = run("compute_visualization", indexed, {"brain_key": "key", "method": method})
+    assert ran.text == f"{method.upper()} needs {fewest} vectors; index missing samples first."
+    assert not indexed.has_brain_run(f"key_{method}")
 
 
 def test_the_form_says_when_umap_is_missing(indexed, monkeypatch):
