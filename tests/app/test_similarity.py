@@ -55,6 +55,7 @@ def test_of_two_selected_images_the_mean_is_searched(page, digits):
     page.shows(digits.nearest(np.mean(digits.embeddings[[3, 8]], axis=0))[:25])
 
 
+@pytest.mark.slow
 def test_a_prompt_finds_what_it_names(page, digits, app_model):
     page.open(digits.dataset.name)
     page.show_similar_to_text("a handwritten seven")

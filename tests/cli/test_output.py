@@ -126,6 +126,7 @@ def test_a_terminal_gets_columns_that_fit_and_a_pipe_gets_everything(run, name):
     assert f"{name}/key" in piped[1]
 
 
+@pytest.mark.slow
 def test_progress_is_shown_on_a_terminal_only(run, dataset, monkeypatch):
     fo.Dataset.add_samples(
         dataset,

@@ -8,6 +8,8 @@ import fiftyone.brain as fob
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # `None` in sys.modules is how Python is told that there is no such module.
 WITHOUT = """
 import sys

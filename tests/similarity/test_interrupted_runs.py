@@ -153,6 +153,7 @@ def test_results_that_cannot_be_saved_leave_nothing(samples, client, begun):
     assert indexes(client) == set()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_taken_over(samples, client, redis_server, compute):
     samples.dataset.persistent = True
     samples.dataset.add_samples([sample.copy() for sample in samples.dataset] * 100)
