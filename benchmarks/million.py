@@ -143,7 +143,7 @@ def compare_build(variant: Variant, figures: Figures, say: Say) -> None:
 
 
 def search(variant: Variant, figures: Figures, say: Say) -> None:
-    """Searches everything, and reads as many bytes of memory by numpy, in turn."""
+    """Searches everything, sends bare FT.SEARCH, and reads as many bytes by numpy, in turn."""
     index = _open(variant)
     size = variant.count * variant.dim * DTYPES[variant.dtype]
     memory = np.ones(size // 8)
@@ -153,6 +153,14 @@ def search(variant: Variant, figures: Figures, say: Say) -> None:
         lambda run: index.search(queries[[run]], K),
         # One thread, as the server has one; the fastest way to read of those that numpy has.
         lambda _: np.maximum.reduce(memory),
+        rounds=1,
+        each=_SEARCHES,
+    )
+    redis_py = bare.client(_port(index.client))
+    blobs = [row.tobytes() for row in encoding.encode(queries, variant.dtype)]
+    again, command, more = measure.in_turn(
+        lambda run: index.search(queries[[run]], K),
+        lambda run: bare.search(redis_py, INDEX, blobs[run], K),
         rounds=1,
         each=_SEARCHES,
     )
@@ -166,10 +174,12 @@ def search(variant: Variant, figures: Figures, say: Say) -> None:
         np.maximum.reduce(memory)
     reading_busy = (time.process_time() - before) / _SEARCHES
     say(
-        f"{ours[0] * 1e3:.1f} ms; the memory {reading[0] * 1e3:.1f} ms for {size / 1e9:.2f} GB; "
+        f"{ours[0] * 1e3:.1f} ms, {more[0] * 1e3:+.2f} ms to bare FT.SEARCH; "
+        f"the memory {reading[0] * 1e3:.1f} ms for {size / 1e9:.2f} GB; "
         f"processor time {busy * 1e3:.1f} and {reading_busy * 1e3:.1f} ms"
     )
     found = {"seconds": ours[0], "memory": reading[0], "bytes": size}
+    found |= {"again": again[0], "command": command[0], "more": more[0]}
     found |= {"server": busy, "memory_cpu": reading_busy, "load": os.getloadavg()[0]}
     found["size"] = len(index)
     figures.save("search", found)
