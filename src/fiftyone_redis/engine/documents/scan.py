@@ -14,7 +14,9 @@ from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.protocol.parsing import parsing
 from fiftyone_redis.connection.protocol.wire import read_scan
 
-_PAGE = 10_000
+# The server does nothing else during a page: 4 ms here. Pages of 10,000 took 25 ms, and per key
+# 1.6 times as long.
+_PAGE = 2_500
 
 
 def walk_keys(client: Client, prefix: str, kind: str | None = None) -> Iterator[list[bytes]]:
