@@ -27,7 +27,12 @@ from fiftyone_redis.errors import (
     list_unknown,
 )
 from fiftyone_redis.similarity.adding import AddingMixin
-from fiftyone_redis.similarity.option_keywords import document_options, refuse_unknown, take_options
+from fiftyone_redis.similarity.option_keywords import (
+    check_timeout,
+    document_options,
+    refuse_unknown,
+    take_options,
+)
 from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.queries import AGGREGATIONS, NeighborsMixin
 from fiftyone_redis.similarity.registration import RegistrationMixin
@@ -96,8 +101,7 @@ class RedisSimilarityConfig(SimilarityConfig):
         self.sample_id_field = sample_id_field
         self.query_timeout = query_timeout
         self.schema(1, () if sample_id_field is None else (sample_id_field,))
-        if query_timeout is not None and not query_timeout > 0:
-            raise SettingsError(f"query_timeout must be more than 0 s, not {query_timeout!r}.")
+        check_timeout(query_timeout)
 
         # Not named attributes, since every FiftyOne config has a method of that name.
         self._stored_fields = parse_fields(attributes)

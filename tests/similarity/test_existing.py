@@ -171,6 +171,25 @@ def test_duplicates_are_found_in_slices_that_are_not_active(grouped):
             assert id == [*unique][np.argmin(distances)]
 
 
+@pytest.mark.parametrize(
+    ("indexed", "asked"),
+    [
+        (["right"], ["right"]),
+        (["left", "right"], ["right"]),
+        (["left", "right"], ["left", "right"]),
+    ],
+)
+def test_uniqueness_is_that_among_the_slices_that_are_asked_about(grouped, indexed, asked):
+    dataset, vectors = grouped
+    index_slices(dataset, vectors, *indexed)
+    view = dataset.select_group_slices(asked)
+    fob.compute_uniqueness(view, similarity_index="key")
+    matrix = np.array([vectors[id] for id in view.values("id")])
+    distances = np.sort([brute_force.distances("cosine", row, matrix) for row in matrix])
+    expected = distances[:, 1:4] @ [0.6, 0.3, 0.1]
+    assert np.allclose(view.values("uniqueness"), expected / expected.max(), atol=1e-3)
+
+
 @needs_frames
 def test_frames_that_are_gone_take_no_places(redis_backend):
     dataset = fo.Dataset()

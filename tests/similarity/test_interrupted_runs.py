@@ -226,6 +226,12 @@ def test_a_finished_run_is_not_overwritten(compute, client):
     assert first.total_index_size == 60
 
 
+@pytest.mark.parametrize("key", ["", "$set", "a.b", "two words", 5])
+def test_a_key_that_fiftyone_refuses_is_refused_in_its_words(compute, key):
+    with pytest.raises(ValueError, match="Keys must be valid variable names"):
+        compute(brain_key=key)
+
+
 def test_nothing_is_found_where_nothing_was_added(samples, compute, client):
     compute(embeddings=False)
     assert len(samples.dataset.sort_by_similarity(np.ones(16), k=3, brain_key="key")) == 0

@@ -67,6 +67,12 @@ def test_the_defaults_are_noted_in_the_run(samples):
         ({"compression": "zip"}, "compression 'zip'; use one of none, LVQ8"),
         ({"algorithm": "SVS-VAMANA", "dtype": "float64"}, "dtype of SVS-VAMANA 'float64'"),
         ({"query_timeout": 0}, "query_timeout must be more than 0 s"),
+        ({"query_timeout": "30"}, "query_timeout must be more than 0 s.*, not '30'"),
+        ({"query_timeout": float("inf")}, "at most 1,000,000 s, not inf"),
+        ({"query_timeout": 1e12}, "at most 1,000,000 s"),
+        ({"dtype": np.dtype("float16")}, "dtype dtype.*use one of float32"),
+        ({"index_name": 7}, "index_name 7"),
+        ({"index_name": b"mine"}, "index_name b'mine'"),
     ],
 )
 def test_settings_out_of_range_are_refused(samples, given, message):
@@ -87,6 +93,11 @@ def test_what_the_server_lacks_is_refused_and_no_run_is_left_behind(samples, giv
     with pytest.raises(UnsupportedServerError, match=r"Redis .*, search "):
         indexed(samples, **given)
     assert not samples.dataset.list_brain_runs()
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(samples):
+    assert indexed(samples, algorithm="HNSW", m=np.int64(8))._open_index().schema.m == 8
+    assert saved(samples).m == 8
 
 
 def test_a_query_that_takes_too_long_is_refused(samples):

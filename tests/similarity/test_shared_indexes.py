@@ -1,5 +1,7 @@
 """Clones and other runs on the same index: nothing of theirs is changed or lost."""
 
+import threading
+
 import fiftyone as fo
 import fiftyone.brain as fob
 import fiftyone.brain.internal.core.redis as own_redis
@@ -10,6 +12,7 @@ from fiftyone_redis import sync
 from fiftyone_redis.connection.naming import get_alias
 from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.errors import IndexInUseError, IndexMismatchError
+from fiftyone_redis.similarity.index_users import find_run_id
 
 
 @pytest.fixture
@@ -86,6 +89,39 @@ def test_a_process_that_has_the_clone_open_follows(samples, clone, add_sample):
     [id] = clone.add_samples([fo.Sample(filepath="newer.png")])
     other.add_to_index(samples.embeddings[:1], [id])
     assert (size(samples.dataset), size(clone)) == (60, 62)
+
+
+def test_what_others_write_while_a_clone_gets_its_copy_is_not_lost(samples, clone, monkeypatch):
+    """The original is changed, and the clone in another process; a third one searches the clone."""
+    original = samples.dataset.load_brain_results("key")
+    copy, other = (clone.load_brain_results("key", cache=cache) for cache in (True, False))
+    right = nearest(clone, samples.embeddings[5])
+    new = (-samples.embeddings[:2], samples.ids[:2])
+    second = threading.Thread(target=other.add_to_index, args=new)
+    write, seen = copy._write, []
+
+    def write_slowly(*args, **more):
+        second.start()
+        seen.append(nearest(clone, samples.embeddings[5]))
+        second.join(0.3)
+        write(*args, **more)
+
+    monkeypatch.setattr(copy, "_write", write_slowly)
+    original.remove_from_index(sample_ids=samples.ids[50:])
+    second.join()
+    assert seen == [right]
+    clone.clear_cache()
+    found = clone.load_brain_results("key").get_embeddings(new[1])[0]
+    assert np.array_equal(found, new[0])
+    assert (size(samples.dataset), size(clone)) == (50, 60)
+
+
+def test_a_clone_that_is_loaded_again_follows_to_its_own_index(clone):
+    before = clone.load_brain_results("key", cache=False).config.index_name
+    fo.core.odm.get_db_conn()["runs"].update_one(
+        {"_id": find_run_id(clone._doc, "key")}, {"$set": {"config.index_name": "another"}}
+    )
+    assert name(clone) == "another" != before
 
 
 def test_a_clone_of_patches_gets_a_copy_with_their_samples(patch_index, patches):

@@ -139,6 +139,19 @@ def test_stored_fields_follow_the_dataset(dataset):
     assert str(result) == "3 stored fields updated."
 
 
+def test_a_change_that_came_before_a_clone_got_its_own_index_is_noticed(index, dataset, pictures):
+    clone = dataset.clone()
+    sample = clone.first()
+    sample.filepath = str(pictures[35])
+    sample.save()
+    copy = clone.load_brain_results("key")
+    copy.remove_from_index(sample_ids=clone.values("id")[5:6])
+    result = copy.sync()
+    assert (result.added, result.changed) == (clone.values("id")[5:6], [sample.id])
+    assert [vectors_of(copy)[sample.id]] == embed(clone, [sample.id])
+    clone.delete()
+
+
 def test_vectors_of_a_field_that_were_replaced_are_taken_over(dataset):
     before = np.random.default_rng(1).normal(size=(COUNT, 8)).astype(np.float32)
     dataset.set_values("vector", list(before))

@@ -78,8 +78,9 @@ class AddingMixin(RunIndex):
         matrix: encoding.Array,
         tags: Mapping[str, Sequence[str]],
         progress: Any = False,
+        read_source: AttributeReader | None = None,
     ) -> None:
-        """Writes documents with their stored fields."""
+        """Writes documents with their stored fields, and what they were embedded from."""
         is_patch = self.config.patches_field is not None
         sample_of = dict(zip(ids, tags[self._sample_tag] if is_patch else ids, strict=True))
 
@@ -87,6 +88,8 @@ class AddingMixin(RunIndex):
             return [sample_of[id] for id in some_ids]
 
         readers = [self._make_field_reader(samples_of), self._make_source_reader(samples_of)]
+        if readers[1] is not None and read_source is not None:
+            readers[1] = read_source
         read = _merge_readers([each for each in readers if each is not None])
         with progress_bar(len(ids), progress, "Adding") as bar:
             index.add(ids, matrix, tags, bar.update, read)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
+from bson import ObjectId
 from fiftyone.core.media import GROUP
 
-from fiftyone_redis.engine import VectorIndex
+from fiftyone_redis.engine import VectorIndex, Vectors
 from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.errors import IncompleteResultError, IndexNotFoundError, format_count
 from fiftyone_redis.similarity.ids import id_array, strings
@@ -16,6 +18,8 @@ from fiftyone_redis.similarity.progress import bar as progress_bar
 from fiftyone_redis.similarity.run_index import RunIndex
 from fiftyone_redis.similarity.thread_views import PerThread, ThreadViews
 from fiftyone_redis.similarity.view_subset import ViewSubset
+
+_FEW = 100  # samples that tell which slices an array is from
 
 
 class CurrentView(ThreadViews, RunIndex):
@@ -25,6 +29,7 @@ class CurrentView(ThreadViews, RunIndex):
     _id_columns: tuple[Any, Any] | None = None
     _some_slices: tuple[list[Hit], set[str]] | None = None
     _points = PerThread()
+    _read = PerThread()
 
     @property
     def sample_ids(self) -> Any:
@@ -121,6 +126,30 @@ class CurrentView(ThreadViews, RunIndex):
         if known is None or known[0] is not some:
             self._some_slices = known = some, set(self._slices().count_slices(some))
         return known[1]
+
+    def _note_slices(self, read: Vectors) -> Any:
+        """Returns embeddings that were read, and notes which slices of a grouped dataset they are.
+
+        FiftyOne's compute_uniqueness() reads the embeddings of some slices, which need not be the
+        active one, and searches for the array a few rows at a time without setting a view.
+        """
+        self._read = None
+        some = read.ids[:: -(-len(read.ids) // _FEW) or 1]
+        some = [id for id in some if ObjectId.is_valid(id)]  # an index of others may hold any ids
+        if some and self._is_grouped_dataset():
+            samples = self.view.select_group_slices(_allow_mixed=True).select(some)
+            subset = self._slices(*samples.distinct(f"{self.view.group_field}.name"))
+            whole = read.vectors if read.vectors.base is None else read.vectors.base
+            self._read = weakref.ref(whole), subset
+        return read.vectors
+
+    def _subset_of(self, query: Any) -> ViewSubset | None:
+        """Returns what to search for rows: the slices they were read from, or the current view."""
+        if self._read is not None and query.base is not None and self._is_grouped_dataset():
+            whole, subset = self._read
+            if query.base is whole():
+                return subset  # type: ignore[no-any-return]
+        return self._subset()
 
     def _slices(self, *names: str) -> ViewSubset:
         """Returns some slices of a grouped dataset, or all of them."""

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 from functools import wraps
+from numbers import Real
 from typing import Any, TypeVar
 
 from fiftyone.brain.similarity import SimilarityConfig
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 _PLACE = re.compile(r"^( *)\{options\}\n", re.MULTILINE)
 _WIDTH = 100
+_LONGEST = 1_000_000  # seconds; many more cannot be waited for on a socket
 _BASE_PARAMETERS = frozenset(inspect.signature(SimilarityConfig).parameters) - {"kwargs"}
 
 
@@ -68,6 +70,21 @@ def refuse_unknown(config: type[SimilarityConfig], keywords: Mapping[str, Any]) 
         raise SettingsError(
             f"Unknown parameters of the redis backend: {list_unknown(unknown, known)}; check their "
             "names."
+        )
+
+
+def check_timeout(seconds: Any) -> None:
+    """Raises a :class:`SettingsError` unless a time limit of queries is None or can be waited for.
+
+    Args:
+        seconds: the time limit
+    """
+    if seconds is None:
+        return
+    is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+    if not is_number or not 0 < seconds <= _LONGEST:
+        raise SettingsError(
+            f"query_timeout must be more than 0 s and at most {_LONGEST:,} s, not {seconds!r}."
         )
 
 

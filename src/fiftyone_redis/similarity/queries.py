@@ -150,6 +150,7 @@ class NeighborsMixin(AllPointsMixin, CurrentView):
         ids, single = _read_ids(query)
         plan = partial(self._plan, ids=ids, k=k, reverse=reverse, aggregation=aggregation)
         if ids is None and query.ndim == 2 and aggregation is None and k is not None:
+            plan = partial(plan, subset=self._subset_of(query))
             search = partial(self._search, plan, index)
             search_many = partial(self._search_many, plan)
             found = self._ahead.search(query, (k, reverse), search, search_many)
@@ -179,9 +180,10 @@ class NeighborsMixin(AllPointsMixin, CurrentView):
         k: int | None,
         reverse: bool,
         aggregation: str | None,
+        subset: ViewSubset | None = None,
     ) -> _Planned:
         """Chooses how to search for the neighbours of each query that are in the view."""
-        subset = self._subset()
+        subset = subset or self._subset()
         within, most = self._choose_documents(index, subset, k)
         search = self._make_search(index, query, ids, most, reverse, aggregation)
         return _Planned(index, search, within, subset, k, reverse)

@@ -63,7 +63,8 @@ class RegistrationMixin(Similarity):
         if key is None:
             return
         with self._close_on_failure():
-            _take_over(self.open_client(), samples, key)
+            if isinstance(key, str) and key.isidentifier():  # others are refused below
+                _take_over(self.open_client(), samples, key)
             self.validate_run(samples, key, overwrite=overwrite)
         register = partial(super().register_run, samples, key, overwrite, cleanup)
         self._pending = register, samples, key, overwrite

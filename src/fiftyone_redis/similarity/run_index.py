@@ -17,7 +17,7 @@ from fiftyone_redis.engine.schema.schema import check_attributes
 from fiftyone_redis.errors import IndexMismatchError, IndexNotFoundError, list_first
 from fiftyone_redis.log import get_logger
 from fiftyone_redis.similarity import index_names, orphaned_indexes, sharing
-from fiftyone_redis.similarity.index_users import IndexUser, list_others, refuse_others
+from fiftyone_redis.similarity.index_users import IndexUser, find_run_id, list_others, refuse_others
 from fiftyone_redis.similarity.sources import SOURCE, SourceReader
 from fiftyone_redis.similarity.stored_fields import StoredField, StoredFieldReader, resolve_fields
 from fiftyone_redis.similarity.view_subset import SAMPLE_ID
@@ -56,6 +56,9 @@ class RunIndex(SimilarityIndex):
 
     def _open_or_name(self) -> None:
         """Opens the index if it exists; else settles what a new one will be."""
+        if not self._is_new:
+            # Another process may have given the run its own index; FiftyOne keeps the old config.
+            sharing.follow_run(self, find_run_id(self._dataset_doc, self.key))
         before = self.config.serialize()
         self._resolve_stored_fields()
         self._is_named_here = self.config.index_name is None

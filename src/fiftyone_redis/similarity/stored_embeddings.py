@@ -86,7 +86,7 @@ class EmbeddingsMixin(CurrentView):
             found = index.fetch(ids, bar.update)
         report_missing(ids, found.ids, allow_missing, warn_missing)
         if self.config.patches_field is None:
-            return found.vectors, id_array(found.ids), None
+            return self._note_slices(found), id_array(found.ids), None
         return found.vectors, id_array(found.tags[self._sample_tag]), id_array(found.ids)
 
     def update_attributes(

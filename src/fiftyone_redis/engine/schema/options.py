@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from numbers import Integral
 from typing import Any
 
 from fiftyone_redis.errors import SettingsError
@@ -65,8 +66,10 @@ class Option:
         return self.algorithm in (None, algorithm)
 
     def normalize(self, value: Any) -> Any:
-        """Returns a choice as it is spelt here, other values as they are."""
-        return match_choice(value, self.choices)
+        """Returns a choice as spelt here, numpy's whole numbers as Python's, others as they are."""
+        if isinstance(value, bool):
+            return value
+        return int(value) if isinstance(value, Integral) else match_choice(value, self.choices)
 
     def check(self, value: Any) -> None:
         """Raises a :class:`SettingsError` unless the value is supported."""
@@ -232,7 +235,8 @@ def _fold(name: str) -> str:
 
 def check_choice(setting: str, value: str, supported: tuple[str, ...]) -> None:
     """Raises a :class:`SettingsError` unless the value is supported."""
-    if value not in supported:
+    # A dtype of numpy equals its name, but cannot be saved in a run.
+    if not isinstance(value, str) or value not in supported:
         raise SettingsError(f"Unsupported {setting} {value!r}; use one of {', '.join(supported)}.")
 
 

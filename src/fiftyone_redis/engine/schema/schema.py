@@ -230,9 +230,10 @@ def check_attributes(schema: Schema) -> None:
         taken.add(attribute.name)
 
 
-def check_name(name: str) -> None:
+def check_name(name: Any) -> None:
     """Raises a :class:`SettingsError` unless a name can serve as index name and key prefix."""
-    if not name or not name.isprintable() or any(c.isspace() for c in name):
+    is_text = isinstance(name, str) and name.isprintable()
+    if not name or not is_text or any(c.isspace() for c in name):
         raise SettingsError(
             f"Unsupported index_name {name!r}; use printable characters without spaces."
         )
