@@ -50,7 +50,7 @@ def wait_until_indexed(
             logger.info(
                 "Redis is still indexing %r (%.0f %%, %d documents); waiting for it to finish",
                 name,
-                100 * state.share,
+                min(100 * state.share, 99),  # the server counts keys twice that it scans twice
                 state.documents,
             )
             next_log = time.monotonic() + _LOG_EVERY_SECONDS
