@@ -7,10 +7,11 @@ import pytest
 import redis
 
 from fiftyone_redis.connection.client import connect
+from fiftyone_redis.connection.pool import borrow_connection
 from fiftyone_redis.connection.tls import TlsConnection
 from fiftyone_redis.connection.url import find_options, parse_url, show_url
 from fiftyone_redis.engine import Schema, VectorIndex
-from fiftyone_redis.errors import SettingsError
+from fiftyone_redis.errors import ConnectionFailedError, SettingsError
 
 EXAMPLES = {
     "client_name": "anna",
@@ -84,6 +85,38 @@ def test_one_connection_is_enough_for_one_thread(client, redis_server):
         index.add(ids, vectors)
         assert len(index.fetch(ids).ids) == len(ids)
         assert index.search(vectors[:1], 1)[0].ids == ["0"]
+
+
+def test_one_connection_is_enough_to_rebuild_with_another_type(client, redis_server):
+    vectors = np.random.default_rng(5).normal(size=(3000, 4)).astype(np.float32)
+    url = f"redis://127.0.0.1:{redis_server.port}?max_connections=1"
+    with connect(url, retry_timeout=5) as reached:
+        index = VectorIndex.create(reached, Schema("docs", 4))
+        index.add([str(row) for row in range(len(vectors))], vectors)
+        index.rebuild(dtype="float16", metric="euclidean")
+        assert index.search(vectors[7:8], 1)[0].ids == ["7"]
+
+
+def test_threads_take_turns_at_one_connection_without_a_warning(client, redis_server, caplog):
+    def search(_: int) -> list[str]:
+        return index.search(np.ones((1, 2), np.float32), 1)[0].ids
+
+    url = f"redis://127.0.0.1:{redis_server.port}?max_connections=1"
+    with connect(url, retries=1) as reached, ThreadPoolExecutor(8) as threads:
+        index = VectorIndex.create(reached, Schema("docs", 2))
+        index.add(["a"], np.ones((1, 2), np.float32))
+        assert list(threads.map(search, range(200))) == [["a"]] * 200
+    assert not caplog.records
+
+
+def test_a_pool_that_stays_empty_is_not_taken_for_a_server_that_is_down(client, redis_server):
+    url = f"redis://127.0.0.1:{redis_server.port}?max_connections=1"
+    with (
+        connect(url, retry_timeout=0.1) as reached,
+        borrow_connection(reached),
+        pytest.raises(ConnectionFailedError, match=r"are in use .*; raise max_connections"),
+    ):
+        reached.execute("PING")
 
 
 def test_threads_wait_for_the_connections_that_there_may_be(client, redis_server):

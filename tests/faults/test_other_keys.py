@@ -81,6 +81,43 @@ def test_documents_of_a_rebuilt_type_without_an_index_are_removed(client, index,
     assert client.keys() == []
 
 
+def test_documents_of_a_rebuilt_type_are_taken_over_if_others_dropped_their_index(
+    client, index, vectors
+):
+    index.add(IDS, vectors(20))
+    index.rebuild(dtype="float64")
+    client.execute_command("FT.DROPINDEX", "docs")
+    again = VectorIndex.create(client, Schema("docs", DIM, dtype="float64"))
+    assert np.array_equal(again.fetch(IDS).vectors, vectors(20))
+    assert {tuple(client.hkeys(key)) for key in client.scan_iter()} == {(b"vector",)}
+
+
+def test_documents_of_a_rebuilt_type_are_removed_if_others_dropped_their_index(
+    client, index, vectors
+):
+    KEYS["hash"](client)
+    client.rename("docs:42", "other:42")
+    index.add(IDS, vectors(20))
+    index.rebuild(dtype="float64")
+    client.rename("other:42", "docs:42")
+    client.execute_command("FT.DROPINDEX", "docs")
+    VectorIndex.remove_leftovers(client, "docs")
+    assert client.keys() == [b"docs:42"]
+
+
+def test_documents_of_a_rebuilt_type_beside_keys_of_others_are_left_as_they_are(
+    client, index, vectors
+):
+    index.add(IDS, vectors(20))
+    index.rebuild(dtype="float64")
+    client.execute_command("FT.DROPINDEX", "docs")
+    KEYS["hash"](client)
+    held = {key: client.dump(key) for key in client.scan_iter()}
+    with pytest.raises(IndexMismatchError, match="beginning with 'docs:'"):
+        VectorIndex.create(client, Schema("docs", DIM, dtype="float64"))
+    assert {key: client.dump(key) for key in client.scan_iter()} == held
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("end", ["create", "remove_leftovers"])
 def test_a_drop_that_was_killed_is_finished(client, redis_server, vectors, end):

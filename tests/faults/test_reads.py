@@ -23,6 +23,7 @@ READS = {
     "fetch one": lambda index: index.fetch(IDS[:1]),
     "fetch all": lambda index: index.fetch(),
     "ids": lambda index: index.ids(),
+    "walk_ids": lambda index: list(index.walk_ids()),
     "existing": lambda index: index.existing(IDS[:5]),
     "remove": lambda index: index.remove(IDS[:5]),
     "some_ids": lambda index: index.some_ids(),

@@ -63,10 +63,14 @@ def assert_same(ours, theirs):
 
 
 def queries(ids):
-    return {"one id": ids[3], "three ids": [ids[3], ids[17], ids[44]]}
+    return {
+        "one id": ids[3],
+        "three ids": [ids[3], ids[17], ids[44]],
+        "twice": [ids[3], ids[3], ids[17]],
+    }
 
 
-@pytest.mark.parametrize("query", ["one id", "three ids"])
+@pytest.mark.parametrize("query", ["one id", "three ids", "twice"])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("k", [7, None])
 @pytest.mark.parametrize("aggregation", ["mean", "post-mean", "post-min", "post-max"])

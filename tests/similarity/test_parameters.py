@@ -1,10 +1,12 @@
 """The parameters of an index: its type, algorithm and limits, and how they can be changed."""
 
+import brute_force
 import fiftyone.brain as fob
 import numpy as np
 import pytest
 
 from fiftyone_redis.backend import RedisSimilarityConfig
+from fiftyone_redis.engine.search import planner
 from fiftyone_redis.errors import (
     IncompleteResultError,
     SettingsError,
@@ -144,6 +146,40 @@ def test_a_run_is_loaded_although_its_index_was_rebuilt_elsewhere(samples):
     loaded = samples.dataset.load_brain_results("key", cache=False)
     assert (loaded.config.algorithm, loaded.config.metric) == ("HNSW", "euclidean")
     assert saved(samples).algorithm == "HNSW"
+
+
+@pytest.mark.parametrize("algorithm", ["FLAT", "HNSW"])
+def test_all_points_are_compared_by_the_metric_of_an_index_rebuilt_elsewhere(
+    samples, algorithm, monkeypatch
+):
+    monkeypatch.setattr(planner, "_PAIR", 1e9)  # has a graph walked for all points, where it is one
+    index, rows = indexed(samples, algorithm="HNSW"), list(range(len(samples.ids)))
+    index._kneighbors(k=1)  # keeps the points, or the graph
+    index._radius_neighbors(samples.embeddings[3], thresh=0.1)
+    other = samples.dataset.load_brain_results("key", cache=False)
+    other.rebuild(metric="euclidean", algorithm=algorithm)
+
+    def distances(row):
+        return brute_force.distances("euclidean", samples.embeddings[row], samples.embeddings)
+
+    radius = np.sort(distances(3))[5]
+    _, of_all = index._kneighbors(k=1, return_dists=True)
+    near, _, how_near = index._radius_neighbors(
+        samples.embeddings[3], thresh=radius + 1e-4, return_dists=True
+    )
+    near_each = index._radius_neighbors(thresh=radius + 1e-4)
+
+    assert np.allclose(np.ravel(of_all), [np.sort(distances(row))[1] for row in rows], atol=1e-4)
+    assert {*near} == {samples.ids[row] for row in np.argsort(distances(3))[:6]}
+    assert np.allclose(np.sort(how_near), np.sort(distances(3))[:6], atol=1e-4)
+    assert {*near_each[3]} == {*np.argsort(distances(3))[1:6]}
+
+
+def test_an_open_index_is_synced_although_it_was_rebuilt_elsewhere(samples):
+    index = indexed(samples)
+    index.remove_from_index(sample_ids=samples.ids[:1])
+    samples.dataset.load_brain_results("key", cache=False).rebuild(metric="euclidean")
+    assert index.sync(dry_run=True).added == samples.ids[:1]
 
 
 def test_a_rebuild_with_an_unknown_setting_is_refused(samples):

@@ -125,6 +125,39 @@ def test_a_query_of_no_form_is_refused(index, query, reason):
         index.sort_by_similarity(query, k=5)
 
 
+@pytest.mark.parametrize(
+    "form", [str, ObjectId, np.array, lambda id: [ObjectId(id)], lambda id: (each for each in [id])]
+)
+def test_an_id_means_the_same_to_whatever_takes_one(samples, index, form):
+    id, vectors = samples.ids[7], samples.embeddings[7:8]
+    assert list(index.get_embeddings(sample_ids=form(id))[1]) == [id]
+    index.remove_from_index(sample_ids=form(id))
+    assert index.total_index_size == 59
+    index.add_to_index(vectors, form(id))
+    assert np.allclose(index.get_embeddings(sample_ids=id)[0], vectors, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        (3, "not int"),
+        (b"0123456789ab", "not bytes"),
+        ([None], "hold NoneType"),  # the id of a sample that is in no dataset
+        (["0" * 24, 3], "hold int"),
+        (np.zeros(1), "hold float64"),
+    ],
+)
+def test_what_is_no_id_is_refused(samples, index, ids, reason):
+    for call in (
+        lambda: index.get_embeddings(sample_ids=ids),
+        lambda: index.remove_from_index(sample_ids=ids),
+        lambda: index.add_to_index(samples.embeddings[:1], ids),
+    ):
+        with pytest.raises(InputError, match=reason):
+            call()
+    assert index.total_index_size == 60
+
+
 @pytest.mark.parametrize("dim", ["4", 4.5, True, None, 0, -1, 10**6])
 def test_what_is_no_dimension_is_refused(dim):
     with pytest.raises(InputError, match=r"must be in 1\.\.32768 and whole, not"):

@@ -30,7 +30,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.connection.protocol.deadline import NoAnswerError
-from fiftyone_redis.connection.protocol.refusals import TRANSIENT, recognise
+from fiftyone_redis.connection.protocol.refusals import TRANSIENT, is_pool_exhausted, recognise
 from fiftyone_redis.connection.tls_errors import find_tls_error
 from fiftyone_redis.log import get_logger
 
@@ -41,6 +41,7 @@ RETRY_TIMEOUT = 30.0
 """The default time budget for retries, in seconds."""
 
 _FIRST_WAIT = 0.05  # seconds; doubled with each retry
+_BUSY_WAIT = 0.01  # seconds between two looks for a free connection
 _LONGEST_WAIT = 5.0
 _BACKOFF = EqualJitterBackoff(_LONGEST_WAIT, _FIRST_WAIT)
 _WORTH_A_LINE = 1.0  # seconds; longer waits are logged
@@ -136,7 +137,8 @@ class Attempts:
         if not isinstance(error, RedisError):
             self.is_over = True
             return False
-        self._recover(self, error)
+        if not (is_pool_exhausted(error) and self._wait_for_connection()):
+            self._recover(self, error)
         return True
 
     def reset(self) -> None:
@@ -163,6 +165,17 @@ class Attempts:
             kind = type(error).__name__
             logger.warning("Redis is not available (%s); retrying in %.1f s", kind, wait)
         time.sleep(wait)
+
+    def _wait_for_connection(self) -> bool:
+        """Waits a moment for a free connection; returns False if the time is over.
+
+        The server is well, so this counts as no failure.
+        """
+        left = self._began + self._policy.seconds - time.monotonic()
+        if self._policy.count == 0 or left <= 0:
+            return False
+        time.sleep(min(left, _BUSY_WAIT))
+        return True
 
     def _is_retryable(self, error: RedisError) -> bool:
         return is_transient(error) or (self._retry_lost and is_connection_lost(error))

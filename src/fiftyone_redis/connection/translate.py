@@ -9,7 +9,7 @@ import redis.exceptions
 from redis.sentinel import MasterNotFoundError
 
 from fiftyone_redis.connection.protocol.deadline import NoAnswerError
-from fiftyone_redis.connection.protocol.refusals import Cut, Refusal, recognise
+from fiftyone_redis.connection.protocol.refusals import Cut, Refusal, is_pool_exhausted, recognise
 from fiftyone_redis.connection.tls_errors import explain_tls_error, find_tls_error
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -55,6 +55,10 @@ _WHY_UNREACHABLE = {
 _WHY_ENDED = (
     "Redis at {address} closed the connection ({reason}); if it expects TLS, set ssl; if it asks "
     "for a client certificate, set ssl_certfile and ssl_keyfile to one that it trusts."
+)
+_WHY_EXHAUSTED = (
+    "All connections to Redis at {address} are in use ({reason}); raise max_connections in url, or "
+    "use fewer threads."
 )
 _WHY_NONE = (
     "No Redis answers at {address} ({reason}); start one (`fiftyone-redis server start` runs a "
@@ -183,6 +187,8 @@ def _explain_unreachable(error: redis.exceptions.RedisError, address: str, reaso
     for kind, template in _WHY_UNREACHABLE.items():
         if isinstance(error, kind):
             return template.format(address=address, reason=reason)
+    if is_pool_exhausted(error):
+        return _WHY_EXHAUSTED.format(address=address, reason=reason)
     ended = any(part in reason.lower() for part in _ENDED)
     return (_WHY_ENDED if ended else _WHY_NONE).format(address=address, reason=reason)
 

@@ -166,8 +166,7 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
-        yield from self.definition.documents.walk_ids()
-        self.definition.confirm()
+        return self.definition.walk(lambda documents: documents.walk_ids())
 
     def read_field(self, ids: Sequence[str], field: str) -> list[str | None]:
         """Returns the values of a field of documents, in the order of ``ids``."""
@@ -276,9 +275,7 @@ class VectorIndex:
         Raises:
             IndexChangedError: at the end, if others rebuilt the index in the meantime
         """
-        self.definition.read(lambda _: None)
-        yield from reading.read_pages(self.definition.documents, ids, progress)
-        self.definition.confirm()
+        return self.definition.walk(lambda documents: reading.read_pages(documents, ids, progress))
 
     def rebuild(self, progress: Progress | None = None, **changes: Any) -> None:
         """Rebuilds the index with other settings, from the documents that are there.

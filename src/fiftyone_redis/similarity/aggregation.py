@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,27 +41,26 @@ def aggregate_neighbors(
         a list of one: the neighbours, with aggregated distances
     """
     ids = None if within is None else within.ids()
-    own_rows = {id: row for row, id in enumerate(query_ids or ())}
-    if ids is not None and not is_whole and not own_rows.keys() <= set(ids):
-        own_rows = {}
+    own_ids = np.array(query_ids or (), dtype=np.str_)
+    if ids is not None and not is_whole and not {*own_ids.tolist()} <= {*ids}:
+        own_ids = own_ids[:0]
     found = Neighbors([], np.zeros(0), {tag: [] for tag in index.schema.tags})
     distances = []
     for page in index.vectors(ids):
         block = exact_search.compute_distances(queries, page.vectors, index.schema.metric)
-        distances.append(_aggregate(block, page.ids, own_rows, aggregate))
+        distances.append(_aggregate(block, page.ids, own_ids, aggregate))
         found.ids.extend(page.ids)
         for tag, values in page.tags.items():
             found.tags[tag].extend(values)
     return [_sort_neighbors(found, np.concatenate([np.zeros(0), *distances]), k, farthest)]
 
 
-def _aggregate(
-    block: Any, ids: Sequence[str], own_rows: Mapping[str, int], aggregate: Callable[..., Any]
-) -> Any:
+def _aggregate(block: Any, ids: Sequence[str], own_ids: Any, aggregate: Callable[..., Any]) -> Any:
     """Aggregates each column of distances, except a query's to itself; 0 if there is no other."""
+    known = {*own_ids.tolist()}
     for column, id in enumerate(ids):
-        if id in own_rows:
-            block[own_rows[id], column] = np.nan
+        if id in known:
+            block[own_ids == id, column] = np.nan
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice", RuntimeWarning)
         return np.nan_to_num(aggregate(block, axis=0), nan=0.0)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from fiftyone.brain.similarity import DuplicatesMixin
 
+from fiftyone_redis.engine import VectorIndex
 from fiftyone_redis.engine.documents.reading import Progress
 from fiftyone_redis.engine.search import exact_search, planner
 from fiftyone_redis.engine.search.exact_search import Floats, Kept, Rows
@@ -113,7 +114,7 @@ class AllPointsMixin(DuplicatesMixin):
             graph = self._choose_graph(_FEW, thresh, bar.update, announce)
         if graph is None:
             points = self._points_to_compare(progress, announce)
-            return NearPoints(ids, *compare_pairs(points, thresh, self.config.metric, progress))
+            return NearPoints(ids, *compare_pairs(points, thresh, self._metric(), progress))
         with progress_bar(len(ids), progress, "Searching") as bar:
             rows, distances = graph.remember_neighbors(_FEW, bar.update)
         with progress_bar(len(ids), progress, "Grouping") as bar:
@@ -142,13 +143,13 @@ class AllPointsMixin(DuplicatesMixin):
         return [ids[row] for row in kept.rows]
 
     def _drop_duplicates(self, thresh: float) -> Kept:
-        graph, metric = self._choose_graph(_FEW, thresh), self.config.metric
+        graph = self._choose_graph(_FEW, thresh)
         if graph is not None:
             with progress_bar(len(self._current_ids()), caption="Searching") as bar:
                 return graph.drop_duplicates(thresh, bar.update)
         points = self._points_to_compare()
         with progress_bar(len(points), caption="Comparing") as bar:
-            return exact_search.assign_duplicates(points, thresh, metric, bar.update)
+            return exact_search.assign_duplicates(points, thresh, self._metric(), bar.update)
 
     def _find_neighbors_of_all(self, k: int) -> tuple[list[Rows], list[Floats]]:
         """Returns the rows and distances of the nearest neighbours of each point of the view."""
@@ -157,7 +158,7 @@ class AllPointsMixin(DuplicatesMixin):
             finds = graph.find_neighbors(k)
         else:
             points = self._points_to_compare()
-            finds = exact_search.find_neighbors(points, None, k, self.config.metric)
+            finds = exact_search.find_neighbors(points, None, k, self._metric())
         inds, dists = [], []
         caption = "Comparing" if graph is None else "Searching"
         with progress_bar(count, caption=caption) as bar, closing(finds) as found:
@@ -169,12 +170,12 @@ class AllPointsMixin(DuplicatesMixin):
 
     def _find_within_radius_of_all(self, thresh: float) -> tuple[list[Rows], list[Floats]]:
         """Returns the rows and distances of the points within a radius of each point."""
-        graph, metric = self._choose_graph(_FEW, thresh), self.config.metric
+        graph = self._choose_graph(_FEW, thresh)
         if graph is not None:
             with progress_bar(len(self._current_ids()), caption="Searching") as bar:
                 found = graph.find_within_radius(thresh, bar.update)
             return [near for near, _ in found], [how_near for _, how_near in found]
-        points = self._points_to_compare()
+        points, metric = self._points_to_compare(), self._metric()
         inds = list(exact_search.find_within_radius(points, None, thresh, metric))
         return inds, [
             exact_search.compute_distances(points[[row]], points[near], metric)[0]
@@ -189,13 +190,13 @@ class AllPointsMixin(DuplicatesMixin):
         announce: Announce = _log,
     ) -> GraphPoints | None:
         """Returns the points to search for in the graph, or None to compare all pairs here."""
-        index, count = self._open_index(), len(self._current_ids())
+        index, count = self._open_current_index(), len(self._current_ids())
         plan = planner.plan_all_points(index.schema, len(index), count, k)
         self._reason = plan.reason
         if not plan.uses_graph:
             return None
         graph: GraphPoints | None = self._graph
-        if graph is None:
+        if graph is None or graph.server_name != index.schema.server_name:
             own = self.config.open_index(self._redis, tags=())
             self._graph = graph = GraphPoints(own, strings(self._current_ids()))
         if radius is not None and graph.are_crowded(radius, progress):
@@ -207,9 +208,14 @@ class AllPointsMixin(DuplicatesMixin):
     def _points_to_compare(self, progress: Any = None, announce: Announce = _log) -> Any:
         """Returns the embeddings of all points, and says how long it takes to compare all pairs."""
         points = self._current_points(progress)
-        seconds = exact_search.estimate_seconds(points, self.config.metric)
+        seconds = exact_search.estimate_seconds(points, self._metric())
         _announce("Comparing all pairs of", len(points), seconds, self._reason, announce)
         return points
+
+    def _metric(self) -> str:
+        """Returns the metric of the index that the points were read from."""
+        index: VectorIndex = self._open_index()
+        return index.schema.metric
 
     def _clear_cache(self) -> None:
         super()._clear_cache()

@@ -86,9 +86,13 @@ class CurrentView(ThreadViews, RunIndex):
         return self.current_label_ids if patches else self.current_sample_ids
 
     def _current_points(self, progress: Any = None) -> Any:
-        """Returns the embeddings of the current ids, in their order."""
-        if self._points is None:
-            index = self._open_index()
+        """Returns the embeddings of the current ids, in their order.
+
+        They are cached, but read again if others have rebuilt the index.
+        """
+        index = self._open_current_index()
+        known = self._points
+        if known is None or known[0] != index.schema.server_name:
             ids = strings(self._current_ids())
             with progress_bar(len(ids), progress, "Reading") as bar:
                 found = index.fetch(ids, progress=bar.update)
@@ -98,8 +102,14 @@ class CurrentView(ThreadViews, RunIndex):
                     f"Another process or thread removed {format_count(removed, 'embedding')} from "
                     "the index while it was read; call reload() and try again."
                 )
-            self._points = found.vectors
-        return self._points
+            self._points = known = index.schema.server_name, found.vectors
+        return known[1]
+
+    def _open_current_index(self) -> VectorIndex:
+        """Returns the index with its definition as the server has it now."""
+        index: VectorIndex = self._open_index()
+        index.existing([])  # reads the definition again if others have changed it
+        return index
 
     def _clear_cache(self) -> None:
         """Clears cached ids and points, since the index or the view may have changed."""

@@ -52,7 +52,7 @@ class GraphPoints:
 
     def __init__(self, index: VectorIndex, ids: Sequence[str]) -> None:
         index.schema = many_searches.choose_candidates(index.schema, CANDIDATES)
-        self._index, self._server_name = index, index.schema.server_name
+        self._index, self.server_name = index, index.schema.server_name
         self._ids = ids
         self._rows = {id: row for row, id in enumerate(ids)}
         self._within = IdSubset(ids) if len(ids) < len(index) else None
@@ -189,8 +189,8 @@ class GraphPoints:
         """Raises an :class:`IndexChangedError` if others have rebuilt the index meanwhile."""
         self._index.existing([])  # reads the definition again if it has changed
         schema = self._index.schema
-        if schema.server_name != self._server_name:
-            self._server_name = schema.server_name
+        if schema.server_name != self.server_name:
+            self.server_name = schema.server_name
             raise IndexChangedError(
                 f"The index {schema.name!r} was rebuilt or recreated by another process during "
                 "this call; try again."

@@ -6,18 +6,33 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from bson import ObjectId
 
-from fiftyone_redis.errors import InputError, name_missing
+from fiftyone_redis.errors import InputError, list_first, name_missing
 from fiftyone_redis.log import get_logger
+
+_KINDS = (str, ObjectId)
 
 logger = get_logger(__name__)
 
 
 def strings(ids: Any) -> list[str]:
-    """Returns one id, or several, as a list of text."""
-    if isinstance(ids, str):
+    """Returns one id, or several, as a list of text.
+
+    Raises:
+        InputError: if they are no ids, such as those of samples that are in no dataset
+    """
+    if isinstance(ids, np.ndarray) and ids.ndim == 0:
+        ids = ids.item()
+    if isinstance(ids, _KINDS):
         return [str(ids)]
-    return [str(id) for id in ids]
+    if not isinstance(ids, Iterable) or isinstance(ids, bytes):
+        raise InputError(f"Provide an id, or several, not {type(ids).__name__}.")
+    given = list(ids)
+    wrong = sorted(kind.__name__ for kind in {*map(type, given)} if not issubclass(kind, _KINDS))
+    if wrong:
+        raise InputError(f"The ids must be text or ObjectIds; they hold {list_first(wrong)}.")
+    return [*map(str, given)]
 
 
 def id_array(ids: Sequence[str]) -> Any:

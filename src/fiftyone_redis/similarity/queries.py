@@ -292,7 +292,7 @@ class NeighborsMixin(AllPointsMixin, CurrentView):
         query = read_query(query)
         ids, single = _read_ids(query)
         queries = self._query_vectors(self._open_index(), query, ids)
-        points, metric = self._current_points(), self.config.metric
+        points, metric = self._current_points(), self._metric()
         inds = list(exact_search.find_within_radius(points, queries, thresh, metric))
         found = []
         for row, near in enumerate(inds):

@@ -41,6 +41,7 @@ from fiftyone_redis.connection.pool import (
 )
 from fiftyone_redis.connection.protocol.deadline import await_reply
 from fiftyone_redis.connection.protocol.parsing import parsing
+from fiftyone_redis.connection.protocol.refusals import is_pool_exhausted
 from fiftyone_redis.connection.protocol.wire import (
     Request,
     is_search_command,
@@ -199,7 +200,7 @@ class Cluster(SearchedCluster, redis.RedisCluster):
         except redis.RedisError:
             if isinstance(error, IncompleteClusterError):
                 raise ConnectionFailedError(f"{error}.") from error
-            if is_retryable(error):
+            if is_retryable(error) and not is_pool_exhausted(error):
                 raise self._make_lost_node_error(error) from error
             raise
         self.refresh_slots()

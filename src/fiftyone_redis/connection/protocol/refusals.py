@@ -228,6 +228,12 @@ def recognise_warning(text: str) -> Cut | None:
     return next((cut for cut, part in _WARNINGS if part.search(text)), None)
 
 
+def is_pool_exhausted(error: BaseException) -> bool:
+    """Returns whether redis-py refused a command since all connections are in use."""
+    # Before version 6.3, redis-py has no class of its own for it.
+    return str(error) == "Too many connections"
+
+
 def is_known_note(text: str) -> bool:
     """Returns whether a warning is known to come with complete results, too."""
     return _NOTES.search(text) is not None

@@ -21,6 +21,7 @@ from fiftyone_redis.engine.protocol.requirements import require_support
 from fiftyone_redis.engine.schema.schema import Schema, check_attributes
 from fiftyone_redis.errors import IndexMismatchError, format_count, list_first
 
+_SCANNED = 1024  # keys of a page from which a few documents are taken
 _SCAN_SECONDS = 0.001  # in which a server with few keys scans them; it is asked once then
 
 
@@ -41,9 +42,10 @@ def create_index(documents: Documents) -> Definition:
         _refuse_taken(name, aliases.is_taken(client, name))
         leftovers.remove_all(client, name, schema.prefixes, held.fence)
         refuse_overlap(documents)
-        leftovers.take_over(Documents(client, schema, held.fence), name)
+        fenced = Documents(client, schema, held.fence)
+        leftovers.take_over(fenced, name)
         made = Documents(client, replace(schema, server_name=naming.make_index_name(name)))
-        has_documents = _refuse_other_keys(made)
+        has_documents = _refuse_other_keys(fenced)
         client.execute(*commands.create(made.schema))
         undo.callback(switching.drop, client, made.schema.server_name, documents=False)
         # Another process may have made one at the same moment.
@@ -67,7 +69,9 @@ def remove_leftovers(client: Client, name: str) -> None:
         _refuse_taken(name, aliases.find_index(client, name) is not None)
         leftovers.remove_all(client, name, (f"{name}:",), held.fence, documents=True)
         orphans = Documents(client, Schema(name, dim=1), held.fence)
-        for field in {orphans.schema.vector_field, *read_record(client, name).fields}:
+        converted = leftovers.find_converted_fields(orphans, orphans.draw_keys(_SCANNED))
+        known = {*read_record(client, name).fields, *converted}
+        for field in {orphans.schema.vector_field, *known}:
             delete_all(orphans.of(replace(orphans.schema, vector_field=field)))
         remove_record(held.fence, name)
 
@@ -79,6 +83,8 @@ def _refuse_other_keys(documents: Documents) -> bool:
         whether there are documents under the prefix
     """
     keys, others = documents.find_keys()
+    if others and leftovers.take_over_converted(documents, others):
+        keys, others = documents.find_keys()
     if others:
         prefix = documents.schema.prefix
         raise IndexMismatchError(

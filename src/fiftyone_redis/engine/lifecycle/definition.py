@@ -174,6 +174,16 @@ class Definition:
             except SIGNS_OF_CHANGE as error:
                 changes = self.follow(error, changes)
 
+    def walk(self, read: Callable[[Documents], Iterator[T]]) -> Iterator[T]:
+        """Reads documents in pages.
+
+        Raises:
+            IndexChangedError: at the end, if others rebuilt the index in the meantime
+        """
+        self.read(lambda _: None)  # others may have rebuilt it long before
+        yield from read(self.documents)
+        self.confirm()
+
     def write(self, write: Callable[[Documents], T]) -> T:
         """Changes documents; does it again if the index was rebuilt or recreated meanwhile.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from itertools import chain
 
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.schema.schema import Schema
@@ -51,9 +52,12 @@ def _read_vectors(
     documents: Documents, lacking: str | None = None
 ) -> Iterator[tuple[list[str], encoding.Array]]:
     """Yields pages of ids and vectors: of all documents, or of those that lack a field."""
-    schema = documents.schema
+    schema, ids = documents.schema, documents.list_ids()
     fields = [schema.vector_field, *([lacking] if lacking else [])]
-    for batch, rows in documents.read(documents.list_ids(), fields):
+    # A page is read to its end first: the pool may have one connection only, for writing and for
+    # renewing the lease, too.
+    pages = (list(documents.read(ids[rows], fields)) for rows in documents.batches(len(ids)))
+    for batch, rows in chain.from_iterable(pages):
         kept = [
             (id, row[0])
             for id, row in zip(batch, rows, strict=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import redis
+
 from fiftyone_redis.connection.client import Client
+from fiftyone_redis.connection.protocol import wire
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.fence import Fence
 from fiftyone_redis.engine.lifecycle import dtype_conversion, switching
@@ -16,6 +20,8 @@ from fiftyone_redis.engine.protocol import aliases, commands, index_info
 from fiftyone_redis.engine.schema.schema import Schema
 from fiftyone_redis.errors import IndexNotFoundError
 from fiftyone_redis.log import get_logger
+
+_SAMPLE = 16  # keys that tell which fields there are
 
 logger = get_logger(__name__)
 
@@ -80,6 +86,43 @@ def take_over(documents: Documents, alias: str) -> None:
         alias: its alias
     """
     _remove_fields(documents, read_record(documents.client, alias).fields)
+
+
+def take_over_converted(documents: Documents, keys: Sequence[str]) -> bool:
+    """Makes documents fit a new index, if others have dropped theirs after a change of data type.
+
+    No record tells then in which field their vectors are.
+
+    Args:
+        documents: the documents of the new index, behind the fence
+        keys: keys under its prefix that lack a vector in the index's own field
+
+    Returns:
+        whether there were any
+    """
+    schema = documents.schema
+    fields = [
+        field
+        for field in find_converted_fields(documents, keys)
+        if not documents.of(replace(schema, vector_field=field)).find_keys()[1]
+    ]
+    _remove_fields(documents, dict.fromkeys(fields, schema.dtype))
+    return bool(fields)
+
+
+def find_converted_fields(documents: Documents, keys: Sequence[str]) -> set[str]:
+    """Returns the fields that changes of data type have made, judging by a few keys."""
+    packed = [wire.to_bytes(key) for key in keys[:_SAMPLE]]
+    request = wire.pack_keyed((["HKEYS", key] for key in packed), packed)
+    own = re.compile(re.escape(documents.schema.vector_name) + "_[0-9a-f]{8}")
+    return {
+        field
+        for _, replies in documents.client.exchange([request])
+        for reply in replies
+        if not isinstance(reply, redis.RedisError)  # it is no HASH, or this user may not look
+        for field in map(wire.to_text, reply)
+        if own.fullmatch(field)
+    }
 
 
 def _find_other_indexes(
