@@ -47,7 +47,7 @@ MEASURED: dict[str, dict[int, Cost]] = {
     "HNSW": {
         10_000: Cost(3.2, 63e6, 0.0011),
         100_000: Cost(101, 607e6, 0.0017),
-        672_360: Cost(1_490, 4.09e9, 0.0034),
+        1_000_000: Cost(1_820, 6.06e9, 0.0023),
     },
 }
 """The costs by algorithm and number of vectors, of 512 float32 values each, in processor time."""
