@@ -64,4 +64,9 @@ def compute(index: Any, brain_key: str, method: str, report: Report) -> int:
         similarity_index=SimpleNamespace(key=index.key, get_embeddings=read),
         progress=False,
     )
+    try:
+        report(1, "Saving the points")
+    except BaseException:  # FiftyOne cannot be stopped before it has saved them
+        index.samples._root_dataset.delete_brain_run(brain_key)
+        raise
     return len(results.points)
