@@ -218,7 +218,9 @@ class Page:
         until(lambda: self.browser.get_by_text(PASSING).count() == 0)
         if os.environ.get("SCREENSHOTS"):  # else nobody minds a message that goes by itself
             until(lambda: self.browser.locator(TOAST).count() == 0)
-        screenshot = Image.open(BytesIO(self.browser.screenshot())).convert("RGB")
+        # Else a button that is ready may still fade in, and look as if it was not.
+        shot = self.browser.screenshot(animations="disabled")
+        screenshot = Image.open(BytesIO(shot)).convert("RGB")
         path = self.pictures / f"{name}.png"
         for colors in (256, 128, 64):
             screenshot.quantize(colors).save(path, optimize=True)

@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.brain as fob
 from driving import Page, happens, until
 
+from fiftyone_redis.app.painting.index_table import COUNTING
 from fiftyone_redis.demo.model import register_model
 
 
@@ -43,12 +44,17 @@ class Panel:
     def settle(self) -> None:
         """Waits until everything was counted and measured."""
         self.browser.get_by_text("Distances to the nearest neighbour").wait_for()
-        self.browser.get_by_text("counting").first.wait_for(state="detached")
+        until(lambda: COUNTING not in self.row())
         self.browser.locator(".js-plotly-plot .bars").first.wait_for()
 
     def row(self, number: int = 0) -> list[str]:
         """Returns the cells of an index's row in the table."""
         return self.browser.locator("table tbody tr").nth(number).locator("td").all_inner_texts()
+
+    def rows(self) -> list[list[str]]:
+        """Returns the cells of all rows, but for the memory and the menu."""
+        count = self.browser.locator("table tbody tr").count()
+        return [self.row(number)[:5] for number in range(count)]
 
     def table_fits(self) -> bool:
         """Tells whether the whole table is seen without scrolling sideways."""

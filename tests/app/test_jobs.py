@@ -41,7 +41,7 @@ def test_a_job_is_watched_and_cancelled(panel, page, many, app_redis):
     page.select(0)  # nothing covers the App
     page.picture("job")
     panel.button("Cancel").click()
-    panel.toast("Create an index was cancelled.", "info")
+    panel.toast("'Create an index' was cancelled.", "info")
     count = count_vectors(many, app_redis)
     assert 0 < count < 6000
     until(lambda: panel.row()[2:4] == [f"{count:,}", f"{6000 - count:,}"])

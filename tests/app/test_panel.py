@@ -84,12 +84,12 @@ def test_the_first_paint_has_the_server_and_the_index(panel, index):
     assert "Redis " in painted["server_text"]["default"]
     assert (row["name"], row["of"], row["vectors"]) == ("key", "samples", "50")
     assert (row["metric"], row["algorithm"]) == ("cosine", "HNSW (m 32, ef 200/400)")
-    assert (row["type"], row["missing"], row["gone"]) == ("float32 x 8", *["counting …"] * 2)
+    assert (row["type"], row["missing"], row["gone"]) == ("float32 x 8", "…", "…")
 
 
 def test_the_table_has_what_matters_and_a_row_opens_the_rest(panel, index):
     painted = panel.call("on_load")
-    labels = [column["label"] for column in painted["table"]["view"]["columns"]]
+    labels = [column["label"] for column in painted["table_1"]["view"]["columns"]]
     assert labels == ["Index", "Target", "Vectors", "Missing", "Stale", "Memory"]
     opened = panel.call("open_row", row=0)["details"]["default"]
     for text in ("cosine", "HNSW (m 32", "float32 x 8", "Text prompts: `no`", "fiftyone-panel-"):

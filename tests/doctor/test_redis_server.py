@@ -11,6 +11,7 @@ from fiftyone_redis.connection.clients.one_server import Server
 from fiftyone_redis.doctor import findings, indexes, redis_server
 from fiftyone_redis.doctor.redis_server import NOTE, OK, PROBLEM, WARNING, Finding, examine
 from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.lifecycle import lease
 from fiftyone_redis.engine.lifecycle.records import Record
 from fiftyone_redis.engine.protocol import commands
 
@@ -175,6 +176,17 @@ def test_an_index_that_an_interrupted_rebuild_left_is_a_warning(client, alias):
     ]
     assert finding.text.startswith("birds~0f0f0f0f: no alias leads to it.")
     assert finding.advice.endswith("FT.DROPINDEX birds~0f0f0f0f")
+
+
+def test_an_index_that_is_being_rebuilt_is_no_warning(client):
+    named(client, "birds~1a2b3c4d", alias="birds")
+    named(client, "birds~0f0f0f0f")
+    record = Record(fields={"vector_0a1b2c3d": "float16"})
+    client.set(commands.record_key("birds"), record.to_json())
+    with lease.hold(client, "birds"):
+        found = [each for each in examine(client) if "birds" in each.text]
+    assert [each.status for each in found if "0f0f0f0f" in each.text] == [NOTE]
+    assert WARNING not in [each.status for each in found]
 
 
 def test_fields_that_an_interrupted_change_of_type_left_are_a_warning(client, index):

@@ -33,9 +33,14 @@ _ARRIVES_WITHIN = 10.0  # seconds for a page to open its request after it has st
 _TITLES = {  # of operators whose name in the App is not that in the code
     "add_missing": "Index missing samples",
     "create_index": "Create an index",
+    "drop_index": "Drop",
+    "rebuild_index": "Rebuild",
     "remove_gone": "Remove stale vectors",
+    "rename_index": "Rename",
     "search_with_picture": "Search with a picture",
+    "show_missing": "Show missing samples",
 }
+_KEEPING = {"Create an index", "Index missing samples", "Measure distances"}  # if stopped
 _MOST_ENDED = 50  # jobs that are remembered
 _PAGE_CLOSED = "stopped, since the page that started it was closed"
 _CANCELLED = "cancelled"
@@ -114,7 +119,8 @@ class Job:
         """Notes how the work has ended."""
         error = future.exception()
         if isinstance(error, JobStopped):
-            text = f"{self.title} was {self.stopped_by}. What it had done before is kept."
+            text = f"{self.title!r} was {self.stopped_by}."
+            text += " What it had done before is kept." if self.title in _KEEPING else ""
             self.state, self.result = STOPPED, tell(text, "info")
         elif isinstance(error, EXPECTED):
             self.state, self.result = FAILED, tell(f"{name} failed: {error}", "error")

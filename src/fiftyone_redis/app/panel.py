@@ -207,7 +207,9 @@ class RedisPanel(foo.Panel):
         jobs = state.jobs or []
         job_list.paint_active(panel, jobs, cancel=self.cancel_job)
         if state.rows:
-            index_table.paint(panel, on_action=self.act, on_click_row=self.open_row)
+            index_table.paint(
+                panel, len(state.rows), on_action=self.act, on_click_row=self.open_row
+            )
             index_table.paint_details(panel, state.rows, state.opened)
         elif state.rows is not None and not state.problem and not job_list.has_active(state.jobs):
             empty_state.paint(panel, state.others or {})
@@ -335,4 +337,4 @@ def _restore(ctx: Any) -> bool:
 def _set_rows(ctx: Any, rows: list[dict[str, str]]) -> None:
     """Stores the rows in the state for the next event, and shows them."""
     ctx.panel.state.rows = rows
-    ctx.panel.set_data("table", rows)
+    ctx.panel.set_data(index_table.name_table(len(rows)), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ from fiftyone_redis.app.jobs import Report
 from fiftyone_redis.engine.search.planner import describe_time
 
 __all__ = ["Report", "count_progress", "follow_bar", "follow_long_work"]
+
+_PACE_IS_KNOWN = 0.01  # of the work that a bar shows
 
 
 def count_progress(report: Report, total: int, doing: str) -> Callable[[int], None]:
@@ -53,15 +56,26 @@ def follow_long_work(report: Report) -> tuple[Callable[[Any], None], Callable[[s
         a callback for FiftyOne's progress bars, whose reports go on saying what was announced; and
         one that is called with a sentence about the work, and how many seconds it takes
     """
-    said = ""
+    announced, began = 0.0, 0.0
 
     def announce(text: str, seconds: float) -> None:
-        nonlocal said
-        said = f"About {describe_time(seconds)} in all. "
+        nonlocal announced, began
+        announced, began = seconds, time.monotonic()
         report(0, text)
 
     def follow(bar: Any) -> None:
-        count = f"{bar.caption} {bar.iteration:,} of {bar.total or 0:,}"
-        report(bar.progress or 0.0, said + count)
+        text = f"{bar.caption} {bar.iteration:,} of {bar.total or 0:,}"
+        if began:
+            # The server may have more to do than this work.
+            seconds = max(announced, time.monotonic() - began + _estimate_rest(bar))
+            text = f"About {describe_time(seconds)} in all. {text}"
+        report(bar.progress or 0.0, text)
 
     return follow, announce
+
+
+def _estimate_rest(bar: Any) -> float:
+    """Returns how many seconds a bar goes on at its pace so far; 0 if that is not known yet."""
+    done = bar.progress or 0.0
+    passed: float = bar.elapsed_time or 0.0
+    return passed * (1 - done) / done if done >= _PACE_IS_KNOWN else 0.0

@@ -17,6 +17,7 @@ from fiftyone_redis.app.jobs import (
     DONE,
     FAILED,
     RUNNING,
+    STOPPED,
     JobStopped,
     Report,
     make_title,
@@ -128,11 +129,12 @@ def _describe(operation: dict[str, Any]) -> dict[str, Any]:
     told = result.get("result") or {}
     if result.get("error"):
         told = tell(_find_reason(result["error"]), "error")
+    was_cancelled = told.get("text") == CANCELLED
     return {
         "id": str(operation["_id"]),
         "title": make_title(operation["operator"]),
         "target": params.get("brain_key") or "",
-        "state": _STATES.get(operation["run_state"], RUNNING),
+        "state": STOPPED if was_cancelled else _STATES.get(operation["run_state"], RUNNING),
         "is_scheduled": True,
         "progress": status.get("progress") or 0.0,
         "caption": status.get("label") or "",

@@ -64,4 +64,14 @@ def compute(index: Any, brain_key: str, method: str, report: Report) -> int:
         similarity_index=SimpleNamespace(key=index.key, get_embeddings=read),
         progress=False,
     )
+    _delete_if_stopped(index.samples._root_dataset, brain_key, report)
     return len(results.points)
+
+
+def _delete_if_stopped(dataset: Any, brain_key: str, report: Report) -> None:
+    """Deletes a visualization that was cancelled; FiftyOne cannot be stopped before it is saved."""
+    try:
+        report(1, "Saving the points")
+    except BaseException:
+        dataset.delete_brain_run(brain_key)
+        raise

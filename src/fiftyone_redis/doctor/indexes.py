@@ -20,7 +20,7 @@ from fiftyone_redis.doctor.findings import (
     try_execute,
 )
 from fiftyone_redis.engine.inventory import estimate_memory
-from fiftyone_redis.engine.lifecycle.records import read_record
+from fiftyone_redis.engine.lifecycle.records import read_record, read_state
 from fiftyone_redis.engine.protocol import aliases, commands, index_info, replies
 from fiftyone_redis.errors import (
     AuthenticationError,
@@ -57,7 +57,7 @@ def check_indexes(client: Client, users: Mapping[str, str] | None = None) -> lis
             continue
         alias = _find_alias(client, name)
         if alias is None:
-            findings.append(_report_leftover(name))
+            findings.append(_report_leftover(client, name))
             continue
         known = (users or {}).get(alias, alias)
         shown = name if known == name else f"{known} ({name})"
@@ -162,7 +162,9 @@ def _find_alias(client: Client, name: str) -> str | None:
     return alias if aliases.find_index(client, alias) == name else None
 
 
-def _report_leftover(name: str) -> Finding:
+def _report_leftover(client: Client, name: str) -> Finding:
+    if _is_changing(client, naming.get_alias(name)):
+        return Finding("index", NOTE, f"{name}: it is being built.")
     text = f"{name}: no alias leads to it. An interrupted rebuild left it behind, or a rebuild is "
     text += "still running."
     advice = "If no rebuild is running, call rebuild() or cleanup() of that run again, or "
@@ -170,10 +172,18 @@ def _report_leftover(name: str) -> Finding:
     return Finding("index", WARNING, text, advice)
 
 
+def _is_changing(client: Client, alias: str) -> bool:
+    """Returns whether a process changes the index now, as far as this user may know."""
+    try:
+        return read_state(client, alias)[0]
+    except AuthenticationError:
+        return False
+
+
 def _check_leftover_fields(client: Client, alias: str) -> list[Finding]:
     """Checks for a record of an interrupted type change, which leaves two vector fields."""
     fields = sorted(read_record(client, alias).fields)
-    if not fields:
+    if not fields or _is_changing(client, alias):
         return []
     text = f"{alias}: documents may hold vectors twice (in {list_first(fields)}). A change "
     text += "of the type was interrupted, or is still running."

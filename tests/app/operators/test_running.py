@@ -16,9 +16,12 @@ from operating import OPERATORS, context
 from fiftyone_redis.app import changes, install, jobs, scheduled
 from fiftyone_redis.app.jobs import Job, JobStopped, Outcome
 from fiftyone_redis.app.operators import running
+from fiftyone_redis.app.operators.index_operator import IndexOperator
 from fiftyone_redis.app.operators.jobs import FinishJob, WatchJobs
 from fiftyone_redis.app.painting import job_list
 from fiftyone_redis.errors import InputError
+
+INDEX_OPERATORS = [each for each in OPERATORS.values() if isinstance(each, IndexOperator)]
 
 
 def press(name: str, dataset, params: dict) -> dict[str, dict]:
@@ -52,7 +55,7 @@ def test_the_end_of_short_work_is_told_at_once(indexed):
     assert told["notify"]["variant"] == "success"
     assert "reload_dataset" in told
     [row] = job_list.read(context(indexed, {}))
-    assert (row["title"], row["state"]) == ("Rename index", "done")
+    assert (row["title"], row["state"]) == ("Rename", "done")
     job_list.clear(context(indexed, {}))
     assert job_list.read(context(indexed, {})) == []
 
@@ -88,7 +91,22 @@ def test_a_job_ends_soon_after_it_was_cancelled(job):
     jobs.cancel(job.id)
     assert job.is_over.wait(1)
     assert (job.state, job.result["variant"]) == ("stopped", "info")
-    assert job.result["text"] == "Count was cancelled. What it had done before is kept."
+    assert job.result["text"] == "'Count' was cancelled."
+
+
+def test_only_what_keeps_a_part_says_so_if_it_was_cancelled():
+    for operator, keeps in (("create_index", True), ("rebuild_index", False)):
+        job = Job(jobs.make_title(operator), "key", "dataset", "page")
+        job.stopped_by = "cancelled"
+        jobs.start(job, "Work", lambda report: report(0, "Begun"))
+        assert job.is_over.wait(5)
+        assert ("What it had done before is kept." in job.result["text"]) == keeps
+    jobs.forget_ended("dataset")
+
+
+@pytest.mark.parametrize("operator", INDEX_OPERATORS)
+def test_a_job_is_called_as_its_action(operator):
+    assert jobs.make_title(operator.name) == operator.label
 
 
 def test_a_job_ends_when_its_page_is_closed(job):
@@ -207,7 +225,7 @@ def test_an_operation_that_waits_is_cancelled(indexed, files, plugins):
     assert (row["state"], row["is_scheduled"]) == ("queued", True)
     job_list.cancel(context(indexed, row))
     [row] = job_list.read(context(indexed, {}))
-    assert (row["state"], row["text"]) == ("failed", "It was cancelled in the App.")
+    assert (row["state"], row["text"]) == ("stopped", "It was cancelled in the App.")
     assert food.DelegatedOperationService().get(waiting.id).run_state == "failed"
 
 

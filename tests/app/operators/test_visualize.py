@@ -5,6 +5,7 @@ import pytest
 from operating import form, run
 
 from fiftyone_redis.app import visualization
+from fiftyone_redis.app.jobs import JobStopped
 from fiftyone_redis.demo import images
 
 
@@ -31,6 +32,16 @@ def test_a_visualization_has_a_point_for_each_vector(dataset, request):
     assert np.abs([points[id] for id in ids]) == pytest.approx(expected, abs=1e-3)
     assert results.config.similarity_index == "key"
     assert "open_panel" in ran.messages
+
+
+def test_nothing_is_left_if_it_is_cancelled_while_it_computes(indexed):
+    def report(progress, caption):
+        if progress == 1:  # the first report after that
+            raise JobStopped
+
+    with pytest.raises(JobStopped):
+        visualization.compute(indexed.load_brain_results("key"), "points", "pca", report)
+    assert not indexed.has_brain_run("points")
 
 
 @pytest.mark.slow  # numba compiles UMAP first

@@ -29,9 +29,9 @@ def ask(inputs: Any, ctx: Any) -> str | None:
     """
     dataset = ctx.dataset
     free = brain_keys.choose_free(dataset)
-    key = inputs.str("brain_key", default=free, required=True, label="Name (brain key)")
-    problem = brain_keys.find_problem(dataset, ctx.params.get("brain_key") or free)
-    if problem:
+    key = inputs.str("brain_key", default=free, label="Name (brain key)")
+    wanted = ctx.params.get("brain_key", free)
+    if problem := brain_keys.find_problem(dataset, wanted or ""):
         forms.mark_invalid(key, problem)
     things = {NO_FIELD: "Samples"} | {
         field: f"Patches of {field}" for field in changes.list_patches_fields(dataset)
@@ -100,13 +100,13 @@ def _ask_model(inputs: Any, ctx: Any) -> None:
     question = inputs.str(
         "model",
         default=default,
-        required=True,
         label="Model",
         description="A model of FiftyOne's zoo, by its name; it can embed other pictures later",
         view=view,
     )
     name = ctx.params.get("model", default)
     if not name:
+        forms.mark_invalid(question, "Choose a model, or type the name of one.")
         return
     if problem := models.find_problem(name):
         forms.mark_invalid(question, problem)

@@ -93,6 +93,8 @@ def describe_count(found: Distances, threshold: float, index: Any) -> str:
         index: the :class:`~fiftyone_redis.backend.RedisSimilarityIndex`
     """
     count = found.count(threshold)
+    if not found.exact:
+        count = int(float(f"{count:.2g}"))
     things = indexes.count_things(found.documents, index.config)
     text = f"{count:,} of {things} have another one within {threshold:.3g}"
     if found.exact:

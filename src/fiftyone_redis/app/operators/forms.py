@@ -9,6 +9,7 @@ from typing import Any
 from fiftyone.operators import types
 
 from fiftyone_redis.app import indexes
+from fiftyone_redis.app.markdown import escape
 from fiftyone_redis.engine.schema.options import Option
 from fiftyone_redis.errors import FiftyOneRedisError
 
@@ -44,7 +45,7 @@ def block(inputs: Any, label: str, description: str) -> None:
         label: what is wrong, in a few words
         description: what to do
     """
-    inputs.view("problem", types.Error(label=label, description=description))
+    inputs.view("problem", types.Error(label=label, description=escape(description)))
     _disable(inputs, description)
 
 
@@ -178,7 +179,7 @@ def warn_of_others(inputs: Any, others: Iterable[object]) -> None:
         inputs: the form's ``types.Object``
         others: these runs, which ``str()`` describes
     """
-    text = "; ".join(map(str, others))
+    text = escape("; ".join(map(str, others)))
     inputs.view("others_note", types.Warning(label="Other runs use this index", description=text))
 
 

@@ -51,11 +51,8 @@ class CreateIndex(_Change):
 
     def change(self, ctx: Any, report: Report) -> Outcome:
         """Creates the index."""
-        samples, key, source = (
-            create_form.read_target(ctx),
-            ctx.params["brain_key"],
-            ctx.params.get("source"),
-        )
+        samples, source = create_form.read_target(ctx), ctx.params.get("source")
+        key = ctx.params.get("brain_key") or brain_keys.choose_free(ctx.dataset)
         settings = _settings(ctx) | create_form.read_stored_fields(ctx)
         if source == "run":
             index, done = copying.copy(

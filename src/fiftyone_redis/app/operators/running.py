@@ -53,7 +53,7 @@ def _run_as_job(ctx: Any, name: str, work: Callable[[Report], Outcome]) -> Itera
         return
     if not job.is_over.wait(_QUICK):
         if ctx.panel_id is None:
-            yield ctx.ops.notify(f"{title} runs; see the panel Redis Similarity Indexes.", "info")
+            yield ctx.ops.notify(f"{title!r} runs; see the panel Redis Similarity Indexes.", "info")
         yield ctx.trigger(WATCH, {"page": job.page})
         return
     job.is_told = True

@@ -7,6 +7,7 @@ from typing import Any
 
 from fiftyone_redis.app import charts
 from fiftyone_redis.app.distances import Distances
+from fiftyone_redis.app.markdown import escape
 from fiftyone_redis.app.painting import job_list
 
 
@@ -44,7 +45,7 @@ def paint(
         panel.md("*Measuring distances …*", name="measuring")
         return
     if plot.get("problem"):
-        panel.md(f"*{plot['problem']}*", name="unmeasured")
+        panel.md(f"*{escape(plot['problem'])}*", name="unmeasured")
         return
     if not plot["edges"]:
         return

@@ -12,7 +12,7 @@ from fiftyone_redis.doctor.findings import format_bytes
 
 Event = Callable[[Any], None]
 
-COUNTING = "counting …"
+COUNTING = "…"  # a longer word leaves a panel of 1280 pixels no room for the memory
 
 _COLUMNS = {
     "name": "Index",
@@ -80,12 +80,17 @@ _ACTIONS = {
 
 
 def paint(
-    panel: Any, *, on_action: Callable[[Any], None], on_click_row: Callable[[Any], None]
+    panel: Any,
+    count: int,
+    *,
+    on_action: Callable[[Any], None],
+    on_click_row: Callable[[Any], None],
 ) -> None:
-    """Paints the table; its rows are data of the panel.
+    """Paints the table; its rows are data of the panel, by the name from :func:`name_table`.
 
     Args:
         panel: the panel's ``types.Object``
+        count: the number of rows
         on_action: called with the ``event`` that was chosen in the menu of a ``row``
         on_click_row: called with the ``row`` that was clicked
     """
@@ -94,7 +99,16 @@ def paint(
         view.add_column(key, label=label)
     for name, (label, icon) in _ACTIONS.items():
         view.add_row_action(name, on_click=on_action, label=label, icon=icon, tooltip=label)
-    panel.list("table", types.Object(), view=view)
+    panel.list(name_table(count), types.Object(), view=view)
+
+
+def name_table(count: int) -> str:
+    """Returns the name of a table with so many rows.
+
+    A choice in the panel has the page keep all that it shows, and merge the rows of the same name
+    into that: of a longer table, the last rows would stay.
+    """
+    return f"table_{count}"
 
 
 def paint_details(panel: Any, rows: list[dict[str, str]], opened: str | None) -> None:

@@ -9,6 +9,7 @@ from fiftyone.operators import types
 
 from fiftyone_redis.app import jobs, scheduled
 from fiftyone_redis.app.jobs import FAILED, RUNNING, STOPPED, Job
+from fiftyone_redis.app.markdown import escape
 from fiftyone_redis.app.scheduled import QUEUED
 
 Event = Callable[[Any], None]
@@ -183,7 +184,7 @@ def _paint_ended(panel: Any, row: dict[str, Any], show: Event) -> None:
     line = panel.h_stack(f"job_{row['id']}", componentsProps=_ROW)
     view = types.AlertView(severity=severity, componentsProps=_WIDE)
     title = f"{row['title']}: {row['target']}"
-    line.str("ended", label=title, description=row["text"], view=view)
+    line.str("ended", label=title, description=escape(row["text"]), view=view)
     if row["has_view"]:
         _paint_button(line, "show", "Show", "visibility", show, row)
 

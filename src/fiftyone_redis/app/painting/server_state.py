@@ -6,6 +6,8 @@ from typing import Any
 
 from fiftyone.operators import types
 
+from fiftyone_redis.app.markdown import escape
+
 
 def paint(panel: Any, state: Any) -> None:
     """Paints the state of the server, and warnings.
@@ -22,7 +24,7 @@ def paint(panel: Any, state: Any) -> None:
         _paint_server(panel, state.server)
     for number, problem in enumerate(state.problems or []):
         warning = types.AlertView(severity="warning")
-        panel.str(f"warning_{number}", default=problem, label=problem, view=warning)
+        panel.str(f"warning_{number}", default=problem, label=escape(problem), view=warning)
 
 
 def _paint_server(panel: Any, server: dict[str, Any]) -> None:
@@ -41,5 +43,7 @@ def _paint_stopped(panel: Any) -> None:
 
 def _paint_problem(panel: Any, problem: str) -> None:
     view = types.AlertView(severity="error")
-    panel.str("problem_text", label="Redis cannot be used now", description=problem, view=view)
+    panel.str(
+        "problem_text", label="Redis cannot be used now", description=escape(problem), view=view
+    )
     panel.md("`fiftyone-redis doctor` says more. Once fixed, press **Refresh**.", name="advice")
