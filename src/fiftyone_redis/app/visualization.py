@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
@@ -70,8 +71,7 @@ def compute(index: Any, brain_key: str, method: str, report: Report) -> int:
 
 def _delete_if_stopped(dataset: Any, brain_key: str, report: Report) -> None:
     """Deletes a visualization that was cancelled; FiftyOne cannot be stopped before it is saved."""
-    try:
+    with ExitStack() as undo:
+        undo.callback(dataset.delete_brain_run, brain_key)
         report(1, "Saving the points")
-    except BaseException:
-        dataset.delete_brain_run(brain_key)
-        raise
+        undo.pop_all()
