@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import chain
 from typing import Any
 
@@ -97,16 +98,14 @@ def _add_batches(
         the ids that were added
     """
     done: set[str] = set()
-    try:
+    with ExitStack() as undo:
+        undo.callback(index.samples._root_dataset.delete_brain_run, index.key)
+        undo.callback(index.cleanup)
         for vectors, sample_ids, label_ids in batches:
             index.add_to_index(vectors, sample_ids, label_ids, reload=False, progress=False)
+            undo.pop_all()
             done.update(map(str, sample_ids if label_ids is None else label_ids))
             progress(len(vectors))
-    except BaseException:
-        if not done:
-            index.cleanup()
-            index.samples._root_dataset.delete_brain_run(index.key)
-        raise
     return done
 
 
