@@ -210,6 +210,7 @@ def points(variant: Variant, figures: Figures, say: Say, most: int | None = None
         return
     index, ids = _open(variant), data.made_up_ids(variant.count)
     memory, load = measure.resident(), os.getloadavg()[0]
+    most_memory = memory  # not measure.peak(): other phases may have held more
     count = min(variant.count, most or variant.count)
     before = _server_seconds(index.client)
     rows = np.zeros((count, K), int)
@@ -218,6 +219,7 @@ def points(variant: Variant, figures: Figures, say: Say, most: int | None = None
         for row, (near, _) in enumerate(islice(found, count)):
             rows[row, : len(near)] = near
             if (row + 1) % 10_000 == 0:
+                most_memory = max(most_memory, measure.resident())
                 say(f"{row + 1:,} points in {time.perf_counter() - start:.0f} s")
     seconds = time.perf_counter() - start
     figures.save(
@@ -227,7 +229,7 @@ def points(variant: Variant, figures: Figures, say: Say, most: int | None = None
             "size": len(index),
             "seconds": seconds,
             "server": _server_seconds(index.client) - before,
-            "client": measure.peak() - memory,
+            "client": most_memory - memory,
             "load": [load, os.getloadavg()[0]],
         },
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.connection.clients.one_server import Server
-from fiftyone_redis.engine import Schema
+from fiftyone_redis.engine import Schema, VectorIndex
 from fiftyone_redis.engine.documents import scan
 from fiftyone_redis.engine.documents.documents import Documents
 from fiftyone_redis.engine.vectors import encoding
@@ -52,6 +52,21 @@ def read(client, schema, ids, fields=("vector",)) -> dict[str, list[bytes | None
         for batch, rows in Documents(client, schema).read(ids, fields)
         for id, row in zip(batch, rows, strict=True)
     }
+
+
+class Watched:
+    """A client that notes how many commands go to the server together."""
+
+    def __init__(self, client) -> None:
+        self.client, self.sizes = client, []
+
+    def __getattr__(self, name: str):
+        return getattr(self.client, name)
+
+    def exchange(self, requests):
+        for request in requests:
+            self.sizes.append(len(request.items))
+            yield from self.client.exchange([request])
 
 
 def walk(client, schema) -> list[str]:
@@ -206,6 +221,18 @@ def test_a_walk_asks_for_the_next_page_ahead_and_can_be_left(
     pages.close()
     assert lone_client.echo("still there") == b"still there"
     assert set(first) < set(walk(lone_client, schema)) == set(names(200))
+
+
+def test_a_graph_loses_few_vectors_at_a_time_so_that_others_do_not_wait(client, vectors):
+    watched, ids = Watched(client), names(20)
+    for algorithm, together in (("FLAT", [20]), ("HNSW", [8, 8, 4])):
+        schema = Schema(algorithm, vectors(1).shape[1], algorithm=algorithm)
+        index = VectorIndex.create(client, schema)
+        index.add(ids, vectors(20))
+        watched.sizes.clear()
+        assert Documents(watched, index.schema).delete([*ids]) == ids
+        assert watched.sizes == together
+        assert len(index) == 0
 
 
 def test_many_threads_can_share_a_client(client, schema, small_batches):

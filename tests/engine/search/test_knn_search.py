@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fiftyone_redis.engine import Schema, VectorIndex, connect
+from fiftyone_redis.engine.protocol import commands
 from fiftyone_redis.engine.schema.options import METRICS
 from fiftyone_redis.engine.search import planner
 from fiftyone_redis.engine.vectors import encoding
@@ -268,7 +269,13 @@ def test_a_query_that_was_cut_short_is_refused_whatever_the_url(redis_server, la
         VectorIndex(client, large_index.schema, timeout=0.001).search(np.ones((1, 128)), 10_000)
 
 
-@pytest.mark.usefixtures("timeout_policy")
+@pytest.fixture
+def one_page(monkeypatch):
+    """The ids of a tag come in one page, which takes long."""
+    monkeypatch.setattr(commands, "_PAGE", 10_000)
+
+
+@pytest.mark.usefixtures("timeout_policy", "one_page")
 def test_a_list_of_ids_that_was_cut_short_is_refused(tagged):
     index = tagged(9000)
     index.timeout = 0.001
@@ -276,6 +283,7 @@ def test_a_list_of_ids_that_was_cut_short_is_refused(tagged):
         index.ids_with_tag("tag", ["even", "odd"])
 
 
+@pytest.mark.usefixtures("one_page")
 def test_a_list_of_ids_that_was_cut_short_leaves_no_cursor(tagged):
     index = tagged(9000)
     index.timeout = 0.001

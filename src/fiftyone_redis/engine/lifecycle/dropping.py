@@ -87,4 +87,5 @@ def delete_all(documents: Documents) -> None:
     for ids in list(documents.walk_ids()):
         own = [id for id in ids if not (prefix + id).startswith(others)]
         # A removal from an index of vectors only tests for the vector itself.
-        documents.delete(own if is_tested else list(documents.find_existing(own)))
+        there = own if is_tested else list(documents.find_existing(own))
+        documents.delete(there, are_indexed=False)
