@@ -14,6 +14,7 @@ from bson.errors import InvalidId
 
 from fiftyone_redis.engine.protocol.replies import Hit
 from fiftyone_redis.engine.search.planner import MembershipCost
+from fiftyone_redis.similarity import id_sets
 
 SAMPLE_ID = "sample_id"
 """FiftyOne's name for the sample id of a patch; also the name of the tag that holds it."""
@@ -60,6 +61,8 @@ class ViewSubset:
         found = answer["ids"] if answer else []
         if len(found) < _MOST_TOGETHER:
             return list(dict.fromkeys(map(str, found)))
+        if self._field == "_id":
+            return id_sets.to_ids(id_sets.read_sample_ids(self._view))
         return list(dict.fromkeys(_flatten(self._view.values(self._path))))
 
     def find_members(self, hits: Sequence[Hit]) -> set[str]:

@@ -267,9 +267,13 @@ def _merged(best: tuple[Array, Rows], tile: Array, better: Array, start: int) ->
 
 def _scored(vectors: Array, metric: str) -> Array:
     """Returns vectors in float32, normalized if the metric is cosine."""
-    if metric == "cosine":
-        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors, dtype=np.float32)
+    if metric != "cosine":
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+    scaled = np.empty(vectors.shape, dtype=np.float32)
+    for start in range(0, len(vectors), _TILE_ROWS):  # all at once take twice as long
+        tile = vectors[start : start + _TILE_ROWS]
+        scaled[start : start + _TILE_ROWS] = tile / np.linalg.norm(tile, axis=1, keepdims=True)
+    return scaled
 
 
 def _paired(queries: Array, candidates: Array, metric: str) -> Floats:
