@@ -29,7 +29,7 @@ _SEARCHES = (
 )
 _VIEWS = ("Share of the dataset", "Search in the view", "MongoDB alone", "Ratio", "Load")
 _POINTS = (
-    *("Vectors", "Searched for", "Time", "Each", "Server's core", "Client"),
+    *("Index", "Vectors", "Searched for", "Time", "Each", "Server's core", "Client"),
     *("Recall", "On", "Load"),
 )
 _PINGS = ("Beside", "Takes", "Median", "99 of 100", "Longest")
@@ -172,17 +172,18 @@ def _views(known: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _points(known: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    recalls = {count: found for _, count, found in _variants(known, "recall")}
-    for _, count, found in _variants(known, "points"):
+    recalls = {(index, count): found for index, count, found in _variants(known, "recall")}
+    for index, count, found in _variants(known, "points"):
         done, size = found["count"], found.get("size", count)
         yield (
+            index,
             _size(size, count),
             "all" if done == count else f"the first {done:,}",
             _time(found["seconds"]),
             MILLISECONDS.text(found["seconds"] / done),
             MILLISECONDS.text(found["server"] / done),
             f"{found['client'] / 1e6:,.0f} MB more",
-            *_recall(recalls.get(count)),
+            *_recall(recalls.get((index, count))),
             _load(found),
         )
 
