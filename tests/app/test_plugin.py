@@ -136,6 +136,7 @@ def test_the_table_is_that_of_the_indexes_that_are_left(panel, page, few, app_re
     until(lambda: panel.rows() == [["second", "samples", "20", "0", "0"]])
 
 
+@pytest.mark.slow
 def test_the_table_fits_while_it_is_counted(panel, page, digits):
     def hold_counts(route):
         if '"__method__":"count"' not in (route.request.post_data or ""):
@@ -148,6 +149,7 @@ def test_the_table_fits_while_it_is_counted(panel, page, digits):
     assert panel.table_fits()
 
 
+@pytest.mark.slow
 def test_a_form_is_not_red_before_anything_was_typed(panel, page, few):
     page.open(few.name)
     panel.open()
@@ -171,6 +173,7 @@ def leftover(app_redis):
     client.close()
 
 
+@pytest.mark.slow
 def test_names_in_a_warning_are_not_struck_through(panel, page, few, leftover):
     page.open(few.name)
     panel.open()
