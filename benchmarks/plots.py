@@ -61,8 +61,9 @@ def draw_large(known: dict[str, Any], out: Path) -> None:
 def _inserts(known: dict[str, Any]) -> Any:
     figure, axes = plt.subplots(figsize=(7.5, 4))
     colors = iter((_OURS, *_COLORS))
-    for name, found in sorted(known.items()):
+    for name in sorted(known, key=lambda name: (int(name.split("-")[2]), name)):
         algorithm, dtype, count = name.split("-")
+        found = known[name]
         built = found.get("build") or found.get("building")
         if algorithm != "HNSW" or built is None:
             continue
@@ -74,10 +75,11 @@ def _inserts(known: dict[str, Any]) -> Any:
         axes.plot(at, rates, color=next(colors), label=f"an index of {int(count):,}, {dtype}")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel("vectors in the index")
     axes.set_ylabel("vectors per second")
-    axes.set_title("Inserting into an HNSW index slows down as it grows")
+    axes.set_title("Inserting into an HNSW index, by its size (a million: beside other work)")
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.legend(frameon=False)
     return figure
@@ -109,7 +111,7 @@ def _all_points(known: dict[str, Any]) -> Any:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axis.set_major_formatter(lambda value, _: f"{value:,.7g}")
     axes.set_xlabel("points")
     axes.set_ylabel("minutes")
     axes.set_title("The 10 neighbours of all points: in step with their number, or its square")
