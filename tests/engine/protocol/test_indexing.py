@@ -93,6 +93,26 @@ def test_waiting_is_told_with_how_far_the_server_is(client, monkeypatch, caplog)
     assert "%" in line
 
 
+class SlowlyDescribed:
+    """A client whose server takes long for FT.INFO, as it does for a large graph."""
+
+    def __init__(self, client) -> None:
+        self.client, self.calls = client, 0
+
+    def execute(self, *command):
+        self.calls += 1
+        time.sleep(0.05)
+        return self.client.execute(*command)
+
+
+@pytest.mark.usefixtures("documents")
+def test_a_server_that_takes_long_to_describe_an_index_is_seldom_asked(client):
+    make(client)
+    slow, start = SlowlyDescribed(client), time.monotonic()
+    indexing.wait_until_indexed(slow, "docs")
+    assert 2 <= slow.calls <= 2 + (time.monotonic() - start)  # a second each, not 0.07
+
+
 def test_nothing_is_waited_for_where_nothing_is_to_be_done(client, monkeypatch):
     def refuse(seconds: float) -> None:
         raise AssertionError("waited")
