@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone.brain as fob
-from driving import Page, happens, until
+from driving import PATIENCE, Page, happens, until
 
 from fiftyone_redis.app.painting.index_table import COUNTING
 from fiftyone_redis.demo.model import register_model
@@ -105,13 +105,14 @@ class Panel:
         for field in fields:
             until(self.page.there(f"checkbox-{field}").locator("input").is_checked)
 
-    def toast(self, text: str, variant: str) -> None:
+    def toast(self, text: str, variant: str, within: float = PATIENCE) -> None:
         """Waits for a message that goes by itself; nothing else covers the page.
 
         Args:
             text: the message, or a part of it
             variant: "success" is green, "error" red, "warning" orange, and "info" blue
+            within: seconds that it may take
         """
         messages = self.browser.locator(f".notistack-MuiContent-{variant}")
-        messages.filter(has_text=text).first.wait_for()
+        messages.filter(has_text=text).first.wait_for(timeout=within * 1000)
         assert self.button("Done").count() == 0

@@ -6,7 +6,7 @@ import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
 import pytest
-from driving import until
+from driving import PATIENCE, until
 from redis_panel import index_by_model
 
 from fiftyone_redis.demo.model import register_model
@@ -166,7 +166,7 @@ def test_a_visualization_opens_in_the_panel_embeddings(panel, page, clean):
     panel.says("Method")
     panel.picture("visualization-form", "Compute")
     panel.run("Compute")
-    panel.toast("Computed redis_", "success")
+    panel.toast("Computed redis_", "success", within=5 * PATIENCE)  # numba compiles UMAP first
     embeddings = page.there("panel-content-Embeddings")
     embeddings.get_by_text("redis_", exact=False).first.click()
     embeddings.get_by_label("Back to visualizations").wait_for()
