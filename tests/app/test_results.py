@@ -6,7 +6,7 @@ import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
 import pytest
-from driving import PATIENCE, until
+from driving import PATIENCE, happens, until
 from redis_panel import index_by_model
 
 from fiftyone_redis.demo.model import register_model
@@ -168,8 +168,14 @@ def test_a_visualization_opens_in_the_panel_embeddings(panel, page, clean):
     panel.run("Compute")
     panel.toast("Computed redis_", "success", within=5 * PATIENCE)  # numba compiles UMAP first
     embeddings = page.there("panel-content-Embeddings")
-    embeddings.get_by_text("redis_", exact=False).first.click()
-    embeddings.get_by_label("Back to visualizations").wait_for()
+    back = embeddings.get_by_label("Back to visualizations")
+
+    def is_opened() -> bool:
+        if not back.count():  # the dataset is reloaded, so a click may get lost
+            embeddings.get_by_text("redis_", exact=False).first.click()
+        return happens(lambda: back.count() > 0, within=5)
+
+    until(is_opened)
     embeddings.locator("canvas").first.wait_for()
     page.pictures_are_there()
     page.picture("visualization")
