@@ -158,7 +158,7 @@ def search(variant: Variant, figures: Figures, say: Say) -> None:
     )
     redis_py = bare.client(_port(index.client))
     blobs = [row.tobytes() for row in encoding.encode(queries, variant.dtype)]
-    again, command, more = measure.in_turn(
+    _, command, more = measure.in_turn(
         lambda run: index.search(queries[[run]], K),
         lambda run: bare.search(redis_py, INDEX, blobs[run], K),
         rounds=1,
@@ -179,7 +179,7 @@ def search(variant: Variant, figures: Figures, say: Say) -> None:
         f"processor time {busy * 1e3:.1f} and {reading_busy * 1e3:.1f} ms"
     )
     found = {"seconds": ours[0], "memory": reading[0], "bytes": size}
-    found |= {"again": again[0], "command": command[0], "more": more[0]}
+    found |= {"command": command[0], "more": more[0]}
     found |= {"server": busy, "memory_cpu": reading_busy, "load": os.getloadavg()[0]}
     found["size"] = len(index)
     figures.save("search", found)
